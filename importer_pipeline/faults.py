@@ -1,0 +1,115 @@
+"""Why there is no answer: what `requests`, `urllib3` and the sockets under them raise, put into a few words.
+
+Here: the one table. Stays out: which of our errors a fault is, as that depends on who was asked
+(`mailchimp_errors.py`, `target.py`), and the sending itself (`wire.py`).
+"""
+
+import http.client
+import ssl
+from enum import Enum
+
+from requests import exceptions as of_requests
+from urllib3 import exceptions as of_urllib3
+
+
+class Fault(Enum):
+    """Why there is no answer."""
+
+    NAME_UNKNOWN = "the host's name is not known"
+    UNREACHABLE = "no connection could be made"
+    TLS = "no trusted TLS connection could be made"
+    PROXY = "the proxy of this machine's environment failed"
+    SLOW = "no whole answer came in time"
+    HUNG_UP = "the connection ended before an answer came"
+    CUT = "the answer was cut off or garbled"
+    TOO_LARGE = "the answer was larger than any that is expected"
+    UNSENDABLE = "no request can be made of this URL"
+    UNFORESEEN = "the request failed in a way that is not foreseen"
+
+
+FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
+    (of_requests.ProxyError, Fault.PROXY),
+    (of_requests.InvalidProxyURL, Fault.PROXY),
+    (of_urllib3.ProxyError, Fault.PROXY),
+    (of_urllib3.ProxySchemeUnknown, Fault.PROXY),
+    (of_urllib3.ProxySchemeUnsupported, Fault.PROXY),
+    (of_urllib3.NameResolutionError, Fault.NAME_UNKNOWN),
+    (of_urllib3.NewConnectionError, Fault.UNREACHABLE),
+    (of_urllib3.ConnectTimeoutError, Fault.UNREACHABLE),
+    (of_requests.ConnectTimeout, Fault.UNREACHABLE),
+    (of_requests.SSLError, Fault.TLS),
+    (of_urllib3.SSLError, Fault.TLS),
+    (ssl.SSLError, Fault.TLS),
+    (FileNotFoundError, Fault.TLS),
+    (of_requests.Timeout, Fault.SLOW),
+    (of_urllib3.TimeoutError, Fault.SLOW),
+    (TimeoutError, Fault.SLOW),
+    (http.client.RemoteDisconnected, Fault.HUNG_UP),
+    (http.client.InvalidURL, Fault.UNSENDABLE),
+    (http.client.HTTPException, Fault.CUT),
+    (of_requests.ConnectionError, Fault.HUNG_UP),
+    (of_requests.ChunkedEncodingError, Fault.CUT),
+    (of_requests.ContentDecodingError, Fault.CUT),
+    (of_requests.InvalidJSONError, Fault.CUT),
+    (of_urllib3.ProtocolError, Fault.CUT),
+    (of_urllib3.DecodeError, Fault.CUT),
+    (of_urllib3.HeaderParsingError, Fault.CUT),
+    (of_urllib3.BodyNotHttplibCompatible, Fault.CUT),
+    # Our own headers are checked when they are made; a Content-Length that contradicts itself goes by this name.
+    (of_urllib3.InvalidHeader, Fault.CUT),
+    (of_requests.InvalidHeader, Fault.CUT),
+    (of_urllib3.PoolError, Fault.HUNG_UP),
+    (of_urllib3.ResponseError, Fault.HUNG_UP),
+    (of_requests.RetryError, Fault.HUNG_UP),
+    (of_requests.HTTPError, Fault.HUNG_UP),
+    (of_requests.TooManyRedirects, Fault.HUNG_UP),
+    (of_requests.StreamConsumedError, Fault.HUNG_UP),
+    (of_requests.UnrewindableBodyError, Fault.HUNG_UP),
+    (of_urllib3.UnrewindableBodyError, Fault.HUNG_UP),
+    (of_requests.InvalidURL, Fault.UNSENDABLE),
+    (of_requests.InvalidSchema, Fault.UNSENDABLE),
+    (of_requests.MissingSchema, Fault.UNSENDABLE),
+    (of_requests.URLRequired, Fault.UNSENDABLE),
+    (of_urllib3.LocationValueError, Fault.UNSENDABLE),
+    (of_urllib3.TimeoutStateError, Fault.UNSENDABLE),
+    (ConnectionError, Fault.HUNG_UP),
+    (ValueError, Fault.UNSENDABLE),
+)
+"""The first line counts that the exception, or one that it carries inside, is an instance of. The wrapper stands before
+what it wraps where it tells more: a proxy whose name is not known is the proxy's fault."""
+
+QUOTABLE = frozenset({Fault.NAME_UNKNOWN, Fault.UNREACHABLE, Fault.TLS, Fault.SLOW})
+"""Faults whose exceptions name a host and a path at most. The texts of others may quote a line of a body, a header, or
+the password of a proxy."""
+
+
+class GivenUp(Exception):
+    """Reading was given up by ourselves, for the fault that it names."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
+
+
+def fault_of(error: BaseException) -> Fault:
+    """What an exception means; `UNFORESEEN` if no line of `FAULTS` fits."""
+    if isinstance(error, GivenUp):
+        return error.fault
+    layers = _layers(error)
+    return next((fault for kind, fault in FAULTS if any(isinstance(layer, kind) for layer in layers)), Fault.UNFORESEEN)
+
+
+def _layers(error: BaseException) -> list[BaseException]:
+    """The exception and those that it carries inside, as `requests` and `urllib3` wrap them."""
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        layer = waiting.pop()
+        if isinstance(layer, BaseException) and layer not in found:
+            found.append(layer)
+            waiting += [*layer.args, getattr(layer, "reason", None)]
+    return found
+
+
+TRANSPORT = (OSError, ValueError, of_urllib3.HTTPError, http.client.HTTPException, GivenUp)
+"""What to catch around sending and reading."""
