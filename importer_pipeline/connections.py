@@ -1,0 +1,113 @@
+"""How many requests may be on the wire at once, for each account and each target: counted here, for the whole process.
+
+Mailchimp allows ten requests in progress for each user account, which the client's other tools share (D), and answers 429
+beyond. No Retry-After is documented or was seen. So a 429 takes one connection away, and quiet time gives it back.
+"""
+
+import threading
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How 429s are answered."""
+
+    pause_seconds: float = 2.0
+    """How long an account rests after a 429; doubled with each that follows without a success between, up to `longest`."""
+    longest_pause_seconds: float = 15.0
+    """The longest rest."""
+    quiet_seconds: float = 30.0
+    """How long no 429 may have come before a connection is given back."""
+    give_up_seconds: float = 300.0
+    """After how long of nothing but 429 the account is given up."""
+
+
+class Connections:
+    """The connections of one account or one target.
+
+    Until the first answer has come there is one connection only: a wrong key, a hanging or an unknown host costs one request
+    and not ten. Safe to use from several threads.
+    """
+
+    def __init__(self, limit: int, *, patience: Patience) -> None:
+        self._lock = threading.Lock()
+        self._most = limit
+        self._limit = limit
+        self._patience = patience
+        self._proven = False
+        self._rests_until = 0.0
+        self._refused_in_a_row = 0
+        self._refused_since: float | None = None
+        self._changed_at = 0.0
+        self.in_use = 0
+
+    def acquire(self, now: float) -> bool:
+        """Take a connection, if one is free at `now` (seconds of a clock that only goes forward)."""
+        with self._lock:
+            if now < self._rests_until:
+                return False
+            self._recover(now)
+            if self.in_use >= (self._limit if self._proven else 1):
+                return False
+            self.in_use += 1
+            return True
+
+    def release(self) -> None:
+        """Give a connection back: the request is off the wire."""
+        with self._lock:
+            self.in_use -= 1
+
+    def answered(self) -> None:
+        """An answer has come that is no 429."""
+        with self._lock:
+            self._proven = True
+            self._refused_in_a_row = 0
+            self._refused_since = None
+
+    def refused(self, *, asked_at: float, now: float) -> float:
+        """A 429 has come to the request of `asked_at`: one connection fewer, and a rest.
+
+        Requests that were on the wire already when the last connection was taken away tell nothing new and take none.
+
+        Returns:
+            when the account may be asked again.
+        """
+        with self._lock:
+            patience = self._patience
+            if self._refused_since is None:
+                self._refused_since = asked_at
+            if asked_at >= self._changed_at:
+                self._limit = max(1, min(self._limit, self.in_use + 1) - 1)
+                self._changed_at = now
+                pause = patience.pause_seconds * 2.0 ** min(self._refused_in_a_row, 16)
+                self._refused_in_a_row += 1
+                self._rests_until = now + min(pause, patience.longest_pause_seconds)
+            return self._rests_until
+
+    def exhausted(self, now: float) -> bool:
+        """Whether nothing but 429 has come for too long."""
+        with self._lock:
+            return self._refused_since is not None and now - self._refused_since >= self._patience.give_up_seconds
+
+    def _recover(self, now: float) -> None:
+        while self._limit < self._most and now - self._changed_at >= self._patience.quiet_seconds:
+            self._limit += 1
+            self._changed_at += self._patience.quiet_seconds
+
+
+class ConnectionBook:
+    """The `Connections` of everything that is called, by name: one account has one count, whoever asks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_name: dict[Hashable, Connections] = {}
+
+    def of(self, name: Hashable, limit: int, *, patience: Patience) -> Connections:
+        """The count of `name`; `limit` and `patience` are those of the first who asked."""
+        with self._lock:
+            return self._by_name.setdefault(name, Connections(limit, patience=patience))
+
+
+PROCESS = ConnectionBook()
+"""The one count that everything in this process shares: two syncs at once have ten connections to an account, not twenty."""

@@ -1,0 +1,250 @@
+"""The target side of the engine: pages wait here, go out in batches, and are settled. Pure.
+
+A target that can't keep up holds back the reading for its URL (`has_room`), a target that is down or refuses the key ends
+its clients' part, and a refused record costs its page a few posts more and nothing else.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from importer_pipeline.audience_sync import AudienceSync, Fetch
+from importer_pipeline.connections import ConnectionBook
+from importer_pipeline.delivery import Batch, Delivery
+from importer_pipeline.errors import (
+    ImporterError,
+    RecordRefused,
+    RecordsMostlyRefused,
+    StopClient,
+    TargetDown,
+    TriesUsedUp,
+    TryAgain,
+)
+from importer_pipeline.pages import Page
+from importer_pipeline.services import Service, SyncLimits, Timers
+from importer_pipeline.target import Receipt
+
+
+@dataclass(eq=False, slots=True)
+class UndeliveredPage:
+    """A page that is on its way to the target."""
+
+    fetch: Fetch
+    page: Page
+    delivery: Delivery
+    is_open: bool = True
+    """Whether it is neither delivered nor given up."""
+
+
+@dataclass(eq=False, slots=True)
+class Post:
+    """One request to a target: a batch of a page."""
+
+    page: UndeliveredPage
+    batch: Batch
+    tries: int = 0
+    """How often it has failed in a way that could have passed."""
+
+    @property
+    def audience(self) -> AudienceSync:
+        """Whose contacts they are."""
+        return self.page.fetch.audience
+
+
+@dataclass(eq=False, slots=True)
+class _Target:
+    """A target URL."""
+
+    service: Service
+    queue: deque[Post] = field(default_factory=deque[Post])
+    """Batches that can go out now."""
+    offered: bool = False
+    """Whether it stands in the round of targets that may have something to post."""
+    undelivered: int = 0
+    """Pages that are neither delivered nor given up."""
+    clients: set[str] = field(default_factory=set[str])
+    """Who sends to it."""
+
+
+class Posting:
+    """The posts of a sync.
+
+    Args:
+        limits: how much at once, and how long.
+        timers: what rests until later.
+        rng: for the jitter of pauses.
+        stop_client: called with a client whose target is of no use, the reason, and the time.
+        settled: called with an audience of which a page has been delivered or given up, and the time.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: SyncLimits,
+        timers: Timers,
+        rng: Random,
+        stop_client: Callable[[str, StopClient, float], None],
+        settled: Callable[[AudienceSync, float], None],
+    ) -> None:
+        self._limits = limits
+        self._timers = timers
+        self._rng = rng
+        self._stop_client = stop_client
+        self._settled = settled
+        self._targets: dict[str, _Target] = {}
+        self._round: deque[_Target] = deque()
+        self._stopped: dict[str, StopClient] = {}
+        self._client_failures: dict[str, int] = {}
+
+    def enter(self, audience: AudienceSync, book: ConnectionBook) -> None:
+        """An audience whose contacts will have to be posted."""
+        url, limits = audience.plan.target, self._limits
+        if url not in self._targets:
+            connections = book.of(("target", url), limits.target_posts, patience=limits.patience)
+            self._targets[url] = _Target(Service(connections, self._timers))
+        self._targets[url].clients.add(audience.plan.client)
+
+    def has_room(self, audience: AudienceSync) -> bool:
+        """Whether one more page for this audience's target may be read."""
+        return self._target(audience).undelivered < self._limits.undelivered_pages
+
+    def park(self, audience: AudienceSync, now: float, call: Callable[[float], None]) -> None:
+        """Make `call` when there may be room again."""
+        self._target(audience).service.park(now, call)
+
+    def deliver(self, fetch: Fetch, page: Page, now: float) -> None:
+        """Bring a page to the target."""
+        contacts = page.contacts
+        unseen = fetch.audience.unseen(fetch, [contact.contact_id for contact in contacts])
+        if unseen is not None:
+            contacts = [contact for contact in contacts if contact.contact_id in unseen]
+        undelivered = UndeliveredPage(fetch, page, Delivery(contacts))
+        self._target(fetch.audience).undelivered += 1
+        self._go_on(undelivered, now)
+
+    def take(self, now: float) -> Post | None:
+        """The next batch to post, or None."""
+        while self._round:
+            target = self._round[0]
+            self._drop_closed(target, now)
+            if target.queue and target.service.acquire(now):
+                self._round.rotate(-1)
+                return target.queue.popleft()
+            self._round.popleft()
+            target.offered = False
+            if target.queue:
+                target.service.park(now, lambda _, target=target: self._offer(target))
+        return None
+
+    def off_the_wire(self, post: Post, now: float) -> None:
+        """The post's connection is free again, whatever came of it."""
+        self._target(post.audience).service.release(now)
+
+    def posted(self, post: Post, receipt: Receipt, now: float) -> None:
+        """The target has answered with the number of records that it took."""
+        service = self._target(post.audience).service
+        service.connections.answered()
+        service.failures_in_a_row = 0
+        self._client_failures[post.audience.plan.client] = 0
+        if post.page.is_open:
+            post.page.delivery.answered(post.batch, receipt)
+            self._go_on(post.page, now)
+
+    def failed(self, post: Post, error: ImporterError, now: float) -> None:
+        """The target's answer is an error, or none came."""
+        client = post.audience.plan.client
+        if not post.page.is_open:
+            return
+        if isinstance(error, RecordRefused):
+            self._target(post.audience).service.connections.answered()
+            post.page.delivery.rejected(post.batch, error)
+            self._go_on(post.page, now)
+        elif isinstance(error, TryAgain) and client not in self._stopped and post.tries < self._limits.retries:
+            post.tries += 1
+            pause = self._limits.pause_seconds(post.tries, self._rng)
+            self._timers.at(now + pause, lambda _: self._queue(post))
+        else:
+            if isinstance(error, TryAgain):
+                error = TriesUsedUp(f"{error.problem}, {post.tries + 1} times", remedy=error.remedy)
+                self._count_failure(post.audience, error, now)
+            elif isinstance(error, StopClient):
+                self._stop(client, error, now)
+            self._give_up(post.page, error, now)
+
+    def _target(self, audience: AudienceSync) -> _Target:
+        return self._targets[audience.plan.target]
+
+    def _go_on(self, page: UndeliveredPage, now: float) -> None:
+        """Post what can be posted of a page, and settle it when nothing is left."""
+        delivery, audience = page.delivery, page.fetch.audience
+        if delivery.given_up is not None:
+            audience.given_up_in_a_row += 1
+            if audience.given_up_in_a_row >= self._limits.failures_in_a_row:
+                audience.stop(
+                    RecordsMostlyRefused(
+                        f"the target refuses most records of window after window ({delivery.given_up.problem})",
+                        remedy="check the record mapping and target.url",
+                    )
+                )
+            self._give_up(page, delivery.given_up, now)
+            return
+        while (batch := delivery.next()) is not None:
+            self._queue(Post(page, batch))
+        if delivery.done:
+            self._close(page)
+            audience.delivered(page.fetch, page.page, accepted=delivery.accepted, refused=delivery.refused)
+            self._settle(audience, now)
+
+    def _give_up(self, page: UndeliveredPage, error: ImporterError, now: float) -> None:
+        self._close(page)
+        page.fetch.audience.failed(page.fetch, error)
+        self._settle(page.fetch.audience, now)
+
+    def _close(self, page: UndeliveredPage) -> None:
+        page.is_open = False
+        self._target(page.fetch.audience).undelivered -= 1
+
+    def _settle(self, audience: AudienceSync, now: float) -> None:
+        self._target(audience).service.unpark(now)
+        self._settled(audience, now)
+
+    def _queue(self, post: Post) -> None:
+        target = self._target(post.audience)
+        target.queue.append(post)
+        self._offer(target)
+
+    def _offer(self, target: _Target) -> None:
+        if not target.offered:
+            target.offered = True
+            self._round.append(target)
+
+    def _drop_closed(self, target: _Target, now: float) -> None:
+        """Take out of the front of the queue what needs no posting any more."""
+        while target.queue:
+            post = target.queue[0]
+            stopped = self._stopped.get(post.audience.plan.client)
+            if post.page.is_open and stopped is None:
+                return
+            target.queue.popleft()
+            if post.page.is_open and stopped is not None:
+                self._give_up(post.page, stopped, now)
+
+    def _count_failure(self, audience: AudienceSync, error: TriesUsedUp, now: float) -> None:
+        """Leave a target alone that gave window after window no success: this client's, or the URL for all its clients."""
+        target, client, most = self._target(audience), audience.plan.client, self._limits.failures_in_a_row
+        target.service.failures_in_a_row += 1
+        self._client_failures[client] = self._client_failures.get(client, 0) + 1
+        down = TargetDown(
+            f"the target gave {most} windows in a row no success ({error.problem})",
+            remedy=error.remedy or "run it again when the target is back",
+        )
+        if target.service.failures_in_a_row >= most:
+            for sender in sorted(target.clients):
+                self._stop(sender, down, now)
+        elif self._client_failures[client] >= most:
+            self._stop(client, down, now)
+
+    def _stop(self, client: str, error: StopClient, now: float) -> None:
+        self._stopped.setdefault(client, error)
+        self._stop_client(client, error, now)

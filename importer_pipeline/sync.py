@@ -1,0 +1,260 @@
+"""The engine: many audiences of many accounts at once. Which request next, and what an answer means.
+
+A plain object without threads, clock or sleep: `workers` drives it in production, a seeded loop in the simulation. Both ask
+`take` for a request, carry it out, and tell what came of it. Two things are on their way at once: pages from Mailchimp
+(`Fetch`) and batches to the targets (`Post`), so reading and delivering overlap. This module is the Mailchimp side, and
+`posting` the other.
+
+What failed stays small: a page is tried again, then its window is left; an account or a key that is of no use stops its
+clients; the others never wait for any of it, because a request that rests holds no connection.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from random import Random
+
+from importer_pipeline.audience_sync import AudiencePlan, AudienceSync, Fetch
+from importer_pipeline.connections import ConnectionBook
+from importer_pipeline.errors import (
+    AccountBusy,
+    AccountDown,
+    BrokenAnswer,
+    ImporterError,
+    StopAudience,
+    StopClient,
+    TooManyRequests,
+    TooSlow,
+    TriesUsedUp,
+    TryAgain,
+)
+from importer_pipeline.outcomes import Outcome
+from importer_pipeline.pages import Page
+from importer_pipeline.posting import Post, Posting
+from importer_pipeline.services import Service, SyncLimits, Timers
+from importer_pipeline.target import Receipt
+from importer_pipeline.windows import Paging
+
+
+class _Account:
+    """A Mailchimp account in a sync."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.clients: set[str] = set()
+        self.clock_ahead_seconds = 0.0
+
+
+class Sync:
+    """A sync of many audiences.
+
+    Args:
+        plans: the audiences, each once.
+        paging: how they are cut into windows.
+        limits: how much at once, and how long.
+        book: the counts of connections, shared by everything in the process.
+        rng: for the jitter of pauses.
+        epoch_offset_seconds: what to add to the clock that is handed in, which only goes forward, to get epoch seconds.
+
+    Attributes:
+        audiences: what is synced, for a look at how far it is.
+        outcomes: what has happened since this was last emptied by the caller.
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[AudiencePlan],
+        *,
+        paging: Paging,
+        limits: SyncLimits,
+        book: ConnectionBook,
+        rng: Random,
+        epoch_offset_seconds: float,
+    ) -> None:
+        self._limits = limits
+        self._rng = rng
+        self._epoch_offset_seconds = epoch_offset_seconds
+        self._timers = Timers()
+        self._posting = Posting(
+            limits=limits, timers=self._timers, rng=rng, stop_client=self.stop_client, settled=self._settle
+        )
+        self._accounts: dict[str, _Account] = {}
+        self._clients: dict[str, list[AudienceSync]] = {}
+        self._round: deque[AudienceSync] = deque()
+        self._offered: set[AudienceSync] = set()
+        self._fetching = 0
+        self.outcomes: deque[Outcome] = deque()
+        self.audiences = [AudienceSync(plan, paging=paging) for plan in plans]
+        self._open = set(self.audiences)
+        for audience in self.audiences:
+            self._enter(audience, book)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every audience is done."""
+        return not self._open
+
+    @property
+    def next_timer(self) -> float | None:
+        """When `take` has to be called again at the latest, because something that rests is due."""
+        return self._timers.next
+
+    def stop_client(self, client: str, error: StopClient, now: float) -> None:
+        """Read nothing more of a client in this sync."""
+        for audience in self._clients[client]:
+            audience.stop(error)
+            self._settle(audience, now)
+
+    def take(self, now: float) -> Fetch | Post | None:
+        """The next request to carry out, or None where all wait for an answer or a timer."""
+        self._timers.run(now)
+        return self._posting.take(now) or self._take_fetch(now)
+
+    def off_the_wire(self, request: Fetch | Post, now: float) -> None:
+        """A request's connection is free again, whatever came of it. To be told before what came of it."""
+        if isinstance(request, Post):
+            self._posting.off_the_wire(request, now)
+        else:
+            self._fetching -= 1
+            self._account(request.audience).service.release(now)
+
+    def posted(self, post: Post, receipt: Receipt, now: float) -> None:
+        """The target has answered with the number of records that it took."""
+        self._posting.posted(post, receipt, now)
+
+    def post_failed(self, post: Post, error: ImporterError, now: float) -> None:
+        """The target's answer is an error, or none came."""
+        self._posting.failed(post, error, now)
+
+    def fetched(self, fetch: Fetch, page: Page, now: float) -> None:
+        """Mailchimp has answered with a page."""
+        account, audience = self._account(fetch.audience), fetch.audience
+        if page.server_time is None:
+            self.fetch_failed(fetch, BrokenAnswer("expected a Date header, found none that can be read"), now)
+            return
+        account.service.connections.answered()
+        account.service.failures_in_a_row = 0
+        account.clock_ahead_seconds = page.server_time - (now + self._epoch_offset_seconds)
+        if not audience.is_current(fetch):
+            pass
+        elif audience.stopped is not None:
+            audience.failed(fetch, audience.stopped)
+        elif audience.snapshot_is_right(fetch, page.server_time):
+            audience.arrived(fetch, page)
+            self._posting.deliver(fetch, page, now)
+        account.service.unpark(now)
+        self._settle(audience, now)
+
+    def fetch_failed(self, fetch: Fetch, error: ImporterError, now: float) -> None:
+        """Mailchimp's answer is an error, or none came."""
+        audience = fetch.audience
+        if not audience.is_current(fetch):
+            pass
+        elif audience.stopped is not None:
+            audience.failed(fetch, audience.stopped)
+        elif isinstance(error, TooManyRequests):
+            self._wait_for_connection(fetch, now)
+        elif isinstance(error, StopClient):
+            audience.failed(fetch, error)
+            self.stop_client(audience.plan.client, error, now)
+        elif isinstance(error, StopAudience):
+            self._account(audience).service.connections.answered()
+            audience.failed(fetch, error)
+            audience.stop(error)
+        elif isinstance(error, TryAgain):
+            if not (isinstance(error, TooSlow) and audience.split(fetch)):
+                self._try_again(fetch, error, now)
+        else:
+            audience.failed(fetch, error)
+        self._account(audience).service.unpark(now)
+        self._settle(audience, now)
+
+    def _enter(self, audience: AudienceSync, book: ConnectionBook) -> None:
+        plan = audience.plan
+        if plan.account not in self._accounts:
+            connections = book.of(
+                ("account", plan.account), plan.account_connections, patience=self._limits.patience
+            )
+            self._accounts[plan.account] = _Account(Service(connections, self._timers))
+        self._accounts[plan.account].clients.add(plan.client)
+        self._clients.setdefault(plan.client, []).append(audience)
+        self._posting.enter(audience, book)
+        self._offer(audience)
+
+    def _account(self, audience: AudienceSync) -> _Account:
+        return self._accounts[audience.plan.account]
+
+    def _offer(self, audience: AudienceSync) -> None:
+        if audience not in self._offered:
+            self._offered.add(audience)
+            self._round.append(audience)
+
+    def _take_fetch(self, now: float) -> Fetch | None:
+        """A page of the next audience in the round that has one, and for which there are a connection and room."""
+        while self._round and self._fetching < self._limits.connections:
+            audience = self._round.popleft()
+            self._offered.discard(audience)
+            account = self._account(audience)
+            if not audience.has_ready:
+                continue
+            if not self._posting.has_room(audience):
+                self._posting.park(audience, now, lambda _, audience=audience: self._offer(audience))
+            elif not account.service.acquire(now):
+                account.service.park(now, lambda _, audience=audience: self._offer(audience))
+            else:
+                fetch = audience.next(now, now + self._epoch_offset_seconds + account.clock_ahead_seconds)
+                self._offer(audience)
+                if fetch is not None:
+                    self._fetching += 1
+                    return fetch
+                account.service.release(now)
+        return None
+
+    def _settle(self, audience: AudienceSync, now: float) -> None:
+        """Take an audience up again after something came of one of its pages, or find it done."""
+        if audience in self._open and audience.done(now):
+            self._open.discard(audience)
+        elif audience.has_ready:
+            self._offer(audience)
+        self.outcomes.extend(audience.outcomes)
+        audience.outcomes.clear()
+
+    def _wait_for_connection(self, fetch: Fetch, now: float) -> None:
+        """A 429: the request goes back and uses up no try, unless there has been nothing else for minutes."""
+        account, audience = self._account(fetch.audience), fetch.audience
+        due = account.service.connections.refused(asked_at=fetch.asked_at, now=now)
+        if account.service.connections.exhausted(now):
+            minutes = round(self._limits.patience.give_up_seconds / 60)
+            error = AccountBusy(
+                f"Mailchimp answered nothing but 429 for {minutes} minutes: all ten connections of the account are taken",
+                remedy="look which other tools use the account, or give this client fewer (max_connections)",
+            )
+            audience.failed(fetch, error)
+            self._stop_account(account, error, now)
+        else:
+            audience.rest(fetch)
+            self._timers.at(due, lambda later: self._take_up(fetch, later))
+
+    def _try_again(self, fetch: Fetch, error: TryAgain, now: float) -> None:
+        account, audience = self._account(fetch.audience), fetch.audience
+        fetch.tries += 1
+        if fetch.tries <= self._limits.retries:
+            audience.rest(fetch)
+            pause = self._limits.pause_seconds(fetch.tries, self._rng)
+            self._timers.at(now + pause, lambda later: self._take_up(fetch, later))
+            return
+        audience.failed(fetch, TriesUsedUp(f"{error.problem}, {fetch.tries} times", remedy=error.remedy))
+        account.service.failures_in_a_row += 1
+        if account.service.failures_in_a_row >= self._limits.failures_in_a_row:
+            down = AccountDown(
+                f"Mailchimp gave {account.service.failures_in_a_row} windows in a row no answer ({error.problem})",
+                remedy=error.remedy or "run it again when Mailchimp is back",
+            )
+            self._stop_account(account, down, now)
+
+    def _take_up(self, fetch: Fetch, now: float) -> None:
+        if fetch.audience.take_up(fetch):
+            self._settle(fetch.audience, now)
+
+    def _stop_account(self, account: _Account, error: StopClient, now: float) -> None:
+        for client in sorted(account.clients):
+            self.stop_client(client, error, now)

@@ -1,0 +1,178 @@
+"""The threads that drive a sync: they carry out what `Sync.take` gives them and tell what came of it. No logic.
+
+There are as many threads as there are requests under way, and one that is idle. A connection is given back as soon as the
+last byte of an answer has been read, so that the next request is on the wire while this one's contacts are being mapped.
+"""
+
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from importer_pipeline.audience_sync import Fetch
+from importer_pipeline.contacts import RecordMapping
+from importer_pipeline.errors import ImporterError, QuarantineWindow
+from importer_pipeline.mailchimp import Account
+from importer_pipeline.outcomes import Outcome
+from importer_pipeline.pages import open_page
+from importer_pipeline.posting import Post
+from importer_pipeline.sync import Sync
+from importer_pipeline.target import Target
+
+_MOST_THREADS = 300
+_TICK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """What an audience's requests are made with."""
+
+    account: Account
+    """Its client's Mailchimp account."""
+    list_id: str
+    """Mailchimp's id of the audience."""
+    mapping: RecordMapping
+    """How its contacts become records."""
+    target: Target
+    """Its client's account at the target."""
+
+
+class Workers:
+    """Threads for one sync.
+
+    Args:
+        sync: what to do.
+        lines: for each of its audiences, by names of client and audience.
+    """
+
+    def __init__(self, sync: Sync, lines: Mapping[tuple[str, str], Lines]) -> None:
+        self._sync = sync
+        self._lines = lines
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._news = threading.Condition(self._lock)
+        self._threads = 0
+        self._idle = 0
+        self._ended = False
+        self._crash: BaseException | None = None
+
+    def run(self) -> Iterator[list[Outcome]]:
+        """Do the whole sync.
+
+        Yields:
+            what has happened since the last time: at least every half second, and then perhaps nothing. The threads go on
+            meanwhile. When the caller leaves the loop, nothing new is started and requests under way are abandoned.
+        """
+        try:
+            with self._lock:
+                self._start_thread()
+            while True:
+                with self._lock:
+                    self._wait_for_news()
+                    outcomes = list(self._sync.outcomes)
+                    self._sync.outcomes.clear()
+                    finished = self._sync.finished
+                yield outcomes
+                if finished:
+                    return
+        finally:
+            with self._lock:
+                self._ended = True
+                self._work.notify_all()
+
+    def _wait_for_news(self) -> None:
+        if not self._sync.outcomes and not self._sync.finished and self._crash is None:
+            due = self._sync.next_timer
+            rest = _TICK_SECONDS if due is None else min(_TICK_SECONDS, max(0.0, due - time.monotonic()))
+            self._news.wait(rest)
+        if self._crash is not None:
+            raise self._crash
+        self._work.notify()  # A timer may be due, and an idle thread is to look.
+
+    def _start_thread(self) -> None:
+        self._threads += 1
+        threading.Thread(target=self._thread, name=f"importer-{self._threads}", daemon=True).start()
+
+    def _thread(self) -> None:
+        try:
+            while (request := self._next_request()) is not None:
+                if isinstance(request, Fetch):
+                    self._fetch(request)
+                else:
+                    self._post(request)
+        except BaseException as error:  # A defect in the engine: the run must end with it instead of waiting for ever.
+            with self._lock:
+                self._crash = error
+                self._news.notify()
+
+    def _next_request(self) -> Fetch | Post | None:
+        with self._lock:
+            while not self._ended:
+                request = self._sync.take(time.monotonic())
+                if self._sync.outcomes or self._sync.finished:
+                    self._news.notify()
+                if request is not None:
+                    self._hand_over()
+                    return request
+                self._idle += 1
+                self._work.wait()
+                self._idle -= 1
+            return None
+
+    def _hand_over(self) -> None:
+        """There may be more to do: let another thread look."""
+        if self._idle:
+            self._work.notify()
+        elif self._threads < _MOST_THREADS:
+            self._start_thread()
+
+    def _fetch(self, fetch: Fetch) -> None:
+        plan = fetch.audience.plan
+        lines = self._lines[plan.client, plan.audience]
+        try:
+            try:
+                answer = lines.account.members(
+                    lines.list_id, fetch.ask, archived=fetch.archived, fields=lines.mapping.fields
+                )
+            finally:
+                self._off_the_wire(fetch)
+            page = open_page(answer, fetch.ask, lines.mapping)
+        except Exception as error:
+            with self._lock:
+                self._sync.fetch_failed(fetch, as_ours(error), time.monotonic())
+        else:
+            with self._lock:
+                self._sync.fetched(fetch, page, time.monotonic())
+
+    def _post(self, post: Post) -> None:
+        plan = post.audience.plan
+        lines = self._lines[plan.client, plan.audience]
+        try:
+            try:
+                receipt = lines.target.post(post.batch.records)
+            finally:
+                self._off_the_wire(post)
+        except Exception as error:
+            with self._lock:
+                self._sync.post_failed(post, as_ours(error), time.monotonic())
+        else:
+            with self._lock:
+                self._sync.posted(post, receipt, time.monotonic())
+
+    def _off_the_wire(self, request: Fetch | Post) -> None:
+        with self._lock:
+            self._sync.off_the_wire(request, time.monotonic())
+            self._hand_over()
+
+
+def as_ours(error: Exception) -> ImporterError:
+    """The error itself if it is one of ours; else one that tells its type and place, but not its text, which may hold data."""
+    if isinstance(error, ImporterError):
+        return error
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return QuarantineWindow(
+        f"an unforeseen {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}",
+        remedy="report it with this line; the window can be tried again",
+    )
