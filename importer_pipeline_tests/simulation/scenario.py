@@ -1,0 +1,281 @@
+"""What one seed means: accounts, audiences, their contacts, how unkind the world is, and what happens in it meanwhile."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from pydantic import SecretStr
+
+from importer_pipeline.audience_sync import AudiencePlan
+from importer_pipeline.contacts import DEFAULT_RECORD, RecordMapping
+from importer_pipeline.mailchimp import Account, CredentialKind, Credentials, MailchimpLimits
+from importer_pipeline.sandbox.accounts import SandboxAccount
+from importer_pipeline.sandbox.adapter import SandboxAdapter
+from importer_pipeline.sandbox.compare import RecordOf, default_record, record_by_list
+from importer_pipeline.sandbox.core import Sandbox
+from importer_pipeline.sandbox.faults import Fault, Unkindness
+from importer_pipeline.sandbox.members import MemberList
+from importer_pipeline.sandbox.target import Manner, Refusal, SandboxTarget, TargetRecord
+from importer_pipeline.services import SyncLimits
+from importer_pipeline.target import Target, TargetLimits
+from importer_pipeline.windows import BEGINNING, Paging
+from importer_pipeline.workers import Lines
+
+START = 1_700_000_000.0
+LATE_SECONDS = 240
+"""How far in the past a late commit may be stamped."""
+
+_FETCH_FAULTS = tuple(Fault)
+_POST_FAULTS = (Fault.ERROR_500, Fault.TOO_MANY_REQUESTS, Fault.CUT, Fault.RESET, Fault.BROKEN_JSON, Fault.HANG)
+
+
+class Clock:
+    """Epoch seconds that move when told."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+@dataclass(eq=False, kw_only=True)
+class World:
+    """One audience and all that it is read from and written to."""
+
+    plan: AudiencePlan
+    lines: Lines
+    members: MemberList
+    target: SandboxTarget
+    record_of: RecordOf
+    touched: dict[int, float] = field(default_factory=dict[int, float])
+    """When each member was last changed, by serial: the moment itself, not the stamp."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Scenario:
+    """Everything that one seed decides before the first request."""
+
+    rng: Random
+    clock: Clock
+    sandbox: Sandbox
+    worlds: list[World]
+    paging: Paging
+    limits: SyncLimits
+    changes: float
+    """Probability of a change between two steps."""
+    unkind: Unkindness
+    unkind_target: Unkindness
+    revoked: str | None
+    """Name of the client whose key stops working in the middle, if any."""
+    is_calm: bool
+    """Nothing changes, nothing fails, and no two contacts share a second: then the number of requests is known."""
+    page_limit: int | None
+    """Pages of more contacts time out, if set."""
+
+    @property
+    def max_connections(self) -> dict[str, int]:
+        """Connections that each account bears."""
+        return {world.plan.account: world.plan.account_connections for world in self.worlds}
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    rng, clock = Random(seed), Clock()
+    sandbox = Sandbox(clock=clock, seed=seed)
+    is_calm = rng.random() < 0.12
+    overlap = rng.choice((2, 3))
+    page_limit = rng.choice((None, None, None, 6))
+    scenario = Scenario(
+        rng=rng,
+        clock=clock,
+        sandbox=sandbox,
+        worlds=[],
+        paging=Paging(page_size=7 if overlap == 2 else 9, overlap=overlap),
+        limits=SyncLimits(
+            connections=rng.randint(2, 14), target_posts=rng.randint(1, 4), undelivered_pages=rng.randint(1, 6)
+        ),
+        changes=0.0 if is_calm else rng.choice((0.0, 0.05, 0.2, 0.5)),
+        unkind=Unkindness(page_limit=page_limit)
+        if is_calm
+        else Unkindness(rates=_rates(rng, _FETCH_FAULTS), page_limit=page_limit),
+        unkind_target=Unkindness()
+        if is_calm
+        else Unkindness(rates=_rates(rng, _POST_FAULTS), rates_after_storing=_rates(rng, _POST_FAULTS)),
+        revoked=None,
+        is_calm=is_calm,
+        page_limit=page_limit,
+    )
+    for number in range(1 if is_calm else rng.choice((1, 1, 1, 2, 3))):
+        _add_client(scenario, f"client{number}")
+    if not is_calm and len(scenario.worlds) > 1 and rng.random() < 0.2:
+        scenario.revoked = scenario.worlds[-1].plan.client
+    return scenario
+
+
+def _rates(rng: Random, faults: tuple[Fault, ...]) -> dict[Fault, float]:
+    chosen = [fault for fault in faults if rng.random() < 0.4]
+    most = rng.choice((0.0, 0.02, 0.1, 0.25))
+    return {fault: most / max(len(chosen), 1) for fault in chosen}
+
+
+def _add_client(scenario: Scenario, name: str) -> None:
+    rng, sandbox = scenario.rng, scenario.sandbox
+    key, target_key = f"{rng.getrandbits(128):032x}-us1", f"target-{rng.getrandbits(64):016x}"
+    account = sandbox.add_account(
+        name, api_key=key, clock_offset_seconds=0.0 if scenario.is_calm else rng.choice((0.0, 0.0, 3.0, 600.0, -600.0))
+    )
+    target = sandbox.add_target(target_key, name=name)
+    adapter = SandboxAdapter(sandbox, sleep=lambda _: None)
+    ours = Account(
+        Credentials(kind=CredentialKind.API_KEY, secret=SecretStr(key)),
+        base_url="http://sandbox/3.0",
+        limits=MailchimpLimits(),
+        adapter=adapter,
+    )
+    to = Target("http://sandbox/target", SecretStr(target_key), limits=TargetLimits(), adapter=adapter)
+    connections = rng.randint(1, 10)
+    audiences = rng.choice((1, 1, 2))
+    for number in range(audiences):
+        list_id = f"{name}list{number}"
+        spec = dict(DEFAULT_RECORD) if audiences == 1 else {**DEFAULT_RECORD, "id": "{list_id}-{id}"}
+        scenario.worlds.append(
+            World(
+                plan=AudiencePlan(
+                    client=name,
+                    audience=f"audience{number}",
+                    account=name,
+                    account_connections=connections,
+                    target="http://sandbox/target" if rng.random() < 0.5 else f"http://sandbox/{name}",
+                    since=BEGINNING,
+                ),
+                lines=Lines(account=ours, list_id=list_id, mapping=RecordMapping.of(spec, list_id=list_id), target=to),
+                members=_members(scenario, account, list_id),
+                target=target,
+                record_of=default_record if audiences == 1 else record_by_list,
+            )
+        )
+    if not scenario.is_calm:
+        target.refusals = tuple(_refusals(rng))
+
+
+def _members(scenario: Scenario, account: SandboxAccount, list_id: str) -> MemberList:
+    rng = scenario.rng
+    members = account.add_list(list_id, ties=rng.choice(("drawn", "stable")))
+    size = rng.choice((0, 1, 6, 7, 8, 9, 13, 14, 15, rng.randint(0, 90)))
+    newest = int(START + account.clock_offset_seconds) - 200
+    spread = size * 3 if scenario.is_calm else rng.choice((1, 5, size + 1, size * 3))
+    seconds = range(newest - spread, newest)
+    stamps = rng.sample(seconds, size) if scenario.is_calm else rng.choices(seconds, k=size)
+    for number, at in enumerate(stamps):
+        status = "archived" if rng.random() < 0.2 else rng.choice(("subscribed", "unsubscribed", "cleaned"))
+        # Contacts without an address share one id, so that a crowded second of them can't be counted.
+        has_address = scenario.is_calm or spread <= size or rng.random() < 0.95
+        members.add(
+            f"{list_id}-{number}@example.com" if has_address else "",
+            merge_fields={"FNAME": f"F{number}", "LNAME": f"L{rng.randint(0, 9)}"},
+            status=status,
+            at=at,
+        )
+    return members
+
+
+def _refusals(rng: Random) -> list[Refusal]:
+    share = rng.choice((0, 0, 0, 20, 40))
+    if not share:
+        return []
+    salt, manner = rng.randrange(1 << 16), rng.choice(tuple(Manner))
+
+    def refuses(record: TargetRecord) -> bool:
+        return Random(f"{salt}{record.id}").randrange(share) == 0
+
+    return [Refusal(manner=manner, refuses=refuses)]
+
+
+def change(scenario: Scenario) -> None:
+    """Something happens to some contacts of one audience."""
+    rng = scenario.rng
+    world = rng.choice(scenario.worlds)
+    weights = (30, 15, 10, 10, 8, 8, 4, 4)
+    rng.choices(_CHANGES, weights)[0](scenario, world)
+
+
+def _stamp(scenario: Scenario, world: World) -> int | None:
+    """Now as a rule; sometimes it was committed late and bears an earlier stamp."""
+    if scenario.rng.random() < 0.85:
+        return None
+    account = scenario.sandbox.accounts[world.plan.account]
+    return account.now() - scenario.rng.randint(1, LATE_SECONDS)
+
+
+def _touch(scenario: Scenario, world: World, handle: str) -> None:
+    member = world.members.find(handle)
+    if member is not None:
+        world.touched[member.serial] = scenario.clock.now
+
+
+def _some(world: World) -> str | None:
+    member = world.members.any_member()
+    return None if member is None or not member.email else member.contact_id
+
+
+def _update(scenario: Scenario, world: World) -> None:
+    if (handle := _some(world)) is not None:
+        values = {"FNAME": f"F{scenario.rng.randrange(1000)}"}
+        world.members.update(handle, merge_fields=values, at=_stamp(scenario, world))
+        _touch(scenario, world, handle)
+
+
+def _add(scenario: Scenario, world: World) -> None:
+    email = f"new-{scenario.rng.getrandbits(48):012x}@example.org"
+    handle = world.members.add(email, merge_fields={"LNAME": "N"}, at=_stamp(scenario, world))
+    _touch(scenario, world, handle)
+
+
+def _archive(scenario: Scenario, world: World) -> None:
+    if (handle := _some(world)) is not None:
+        world.members.archive(handle, at=_stamp(scenario, world))
+        _touch(scenario, world, handle)
+
+
+def _unarchive(scenario: Scenario, world: World) -> None:
+    if (handle := _some(world)) is not None:
+        world.members.unarchive(handle, at=_stamp(scenario, world))
+        _touch(scenario, world, handle)
+
+
+def _rename(scenario: Scenario, world: World) -> None:
+    if (handle := _some(world)) is not None:
+        world.members.rename(handle, f"moved-{scenario.rng.getrandbits(48):012x}@example.net", at=_stamp(scenario, world))
+        _touch(scenario, world, handle)
+
+
+def _delete(_scenario: Scenario, world: World) -> None:
+    if (handle := _some(world)) is not None:
+        world.members.delete(handle)
+
+
+def _storm(scenario: Scenario, world: World) -> None:
+    for _ in range(scenario.rng.randint(5, 40)):
+        _update(scenario, world)
+
+
+def _bulk(scenario: Scenario, world: World) -> None:
+    """An import stamps many with one second, which may lie a little back."""
+    handles = {handle for _ in range(scenario.rng.randint(2, 60)) if (handle := _some(world)) is not None}
+    world.members.restamp(handles, _stamp(scenario, world))
+    for handle in handles:
+        _touch(scenario, world, handle)
+
+
+_CHANGES: tuple[Callable[[Scenario, World], None], ...] = (
+    _update,
+    _add,
+    _archive,
+    _unarchive,
+    _rename,
+    _delete,
+    _storm,
+    _bulk,
+)
