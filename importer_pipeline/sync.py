@@ -94,6 +94,11 @@ class Sync:
         return not self._open
 
     @property
+    def open_audiences(self) -> int:
+        """Audiences that are not done."""
+        return len(self._open)
+
+    @property
     def next_timer(self) -> float | None:
         """When `take` has to be called again at the latest, because something that rests is due."""
         return self._timers.next

@@ -3,8 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from importer_pipeline.audience_sync import Fetch
+from importer_pipeline.audience_sync import SNAPSHOT_AGE_SECONDS, Fetch
 from importer_pipeline.connections import ConnectionBook
+from importer_pipeline.errors import ImporterError
 from importer_pipeline.outcomes import AudienceDone, ContactsRefused, Outcome, WindowIn
 from importer_pipeline.pages import Page, open_page
 from importer_pipeline.posting import Post
@@ -13,8 +14,8 @@ from importer_pipeline.sandbox.members import Member
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Receipt
 from importer_pipeline.windows import window_offsets
-from importer_pipeline.workers import as_ours
-from importer_pipeline_tests.simulation.scenario import Scenario, World, change, draw
+from importer_pipeline_tests.simulation.lies import lie
+from importer_pipeline_tests.simulation.scenario import Misfortune, Scenario, World, befall, change, draw, recover
 
 _MOST_STEPS = 60_000
 _MOST_SYNCS_AT_REST = 12
@@ -29,7 +30,7 @@ class _Flight:
     """A request under way: asked, then answered by the sandbox at some moment, then told to the engine."""
 
     request: Fetch | Post
-    result: Page | Receipt | Exception | None = None
+    result: Page | Receipt | ImporterError | None = None
 
 
 @dataclass(slots=True)
@@ -49,6 +50,7 @@ def run_seed(seed: int) -> Counter[str]:
     scenario_is_unkind(scenario, unkind=True)
     for _ in range(1 if scenario.is_calm else scenario.rng.randint(1, 3)):
         _check_sync(scenario, _sync(scenario, happened, changes=scenario.changes))
+    recover(scenario)
     if not scenario.is_calm:
         scenario_is_unkind(scenario, unkind=scenario.rng.random() < 0.3)
     scenario.clock.now += 1000
@@ -57,7 +59,7 @@ def run_seed(seed: int) -> Counter[str]:
             scenario_is_unkind(scenario, unkind=False)
         tally = _sync(scenario, happened, changes=0.0)
         _check_sync(scenario, tally)
-        if all(done.complete or done.client == scenario.revoked for done in tally.done.values()):
+        if all(done.complete or _is_lost(scenario, done) for done in tally.done.values()):
             break
     else:
         raise Broken(f"no sync succeeds at rest: {[str(done.error) for done in tally.done.values()]}")
@@ -65,8 +67,16 @@ def run_seed(seed: int) -> Counter[str]:
     return happened
 
 
+def _is_lost(scenario: Scenario, done: AudienceDone) -> bool:
+    """Whether nothing can be had of the audience, whoever asks."""
+    return scenario.misfortune is Misfortune.REVOKED and done.client == scenario.worlds[-1].plan.client
+
+
 def scenario_is_unkind(scenario: Scenario, *, unkind: bool) -> None:
     """Switch the faults of a scenario on or off."""
+    if not unkind:
+        scenario.lies = 0.0
+        recover(scenario)
     for account in scenario.sandbox.accounts.values():
         account.unkindness = scenario.unkind if unkind else Unkindness(page_limit=scenario.page_limit)
     for target in scenario.sandbox.targets.values():
@@ -98,8 +108,8 @@ def _sync(scenario: Scenario, happened: Counter[str], *, changes: float) -> Tall
         if changes and rng.random() < changes:
             change(scenario)
             happened["changes"] += 1
-        if scenario.revoked and rng.random() < 0.02:
-            scenario.sandbox.accounts[scenario.revoked].secrets.clear()
+        if scenario.misfortune and changes and rng.random() < 0.03:
+            befall(scenario)
         if not flights:
             if sync.next_timer is None:
                 raise Broken("the engine waits for nothing")
@@ -118,7 +128,7 @@ def _advance(
     request, now = flight.request, scenario.clock.now
     plan = request.audience.plan
     if flight.result is None:
-        flight.result = _carried_out(request, worlds[f"{plan.client}/{plan.audience}"])
+        flight.result = _carried_out(scenario, request, worlds[f"{plan.client}/{plan.audience}"])
         tally.requests["fetches" if isinstance(request, Fetch) else "posts"] += 1
         return
     flights.remove(flight)
@@ -126,17 +136,17 @@ def _advance(
     if isinstance(request, Fetch):
         if isinstance(flight.result, Page):
             sync.fetched(request, flight.result, now)
-        elif isinstance(flight.result, Exception):
+        elif isinstance(flight.result, ImporterError):
             tally.requests[type(flight.result).__name__] += 1
-            sync.fetch_failed(request, as_ours(flight.result), now)
+            sync.fetch_failed(request, flight.result, now)
     elif isinstance(flight.result, Receipt):
         sync.posted(request, flight.result, now)
-    elif isinstance(flight.result, Exception):
+    elif isinstance(flight.result, ImporterError):
         tally.requests[f"target {type(flight.result).__name__}"] += 1
-        sync.post_failed(request, as_ours(flight.result), now)
+        sync.post_failed(request, flight.result, now)
 
 
-def _carried_out(request: Fetch | Post, world: World) -> Page | Receipt | Exception:
+def _carried_out(scenario: Scenario, request: Fetch | Post, world: World) -> Page | Receipt | ImporterError:
     lines = world.lines
     try:
         if isinstance(request, Post):
@@ -144,8 +154,10 @@ def _carried_out(request: Fetch | Post, world: World) -> Page | Receipt | Except
         answer = lines.account.members(
             lines.list_id, request.ask, archived=request.archived, fields=lines.mapping.fields
         )
+        if scenario.rng.random() < scenario.lies:
+            answer = lie(answer, scenario.rng)
         return open_page(answer, request.ask, lines.mapping)
-    except Exception as error:
+    except ImporterError as error:
         return error
 
 
@@ -176,6 +188,7 @@ def _note(
             _check_covered(scenario, worlds[name], tally.refused.get(name, set()), outcome, started_at)
         elif isinstance(outcome, AudienceDone):
             tally.done[name] = outcome
+            _check_moment(scenario, worlds[name], outcome, started_at)
 
 
 def _check_covered(
@@ -188,6 +201,15 @@ def _check_covered(
             stretch.first <= member.changed <= stretch.last for stretch in window.covered
         ):
             _check_member(scenario, world, member, refused, started_at, f"window {window.window}")
+
+
+def _check_moment(scenario: Scenario, world: World, done: AudienceDone, started_at: float) -> None:
+    """A snapshot lies a minute in the past by Mailchimp's own clock, whatever ours shows, and not much more."""
+    ahead = scenario.sandbox.accounts[world.plan.account].clock_offset_seconds
+    if done.snapshot is not None:
+        before = done.snapshot.before - ahead
+        if not started_at - 130 <= before <= scenario.clock.now - SNAPSHOT_AGE_SECONDS:
+            raise Broken(f"a snapshot of {before - started_at:.0f} s after the start")
 
 
 def _check_member(

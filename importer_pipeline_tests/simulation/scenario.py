@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from random import Random
 
 from pydantic import SecretStr
@@ -67,12 +68,16 @@ class Scenario:
     """Probability of a change between two steps."""
     unkind: Unkindness
     unkind_target: Unkindness
-    revoked: str | None
-    """Name of the client whose key stops working in the middle, if any."""
+    misfortune: "Misfortune | None"
+    """What befalls the last client in the middle of a sync."""
     is_calm: bool
     """Nothing changes, nothing fails, and no two contacts share a second: then the number of requests is known."""
+    is_crowded: bool
+    """All contacts share one second, and they leave it while it is read."""
     page_limit: int | None
     """Pages of more contacts time out, if set."""
+    lies: float
+    """Probability that a page is not what was asked for: unsorted, out of bounds, too short."""
 
     @property
     def max_connections(self) -> dict[str, int]:
@@ -84,7 +89,8 @@ def draw(seed: int) -> Scenario:
     """The scenario of a seed."""
     rng, clock = Random(seed), Clock()
     sandbox = Sandbox(clock=clock, seed=seed)
-    is_calm = rng.random() < 0.12
+    kind = rng.random()
+    is_calm, is_crowded = kind < 0.12, 0.12 <= kind < 0.2
     overlap = rng.choice((2, 3))
     page_limit = rng.choice((None, None, None, 6))
     scenario = Scenario(
@@ -103,15 +109,49 @@ def draw(seed: int) -> Scenario:
         unkind_target=Unkindness()
         if is_calm
         else Unkindness(rates=_rates(rng, _POST_FAULTS), rates_after_storing=_rates(rng, _POST_FAULTS)),
-        revoked=None,
+        misfortune=None,
         is_calm=is_calm,
+        is_crowded=is_crowded,
         page_limit=page_limit,
+        lies=0.0 if is_calm else rng.choice((0.0, 0.0, 0.02, 0.1)),
     )
     for number in range(1 if is_calm else rng.choice((1, 1, 1, 2, 3))):
         _add_client(scenario, f"client{number}")
-    if not is_calm and len(scenario.worlds) > 1 and rng.random() < 0.2:
-        scenario.revoked = scenario.worlds[-1].plan.client
+    if not is_calm and rng.random() < 0.2:
+        scenario.misfortune = rng.choice(tuple(Misfortune))
     return scenario
+
+
+class Misfortune(Enum):
+    """What may befall a client. All but a revoked key pass."""
+
+    REVOKED = "its key is refused"
+    LIST_GONE = "one of its lists is not known"
+    OUTAGE = "its account answers nothing but 500"
+    TAKEN = "all ten connections of its account are taken"
+
+
+def befall(scenario: Scenario) -> None:
+    """The misfortune of the scenario strikes its last client."""
+    world = scenario.worlds[-1]
+    account = scenario.sandbox.accounts[world.plan.account]
+    match scenario.misfortune:
+        case Misfortune.REVOKED:
+            account.secrets.clear()
+        case Misfortune.LIST_GONE:
+            account.lists.pop(world.members.list_id, None)
+        case Misfortune.OUTAGE:
+            account.unkindness = Unkindness(rates={Fault.ERROR_500: 1.0})
+        case Misfortune.TAKEN:
+            account.unkindness = Unkindness(rates={Fault.TOO_MANY_REQUESTS: 1.0})
+        case None:
+            pass
+
+
+def recover(scenario: Scenario) -> None:
+    """What passes is over."""
+    world = scenario.worlds[-1]
+    scenario.sandbox.accounts[world.plan.account].lists.setdefault(world.members.list_id, world.members)
 
 
 def _rates(rng: Random, faults: tuple[Fault, ...]) -> dict[Fault, float]:
@@ -163,9 +203,9 @@ def _add_client(scenario: Scenario, name: str) -> None:
 def _members(scenario: Scenario, account: SandboxAccount, list_id: str) -> MemberList:
     rng = scenario.rng
     members = account.add_list(list_id, ties=rng.choice(("drawn", "stable")))
-    size = rng.choice((0, 1, 6, 7, 8, 9, 13, 14, 15, rng.randint(0, 90)))
+    size = rng.randint(15, 40) if scenario.is_crowded else rng.choice((0, 1, 6, 7, 8, 9, 13, 14, 15, rng.randint(0, 90)))
     newest = int(START + account.clock_offset_seconds) - 200
-    spread = size * 3 if scenario.is_calm else rng.choice((1, 5, size + 1, size * 3))
+    spread = size * 3 if scenario.is_calm else (1 if scenario.is_crowded else rng.choice((1, 5, size + 1, size * 3)))
     seconds = range(newest - spread, newest)
     stamps = rng.sample(seconds, size) if scenario.is_calm else rng.choices(seconds, k=size)
     for number, at in enumerate(stamps):
@@ -197,7 +237,7 @@ def change(scenario: Scenario) -> None:
     """Something happens to some contacts of one audience."""
     rng = scenario.rng
     world = rng.choice(scenario.worlds)
-    weights = (30, 15, 10, 10, 8, 8, 4, 4)
+    weights = (1, 0, 0, 0, 0, 0, 0, 0) if scenario.is_crowded else (30, 15, 10, 10, 8, 8, 4, 4)
     rng.choices(_CHANGES, weights)[0](scenario, world)
 
 

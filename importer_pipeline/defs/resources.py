@@ -1,0 +1,55 @@
+"""The resources that a run's config can set: how to treat Mailchimp and the targets. Who the clients are is `Clients`."""
+
+import dagster as dg
+from pydantic import Field
+
+from importer_pipeline.importing import ImportSettings
+from importer_pipeline.mailchimp import OAUTH_METADATA_URL, MailchimpLimits
+from importer_pipeline.services import SyncLimits
+from importer_pipeline.target import TargetLimits
+from importer_pipeline.windows import Paging
+
+
+class MailchimpResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
+    """How Mailchimp is read, the same for all accounts."""
+
+    max_connections: int = Field(
+        default=100, ge=1, description="Requests on the wire at once, of all accounts together, in one process."
+    )
+    page_size: int = Field(default=1000, ge=30, le=1000, description="Contacts of a page: of a window.")
+    retries: int = Field(default=3, ge=0, description="How often a request to Mailchimp or a target is tried again.")
+    retry_pause_seconds: float = Field(
+        default=5.0, gt=0, description="The rest before the first retry; each further one is twice as long."
+    )
+    read_timeout_seconds: float = Field(
+        default=150.0,
+        gt=0,
+        description="How long to wait for an answer. Above 120: a request given up on holds its connection that long.",
+    )
+    oauth_metadata_url: str = Field(
+        default=OAUTH_METADATA_URL, description="Who tells the data centre of an OAuth token."
+    )
+
+
+class TargetResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
+    """How the targets are written to, the same for all."""
+
+    max_posts: int = Field(default=10, ge=1, description="Posts on the wire at once, to each target URL.")
+    read_timeout_seconds: float = Field(default=60.0, gt=0, description="How long to wait for an answer.")
+
+
+def import_settings(mailchimp: MailchimpResource, target: TargetResource) -> ImportSettings:
+    """What the engine takes, from what a run's config may set."""
+    return ImportSettings(
+        paging=Paging(page_size=mailchimp.page_size),
+        limits=SyncLimits(
+            connections=mailchimp.max_connections,
+            target_posts=target.max_posts,
+            undelivered_pages=2 * target.max_posts,
+            retries=mailchimp.retries,
+            first_pause_seconds=mailchimp.retry_pause_seconds,
+        ),
+        mailchimp=MailchimpLimits(read_timeout_seconds=mailchimp.read_timeout_seconds),
+        target=TargetLimits(read_timeout_seconds=target.read_timeout_seconds, connections=target.max_posts),
+        oauth_metadata_url=mailchimp.oauth_metadata_url,
+    )

@@ -1,0 +1,155 @@
+"""From declared audiences to a sync that runs: secrets are read, connections made, the engine and its threads started.
+
+Knows nothing of Dagster: `defs` turns what comes out of it into events.
+"""
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from importer_pipeline.audience_sync import AudiencePlan
+from importer_pipeline.clients import Audience, Client, Clients
+from importer_pipeline.connections import PROCESS
+from importer_pipeline.errors import SecretMissing
+from importer_pipeline.mailchimp import OAUTH_METADATA_URL, Account, MailchimpLimits
+from importer_pipeline.outcomes import AudienceDone, Outcome
+from importer_pipeline.services import SyncLimits
+from importer_pipeline.sync import Sync
+from importer_pipeline.target import Target, TargetLimits
+from importer_pipeline.windows import BEGINNING, Paging
+from importer_pipeline.workers import Lines, Workers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportSettings:
+    """How an import goes about it, the same for all clients."""
+
+    paging: Paging = field(default_factory=Paging)
+    """How audiences are cut into windows."""
+    limits: SyncLimits = field(default_factory=SyncLimits)
+    """How much at once, and how long."""
+    mailchimp: MailchimpLimits = field(default_factory=MailchimpLimits)
+    """Patience with Mailchimp."""
+    target: TargetLimits = field(default_factory=TargetLimits)
+    """Patience with the targets."""
+    oauth_metadata_url: str = OAUTH_METADATA_URL
+    """Who tells the data centre of an OAuth token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an import is."""
+
+    contacts: int
+    """Contacts of the snapshots taken so far."""
+    accepted: int
+    """Contacts that the targets have taken."""
+    audiences: int
+    """Audiences in all."""
+    open_audiences: int
+    """Audiences that are not done."""
+
+
+class Import:
+    """One import of some audiences.
+
+    Args:
+        selection: the audiences, each with its client.
+        clients: all clients, for what those on one Mailchimp account share.
+        settings: how to go about it.
+    """
+
+    def __init__(
+        self, selection: Sequence[tuple[Client, Audience]], *, clients: Clients, settings: ImportSettings
+    ) -> None:
+        self._clients = clients
+        self._settings = settings
+        self._accounts: dict[str, Account] = {}
+        self._targets: dict[str, Target] = {}
+        self._not_started: list[Outcome] = []
+        self._size = len(selection)
+        plans: list[AudiencePlan] = []
+        lines: dict[tuple[str, str], Lines] = {}
+        for client, audience in selection:
+            try:
+                lines[client.name, audience.name] = self._lines(client, audience)
+            except SecretMissing as error:
+                self._not_started.append(_without_secret(client, audience, error))
+            else:
+                plans.append(self._plan(client, audience))
+        self._sync = Sync(
+            plans,
+            paging=settings.paging,
+            limits=settings.limits,
+            book=PROCESS,
+            rng=random.Random(),
+            epoch_offset_seconds=time.time() - time.monotonic(),
+        )
+        self._workers = Workers(self._sync, lines)
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is now."""
+        audiences = self._sync.audiences
+        return Progress(
+            contacts=sum(audience.contacts for audience in audiences),
+            accepted=sum(audience.accepted for audience in audiences),
+            audiences=self._size,
+            open_audiences=self._sync.open_audiences,
+        )
+
+    def run(self) -> Iterator[list[Outcome]]:
+        """Import everything; see `Workers.run`. The first outcomes are the clients that can't be started."""
+        try:
+            yield self._not_started
+            yield from self._workers.run()
+        finally:
+            for line in (*self._accounts.values(), *self._targets.values()):
+                line.close()
+
+    def _lines(self, client: Client, audience: Audience) -> Lines:
+        if client.name not in self._targets:
+            settings = client.mailchimp
+            account = Account(
+                settings.credentials(),
+                base_url=settings.base_url,
+                limits=self._settings.mailchimp,
+                oauth_metadata_url=self._settings.oauth_metadata_url,
+            )
+            key = client.target.api_key.read()
+            self._targets[client.name] = Target(client.target.url, key, limits=self._settings.target)
+            self._accounts[client.name] = account
+        return Lines(
+            account=self._accounts[client.name],
+            list_id=audience.list_id,
+            mapping=audience.record_mapping(),
+            target=self._targets[client.name],
+        )
+
+    def _plan(self, client: Client, audience: Audience) -> AudiencePlan:
+        return AudiencePlan(
+            client=client.name,
+            audience=audience.name,
+            account=client.account,
+            account_connections=self._clients.max_connections(client.account),
+            target=client.target.url,
+            since=BEGINNING,
+        )
+
+
+def _without_secret(client: Client, audience: Audience, error: SecretMissing) -> AudienceDone:
+    return AudienceDone(
+        client=client.name,
+        audience=audience.name,
+        snapshot=None,
+        windows=0,
+        failed=(),
+        read=0,
+        accepted=0,
+        refused=0,
+        requests=0,
+        elapsed_seconds=0.0,
+        lacking=(),
+        error=error,
+    )

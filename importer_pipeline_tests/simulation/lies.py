@@ -1,0 +1,56 @@
+"""Pages that are not what was asked for, as a server would send them that ignores an order, a filter or a count."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from importer_pipeline.wire import Answer
+
+
+def lie(answer: Answer, rng: Random) -> Answer:
+    """The answer, made wrong in a way that must not pass; as it was, where there is nothing to make wrong."""
+    try:
+        document = json.loads(answer.body)
+    except ValueError:
+        return answer
+    members = document.get("members") if answer.status == 200 and isinstance(document, dict) else None
+    if not isinstance(members, list) or not members or not isinstance(members[0], dict):
+        return answer
+    rng.choice(_LIES)(members, rng)
+    return replace(answer, body=json.dumps(document).encode())
+
+
+def _unsorted(members: list[Any], rng: Random) -> None:
+    rng.shuffle(members)
+
+
+def _too_short(members: list[Any], rng: Random) -> None:
+    del members[rng.randrange(len(members))]
+
+
+def _too_many(members: list[Any], _rng: Random) -> None:
+    members.extend(members * 20)
+
+
+def _out_of_bounds(members: list[Any], _rng: Random) -> None:
+    members[-1]["last_changed"] = "2099-01-01T00:00:00+00:00"
+
+
+def _another_offset(members: list[Any], _rng: Random) -> None:
+    members[0]["last_changed"] = members[0]["last_changed"].replace("+00:00", "-01:00")
+
+
+def _no_time(members: list[Any], _rng: Random) -> None:
+    members[0]["last_changed"] = "!"
+
+
+_LIES: tuple[Callable[[list[Any], Random], None], ...] = (
+    _unsorted,
+    _too_short,
+    _too_many,
+    _out_of_bounds,
+    _another_offset,
+    _no_time,
+)
