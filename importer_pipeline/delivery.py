@@ -14,9 +14,6 @@ from importer_pipeline.errors import IsolationGivenUp, RecordRefused
 from importer_pipeline.outcomes import RefusedContact
 from importer_pipeline.target import Receipt
 
-ISOLATION_POSTS = 64
-"""Posts that finding the refused contacts of a page may take beyond the first."""
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Batch:
@@ -34,12 +31,16 @@ class Batch:
 class Delivery:
     """The contacts of one page until each of them is known as accepted or refused.
 
+    Args:
+        contacts: the page's contacts.
+        isolation_posts: posts that finding the refused ones may take beyond the first.
+
     Attributes:
         accepted: contacts that the target took.
         refused: contacts that it refused, and those that can't be sent at all.
     """
 
-    def __init__(self, contacts: Sequence[Contact], *, isolation_posts: int = ISOLATION_POSTS) -> None:
+    def __init__(self, contacts: Sequence[Contact], *, isolation_posts: int) -> None:
         self._posts_left = isolation_posts
         self._ready: deque[Batch] = deque()
         self._open = 0

@@ -49,7 +49,10 @@ class World:
     lines: Lines
     members: MemberList
     target: SandboxTarget
+    target_key: str
     record_of: RecordOf
+    refusals: tuple[Refusal, ...] = ()
+    """What its target refuses, misfortunes apart."""
     touched: dict[int, float] = field(default_factory=dict[int, float])
     """When each member was last changed, by serial: the moment itself, not the stamp."""
 
@@ -100,7 +103,10 @@ def draw(seed: int) -> Scenario:
         worlds=[],
         paging=Paging(page_size=7 if overlap == 2 else 9, overlap=overlap),
         limits=SyncLimits(
-            connections=rng.randint(2, 14), target_posts=rng.randint(1, 4), undelivered_pages=rng.randint(1, 6)
+            connections=rng.randint(2, 14),
+            target_posts=rng.randint(1, 4),
+            undelivered_pages=rng.randint(1, 6),
+            isolation_posts=rng.choice((6, 64)),
         ),
         changes=0.0 if is_calm else rng.choice((0.0, 0.05, 0.2, 0.5)),
         unkind=Unkindness(page_limit=page_limit)
@@ -129,12 +135,15 @@ class Misfortune(Enum):
     LIST_GONE = "one of its lists is not known"
     OUTAGE = "its account answers nothing but 500"
     TAKEN = "all ten connections of its account are taken"
+    TARGET_DOWN = "its target answers nothing but 500"
+    TARGET_REVOKED = "its target refuses the key"
+    TARGET_REFUSES = "its target refuses every record"
 
 
 def befall(scenario: Scenario) -> None:
     """The misfortune of the scenario strikes its last client."""
     world = scenario.worlds[-1]
-    account = scenario.sandbox.accounts[world.plan.account]
+    account, target = scenario.sandbox.accounts[world.plan.account], world.target
     match scenario.misfortune:
         case Misfortune.REVOKED:
             account.secrets.clear()
@@ -144,6 +153,12 @@ def befall(scenario: Scenario) -> None:
             account.unkindness = Unkindness(rates={Fault.ERROR_500: 1.0})
         case Misfortune.TAKEN:
             account.unkindness = Unkindness(rates={Fault.TOO_MANY_REQUESTS: 1.0})
+        case Misfortune.TARGET_DOWN:
+            target.unkindness = Unkindness(rates={Fault.ERROR_500: 1.0})
+        case Misfortune.TARGET_REVOKED:
+            target.api_key = "another"
+        case Misfortune.TARGET_REFUSES:
+            target.refusals = (Refusal(manner=Manner.REJECT, refuses=lambda _: True),)
         case None:
             pass
 
@@ -151,6 +166,7 @@ def befall(scenario: Scenario) -> None:
 def recover(scenario: Scenario) -> None:
     """What passes is over."""
     world = scenario.worlds[-1]
+    world.target.api_key, world.target.refusals = world.target_key, world.refusals
     scenario.sandbox.accounts[world.plan.account].lists.setdefault(world.members.list_id, world.members)
 
 
@@ -193,11 +209,14 @@ def _add_client(scenario: Scenario, name: str) -> None:
                 lines=Lines(account=ours, list_id=list_id, mapping=RecordMapping.of(spec, list_id=list_id), target=to),
                 members=_members(scenario, account, list_id),
                 target=target,
+                target_key=target_key,
                 record_of=default_record if audiences == 1 else record_by_list,
             )
         )
     if not scenario.is_calm:
         target.refusals = tuple(_refusals(rng))
+        for world in scenario.worlds[-audiences:]:
+            world.refusals = target.refusals
 
 
 def _members(scenario: Scenario, account: SandboxAccount, list_id: str) -> MemberList:

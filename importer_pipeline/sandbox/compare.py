@@ -1,0 +1,77 @@
+"""Whether the target holds what Mailchimp holds: the promise, checked from outside, by code of its own.
+
+Nothing here comes from the importer: what it does wrong must not be wrong here in the same way.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from importer_pipeline.sandbox.members import Member, MemberList
+from importer_pipeline.sandbox.target import SandboxTarget, TargetRecord
+
+RecordOf = Callable[[Member, MemberList], TargetRecord | None]
+"""What the target must hold of a member; None if nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How a target differs from the lists it should mirror, by ids of records, sorted.
+
+    Attributes:
+        missing: at Mailchimp, not at the target.
+        stale: at both, with other values.
+        surplus: at the target only: deleted members and former addresses stay there, since it can't delete.
+        refused: those of the missing and the stale that the target refuses by a rule of its own.
+    """
+
+    missing: tuple[str, ...]
+    stale: tuple[str, ...]
+    surplus: tuple[str, ...]
+    refused: tuple[str, ...]
+
+    @property
+    def kept(self) -> bool:
+        """Whether every member is at the target as it is."""
+        return not self.missing and not self.stale
+
+
+def default_record(member: Member, member_list: MemberList) -> TargetRecord | None:
+    """The record of the importer's default mapping; None for a member without an address: it has no id of its own."""
+    values = dict(zip(member_list.tags, member.merge_values or (), strict=False))
+    if not member.email:
+        return None
+    firstname, lastname = (str(values.get(tag, "")) for tag in ("FNAME", "LNAME"))
+    return TargetRecord(member.id, firstname, lastname, member.email, member.status)
+
+
+def record_by_list(member: Member, member_list: MemberList) -> TargetRecord | None:
+    """The same with the id `{list_id}-{id}`, for several lists that send to one target account."""
+    record = default_record(member, member_list)
+    return record and record._replace(id=f"{member_list.list_id}-{record.id}")
+
+
+def compare(
+    lists: MemberList | Sequence[MemberList], target: SandboxTarget, *, record_of: RecordOf = default_record
+) -> Difference:
+    """Compares all members of one list or several, the archived too, with all records of a target account."""
+    missing: list[str] = []
+    stale: list[str] = []
+    refused: list[str] = []
+    expected: set[str] = set()
+    for member_list in [lists] if isinstance(lists, MemberList) else lists:
+        for member in member_list:
+            record = record_of(member, member_list)
+            if record is None:
+                continue
+            expected.add(record.id)
+            held = target.records.get(record.id)
+            if held == record:
+                continue
+            (missing if held is None else stale).append(record.id)
+            if target.refuses(record):
+                refused.append(record.id)
+    surplus = set(target.records) - expected
+    return Difference(
+        missing=tuple(sorted(missing)), stale=tuple(sorted(stale)), surplus=tuple(sorted(surplus)),
+        refused=tuple(sorted(refused)),
+    )  # fmt: skip

@@ -1,0 +1,154 @@
+"""A made-up world of clients for a first run and for benchmarks, and the clients file that leads there."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+
+from importer_pipeline.sandbox.core import Sandbox
+from importer_pipeline.sandbox.faults import Fault, Latency, Unkindness
+from importer_pipeline.sandbox.members import MemberList
+from importer_pipeline.sandbox.server import Urls
+from importer_pipeline.sandbox.target import Manner, Refusal
+from importer_pipeline.sandbox.world import SandboxClient, World
+
+_PAST_SECONDS = 30 * 24 * 3600
+_QUIET_SECONDS = 120
+_AUDIENCES = ("newsletter", "customers", "events", "partners")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """What the world is like.
+
+    Attributes:
+        clients: how many clients.
+        audiences: how many audiences each has.
+        contacts: how many contacts each audience has.
+        archived_share: the share of them that is archived.
+        latency: how long Mailchimp takes.
+        target_latency: how long the target takes.
+        rates: how often which fault strikes a request to Mailchimp.
+        target_rates: the same for the target, before anything is stored.
+        target_rates_after_storing: the same after the batch was stored.
+        page_limit: pages above it get a 504; None for no limit.
+        revoked: whether the last client's key is refused.
+        hanging: whether the last client but one never gets an answer from Mailchimp.
+        refused: how many contacts of each audience its target refuses.
+        manner: how it refuses them.
+        seed: all of it follows from this.
+    """
+
+    clients: int
+    audiences: int
+    contacts: int
+    archived_share: float
+    latency: Latency
+    target_latency: Latency
+    rates: dict[Fault, float]
+    target_rates: dict[Fault, float]
+    target_rates_after_storing: dict[Fault, float]
+    page_limit: int | None
+    revoked: bool
+    hanging: bool
+    refused: int
+    manner: Manner
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Keys:
+    """What opens a client's accounts.
+
+    Attributes:
+        mailchimp: an API key, 32 hexadecimal digits and a data centre.
+        target: the key at the target.
+    """
+
+    mailchimp: str
+    target: str
+
+
+def build_world(options: DemoOptions, sandbox: Sandbox) -> tuple[World, dict[str, Keys]]:
+    """The world, and each client's keys as a clients file must hold them."""
+    random = Random(options.seed)
+    keys = {
+        f"client-{number:04}": Keys(
+            mailchimp=f"{random.getrandbits(128):032x}-us1", target=f"{random.getrandbits(256):064x}"
+        )
+        for number in range(1, options.clients + 1)
+    }
+    clients = [_client(name, opened_by, options, sandbox, random) for name, opened_by in keys.items()]
+    unkind = Unkindness(rates=options.rates, page_limit=options.page_limit, latency=options.latency)
+    for client in clients:
+        client.account.unkindness = unkind
+        client.target.unkindness = Unkindness(
+            rates=options.target_rates, rates_after_storing=options.target_rates_after_storing,
+            latency=options.target_latency,
+        )  # fmt: skip
+    if options.revoked:
+        clients[-1].account.secrets.clear()
+    if options.hanging:
+        clients[-2 % len(clients)].account.unkindness = Unkindness(rates={Fault.HANG: 1.0})
+    return World(sandbox, clients), keys
+
+
+def write_clients_file(path: Path, world: World, keys: dict[str, Keys], urls: Urls) -> None:
+    """Writes a clients file that leads to the sandbox, and the secrets beside it, readable by their owner only."""
+    secrets = path.resolve().with_suffix(".secrets")
+    secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    document: dict[str, Any] = {}
+    for client in world.clients:
+        several = len(client.lists) > 1
+        opened_by = keys[client.name]
+        document[client.name] = {
+            "mailchimp": {
+                "api_key": {"file": _secret_file(secrets / f"{client.name}.mailchimp", opened_by.mailchimp)},
+                "base_url": urls.mailchimp_url,
+            },
+            "target": {
+                "url": urls.target_url,
+                "api_key": {"file": _secret_file(secrets / f"{client.name}.target", opened_by.target)},
+            },
+            "audiences": {
+                listed.name: {
+                    "list_id": listed.list_id, **({"record": {"id": "{list_id}-{id}"}} if several else {}),
+                }
+                for listed in client.lists
+            },
+        }  # fmt: skip
+    path.write_text(yaml.safe_dump({"clients": document}, sort_keys=False), encoding="utf-8")
+
+
+def _client(name: str, keys: Keys, options: DemoOptions, sandbox: Sandbox, random: Random) -> SandboxClient:
+    account = sandbox.add_account(name, api_key=keys.mailchimp)
+    target = sandbox.add_target(keys.target, name=name)
+    for number in range(options.audiences):
+        title = _AUDIENCES[number] if number < len(_AUDIENCES) else f"audience-{number + 1}"
+        listed = account.add_list(f"{random.getrandbits(40):010x}", name=title)
+        now = account.now()
+        listed.fill(
+            options.contacts, changed_between=(now - _PAST_SECONDS, now - _QUIET_SECONDS),
+            seed=random.getrandbits(32), archived_share=options.archived_share,
+        )  # fmt: skip
+    client = SandboxClient(name=name, account=account, target=target)
+    if options.refused:
+        refused = {record_id for listed in client.lists for record_id in _first_ids(client, listed, options.refused)}
+        target.refusals = (Refusal.of_ids(refused, options.manner),)
+    return client
+
+
+def _first_ids(client: SandboxClient, listed: MemberList, n: int) -> list[str]:
+    """The ids of n records of a list, spread over it."""
+    records = [record for member in listed if (record := client.record_of(member, listed))]
+    return [record.id for record in records[:: max(1, len(records) // n)][:n]]
+
+
+def _secret_file(path: Path, secret: str) -> str:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(f"{secret}\n")
+    return str(path)

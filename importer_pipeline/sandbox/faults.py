@@ -1,0 +1,178 @@
+"""What can go wrong on the way, and how often: pure decisions, no waiting and no wire."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+
+from importer_pipeline.sandbox.messages import HTML, JSON, PROBLEM_JSON, SandboxAnswer, SandboxRequest, encoded
+
+
+class Fault(Enum):
+    """A way for a request to go wrong."""
+
+    ERROR_500 = "500, Mailchimp's own problem document (U)"
+    TOO_MANY_REQUESTS = "429, as if the client's other tools held the places"
+    GATEWAY_TIMEOUT = "504 with HTML, the time-out of the CDN (U)"
+    BLOCKED_HTML = "403 with HTML, a blocked IP address (U)"
+    AKAMAI_503 = "503 with Akamai's JSON, a blocked IP address (U)"
+    CUT = "fewer bytes than Content-Length says"
+    RESET = "the connection is reset before any answer"
+    BROKEN_JSON = "200 whose body is no JSON"
+    WRONG_SHAPE = "200 with JSON of another shape"
+    HANG = "no answer for as long as the caller waits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """How long an answer takes, in seconds: drawn evenly between two bounds, now and then from a slow tail.
+
+    Attributes:
+        least_seconds: the lower bound.
+        most_seconds: the upper bound.
+        slow_share: the share of answers that take `slow_seconds` instead.
+        slow_seconds: the bounds of the slow ones.
+    """
+
+    least_seconds: float = 0.0
+    most_seconds: float = 0.0
+    slow_share: float = 0.0
+    slow_seconds: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def fixed(cls, seconds: float) -> "Latency":
+        """Always the same."""
+        return cls(least_seconds=seconds, most_seconds=seconds)
+
+    def draw(self, random: Random) -> float:
+        """Seconds for one answer."""
+        if self.slow_share and random.random() < self.slow_share:
+            return random.uniform(*self.slow_seconds)
+        return random.uniform(self.least_seconds, self.most_seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A fault for particular requests, each time.
+
+    Attributes:
+        applies: whether the rule means this request.
+        fault: what goes wrong.
+        after_storing: at a target: after the batch was stored, not before.
+    """
+
+    applies: Callable[[SandboxRequest], bool]
+    fault: Fault
+    after_storing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unkindness:
+    """What an account or a target does to its callers.
+
+    Attributes:
+        rates: the share of requests that each fault strikes; together at most 1.
+        rates_after_storing: the same, at a target, after the batch was stored.
+        rules: faults for particular requests; they come before the rates, the first that applies strikes.
+        page_limit: pages of more members than this get a 504 (U); None for no limit.
+        latency: how long an answer takes.
+        hang_seconds: how long a request that hangs keeps its place, gone caller or not.
+    """
+
+    rates: Mapping[Fault, float] = field(default_factory=dict)
+    rates_after_storing: Mapping[Fault, float] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    page_limit: int | None = None
+    latency: Latency = field(default_factory=Latency)
+    hang_seconds: float = 120.0
+
+    def fate(self, request: SandboxRequest, random: Random) -> "Fate":
+        """What happens to this request: drawn anew at each call."""
+        latency = self.latency.draw(random)
+        fault, after_storing = self._fault(request, random)
+        return Fate(
+            fault=fault, after_storing=after_storing, answer_after_seconds=latency,
+            compute_after_seconds=latency * random.random(),
+        )  # fmt: skip
+
+    def _fault(self, request: SandboxRequest, random: Random) -> tuple[Fault | None, bool]:
+        for rule in self.rules:
+            if rule.applies(request):
+                return rule.fault, rule.after_storing
+        if self.page_limit is not None and _count(request) > self.page_limit:
+            return Fault.GATEWAY_TIMEOUT, False
+        draw = random.random()
+        for rates, after_storing in ((self.rates, False), (self.rates_after_storing, True)):
+            for fault, rate in rates.items():
+                draw -= rate
+                if draw < 0:
+                    return fault, after_storing
+        return None, False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What happens to one request.
+
+    Attributes:
+        fault: what goes wrong; None if nothing does.
+        after_storing: whether it does so after the answer was computed: at a target, after the batch was stored.
+        answer_after_seconds: from the arrival to the answer.
+        compute_after_seconds: from the arrival to the moment at which the answer is true.
+    """
+
+    fault: Fault | None = None
+    after_storing: bool = False
+    answer_after_seconds: float = 0.0
+    compute_after_seconds: float = 0.0
+
+
+def at_offsets(*offsets: int, method: str = "GET") -> Callable[[SandboxRequest], bool]:
+    """For a `Rule`: the pages of members that begin at one of these offsets."""
+    wanted = {str(offset) for offset in offsets}
+
+    def applies(request: SandboxRequest) -> bool:
+        return (
+            request.method == method
+            and request.path.endswith("/members")
+            and request.query.get("offset", "0") in wanted
+        )
+
+    return applies
+
+
+def spoiled(fault: Fault, answer: SandboxAnswer) -> SandboxAnswer:
+    """The answer that a fault makes of a right one. Of `CUT`, `RESET` and `HANG` too: what would have been sent."""
+    headers = {name: value for name, value in answer.headers.items() if name.lower() in ("date", "x-request-id")}
+    if fault is Fault.BROKEN_JSON:
+        return SandboxAnswer(status=200, headers={**headers, "Content-Type": JSON}, body=answer.body[:-1] + b"<")
+    if fault is Fault.WRONG_SHAPE:
+        return SandboxAnswer(status=200, headers={**headers, "Content-Type": JSON}, body=b'{"members":{"0":null}}')
+    if fault not in _SPOILED:
+        return answer
+    status, kind, body = _SPOILED[fault]
+    return SandboxAnswer(status=status, headers={**headers, "Content-Type": kind}, body=body)
+
+
+def _count(request: SandboxRequest) -> int:
+    count = request.query.get("count", "10")
+    return min(int(count), 1000) if count.isdecimal() and request.path.endswith("/members") else 0
+
+
+_SPOILED: dict[Fault, tuple[int, str, bytes]] = {
+    Fault.ERROR_500: (500, PROBLEM_JSON, encoded({
+        "type": "https://mailchimp.com/developer/marketing/docs/errors/", "title": "Internal Server Error",
+        "status": 500, "detail": "A deep, internal error has occurred during the processing of your request. "
+        "Please contact support.", "instance": "",
+    })),
+    Fault.TOO_MANY_REQUESTS: (429, PROBLEM_JSON, encoded({
+        "type": "https://mailchimp.com/developer/marketing/docs/errors/", "title": "TooManyRequests", "status": 429,
+        "detail": "You have exceeded the limit of 10 simultaneous connections.", "instance": "",
+    })),
+    Fault.GATEWAY_TIMEOUT: (504, HTML, b"<html><head><title>504 Gateway Time-out</title></head></html>"),
+    Fault.BLOCKED_HTML: (403, HTML, b"<html><head><title>Access Denied</title></head></html>"),
+    Fault.AKAMAI_503: (503, JSON, encoded({
+        "type": "akamai_error_message", "title": "akamai_503", "status": 503,
+        "ref_no": "Reference Number: 00.00000000.0000000000.0000000",
+    })),
+}  # fmt: skip

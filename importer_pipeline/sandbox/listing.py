@@ -1,0 +1,81 @@
+"""Members in order of `last_changed`: fast to cut a page from, also among a million, and cheap to change.
+
+Members are known here by the moment they changed and their serial only.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Mapping
+from random import Random
+from typing import Literal
+
+Ties = Literal["drawn", "stable"]
+"""Whether the order within one second is drawn anew at each reading, or stands still."""
+
+_SERIAL_BITS = 32
+_SERIALS = (1 << _SERIAL_BITS) - 1
+_SCATTER = 0x9E3779B1
+
+
+class Listing:
+    """Serials in the order of their moments, as one sorted list of whole numbers.
+
+    A plain list: taking one out of a million moves 8 MB, a few tenths of a millisecond.
+    """
+
+    def __init__(self, *, ties: Ties, random: Random) -> None:
+        self._ties = ties
+        self._random = random
+        self._keys: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def put_in(self, moment: int, serial: int) -> None:
+        """Adds one."""
+        insort(self._keys, moment << _SERIAL_BITS | serial)
+
+    def put_in_many(self, moments: Iterable[tuple[int, int]]) -> None:
+        """Adds many: moments, each with its serial."""
+        self._keys += [moment << _SERIAL_BITS | serial for moment, serial in moments]
+        self._keys.sort()
+
+    def take_out(self, moment: int, serial: int) -> None:
+        """Removes one."""
+        del self._keys[bisect_left(self._keys, moment << _SERIAL_BITS | serial)]
+
+    def move(self, moments: Mapping[int, int]) -> None:
+        """Gives new moments to those serials that are here, and leaves out those that are not."""
+        here = [key & _SERIALS for key in self._keys if key & _SERIALS in moments]
+        self._keys = [key for key in self._keys if key & _SERIALS not in moments]
+        self.put_in_many((moments[serial], serial) for serial in here)
+
+    def stretch(self, since: int | None, before: int | None) -> tuple[int, int]:
+        """The places of all with `since < moment <= before`."""
+        low = 0 if since is None else self._end_of(since)
+        high = len(self._keys) if before is None else self._end_of(before)
+        return low, max(low, high)
+
+    def serials(self, low: int, high: int) -> list[int]:
+        """The serials at these places, in order; within a second, by serial."""
+        return [key & _SERIALS for key in self._keys[low:high]]
+
+    def cut(self, start: int, stop: int) -> list[int]:
+        """The serials at these places; with drawn ties as if the whole listing had just been drawn."""
+        page = self._keys[start:stop]
+        if self._ties == "drawn" and page:
+            for key in (page[0], page[-1]):
+                second = key >> _SERIAL_BITS
+                low, high = self._end_of(second - 1), self._end_of(second)
+                first, end = max(low, start) - start, min(high, stop) - start
+                page[first:end] = self._random.sample(self._keys[low:high], end - first)
+            draw = self._random.random
+            page.sort(key=lambda key: (key >> _SERIAL_BITS) + 0.999 * draw())
+        return [key & _SERIALS for key in page]
+
+    def _end_of(self, second: int) -> int:
+        return bisect_right(self._keys, second << _SERIAL_BITS | _SERIALS)
+
+
+def scattered(serials: Iterable[int]) -> list[int]:
+    """The serials in an order that means nothing, and is always the same."""
+    return sorted(serials, key=lambda serial: serial * _SCATTER & _SERIALS)

@@ -1,0 +1,144 @@
+"""The target API: `POST <prefix>/record` with a JSON list of records, upserted by id."""
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+from importer_pipeline.sandbox.faults import Unkindness
+from importer_pipeline.sandbox.messages import JSON, SandboxAnswer, SandboxRequest, encoded
+from importer_pipeline.sandbox.traffic import Traffic
+
+
+class TargetRecord(NamedTuple):
+    """A record as the target keeps it. Equal to any tuple of the same five texts."""
+
+    id: str
+    firstname: str
+    lastname: str
+    email: str
+    status: str
+
+
+class Manner(Enum):
+    """How a target refuses a record."""
+
+    COUNT = "answers a lower number, the other records are stored"
+    REJECT = "answers 422 to the whole batch, nothing is stored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Which records a target refuses, and how.
+
+    Attributes:
+        manner: how it says so.
+        refuses: whether it refuses this record.
+    """
+
+    manner: Manner
+    refuses: Callable[[TargetRecord], bool]
+
+    @classmethod
+    def of_ids(cls, ids: Sequence[str] | set[str] | frozenset[str], manner: Manner) -> "Refusal":
+        """Refuses the records of these ids."""
+        wanted = frozenset(ids)
+        return cls(manner=manner, refuses=lambda record: record.id in wanted)
+
+
+class SandboxTarget:
+    """One account at the target, opened by one key.
+
+    Attributes:
+        name: how the sandbox calls it, in its statistics.
+        api_key: what the Authorization header must be.
+        refusals: which records are refused; may be changed at any time.
+        counts_duplicates_once: whether records of one id in a batch count as one.
+        unkindness: what it does to its callers; may be changed at any time.
+        records: what it holds, by id.
+        posts: batches answered, well or not.
+        stored: records stored, each time anew.
+        traffic: what came through.
+    """
+
+    def __init__(
+        self, name: str, *, api_key: str, refuse: Sequence[Refusal], counts_duplicates_once: bool, lock: threading.RLock
+    ) -> None:
+        self.name = name
+        self.api_key = api_key
+        self.refusals = tuple(refuse)
+        self.counts_duplicates_once = counts_duplicates_once
+        self.unkindness = Unkindness()
+        self.records: dict[str, TargetRecord] = {}
+        self.posts = 0
+        self.stored = 0
+        self.traffic = Traffic(None)
+        self._lock = lock
+
+    def __repr__(self) -> str:
+        return f"SandboxTarget({self.name!r})"
+
+    def refuses(self, record: TargetRecord) -> bool:
+        """Whether any rule refuses the record."""
+        return any(refusal.refuses(record) for refusal in self.refusals)
+
+    def post(self, body: bytes) -> SandboxAnswer:
+        """Takes a batch and answers it."""
+        with self._lock:
+            self.posts += 1
+            records = _records(body)
+            if records is None:
+                return _error(400, "a list of records with id, firstname, lastname, email and status is expected")
+            if any(not record.id for record in records):
+                return _error(422, "a record has no id")
+            by_manner = {
+                manner: [refusal.refuses for refusal in self.refusals if refusal.manner is manner] for manner in Manner
+            }
+            if any(refuses(record) for refuses in by_manner[Manner.REJECT] for record in records):
+                return _error(422, "a record is not acceptable")
+            refusing = by_manner[Manner.COUNT]
+            accepted = [record for record in records if not any(refuses(record) for refuses in refusing)]
+            self.records.update((record.id, record) for record in accepted)
+            self.stored += len(accepted)
+            count = len({record.id for record in accepted}) if self.counts_duplicates_once else len(accepted)
+            return SandboxAnswer(status=200, headers={"Content-Type": JSON}, body=encoded({"response": count}))
+
+
+def answer_target(request: SandboxRequest, target: SandboxTarget | None) -> SandboxAnswer:
+    """Answers one request to the target; `target` is whom the key opens, None if it opens nothing."""
+    if target is None:
+        return _error(401, "the key is not known")
+    if request.path.rpartition("/")[2] != "record":
+        return _error(404, "there is only /record")
+    if request.method != "POST":
+        return _error(405, "only POST is known")
+    return target.post(request.body)
+
+
+def _records(body: bytes) -> list[TargetRecord] | None:
+    try:
+        items = json.loads(body)
+    except ValueError:
+        return None
+    if not isinstance(items, list):
+        return None
+    records = [_record(item) for item in items]
+    return None if None in records else [record for record in records if record is not None]
+
+
+def _record(item: Any) -> TargetRecord | None:
+    if not isinstance(item, dict) or item.keys() != set(TargetRecord._fields):
+        return None
+    values = [item[name] for name in TargetRecord._fields]
+    if not all(isinstance(value, str) for value in values):
+        return None
+    contact_id, firstname, lastname, email, status = values
+    # Names and statuses repeat: kept once, a million records take a third less.
+    return TargetRecord(contact_id, sys.intern(firstname), sys.intern(lastname), email, sys.intern(status))
+
+
+def _error(status: int, text: str) -> SandboxAnswer:
+    return SandboxAnswer(status=status, headers={"Content-Type": JSON}, body=encoded({"error": text}))
