@@ -78,7 +78,7 @@ class Connections:
             if self._refused_since is None:
                 self._refused_since = asked_at
             if asked_at >= self._changed_at:
-                self._limit = max(1, min(self._limit, self.in_use + 1) - 1)
+                self._limit = max(1, self._limit - 1)
                 self._changed_at = now
                 pause = patience.pause_seconds * 2.0 ** min(self._refused_in_a_row, 16)
                 self._refused_in_a_row += 1

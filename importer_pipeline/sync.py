@@ -71,6 +71,7 @@ class Sync:
         epoch_offset_seconds: float,
     ) -> None:
         self._limits = limits
+        self._small_page = paging.page_size // 5
         self._rng = rng
         self._epoch_offset_seconds = epoch_offset_seconds
         self._timers = Timers()
@@ -165,9 +166,10 @@ class Sync:
             self._account(audience).service.connections.answered()
             audience.failed(fetch, error)
             audience.stop(error)
+        elif isinstance(error, TooSlow):
+            self._ask_for_less(fetch, error, now)
         elif isinstance(error, TryAgain):
-            if not (isinstance(error, TooSlow) and audience.split(fetch)):
-                self._try_again(fetch, error, now)
+            self._try_again(fetch, error, now)
         else:
             audience.failed(fetch, error)
         self._account(audience).service.unpark(now)
@@ -239,19 +241,32 @@ class Sync:
             audience.rest(fetch)
             self._timers.at(due, lambda later: self._take_up(fetch, later))
 
+    def _ask_for_less(self, fetch: Fetch, error: TooSlow, now: float) -> None:
+        """Halve a page that the server does not manage. An account that does not even manage small ones hangs."""
+        if fetch.ask.count <= self._small_page:
+            self._count_failure(self._account(fetch.audience), error, now)
+        if fetch.audience.stopped is not None:
+            fetch.audience.failed(fetch, fetch.audience.stopped)
+        elif not fetch.audience.split(fetch):
+            self._try_again(fetch, error, now)
+
     def _try_again(self, fetch: Fetch, error: TryAgain, now: float) -> None:
-        account, audience = self._account(fetch.audience), fetch.audience
+        audience = fetch.audience
         fetch.tries += 1
         if fetch.tries <= self._limits.retries:
             audience.rest(fetch)
             pause = self._limits.pause_seconds(fetch.tries, self._rng)
             self._timers.at(now + pause, lambda later: self._take_up(fetch, later))
-            return
-        audience.failed(fetch, TriesUsedUp(f"{error.problem}, {fetch.tries} times", remedy=error.remedy))
+        else:
+            audience.failed(fetch, TriesUsedUp(f"{error.problem}, {fetch.tries} times", remedy=error.remedy))
+            self._count_failure(self._account(audience), error, now)
+
+    def _count_failure(self, account: _Account, error: TryAgain, now: float) -> None:
+        """Leave an account alone that gave no answer several times in a row, each after all tries or for a small page."""
         account.service.failures_in_a_row += 1
         if account.service.failures_in_a_row >= self._limits.failures_in_a_row:
             down = AccountDown(
-                f"Mailchimp gave {account.service.failures_in_a_row} windows in a row no answer ({error.problem})",
+                f"Mailchimp gave no answer {account.service.failures_in_a_row} times in a row ({error.problem})",
                 remedy=error.remedy or "run it again when Mailchimp is back",
             )
             self._stop_account(account, down, now)
