@@ -141,9 +141,7 @@ class AudienceSync:
         if self._walks[False].planned:
             return True
         age = server_time - self._before
-        if age >= SNAPSHOT_AGE_SECONDS and (
-            self._taken_again or age <= SNAPSHOT_AGE_SECONDS + SNAPSHOT_SLACK_SECONDS
-        ):
+        if age >= SNAPSHOT_AGE_SECONDS and (self._taken_again or age <= SNAPSHOT_AGE_SECONDS + SNAPSHOT_SLACK_SECONDS):
             return True
         self._taken_again = True
         self._start_active(server_time - SNAPSHOT_AGE_SECONDS)
@@ -256,9 +254,7 @@ class AudienceSync:
     def _window_outcome(self, window: Window, *, archived: bool) -> WindowIn | WindowFailed:
         key = window_key(window.offset, archived=archived)
         if window.error is not None:
-            return WindowFailed(
-                client=self.plan.client, audience=self.plan.audience, window=key, error=window.error
-            )
+            return WindowFailed(client=self.plan.client, audience=self.plan.audience, window=key, error=window.error)
         return WindowIn(
             client=self.plan.client,
             audience=self.plan.audience,

@@ -119,9 +119,7 @@ class Posting:
         unseen = fetch.audience.unseen(fetch, [contact.contact_id for contact in contacts])
         if unseen is not None:
             contacts = [contact for contact in contacts if contact.contact_id in unseen]
-        undelivered = UndeliveredPage(
-            fetch, page, Delivery(contacts, isolation_posts=self._limits.isolation_posts)
-        )
+        undelivered = UndeliveredPage(fetch, page, Delivery(contacts, isolation_posts=self._limits.isolation_posts))
         self._target(fetch.audience).undelivered += 1
         self._go_on(undelivered, now)
 

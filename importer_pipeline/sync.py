@@ -178,9 +178,7 @@ class Sync:
     def _enter(self, audience: AudienceSync, book: ConnectionBook) -> None:
         plan = audience.plan
         if plan.account not in self._accounts:
-            connections = book.of(
-                ("account", plan.account), plan.account_connections, patience=self._limits.patience
-            )
+            connections = book.of(("account", plan.account), plan.account_connections, patience=self._limits.patience)
             self._accounts[plan.account] = _Account(Service(connections, self._timers))
         self._accounts[plan.account].clients.add(plan.client)
         self._clients.setdefault(plan.client, []).append(audience)

@@ -224,9 +224,7 @@ class Walk:
             window.covered = joined([*window.covered, stretch])
 
     def _ask(self, span: _Span, *, window: int, offset: int) -> None:
-        ask = Ask(
-            since=span.bounds.first - 1, before=span.bounds.last, offset=offset, count=self._paging.page_size
-        )
+        ask = Ask(since=span.bounds.first - 1, before=span.bounds.last, offset=offset, count=self._paging.page_size)
         span.open_pages += 1
         if span.is_root:
             self.windows[window].open_pages += 1

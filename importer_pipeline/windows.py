@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from importer_pipeline.errors import BrokenAnswer
 
@@ -132,7 +133,7 @@ def page_shape(ask: Ask, stamps: Sequence[str], total: int) -> PageShape:
     if not stamps:
         return PageShape(length=0, first=0, last=0, total=total)
     # ISO 8601 of one offset sorts as text; another offset among them shows when first and last are parsed or out of order.
-    if any(earlier > later for earlier, later in zip(stamps, stamps[1:], strict=False)):
+    if any(earlier > later for earlier, later in pairwise(stamps)):
         raise BrokenAnswer("expected contacts sorted by last_changed, found them unsorted")
     first, last = seconds(stamps[0]), seconds(stamps[-1])
     if first <= ask.since or last > ask.before:

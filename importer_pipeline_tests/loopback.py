@@ -131,7 +131,7 @@ def _take(step: Step, connection: socket.socket) -> bool:
     match step:
         case bytes():
             connection.sendall(step)
-        case float():
+        case float() | int():
             time.sleep(step)
         case Ending.SILENCE:
             connection.recv(1)

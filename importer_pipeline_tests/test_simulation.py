@@ -13,6 +13,7 @@ import pytest
 from importer_pipeline_tests.simulation.run import run_seed
 
 ROOT = Path(__file__).parents[1]
+COVERAGE = (sys.executable, "-m", "coverage")
 
 
 class Break(NamedTuple):
@@ -27,7 +28,9 @@ BREAKS = {
     "a page covers its first second": Break("windows.py", "else shape.first + 1", "else shape.first"),
     "a page covers its last second": Break("windows.py", "else shape.last - 1", "else shape.last"),
     "a short page is the end": Break(
-        "windows.py", "shape.length < ask.count and ask.offset + shape.length >= shape.total", "shape.length <= ask.count"
+        "windows.py",
+        "shape.length < ask.count and ask.offset + shape.length >= shape.total",
+        "shape.length <= ask.count",
     ),
     "what is missing is not read": Break("walk.py", "for gap in missing(span.bounds, known):", "for gap in known[:0]:"),
     "ids of a crowded second are counted against any total": Break(
@@ -77,7 +80,9 @@ def simulate(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def copy(tmp_path: Path) -> Path:
     """A copy of the engine and its simulation."""
     shutil.copytree(ROOT / "importer_pipeline", tmp_path / "importer_pipeline")
-    shutil.copytree(ROOT / "importer_pipeline_tests" / "simulation", tmp_path / "importer_pipeline_tests" / "simulation")
+    shutil.copytree(
+        ROOT / "importer_pipeline_tests" / "simulation", tmp_path / "importer_pipeline_tests" / "simulation"
+    )
     (tmp_path / "importer_pipeline_tests" / "__init__.py").touch()
     return tmp_path
 
@@ -97,15 +102,14 @@ def test_the_simulation_goes_through_the_engine(copy: Path) -> None:
     """At least 95 % of the statements of the modules that decide, by the simulation alone."""
     (copy / ".coveragerc").write_text("[run]\nsource = importer_pipeline\n")
     result = subprocess.run(
-        [sys.executable, "-m", "coverage", "run", "-m", "importer_pipeline_tests.simulation", "--seeds", "300"]
-        + ["--processes", "1"],
+        [*COVERAGE, "run", "-m", "importer_pipeline_tests.simulation", "--seeds", "300", "--processes", "1"],
         cwd=copy,
         env={**os.environ, "PYTHONPATH": str(copy)},
         capture_output=True,
         text=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    subprocess.run([sys.executable, "-m", "coverage", "json", "-q"], cwd=copy, check=True)
+    subprocess.run([*COVERAGE, "json", "-q"], cwd=copy, check=True)
     files = json.loads((copy / "coverage.json").read_text())["files"]
     for name in ("windows", "walk", "audience_sync", "sync", "posting", "delivery"):
         covered = files[f"importer_pipeline/{name}.py"]["summary"]["percent_covered"]

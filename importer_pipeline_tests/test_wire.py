@@ -37,7 +37,7 @@ class Seen(ImporterError):
 
 
 @pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name in ("NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
             monkeypatch.delenv(name)
@@ -337,7 +337,7 @@ class InProcess(BaseAdapter):
         response = requests.Response()
         response.status_code = 200
         response.headers["Date"] = "today"
-        response._content = f"{request.method} {request.url}".encode()  # pyright: ignore[reportPrivateUsage]
+        response._content = f"{request.method} {request.url}".encode()
         return response
 
     def close(self) -> None:

@@ -26,9 +26,7 @@ def full_sync_job(clients: Clients) -> dg.JobDefinition:
     ) -> None:
         """Take a snapshot of each audience and bring all of its contacts to the target."""
         if not clients.clients:
-            raise dg.Failure(
-                "there are no clients to import: see the warnings above", metadata={}, allow_retries=False
-            )
+            raise dg.Failure("there are no clients to import: see the warnings above", metadata={}, allow_retries=False)
         try:
             selection = clients.select(config.clients, config.audiences)
         except SelectionUnknown as error:

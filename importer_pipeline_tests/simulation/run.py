@@ -55,17 +55,22 @@ def run_seed(seed: int) -> Counter[str]:
         scenario_is_unkind(scenario, unkind=scenario.rng.random() < 0.3)
     scenario.limits = replace(scenario.limits, isolation_posts=64)
     scenario.clock.now += 1000
+    _check_rest(scenario, _sync_until_all_is_in(scenario, happened))
+    return happened
+
+
+def _sync_until_all_is_in(scenario: Scenario, happened: Counter[str]) -> Tally:
+    """Syncs of a source that stands still, until one succeeds. After a while nothing fails any more."""
+    errors: list[str] = []
     for attempt in range(_MOST_SYNCS_AT_REST):
         if attempt == _MOST_SYNCS_AT_REST // 2:
             scenario_is_unkind(scenario, unkind=False)
         tally = _sync(scenario, happened, changes=0.0)
         _check_sync(scenario, tally)
         if all(done.complete or _is_lost(scenario, done) for done in tally.done.values()):
-            break
-    else:
-        raise Broken(f"no sync succeeds at rest: {[str(done.error) for done in tally.done.values()]}")
-    _check_rest(scenario, tally)
-    return happened
+            return tally
+        errors = [str(done.error) for done in tally.done.values()]
+    raise Broken(f"no sync succeeds at rest: {errors}")
 
 
 def _is_lost(scenario: Scenario, done: AudienceDone) -> bool:
@@ -121,9 +126,7 @@ def _sync(scenario: Scenario, happened: Counter[str], *, changes: float) -> Tall
     raise Broken("the engine does not come to an end")
 
 
-def _advance(
-    scenario: Scenario, sync: Sync, worlds: dict[str, World], flights: list[_Flight], tally: Tally
-) -> None:
+def _advance(scenario: Scenario, sync: Sync, worlds: dict[str, World], flights: list[_Flight], tally: Tally) -> None:
     """The next thing that happens to one of the requests under way."""
     flight = scenario.rng.choice(flights)
     request, now = flight.request, scenario.clock.now
@@ -192,9 +195,7 @@ def _note(
             _check_moment(scenario, worlds[name], outcome, started_at)
 
 
-def _check_covered(
-    scenario: Scenario, world: World, refused: set[str], window: WindowIn, started_at: float
-) -> None:
+def _check_covered(scenario: Scenario, world: World, refused: set[str], window: WindowIn, started_at: float) -> None:
     """What a window says it covers must be at the target, all that stood still since the sync began."""
     archived = window.window.startswith("archived-")
     for member in world.members:

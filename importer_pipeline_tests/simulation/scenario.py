@@ -222,7 +222,9 @@ def _add_client(scenario: Scenario, name: str) -> None:
 def _members(scenario: Scenario, account: SandboxAccount, list_id: str) -> MemberList:
     rng = scenario.rng
     members = account.add_list(list_id, ties=rng.choice(("drawn", "stable")))
-    size = rng.randint(15, 40) if scenario.is_crowded else rng.choice((0, 1, 6, 7, 8, 9, 13, 14, 15, rng.randint(0, 90)))
+    size = (
+        rng.randint(15, 40) if scenario.is_crowded else rng.choice((0, 1, 6, 7, 8, 9, 13, 14, 15, rng.randint(0, 90)))
+    )
     newest = int(START + account.clock_offset_seconds) - 200
     spread = size * 3 if scenario.is_calm else (1 if scenario.is_crowded else rng.choice((1, 5, size + 1, size * 3)))
     seconds = range(newest - spread, newest)
@@ -306,7 +308,9 @@ def _unarchive(scenario: Scenario, world: World) -> None:
 
 def _rename(scenario: Scenario, world: World) -> None:
     if (handle := _some(world)) is not None:
-        world.members.rename(handle, f"moved-{scenario.rng.getrandbits(48):012x}@example.net", at=_stamp(scenario, world))
+        world.members.rename(
+            handle, f"moved-{scenario.rng.getrandbits(48):012x}@example.net", at=_stamp(scenario, world)
+        )
         _touch(scenario, world, handle)
 
 

@@ -1,0 +1,67 @@
+# What can be done with this project. Each target installs what it needs first: there is no step before it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+SEEDS ?= 300
+PORT ?= 3000
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+HOME_OF_DAGSTER := $(CURDIR)/.dagster_home
+
+.PHONY: help install demo dev test lint package simulate pytest bench
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(INSTALLED) ## make .venv with this project and its tools, in the versions of constraints.txt
+
+demo: $(INSTALLED) ## a full sync of a made-up world, faults included, with a look at what came of it
+	$(RUN) -m importer_pipeline.sandbox.first_run
+
+dev: $(INSTALLED) $(HOME_OF_DAGSTER)/dagster.yaml ## such a world with Dagster's UI at PORT=3000, until Ctrl-C
+	DAGSTER_HOME=$(HOME_OF_DAGSTER) $(RUN) -m importer_pipeline.sandbox.look --port $(PORT)
+
+test: lint simulate package pytest ## everything that has to pass: the four below
+
+lint: $(INSTALLED) ## ruff and pyright
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check --quiet || { echo "make lint: the files above are not formatted; $(RUN) -m ruff format does it" >&2; exit 1; }
+	$(RUN) -m pyright --pythonpath $(RUN)
+
+simulate: $(INSTALLED) ## the engine through SEEDS=300 unkind worlds, each of which can be replayed by its seed
+	$(RUN) -m importer_pipeline_tests.simulation --seeds $(SEEDS)
+
+package: $(INSTALLED) ## build the wheel, install it in an empty environment elsewhere, and load it with Dagster there
+	$(RUN) -m importer_pipeline_tests.check_package
+
+pytest: $(INSTALLED) ## the tests
+	$(RUN) -m pytest
+
+bench: $(INSTALLED) ## how fast it is, beside the limit that ten connections set
+	$(RUN) -m benchmarks
+
+$(INSTALLED): pyproject.toml setup.py constraints.txt
+	@echo "make: installing into $(VENV) (about a minute the first time)"
+	@if [[ ! -x $(RUN) ]]; then \
+	    version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
+	        || { echo "make: no Python at PYTHON=$(PYTHON); name one: make install PYTHON=/path/to/python3.12" >&2; exit 1; }; \
+	    case $$version in \
+	        3.11|3.12|3.13) ;; \
+	        *) echo "make: needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is $$version; name another: make install PYTHON=python3.12" >&2; exit 1 ;; \
+	    esac; \
+	    $(PYTHON) -m venv $(VENV); \
+	fi
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(HOME_OF_DAGSTER)/dagster.yaml: dagster.yaml
+	@mkdir -p $(HOME_OF_DAGSTER)
+	@cp dagster.yaml $@
