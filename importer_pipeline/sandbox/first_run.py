@@ -1,0 +1,241 @@
+"""`make demo`: a full sync of a made-up world with two clients in trouble, once more when they are mended, and the outcome.
+
+Everything runs on this machine, in temporary folders, and ends by itself. The exit code is 0 if what happened is what must
+happen, 1 if not, 130 after Ctrl-C.
+"""
+
+import argparse
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+
+import importer_pipeline
+from importer_pipeline.sandbox.children import DagsterChild, environment
+from importer_pipeline.sandbox.first_world import SNAPSHOT_AGE_SECONDS, FirstWorld, Load, Standing, stand_still
+from importer_pipeline.sandbox.server import SandboxServer
+
+_CLIENTS = 4
+_CONTACTS = 50_000
+_CHANGES_PER_SECOND = 50.0
+_CONNECTIONS = 10
+_MOST_TURNED_AWAY = 10
+_WIDTH = 118
+_COMMAND = ("job", "execute", "-m", "importer_pipeline", "-j", "full_sync")
+_LOGGED = re.compile(
+    r" - dagster - (?:INFO|WARNING|ERROR) - full_sync - [0-9a-f-]{36} - import_contacts - (?P<text>.+)"
+)
+_PROBLEM = re.compile(r"- (?P<client>[\w-]+)/[\w-]+.*: .+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """A full sync that has ended.
+
+    Attributes:
+        exit_code: of the command.
+        problems: what the run's failure says of each client that it names, with the remedy.
+        standings: how each client stands now.
+        load: what the sandbox had to do.
+    """
+
+    exit_code: int
+    problems: dict[str, str]
+    standings: list[Standing]
+    load: Load
+
+
+class _Place:
+    """Where a first run keeps its things, and how it runs Dagster there."""
+
+    def __init__(self, folder: Path, world: FirstWorld, server: SandboxServer, log: IO[str]) -> None:
+        self._world = world
+        self._log = log
+        home = folder / "dagster_home"
+        home.mkdir()
+        shutil.copy(_settings(), home)
+        world.write_clients_file(folder / "clients.yaml", server)
+        self._variables = environment(folder / "clients.yaml", dagster_home=home)
+
+    def run(self) -> tuple[int, dict[str, str]]:
+        """Runs the command, shows how it goes on; its exit code, and what its failure says of which client."""
+        problems: dict[str, str] = {}
+        with DagsterChild(_COMMAND, variables=self._variables, output=None) as child:
+            for line in child.lines():
+                print(line, file=self._log)
+                if logged := _LOGGED.search(line):
+                    print(f"   | {textwrap.shorten(logged['text'], _WIDTH - 5, placeholder=' ...')}", flush=True)
+                elif problem := _PROBLEM.fullmatch(line):
+                    problems.setdefault(problem["client"], line)
+            self._log.flush()
+            return child.exit_code or 0, problems
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Does all of it. The exit code: see the module."""
+    summary = (
+        "A full sync of a made-up world, and what came of it: under a minute, nothing needed, nothing left behind."
+    )
+    argparse.ArgumentParser(prog="make demo", description=summary).parse_args(arguments)
+    # SIGINT too: what was started in the background ignores it, and would hand that down to its children.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    if not _settings().exists():
+        print(f"{_settings()} is not there: run this in the project's folder", file=sys.stderr)
+        return 1
+    try:
+        return _first_run()
+    except KeyboardInterrupt:
+        print("\nStopped: nothing runs any more.", flush=True)
+        return 130
+
+
+def _first_run() -> int:
+    descriptor, log_path = tempfile.mkstemp(prefix="importer-first-run-", suffix=".log")
+    began = time.monotonic()
+    with (
+        open(descriptor, "w", encoding="utf-8") as log,
+        tempfile.TemporaryDirectory(prefix="importer-first-run-") as folder,
+    ):
+        _say(
+            f"1. Making up {_CLIENTS} clients with {_CONTACTS} contacts each, a tenth of them archived. A sandbox on this "
+            "machine stands for Mailchimp (0.3 to 0.7 s for a page of 1000, ten connections to an account) and for the target."
+        )
+        world = FirstWorld(clients=_CLIENTS, contacts=_CONTACTS)
+        print(f"   {world.refusing.name}: its target refuses two contacts")
+        print(f"   {world.revoked.name}: its Mailchimp key has been revoked")
+        with world.served(changes_per_second=_CHANGES_PER_SECOND) as server:
+            place = _Place(Path(folder), world, server, log)
+            wrong = [*_while_contacts_change(place, world, server), *_when_mended(place, world)]
+    print(f"\nIt took {time.monotonic() - began:.0f} s, and nothing runs any more. All that Dagster said: {log_path}")
+    if wrong:
+        print("\nThis must not be:", *wrong, sep="\n- ")
+        return 1
+    print("Next: `make dev` shows such a world in Dagster's UI; README.md tells how to add a client of your own.")
+    return 0
+
+
+def _while_contacts_change(place: _Place, world: FirstWorld, server: SandboxServer) -> list[str]:
+    _say(f"2. A full sync, while {_CHANGES_PER_SECOND:.0f} contacts change every second:")
+    began = world.revoked.account.now()
+    exit_code, problems = _run(place)
+    stand_still(server)
+    sync = Sync(exit_code=exit_code, problems=problems, standings=world.standings(began=began), load=world.load())
+    _say("3. Now nothing changes any more. How the targets stand, compared contact by contact:")
+    _show(sync)
+    return first_faults(sync, revoked=world.revoked.name, refusing=world.refusing.name)
+
+
+def _when_mended(place: _Place, world: FirstWorld) -> list[str]:
+    _say(
+        "4. The remedies are taken: the key is good again, the two contacts are acceptable. The sandbox's clock is put two "
+        "minutes ahead, so that what was still to come is old enough for a snapshot. The same command again:"
+    )
+    world.mend()
+    world.let_time_pass(2 * SNAPSHOT_AGE_SECONDS)
+    world.forget()
+    began = world.revoked.account.now()
+    exit_code, problems = _run(place)
+    sync = Sync(exit_code=exit_code, problems=problems, standings=world.standings(began=began), load=world.load())
+    _say("5. The outcome:")
+    _show(sync)
+    compared = world.world.compare()["clients"].values()
+    surplus = sum(client["surplus"] for client in compared)
+    if not (wrong := last_faults(sync)):
+        print("   Every contact that Mailchimp holds is at its target, with its present values.")
+        if surplus:
+            print(f"   ({surplus} records of former addresses are there too: the target can't delete.)")
+    return wrong
+
+
+def _run(place: _Place) -> tuple[int, dict[str, str]]:
+    print(f"   $ dagster {' '.join(_COMMAND)}", flush=True)
+    return place.run()
+
+
+def first_faults(sync: Sync, *, revoked: str, refusing: str) -> list[str]:
+    """What must not be after the sync in trouble: a line each."""
+    wrong = _faults(sync, troubled={revoked})
+    if sync.exit_code == 0:
+        wrong.append("the run ended as if all were in")
+    if sync.problems.keys() != {revoked, refusing}:
+        wrong.append(f"the run named {', '.join(sorted(sync.problems)) or 'nobody'}, not {refusing} and {revoked}")
+    if sync.load.turned_away > _MOST_TURNED_AWAY:
+        wrong.append(f"{sync.load.turned_away} requests were made with the revoked key")
+    return wrong
+
+
+def last_faults(sync: Sync) -> list[str]:
+    """What must not be after the sync without trouble: a line each."""
+    wrong = _faults(sync, troubled=set())
+    if sync.exit_code != 0:
+        wrong.append(f"the run ended with exit code {sync.exit_code}")
+    for standing in sync.standings:
+        if standing.as_they_are + standing.not_in < standing.contacts:
+            wrong.append(f"{standing.client}: contacts are refused or still to come, and none should be")
+    return wrong
+
+
+def _faults(sync: Sync, *, troubled: set[str]) -> list[str]:
+    wrong = [
+        f"{standing.client}: {standing.not_in} contacts that stood still are not in"
+        for standing in sync.standings
+        if standing.not_in and standing.client not in troubled
+    ]
+    if sync.load.peak_connections > _CONNECTIONS or sync.load.too_many:
+        wrong.append(f"{sync.load.too_many} requests went beyond an account's {_CONNECTIONS} connections")
+    return wrong
+
+
+def _show(sync: Sync) -> None:
+    rows = [
+        {
+            "client": standing.client, "at Mailchimp": standing.contacts, "at the target as they are": standing.as_they_are,
+            "refused": standing.refused, "still to come": standing.to_come, "not in": standing.not_in,
+            "verdict": _verdict(standing, sync),
+        }
+        for standing in sync.standings
+    ]  # fmt: skip
+    print(textwrap.indent(pd.DataFrame(rows).to_string(index=False), "   "))
+    if any(standing.to_come for standing in sync.standings):
+        print("   Still to come: changed less than a minute before the run or during it; the next sync takes them.")
+    if sync.problems:
+        print("   What the run says, and what to do:")
+    for problem in sync.problems.values():
+        print(textwrap.fill(problem, _WIDTH, initial_indent="   ", subsequent_indent="     "))
+    load, arrived = sync.load, sum(standing.as_they_are for standing in sync.standings)
+    print(
+        f"   {arrived} contacts in {load.seconds:.1f} s, {arrived / max(load.seconds, 0.1):.0f} a second; at most "
+        f"{load.peak_connections} connections to an account at once; {load.turned_away} requests with a refused key.",
+        flush=True,
+    )
+
+
+def _verdict(standing: Standing, sync: Sync) -> str:
+    if standing.not_in:
+        return "not in: see below"
+    if standing.client in sync.problems:
+        return "in, but the refused: see below"
+    return "in, but what is to come" if standing.to_come else "all in"
+
+
+def _say(text: str) -> None:
+    print(f"\n{textwrap.fill(text, _WIDTH, subsequent_indent='   ')}", flush=True)
+
+
+def _settings() -> Path:
+    """The project's settings for a Dagster instance; they are no part of the installed package."""
+    return Path(importer_pipeline.__file__).parents[1] / "dagster.yaml"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
