@@ -6,14 +6,14 @@ Knows nothing of Dagster: `defs` turns what comes out of it into events.
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from importer_pipeline.audience_sync import AudiencePlan
 from importer_pipeline.clients import Audience, Client, Clients
 from importer_pipeline.connections import PROCESS
 from importer_pipeline.errors import SecretMissing
 from importer_pipeline.mailchimp import OAUTH_METADATA_URL, Account, MailchimpLimits
-from importer_pipeline.outcomes import AudienceDone, Outcome
+from importer_pipeline.outcomes import AudienceDone, Outcome, Progress
 from importer_pipeline.services import SyncLimits
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Target, TargetLimits
@@ -37,20 +37,6 @@ class ImportSettings:
     """Who tells the data centre of an OAuth token."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far an import is."""
-
-    contacts: int
-    """Contacts of the snapshots taken so far."""
-    accepted: int
-    """Contacts that the targets have taken."""
-    audiences: int
-    """Audiences in all."""
-    open_audiences: int
-    """Audiences that are not done."""
-
-
 class Import:
     """One import of some audiences.
 
@@ -68,7 +54,6 @@ class Import:
         self._accounts: dict[str, Account] = {}
         self._targets: dict[str, Target] = {}
         self._not_started: list[Outcome] = []
-        self._size = len(selection)
         plans: list[AudiencePlan] = []
         lines: dict[tuple[str, str], Lines] = {}
         for client, audience in selection:
@@ -91,13 +76,8 @@ class Import:
     @property
     def progress(self) -> Progress:
         """How far it is now."""
-        audiences = self._sync.audiences
-        return Progress(
-            contacts=sum(audience.contacts for audience in audiences),
-            accepted=sum(audience.accepted for audience in audiences),
-            audiences=self._size,
-            open_audiences=self._sync.open_audiences,
-        )
+        progress = self._workers.progress
+        return replace(progress, audiences=progress.audiences + len(self._not_started))
 
     def run(self) -> Iterator[list[Outcome]]:
         """Import everything; see `Workers.run`. The first outcomes are the clients that can't be started."""

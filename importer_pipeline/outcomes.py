@@ -103,4 +103,18 @@ class AudienceDone:
         return self.error is None and self.snapshot is not None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a sync is."""
+
+    contacts: int
+    """Contacts of the snapshots taken so far."""
+    accepted: int
+    """Contacts that the targets have taken."""
+    audiences: int
+    """Audiences in all."""
+    open_audiences: int
+    """Audiences that are not done."""
+
+
 Outcome = WindowIn | WindowFailed | ContactsRefused | AudienceDone

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from importer_pipeline.importing import Progress
-from importer_pipeline.outcomes import AudienceDone, ContactsRefused, Outcome, RefusedContact
+from importer_pipeline.outcomes import AudienceDone, ContactsRefused, Outcome, Progress, RefusedContact
 
 _MOST_NAMED = 5
 
@@ -38,9 +37,10 @@ class ImportSummary:
             return None
         incomplete = sum(not done.complete for done in self.done)
         refused = sum(done.refused for done in self.done)
-        head = [f"{incomplete} of {len(self.done)} audiences are not all in"] if incomplete else []
-        head += [f"{refused} contacts were refused"] if refused else []
-        return "\n".join([f"{' and '.join(head)}; everything else is in.", *lines])
+        head = [f"Not all in: {incomplete} of {len(self.done)} audiences"] if incomplete else []
+        head += [f"refused: {refused} contact{'' if refused == 1 else 's'}"] if refused else []
+        first = ", ".join(head)
+        return "\n".join([f"{first[0].upper()}{first[1:]}. Everything else is in.", *lines])
 
     def _lines(self, done: AudienceDone) -> list[str]:
         name, lines = f"{done.client}/{done.audience}", list[str]()

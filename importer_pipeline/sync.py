@@ -27,7 +27,7 @@ from importer_pipeline.errors import (
     TriesUsedUp,
     TryAgain,
 )
-from importer_pipeline.outcomes import Outcome
+from importer_pipeline.outcomes import Outcome, Progress
 from importer_pipeline.pages import Page
 from importer_pipeline.posting import Post, Posting
 from importer_pipeline.services import Service, SyncLimits, Timers
@@ -56,7 +56,6 @@ class Sync:
         epoch_offset_seconds: what to add to the clock that is handed in, which only goes forward, to get epoch seconds.
 
     Attributes:
-        audiences: what is synced, for a look at how far it is.
         outcomes: what has happened since this was last emptied by the caller.
     """
 
@@ -84,9 +83,9 @@ class Sync:
         self._offered: set[AudienceSync] = set()
         self._fetching = 0
         self.outcomes: deque[Outcome] = deque()
-        self.audiences = [AudienceSync(plan, paging=paging) for plan in plans]
-        self._open = set(self.audiences)
-        for audience in self.audiences:
+        self._audiences = [AudienceSync(plan, paging=paging) for plan in plans]
+        self._open = set(self._audiences)
+        for audience in self._audiences:
             self._enter(audience, book)
 
     @property
@@ -95,9 +94,15 @@ class Sync:
         return not self._open
 
     @property
-    def open_audiences(self) -> int:
-        """Audiences that are not done."""
-        return len(self._open)
+    def progress(self) -> Progress:
+        """How far it is."""
+        return Progress(
+            contacts=sum(audience.contacts for audience in self._audiences),
+            # Windows overlap, so that a few contacts are taken twice.
+            accepted=sum(min(audience.accepted, audience.contacts) for audience in self._audiences),
+            audiences=len(self._audiences),
+            open_audiences=len(self._open),
+        )
 
     @property
     def next_timer(self) -> float | None:

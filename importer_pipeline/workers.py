@@ -16,7 +16,7 @@ from importer_pipeline.audience_sync import Fetch
 from importer_pipeline.contacts import RecordMapping
 from importer_pipeline.errors import ImporterError, QuarantineWindow
 from importer_pipeline.mailchimp import Account
-from importer_pipeline.outcomes import Outcome
+from importer_pipeline.outcomes import Outcome, Progress
 from importer_pipeline.pages import open_page
 from importer_pipeline.posting import Post
 from importer_pipeline.sync import Sync
@@ -58,6 +58,12 @@ class Workers:
         self._idle = 0
         self._ended = False
         self._crash: BaseException | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """How far the sync is."""
+        with self._lock:
+            return self._sync.progress
 
     def run(self) -> Iterator[list[Outcome]]:
         """Do the whole sync.

@@ -1,0 +1,43 @@
+"""Everything put together."""
+
+import time
+
+import dagster as dg
+import pytest
+
+from importer_pipeline.definitions import build_defs
+from importer_pipeline_tests.defs.declared import client, declared
+
+
+def test_a_thousand_audiences_load_in_no_time() -> None:
+    clients = declared(*(client(f"client-{number}", audiences=2) for number in range(500)))
+    began = time.process_time()
+    repository = build_defs(clients).get_repository_def()
+    # Processor time, and ten times what it takes: an asset for each of them by itself would take longer.
+    assert time.process_time() - began < 5
+    assert len(repository.asset_graph.get_all_asset_keys()) == 1000
+    assert repository.has_job("full_sync")
+
+
+def test_they_can_be_loaded() -> None:
+    dg.Definitions.validate_loadable(build_defs(declared(client("acme"))))
+
+
+def test_what_is_wrong_is_logged_and_the_rest_is_defined(caplog: pytest.LogCaptureFixture) -> None:
+    clients = declared(
+        client("acme", variable="NO_SUCH_VARIABLE"), client("globex"), problems=("clients.yaml: hooli is wrong",)
+    )
+    keys = build_defs(clients).resolve_asset_graph().get_all_asset_keys()
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(keys) == 2
+    assert any("hooli is wrong" in line for line in warned)
+    assert any(
+        "acme.mailchimp.api_key: the environment variable NO_SUCH_VARIABLE is not set" in line for line in warned
+    )
+    assert not any("globex" in line for line in warned)
+
+
+def test_without_clients_there_is_still_the_job() -> None:
+    made = build_defs(declared())
+    assert made.resolve_job_def("full_sync").name == "full_sync"
+    assert made.resolve_asset_graph().get_all_asset_keys() == set()

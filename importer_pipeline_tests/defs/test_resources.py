@@ -1,0 +1,40 @@
+"""What a run's config sets of how the APIs are treated."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
+from importer_pipeline.importing import ImportSettings
+
+
+def test_unless_it_says_otherwise_a_run_goes_about_it_as_the_importer_does_by_itself() -> None:
+    ours, its = import_settings(MailchimpResource(), TargetResource()), ImportSettings()
+    assert (ours.paging, ours.limits, ours.oauth_metadata_url) == (its.paging, its.limits, its.oauth_metadata_url)
+    assert ours.target == its.target
+    assert ours.mailchimp == its.mailchimp
+
+
+def test_every_setting_arrives() -> None:
+    mailchimp = MailchimpResource(
+        max_connections=7, page_size=500, retries=1, retry_pause_seconds=0.5, read_timeout_seconds=9.0,
+        oauth_metadata_url="http://127.0.0.1:9/metadata",
+    )  # fmt: skip
+    settings = import_settings(mailchimp, TargetResource(max_posts=3, read_timeout_seconds=4.0))
+    assert (settings.paging.page_size, settings.oauth_metadata_url) == (500, "http://127.0.0.1:9/metadata")
+    limits = settings.limits
+    assert (limits.connections, limits.retries, limits.first_pause_seconds) == (7, 1, 0.5)
+    assert (limits.target_posts, limits.undelivered_pages) == (3, 6)
+    assert settings.mailchimp.read_timeout_seconds == 9.0
+    assert (settings.target.read_timeout_seconds, settings.target.connections) == (4.0, 3)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"page_size": 1001}, {"page_size": 29}, {"max_connections": 0}, {"retries": -1}, {"retry_pause_seconds": 0}],
+    ids=str,
+)
+def test_what_can_not_work_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        MailchimpResource(**wrong)
