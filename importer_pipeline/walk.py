@@ -139,10 +139,6 @@ class Walk:
         """The page to read next, or None where the next step waits for an answer."""
         return self._ready.popleft() if self._ready else None
 
-    def again(self, reading: Reading) -> None:
-        """Read this page first: its try is to be made again."""
-        self._ready.appendleft(reading)
-
     def arrived(self, reading: Reading, shape: PageShape) -> None:
         """A page has been read; the first one of a span tells which others there are. It is not delivered yet."""
         span = reading.span

@@ -7,15 +7,20 @@ import dagster as dg
 
 from importer_pipeline.clients import Audience, Client, Clients
 from importer_pipeline.defs.names import contacts_key
-from importer_pipeline.importing import Import, ImportSettings
+from importer_pipeline.importing import Import, ImportSettings, Turns
+from importer_pipeline.locks import AccountLocks, default_folder
 from importer_pipeline.outcomes import AudienceDone
 from importer_pipeline.summary import ImportSummary, done_line, progress_line
 
 _LOG_EVERY_SECONDS = 5.0
+_TELL_EVERY_SECONDS = 60.0
+_LOOK_EVERY_SECONDS = 0.5
+
+Context = dg.OpExecutionContext | dg.AssetExecutionContext
 
 
 def run_import(
-    context: dg.OpExecutionContext | dg.AssetExecutionContext,
+    context: Context,
     selection: list[tuple[Client, Audience]],
     *,
     clients: Clients,
@@ -30,7 +35,22 @@ def run_import(
         context.log.warning(
             "DAGSTER_HOME is not set: nothing of this run will be remembered. Remedy: export DAGSTER_HOME=<a folder>"
         )
-    running, summary = Import(selection, clients=clients, settings=settings), ImportSummary()
+    turns = Turns(selection, clients=clients, settings=settings, locks=AccountLocks(default_folder()))
+    summary, wait = ImportSummary(), _Wait()
+    while turns.waiting:
+        if (running := turns.next()) is None:
+            wait.for_others(context, turns)
+        else:
+            _report(context, running, summary)
+    if summary.failure is not None:
+        raise dg.Failure(
+            summary.failure,
+            metadata={"audiences_not_in": sum(not done.complete for done in summary.done)},
+            allow_retries=False,
+        )
+
+
+def _report(context: Context, running: Import, summary: ImportSummary) -> None:
     pace = _Pace()
     for outcomes in running.run():
         for outcome in outcomes:
@@ -38,12 +58,20 @@ def run_import(
             if isinstance(outcome, AudienceDone):
                 _report_audience(context, outcome)
         pace.log(context, running)
-    if summary.failure is not None:
-        raise dg.Failure(
-            summary.failure,
-            metadata={"audiences_not_in": sum(not done.complete for done in summary.done)},
-            allow_retries=False,
-        )
+
+
+class _Wait:
+    """The wait for accounts that other syncs have: no one is asked to do anything, but the log tells."""
+
+    def __init__(self) -> None:
+        self._told_at = float("-inf")
+
+    def for_others(self, context: Context, turns: Turns) -> None:
+        if time.monotonic() - self._told_at >= _TELL_EVERY_SECONDS:
+            self._told_at = time.monotonic()
+            names = sorted({client.name for client, _ in turns.waiting})
+            context.log.info(f"waiting for other syncs of the Mailchimp accounts of {', '.join(names)}")
+        time.sleep(_LOOK_EVERY_SECONDS)
 
 
 class _Pace:
@@ -53,7 +81,7 @@ class _Pace:
         self._logged_at = time.monotonic()
         self._accepted = 0
 
-    def log(self, context: dg.OpExecutionContext | dg.AssetExecutionContext, running: Import) -> None:
+    def log(self, context: Context, running: Import) -> None:
         now = time.monotonic()
         elapsed = now - self._logged_at
         if elapsed < _LOG_EVERY_SECONDS:
@@ -64,7 +92,7 @@ class _Pace:
         self._logged_at, self._accepted = now, progress.accepted
 
 
-def _report_audience(context: dg.OpExecutionContext | dg.AssetExecutionContext, done: AudienceDone) -> None:
+def _report_audience(context: Context, done: AudienceDone) -> None:
     (context.log.info if done.complete else context.log.error)(done_line(done))
     if done.lacking:
         context.log.warning(
