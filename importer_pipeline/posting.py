@@ -4,8 +4,8 @@ A target that can't keep up holds back the reading for its URL (`has_room`), a t
 its clients' part, and a refused record costs its page a few posts more and nothing else.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
@@ -35,21 +35,39 @@ class UndeliveredPage:
     delivery: Delivery
     is_open: bool = True
     """Whether it is neither delivered nor given up."""
+    is_being_isolated: bool = False
+    """Whether a refused contact in it is being told from the others."""
 
 
 @dataclass(eq=False, slots=True)
-class Post:
-    """One request to a target: a batch of a page."""
+class Parcel:
+    """A batch of one page, on its way."""
 
     page: UndeliveredPage
     batch: Batch
     tries: int = 0
-    """How often it has failed in a way that could have passed."""
+    """How often posting it has failed in a way that could have passed."""
+    goes_alone: bool = False
+    """Whether it is to share no post, because one that it shared was not taken whole."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Post:
+    """One request to a target: a batch of a page, or whole small pages of one audience together."""
+
+    parcels: tuple[Parcel, ...]
 
     @property
     def audience(self) -> AudienceSync:
         """Whose contacts they are."""
-        return self.page.fetch.audience
+        return self.parcels[0].page.fetch.audience
+
+    @property
+    def batch(self) -> Batch:
+        """All contacts that are sent."""
+        if len(self.parcels) == 1:
+            return self.parcels[0].batch
+        return Batch(tuple(contact for parcel in self.parcels for contact in parcel.batch.contacts))
 
 
 @dataclass(eq=False, slots=True)
@@ -57,8 +75,10 @@ class _Target:
     """A target URL."""
 
     service: Service
-    queue: deque[Post] = field(default_factory=deque[Post])
-    """Batches that can go out now."""
+    queue: deque[Parcel] = field(default_factory=deque[Parcel])
+    """What can go out now."""
+    queued: Counter[AudienceSync] = field(default_factory=Counter[AudienceSync])
+    """How much of it is each audience's."""
     offered: bool = False
     """Whether it stands in the round of targets that may have something to post."""
     undelivered: int = 0
@@ -130,7 +150,7 @@ class Posting:
             self._drop_closed(target, now)
             if target.queue and target.service.acquire(now):
                 self._round.rotate(-1)
-                return target.queue.popleft()
+                return Post(tuple(self._parcels(target)))
             self._round.popleft()
             target.offered = False
             if target.queue:
@@ -147,30 +167,75 @@ class Posting:
         service.connections.answered()
         service.failures_in_a_row = 0
         self._client_failures[post.audience.plan.client] = 0
-        if post.page.is_open:
-            post.page.delivery.answered(post.batch, receipt)
-            self._go_on(post.page, now)
+        if len(post.parcels) > 1 and not receipt.complete:
+            self._part(post)
+            return
+        for parcel in post.parcels:
+            if parcel.page.is_open:
+                parcel.page.delivery.answered(parcel.batch, receipt)
+                self._go_on(parcel.page, now)
 
     def failed(self, post: Post, error: ImporterError, now: float) -> None:
         """The target's answer is an error, or none came."""
-        client = post.audience.plan.client
-        if not post.page.is_open:
-            return
         if isinstance(error, RecordRefused):
             self._target(post.audience).service.connections.answered()
-            post.page.delivery.rejected(post.batch, error)
-            self._go_on(post.page, now)
-        elif isinstance(error, TryAgain) and client not in self._stopped and post.tries < self._limits.retries:
-            post.tries += 1
-            pause = self._limits.pause_seconds(post.tries, self._rng)
-            self._timers.at(now + pause, lambda _: self._queue(post))
+            if len(post.parcels) > 1:
+                self._part(post)
+                return
+        if isinstance(error, StopClient):
+            self._stop(post.audience.plan.client, error, now)
+        for parcel in post.parcels:
+            if parcel.page.is_open:
+                self._failed(parcel, error, now)
+
+    def _failed(self, parcel: Parcel, error: ImporterError, now: float) -> None:
+        audience = parcel.page.fetch.audience
+        if isinstance(error, RecordRefused):
+            parcel.page.delivery.rejected(parcel.batch, error)
+            self._go_on(parcel.page, now)
+        elif isinstance(error, TryAgain):
+            parcel.tries += 1
+            if parcel.tries <= self._limits.retries and audience.plan.client not in self._stopped:
+                pause = self._limits.pause_seconds(parcel.tries, self._rng)
+                self._timers.at(now + pause, lambda _: self._queue(parcel))
+            else:
+                used_up = TriesUsedUp(f"{error.problem}, {parcel.tries} times", remedy=error.remedy)
+                self._count_failure(audience, used_up, now)
+                self._give_up(parcel.page, used_up, now)
         else:
-            if isinstance(error, TryAgain):
-                error = TriesUsedUp(f"{error.problem}, {post.tries + 1} times", remedy=error.remedy)
-                self._count_failure(post.audience, error, now)
-            elif isinstance(error, StopClient):
-                self._stop(client, error, now)
-            self._give_up(post.page, error, now)
+            self._give_up(parcel.page, error, now)
+
+    def _part(self, post: Post) -> None:
+        """Something in a shared post was refused: each of its parcels goes again, alone."""
+        for parcel in post.parcels:
+            parcel.goes_alone = True
+            self._queue(parcel)
+
+    def _parcels(self, target: _Target) -> Iterator[Parcel]:
+        """What goes out next: the first in the queue, and with a small page those of its audience that are small, too."""
+        first = self._taken(target, 0)
+        audience, size = first.page.fetch.audience, len(first.batch.contacts)
+        yield first
+        index = 0
+        while not first.goes_alone and target.queued[audience] and index < len(target.queue):
+            parcel = target.queue[index]
+            more = len(parcel.batch.contacts)
+            if (
+                parcel.page.fetch.audience is audience
+                and parcel.page.is_open
+                and not parcel.goes_alone
+                and size + more <= self._limits.post_records
+            ):
+                size += more
+                yield self._taken(target, index)
+            else:
+                index += 1
+
+    def _taken(self, target: _Target, index: int) -> Parcel:
+        parcel = target.queue[index]
+        del target.queue[index]
+        target.queued[parcel.page.fetch.audience] -= 1
+        return parcel
 
     def _target(self, audience: AudienceSync) -> _Target:
         return self._targets[audience.plan.target]
@@ -190,7 +255,8 @@ class Posting:
             self._give_up(page, delivery.given_up, now)
             return
         while (batch := delivery.next()) is not None:
-            self._queue(Post(page, batch))
+            self._queue(Parcel(page, batch, goes_alone=page.is_being_isolated))
+        page.is_being_isolated = True
         if delivery.done:
             self._close(page)
             audience.delivered(page.fetch, page.page, accepted=delivery.accepted, refused=delivery.refused)
@@ -209,9 +275,11 @@ class Posting:
         self._target(audience).service.unpark(now)
         self._settled(audience, now)
 
-    def _queue(self, post: Post) -> None:
-        target = self._target(post.audience)
-        target.queue.append(post)
+    def _queue(self, parcel: Parcel) -> None:
+        audience = parcel.page.fetch.audience
+        target = self._target(audience)
+        target.queue.append(parcel)
+        target.queued[audience] += 1
         self._offer(target)
 
     def _offer(self, target: _Target) -> None:
@@ -222,13 +290,13 @@ class Posting:
     def _drop_closed(self, target: _Target, now: float) -> None:
         """Take out of the front of the queue what needs no posting any more."""
         while target.queue:
-            post = target.queue[0]
-            stopped = self._stopped.get(post.audience.plan.client)
-            if post.page.is_open and stopped is None:
+            page = target.queue[0].page
+            stopped = self._stopped.get(page.fetch.audience.plan.client)
+            if page.is_open and stopped is None:
                 return
-            target.queue.popleft()
-            if post.page.is_open and stopped is not None:
-                self._give_up(post.page, stopped, now)
+            self._taken(target, 0)
+            if page.is_open and stopped is not None:
+                self._give_up(page, stopped, now)
 
     def _count_failure(self, audience: AudienceSync, error: TriesUsedUp, now: float) -> None:
         """Leave a target alone that gave window after window no success: this client's, or the URL for all its clients."""

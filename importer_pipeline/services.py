@@ -19,6 +19,8 @@ class SyncLimits:
     """Posts to one target URL on the wire at once."""
     undelivered_pages: int = 20
     """Pages that may wait for one target URL before reading for it pauses."""
+    post_records: int = 1000
+    """Records of one post, where small pages of an audience go together."""
     isolation_posts: int = 64
     """Posts that finding the refused contacts of a page may take beyond the first."""
     retries: int = 3

@@ -32,7 +32,8 @@ _MOST_TURNED_AWAY = 10
 _WIDTH = 118
 _COMMAND = ("job", "execute", "-m", "importer_pipeline", "-j", "full_sync")
 _LOGGED = re.compile(
-    r" - dagster - (?:INFO|WARNING|ERROR) - full_sync - [0-9a-f-]{36} - import_contacts - (?P<text>.+)"
+    r" - dagster - [A-Z]+ - full_sync - [0-9a-f-]{36} - (?:\d+ - import_contacts - ASSET_MATERIALIZATION|import_contacts)"
+    r" - (?P<text>.+)"
 )
 _PROBLEM = re.compile(r"- (?P<client>[\w-]+)/[\w-]+.*: .+")
 

@@ -106,6 +106,7 @@ def draw(seed: int) -> Scenario:
             connections=rng.randint(2, 14),
             target_posts=rng.randint(1, 4),
             undelivered_pages=rng.randint(1, 6),
+            post_records=rng.choice((4, 14, 1000)),
             isolation_posts=rng.choice((6, 64)),
         ),
         changes=0.0 if is_calm else rng.choice((0.0, 0.05, 0.2, 0.5)),
