@@ -1,0 +1,48 @@
+"""`python -m benchmarks [NAME ...]`: runs them, prints a table, and ends with 1 if a limit is broken."""
+
+import argparse
+import os
+import platform
+import sys
+
+from benchmarks.measures import BENCHMARKS
+from benchmarks.rows import BenchmarkFailed, Row, table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs what is named, or all. The exit code: 0 if every limit is kept."""
+    names = _parser().parse_args(arguments).names or list(BENCHMARKS)
+    rows: list[tuple[str, Row]] = []
+    for name in names:
+        try:
+            rows += [(name, row) for row in BENCHMARKS[name]()]
+        except BenchmarkFailed as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            rows.append((name, Row(what="could not be measured", seen="", kept=False)))
+    load = ", ".join(f"{figure:.1f}" for figure in os.getloadavg())
+    print(f"\nPython {platform.python_version()}, {os.cpu_count()} cores, load {load}\n")
+    print(table(rows))
+    broken = sum(not row.kept for _, row in rows)
+    print(f"\n{broken} of {sum(bool(row.limit) or not row.kept for _, row in rows)} limits broken")
+    return 1 if broken else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="How fast the pipeline is, beside its limits; all of it: five minutes."
+    )
+    # Not `choices`: with "*", argparse would want the empty list to be one of them.
+    parser.add_argument(
+        "names", nargs="*", type=_known, metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all by default"
+    )
+    return parser
+
+
+def _known(name: str) -> str:
+    if name not in BENCHMARKS:
+        raise argparse.ArgumentTypeError(f"one of {', '.join(BENCHMARKS)} is expected, not {name!r}")
+    return name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The commands that a user gives, as processes of their own, with what they took: wall time, CPU, memory."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.rows import BenchmarkFailed
+
+ROOT = Path(__file__).parents[1]
+_LONGEST_SECONDS = 240
+_DONE = re.compile(r"(\d+) contacts read, (\d+) accepted, \d+ refused, (\d+) windows, (\d+) requests")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A command that went well.
+
+    Attributes:
+        wall_seconds: from its start to its end.
+        cpu_seconds: of the process and its children, the interpreter's start included.
+        peak_megabytes: the most memory that it had in RAM at once.
+        output: what it printed.
+    """
+
+    wall_seconds: float
+    cpu_seconds: float
+    peak_megabytes: float
+    output: str
+
+    @property
+    def contacts(self) -> int:
+        """Contacts that the target took, by the run's own log."""
+        return sum(int(found[1]) for found in _DONE.findall(self.output))
+
+    @property
+    def windows(self) -> int:
+        """Windows of all audiences, by the run's own log."""
+        return sum(int(found[2]) for found in _DONE.findall(self.output))
+
+
+def full_sync(clients: Path) -> Ran:
+    """`dagster job execute -m importer_pipeline -j full_sync` with a DAGSTER_HOME that has seen nothing yet."""
+    return _measured(
+        [sys.executable, "-m", "dagster", "job", "execute", "-m", "importer_pipeline", "-j", "full_sync"], clients
+    )
+
+
+def validate(clients: Path) -> Ran:
+    """`dagster definitions validate -m importer_pipeline`: everything is loaded, nothing is run."""
+    return _measured([sys.executable, "-m", "dagster", "definitions", "validate", "-m", "importer_pipeline"], clients)
+
+
+def module(name: str, *arguments: str, clients: Path) -> Ran:
+    """`python -m <name>`."""
+    return _measured([sys.executable, "-m", name, *arguments], clients)
+
+
+def _measured(command: list[str], clients: Path) -> Ran:
+    with tempfile.TemporaryDirectory(prefix="importer-bench-home-") as home:
+        shutil.copy(ROOT / "dagster.yaml", home)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
+        environment = kept | {"DAGSTER_HOME": home, "IMPORTER_CLIENTS": str(clients), "PYTHONPATH": str(ROOT)}
+        log = Path(home, "output")
+        with log.open("wb") as output:
+            started = time.monotonic()
+            process = subprocess.Popen(command, cwd=home, env=environment, stdout=output, stderr=subprocess.STDOUT)
+            patience = threading.Timer(_LONGEST_SECONDS, process.kill)
+            patience.start()
+            # Not process.wait(): only this tells what that one child has used.
+            _, status, usage = os.wait4(process.pid, 0)
+            wall_seconds = time.monotonic() - started
+            patience.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        printed = log.read_text(encoding="utf-8", errors="replace")
+    if process.returncode:
+        last = "\n".join(printed.splitlines()[-20:])
+        raise BenchmarkFailed(f"exit code {process.returncode} of {' '.join(command[1:])}\n{last}")
+    kilobytes = usage.ru_maxrss / 1024 if sys.platform == "darwin" else usage.ru_maxrss
+    return Ran(
+        wall_seconds=wall_seconds, cpu_seconds=usage.ru_utime + usage.ru_stime, peak_megabytes=kilobytes / 1024,
+        output=printed,
+    )  # fmt: skip

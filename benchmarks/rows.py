@@ -1,0 +1,62 @@
+"""What a benchmark tells: rows of figures beside their limits, and the table that they make."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class BenchmarkFailed(Exception):
+    """A benchmark could not be measured: what it ran did not do its work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure.
+
+    Attributes:
+        what: what was measured.
+        seen: the figure, with its unit.
+        limit: what it has to be, in words; "" where it only stands beside another.
+        kept: whether it is.
+    """
+
+    what: str
+    seen: str
+    limit: str = ""
+    kept: bool = True
+
+
+def at_most(what: str, seen: float, limit: float, unit: str, *, note: str = "") -> Row:
+    """A figure that must not be higher than its limit; `note` says where the figure or the limit comes from."""
+    return Row(
+        what=what, seen=_text(seen, unit), limit=f"at most {_text(limit, unit)}{_aside(note)}", kept=seen <= limit
+    )
+
+
+def at_least(what: str, seen: float, limit: float, unit: str, *, note: str = "") -> Row:
+    """A figure that must not be lower than its limit."""
+    return Row(
+        what=what, seen=_text(seen, unit), limit=f"at least {_text(limit, unit)}{_aside(note)}", kept=seen >= limit
+    )
+
+
+def beside(what: str, seen: float, unit: str, *, note: str = "") -> Row:
+    """A figure without a limit."""
+    return Row(what=what, seen=f"{_text(seen, unit)}{_aside(note)}")
+
+
+def table(rows: Sequence[tuple[str, Row]]) -> str:
+    """The rows, each with its benchmark's name, in columns."""
+    lines = [("benchmark", "figure", "seen", "limit", "")]
+    lines += [(name, row.what, row.seen, row.limit, "" if row.kept else "BROKEN") for name, row in rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _text(figure: float, unit: str) -> str:
+    return f"{figure:,.2f} {unit}".rstrip()
+
+
+def _aside(note: str) -> str:
+    return f" ({note})" if note else ""
