@@ -26,7 +26,8 @@
     │   └── TargetDown                window after window without a 2xx
     └── StopRun                     nothing can be started
         ├── ClientsFileInvalid        the clients file, or a file of its folder
-        └── SelectionUnknown          the run config names what the clients file lacks
+        ├── SelectionUnknown          the run config names what the clients file lacks
+        └── LockFolderUnusable        no lock file can be made, so nothing would keep two syncs apart
 
 A message says what was expected, what was seen and what to do. It never holds a body, an address, a name or a key: all of
 them end in Dagster's event log, where nobody can erase them. Where it happened (client, audience, window) is added by who
@@ -166,3 +167,7 @@ class ClientsFileInvalid(StopRun):
 
 class SelectionUnknown(StopRun):
     """The run config names a client or an audience that the clients file does not hold."""
+
+
+class LockFolderUnusable(StopRun):
+    """No lock file can be made, so nothing would keep two syncs of one account apart."""

@@ -5,17 +5,21 @@ that the operating system holds for the process and releases when it dies, howev
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import platformdirs
 from filelock import FileLock, Timeout
+
+from importer_pipeline.errors import LockFolderUnusable
 
 
 def default_folder() -> Path:
-    """One folder for each user of a machine, so that all of the user's processes meet, whatever their DAGSTER_HOME is."""
-    return Path(tempfile.gettempdir()) / f"importer_pipeline-{os.getuid()}"
+    """One folder for each user of a machine, so that all of the user's processes meet, whatever their DAGSTER_HOME is.
+
+    Not among the temporary files, which services may have to themselves.
+    """
+    return platformdirs.user_state_path("importer_pipeline", appauthor=False) / "locks"
 
 
 class AccountLocks:
@@ -34,9 +38,18 @@ class AccountLocks:
 
         Returns:
             those that are locked now, by this object.
+
+        Raises:
+            LockFolderUnusable: no files can be made there.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return {account for account in accounts if account in self._held or self._lock(account)}
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return {account for account in accounts if account in self._held or self._lock(account)}
+        except OSError as error:
+            raise LockFolderUnusable(
+                f"the folder {self._folder} for lock files can't be used ({error.strerror or type(error).__name__})",
+                remedy="let this user write there, or let XDG_STATE_HOME name another folder",
+            ) from None
 
     def release(self, account: str) -> None:
         """Let others have the account."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from importer_pipeline.errors import LockFolderUnusable
 from importer_pipeline.locks import AccountLocks
 
 HOLD = """
@@ -62,6 +63,12 @@ def test_a_released_account_is_free_for_others(tmp_path: Path, names: list[str])
 def test_the_folder_is_for_its_user_only(tmp_path: Path) -> None:
     AccountLocks(tmp_path / "locks").take(["acme"])
     assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LockFolderUnusable, match=r"file for lock files can't be used .*: let this user write there"):
+        AccountLocks(tmp_path / "file").take(["acme"])
 
 
 def test_names_of_accounts_are_not_names_of_files(tmp_path: Path) -> None:

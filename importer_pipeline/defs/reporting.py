@@ -7,6 +7,7 @@ import dagster as dg
 
 from importer_pipeline.clients import Audience, Client, Clients
 from importer_pipeline.defs.names import contacts_key
+from importer_pipeline.errors import StopRun
 from importer_pipeline.importing import Import, ImportSettings, Turns
 from importer_pipeline.locks import AccountLocks, default_folder
 from importer_pipeline.outcomes import AudienceDone
@@ -38,7 +39,11 @@ def run_import(
     turns = Turns(selection, clients=clients, settings=settings, locks=AccountLocks(default_folder()))
     summary, wait = ImportSummary(), _Wait()
     while turns.waiting:
-        if (running := turns.next()) is None:
+        try:
+            running = turns.next()
+        except StopRun as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        if running is None:
             wait.for_others(context, turns)
         else:
             _report(context, running, summary)
