@@ -82,7 +82,7 @@ class _Target:
     offered: bool = False
     """Whether it stands in the round of targets that may have something to post."""
     undelivered: int = 0
-    """Pages that are neither delivered nor given up."""
+    """Contacts in pages that are neither delivered nor given up."""
     clients: set[str] = field(default_factory=set[str])
     """Who sends to it."""
 
@@ -92,6 +92,7 @@ class Posting:
 
     Args:
         limits: how much at once, and how long.
+        page_size: contacts of a full page.
         timers: what rests until later.
         rng: for the jitter of pauses.
         stop_client: called with a client whose target is of no use, the reason, and the time.
@@ -102,12 +103,14 @@ class Posting:
         self,
         *,
         limits: SyncLimits,
+        page_size: int,
         timers: Timers,
         rng: Random,
         stop_client: Callable[[str, StopClient, float], None],
         settled: Callable[[AudienceSync, float], None],
     ) -> None:
         self._limits = limits
+        self._most_undelivered = limits.undelivered_pages * page_size
         self._timers = timers
         self._rng = rng
         self._stop_client = stop_client
@@ -127,7 +130,7 @@ class Posting:
 
     def has_room(self, audience: AudienceSync) -> bool:
         """Whether one more page for this audience's target may be read."""
-        return self._target(audience).undelivered < self._limits.undelivered_pages
+        return self._target(audience).undelivered < self._most_undelivered
 
     def park(self, audience: AudienceSync, now: float, call: Callable[[float], None]) -> None:
         """Make `call` when there may be room again."""
@@ -140,7 +143,7 @@ class Posting:
         if unseen is not None:
             contacts = [contact for contact in contacts if contact.contact_id in unseen]
         undelivered = UndeliveredPage(fetch, page, Delivery(contacts, isolation_posts=self._limits.isolation_posts))
-        self._target(fetch.audience).undelivered += 1
+        self._target(fetch.audience).undelivered += page.shape.length
         self._go_on(undelivered, now)
 
     def take(self, now: float) -> Post | None:
@@ -269,7 +272,7 @@ class Posting:
 
     def _close(self, page: UndeliveredPage) -> None:
         page.is_open = False
-        self._target(page.fetch.audience).undelivered -= 1
+        self._target(page.fetch.audience).undelivered -= page.page.shape.length
 
     def _settle(self, audience: AudienceSync, now: float) -> None:
         self._target(audience).service.unpark(now)

@@ -75,7 +75,12 @@ class Sync:
         self._epoch_offset_seconds = epoch_offset_seconds
         self._timers = Timers()
         self._posting = Posting(
-            limits=limits, timers=self._timers, rng=rng, stop_client=self.stop_client, settled=self._settle
+            limits=limits,
+            page_size=paging.page_size,
+            timers=self._timers,
+            rng=rng,
+            stop_client=self.stop_client,
+            settled=self._settle,
         )
         self._accounts: dict[str, _Account] = {}
         self._clients: dict[str, list[AudienceSync]] = {}
