@@ -17,7 +17,7 @@ class SyncLimits:
     """Requests to Mailchimp on the wire at once, for the whole process."""
     target_posts: int = 10
     """Posts to one target URL on the wire at once."""
-    undelivered_pages: int = 50
+    undelivered_pages: int = 40
     """Full pages' worth of contacts that may wait for one target URL before reading for it pauses."""
     post_records: int = 1000
     """Records of one post, where small pages of an audience go together."""

@@ -47,7 +47,7 @@ def import_settings(mailchimp: MailchimpResource, target: TargetResource) -> Imp
             target_posts=target.max_posts,
             # No post is larger than a page, together or not: a target may bear no more.
             post_records=mailchimp.page_size,
-            undelivered_pages=5 * target.max_posts,
+            undelivered_pages=4 * target.max_posts,
             retries=mailchimp.retries,
             first_pause_seconds=mailchimp.retry_pause_seconds,
         ),

@@ -25,7 +25,7 @@ def test_every_setting_arrives() -> None:
     assert (settings.paging.page_size, settings.oauth_metadata_url) == (500, "http://127.0.0.1:9/metadata")
     limits = settings.limits
     assert (limits.connections, limits.retries, limits.first_pause_seconds) == (7, 1, 0.5)
-    assert (limits.target_posts, limits.undelivered_pages) == (3, 15)
+    assert (limits.target_posts, limits.undelivered_pages) == (3, 12)
     assert settings.mailchimp.read_timeout_seconds == 9.0
     assert (settings.target.read_timeout_seconds, settings.target.connections) == (4.0, 3)
 
