@@ -1,0 +1,292 @@
+"""Small makers for the tests of the core: listings to cut pages from, plans, and an engine that a test answers by hand.
+
+Stays out: HTTP and threads (see `stage`), and scenarios drawn from a seed (see `simulation`).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import NamedTuple
+
+from importer_pipeline.audience_sync import AudiencePlan, Fetch
+from importer_pipeline.connections import ConnectionBook
+from importer_pipeline.contacts import Contact, Record
+from importer_pipeline.errors import ImporterError
+from importer_pipeline.outcomes import AudienceDone, ContactsRefused, Outcome, WindowFailed, WindowIn
+from importer_pipeline.pages import Page
+from importer_pipeline.posting import Post
+from importer_pipeline.services import SyncLimits
+from importer_pipeline.sync import Sync
+from importer_pipeline.target import Receipt
+from importer_pipeline.windows import BEGINNING, Ask, PageShape, Paging, page_shape, timestamp
+
+SMALL = Paging(page_size=6, overlap=2, rounds=5)
+"""Windows at 0, 4, 8, ...: small enough to be read by eye."""
+
+NOW = 1_000_000.0
+"""When the engines of the tests start."""
+
+
+class Cut(NamedTuple):
+    """A page, cut from a listing."""
+
+    shape: PageShape
+    ids: list[str]
+
+
+class Listing:
+    """Contacts by id, each with the second of its last change, as a server lists them.
+
+    Args:
+        seconds: of contacts that are called "0", "1", ... in this order.
+        rng: draws the order within a second anew for each page; without it they are listed in the order of their ids.
+    """
+
+    def __init__(self, seconds: Iterable[int] = (), *, rng: Random | None = None) -> None:
+        self.seconds = {str(number): second for number, second in enumerate(seconds)}
+        self._rng = rng
+
+    def leave(self, *ids: str) -> None:
+        """They change: out of any stretch that is past."""
+        for contact_id in ids:
+            del self.seconds[contact_id]
+
+    def cut(self, ask: Ask) -> Cut:
+        """The page, as the listing stands now."""
+        listed = [(second, key) for key, second in self.seconds.items() if ask.since < second <= ask.before]
+        if self._rng is not None:
+            self._rng.shuffle(listed)
+        listed.sort(key=lambda one: one[0] if self._rng is not None else one)
+        page = listed[ask.offset : ask.offset + ask.count]
+        shape = page_shape(ask, [timestamp(second) for second, _ in page], len(listed))
+        return Cut(shape, [key for _, key in page])
+
+
+def record(contact_id: str) -> Record:
+    """A record of that id."""
+    return Record(contact_id, "Amber", "Alder", f"{contact_id}@example.com", "subscribed")
+
+
+def contact(contact_id: str) -> Contact:
+    """A contact that can be sent."""
+    return Contact(contact_id, record(contact_id), "")
+
+
+def unsendable(contact_id: str = "") -> Contact:
+    """A contact without a record."""
+    return Contact(contact_id, None, "no email address")
+
+
+def page_of(cut: Cut, *, server_time: int | None, lacking: Mapping[str, int] | None = None) -> Page:
+    """A page as the engine is given it."""
+    return Page(
+        shape=cut.shape,
+        contacts=[contact(key) for key in cut.ids],
+        lacking=Counter(lacking or {}),
+        server_time=server_time,
+    )
+
+
+def plan(
+    audience: str = "news",
+    *,
+    client: str = "acme",
+    account: str | None = None,
+    target: str | None = None,
+    connections: int = 10,
+) -> AudiencePlan:
+    """An audience; account and target are its client's own unless they are named."""
+    return AudiencePlan(
+        client=client,
+        audience=audience,
+        account=account or client,
+        account_connections=connections,
+        target=target or f"https://{client}.example.com",
+        since=BEGINNING,
+    )
+
+
+class Halfway(Random):
+    """Chance that always draws the middle."""
+
+    def random(self) -> float:
+        """The middle."""
+        return 0.5
+
+
+@dataclass(slots=True)
+class Told:
+    """What an engine has told, by kind."""
+
+    windows: dict[str, WindowIn] = field(default_factory=dict[str, WindowIn])
+    """The last word on each window, by `client/audience/key`."""
+    failed: dict[str, ImporterError] = field(default_factory=dict[str, ImporterError])
+    """Errors of windows, by `client/audience/key`."""
+    refused: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Ids of refused contacts, by `client/audience/key`."""
+    done: dict[str, AudienceDone] = field(default_factory=dict[str, AudienceDone])
+    """What became of audiences, by `client/audience`."""
+
+    def note(self, outcome: Outcome) -> None:
+        """Take one outcome in."""
+        name = f"{outcome.client}/{outcome.audience}"
+        if isinstance(outcome, WindowIn):
+            self.windows[f"{name}/{outcome.window}"] = outcome
+        elif isinstance(outcome, WindowFailed):
+            self.failed[f"{name}/{outcome.window}"] = outcome.error
+        elif isinstance(outcome, ContactsRefused):
+            ids = [contact.contact_id for contact in outcome.contacts]
+            self.refused.setdefault(f"{name}/{outcome.window}", []).extend(ids)
+        else:
+            assert name not in self.done, "an audience ends once"
+            self.done[name] = outcome
+
+
+class Engine:
+    """A `Sync` whose requests the test carries out by hand, at the time that it says.
+
+    Args:
+        plans: the audiences.
+        limits: as for `Sync`.
+        post_records: what a post may hold where small pages go together; as a rule each goes alone.
+        paging: as for `Sync`.
+        book: as for `Sync`; its own unless one is shared.
+        rng: for the jitter.
+
+    Attributes:
+        now: the clock; move it.
+        listings: what Mailchimp holds, by client, audience and whether archived; empty where there is none.
+        told: the outcomes so far.
+        sent: ids of contacts that the targets took, by client and audience.
+    """
+
+    def __init__(
+        self,
+        *plans: AudiencePlan,
+        limits: SyncLimits | None = None,
+        post_records: int = 1,
+        paging: Paging = SMALL,
+        book: ConnectionBook | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        self.sync = Sync(
+            plans,
+            paging=paging,
+            limits=replace(limits or SyncLimits(), post_records=post_records),
+            book=book or ConnectionBook(),
+            rng=rng or Halfway(),
+            epoch_offset_seconds=0.0,
+        )
+        self.now = NOW
+        self.listings: dict[tuple[str, str, bool], Listing] = {}
+        self.told = Told()
+        self.sent: dict[tuple[str, str], list[str]] = {}
+
+    def holds(
+        self, seconds: Iterable[int], audience: str = "news", *, client: str = "acme", archived: bool = False
+    ) -> None:
+        """Mailchimp has contacts of these seconds."""
+        self.listings[client, audience, archived] = Listing(seconds)
+
+    def take(self) -> Fetch | Post | None:
+        """The next request."""
+        request = self.sync.take(self.now)
+        self._note()
+        return request
+
+    def take_all(self) -> list[Fetch | Post]:
+        """All requests that may be on the wire at once."""
+        taken: list[Fetch | Post] = []
+        while (request := self.take()) is not None:
+            taken.append(request)
+        return taken
+
+    def fetches(self) -> list[Fetch]:
+        """All requests that may be on the wire at once, which have to be to Mailchimp."""
+        taken = self.take_all()
+        fetches = [request for request in taken if isinstance(request, Fetch)]
+        assert len(fetches) == len(taken), "a post among them"
+        return fetches
+
+    def posts(self) -> list[Post]:
+        """All requests that may be on the wire at once, which have to be to targets."""
+        taken = self.take_all()
+        posts = [request for request in taken if isinstance(request, Post)]
+        assert len(posts) == len(taken), "a fetch among them"
+        return posts
+
+    def fetch(self) -> Fetch:
+        """The next request, which has to be to Mailchimp."""
+        request = self.take()
+        assert isinstance(request, Fetch), request
+        return request
+
+    def post(self) -> Post:
+        """The next request, which has to be to a target."""
+        request = self.take()
+        assert isinstance(request, Post), request
+        return request
+
+    def page(self, fetch: Fetch, *, server_time: int | None = None) -> Page:
+        """What Mailchimp holds, as a page."""
+        name = fetch.audience.plan.client, fetch.audience.plan.audience, fetch.archived
+        cut = self.listings.get(name, Listing()).cut(fetch.ask)
+        return page_of(cut, server_time=int(self.now) if server_time is None else server_time)
+
+    def bring(self, fetch: Fetch, page: Page | None = None) -> None:
+        """Mailchimp answers, with what it holds unless there is another page."""
+        self.sync.off_the_wire(fetch, self.now)
+        self.sync.fetched(fetch, page or self.page(fetch), self.now)
+        self._note()
+
+    def accept(self, post: Post, accepted: int | None = None) -> None:
+        """The target answers: it took all records, or so many."""
+        sent = len(post.batch.contacts)
+        self.sync.off_the_wire(post, self.now)
+        self.sync.posted(post, Receipt(sent=sent, accepted=sent if accepted is None else accepted), self.now)
+        if accepted is None:
+            ids = [contact.contact_id for contact in post.batch.contacts]
+            self.sent.setdefault((post.audience.plan.client, post.audience.plan.audience), []).extend(ids)
+        self._note()
+
+    def fail(self, request: Fetch | Post, error: ImporterError) -> None:
+        """The answer is an error."""
+        self.sync.off_the_wire(request, self.now)
+        if isinstance(request, Fetch):
+            self.sync.fetch_failed(request, error, self.now)
+        else:
+            self.sync.post_failed(request, error, self.now)
+        self._note()
+
+    def carry_out(self, request: Fetch | Post) -> None:
+        """All goes well."""
+        if isinstance(request, Fetch):
+            self.bring(request)
+        else:
+            self.accept(request)
+
+    def wait(self) -> float:
+        """Let the time pass until the next timer; tells how many seconds that took."""
+        due, was = self.sync.next_timer, self.now
+        assert due is not None, "nothing rests"
+        self.now = max(self.now, due)
+        return self.now - was
+
+    def rest(self, requests: Sequence[Fetch | Post] = ()) -> Told:
+        """Let all go well from here on, and tell what came of it."""
+        waiting = list(requests)
+        for _ in range(2_000):
+            waiting.extend(self.take_all())
+            if self.sync.finished:
+                return self.told
+            if waiting:
+                self.carry_out(waiting.pop(0))
+            else:
+                self.wait()
+        raise AssertionError("the engine does not come to an end")
+
+    def _note(self) -> None:
+        for outcome in self.sync.outcomes:
+            self.told.note(outcome)
+        self.sync.outcomes.clear()

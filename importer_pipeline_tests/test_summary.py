@@ -1,0 +1,180 @@
+"""What a person is told of an import, word for word."""
+
+from dataclasses import replace
+
+import pytest
+
+from importer_pipeline.errors import ImporterError, KeyRefused, TriesUsedUp
+from importer_pipeline.outcomes import (
+    AudienceDone,
+    ContactsRefused,
+    Outcome,
+    Progress,
+    RefusedContact,
+    Snapshot,
+    WindowFailed,
+    WindowIn,
+)
+from importer_pipeline.summary import ImportSummary, done_line, progress_line
+
+SNAPSHOT = Snapshot(since=-1, before=1000, total=5000, archived_total=10)
+DONE = AudienceDone(
+    client="acme",
+    audience="news",
+    snapshot=SNAPSHOT,
+    windows=7,
+    failed=(),
+    read=5060,
+    accepted=5050,
+    refused=0,
+    requests=9,
+    elapsed_seconds=12.34,
+    lacking=(),
+    error=None,
+)
+LOST = TriesUsedUp("Mailchimp can't answer now (HTTP 500), 4 times", remedy="run it again later")
+
+
+def failed(*windows: str, error: ImporterError = LOST) -> AudienceDone:
+    return replace(DONE, failed=windows, error=error)
+
+
+def refusing(*ids: str, reason: str = "HTTP 422: ask the target why") -> list[Outcome]:
+    """The outcomes of an audience of which these contacts are refused, two to a window."""
+    contacts = [RefusedContact(contact_id=contact_id, reason=reason) for contact_id in ids]
+    return [
+        *(
+            ContactsRefused(client="acme", audience="news", window=str(at), contacts=tuple(contacts[at : at + 2]))
+            for at in range(0, len(contacts), 2)
+        ),
+        replace(DONE, refused=len(ids)),
+    ]
+
+
+def failure(*outcomes: Outcome) -> str | None:
+    summary = ImportSummary()
+    for outcome in outcomes:
+        summary.note(outcome)
+    return summary.failure
+
+
+def test_an_import_that_is_all_in_needs_no_words() -> None:
+    window = WindowIn(client="acme", audience="news", window="0", covered=(), read=1, accepted=1, refused=0, requests=1)
+    assert failure(window, DONE) is None
+    assert failure() is None
+
+
+def test_a_window_that_failed_on_the_way_is_told_with_its_audience_only() -> None:
+    assert failure(WindowFailed(client="acme", audience="news", window="0", error=LOST)) is None
+
+
+@pytest.mark.parametrize(
+    ("windows", "named"),
+    [
+        pytest.param(("990",), "window 990", id="one"),
+        pytest.param(("0", "990"), "windows 0, 990", id="two"),
+        pytest.param(("0", "990", "1980", "2970", "archived-0"), "windows 0, 990, 1980, 2970, archived-0", id="five"),
+        pytest.param(tuple("123456"), "windows 1, 2, 3, 4, 5 and 1 more", id="six"),
+        pytest.param(tuple("123456789"), "windows 1, 2, 3, 4, 5 and 4 more", id="nine"),
+    ],
+)
+def test_failed_windows_are_named_up_to_five_with_the_error_and_what_to_do(
+    windows: tuple[str, ...], named: str
+) -> None:
+    assert failure(DONE, failed(*windows)) == (
+        "Not all in: 1 of 2 audiences. Everything else is in.\n"
+        f"- acme/news {named}: Mailchimp can't answer now (HTTP 500), 4 times: run it again later"
+    )
+
+
+def test_an_audience_of_which_nothing_could_be_read_is_named_without_windows() -> None:
+    error = KeyRefused("Mailchimp refuses the key (HTTP 401)", remedy="check the client's mailchimp secret")
+    assert failure(replace(failed("0", error=error), snapshot=None)) == (
+        "Not all in: 1 of 1 audiences. Everything else is in.\n"
+        "- acme/news: Mailchimp refuses the key (HTTP 401): check the client's mailchimp secret"
+    )
+
+
+def test_an_audience_that_was_stopped_without_a_failed_window_is_named_without_windows() -> None:
+    assert failure(failed()) == (
+        "Not all in: 1 of 1 audiences. Everything else is in.\n"
+        "- acme/news: Mailchimp can't answer now (HTTP 500), 4 times: run it again later"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "heading", "named"),
+    [
+        pytest.param(("a",), "Refused: 1 contact", "contact a", id="one"),
+        pytest.param(("a", "b"), "Refused: 2 contacts", "contacts a, b", id="two"),
+        pytest.param(tuple("abcdefg"), "Refused: 7 contacts", "contacts a, b, c, d, e and 2 more", id="seven"),
+        pytest.param(("",), "Refused: 1 contact", "contact (no id)", id="one without an id"),
+    ],
+)
+def test_refused_contacts_are_named_up_to_five_with_the_first_ones_reason(
+    ids: tuple[str, ...], heading: str, named: str
+) -> None:
+    assert failure(*refusing(*ids)) == (
+        f"{heading}. Everything else is in.\n- acme/news {named}: HTTP 422: ask the target why"
+    )
+
+
+def test_a_contact_that_is_refused_in_two_windows_is_named_once() -> None:
+    *told, _ = refusing("a", "a", "b", "a")
+    assert failure(*told, replace(DONE, refused=2)) == (
+        "Refused: 2 contacts. Everything else is in.\n- acme/news contacts a, b: HTTP 422: ask the target why"
+    )
+
+
+def test_contacts_without_an_id_are_counted_though_they_can_not_be_told_apart() -> None:
+    *told, _ = refusing("", "")
+    assert "contacts (no id) and 1 more:" in (failure(*told, replace(DONE, refused=2)) or "")
+
+
+def test_windows_and_refused_contacts_of_several_audiences_stand_in_one_message() -> None:
+    *told, _ = refusing("a")
+    other = replace(DONE, client="globex", audience="events", refused=0)
+    assert failure(*told, other, replace(failed("990"), refused=1), replace(other, audience="fine")) == (
+        "Not all in: 1 of 3 audiences, refused: 1 contact. Everything else is in.\n"
+        "- acme/news window 990: Mailchimp can't answer now (HTTP 500), 4 times: run it again later\n"
+        "- acme/news contact a: HTTP 422: ask the target why"
+    )
+
+
+def test_each_audiences_refused_contacts_are_named_with_it() -> None:
+    bad = RefusedContact(contact_id="x", reason="no id")
+    other = [
+        ContactsRefused(client="globex", audience="news", window="0", contacts=(bad,)),
+        replace(DONE, client="globex", refused=1),
+    ]
+    assert failure(*refusing("a"), *other) == (
+        "Refused: 2 contacts. Everything else is in.\n"
+        "- acme/news contact a: HTTP 422: ask the target why\n"
+        "- globex/news contact x: no id"
+    )
+
+
+def test_progress_tells_done_total_and_rate() -> None:
+    progress = Progress(contacts=400_000, accepted=12_345, audiences=30, open_audiences=28)
+    assert progress_line(progress, contacts_per_second=1234.5) == (
+        "12345 of 400000 contacts imported, 1234 a second, 2 of 30 audiences done"
+    )
+
+
+def test_an_audience_that_is_in_tells_its_figures() -> None:
+    assert done_line(DONE) == (
+        "acme/news is in: 5060 contacts read, 5050 accepted, 0 refused, 7 windows, 9 requests, 12.3 s, 409 a second"
+    )
+
+
+def test_an_audience_that_is_not_in_tells_why() -> None:
+    assert done_line(replace(failed("0"), elapsed_seconds=0.0, accepted=0)) == (
+        "acme/news is not all in (Mailchimp can't answer now (HTTP 500), 4 times: run it again later): "
+        "5060 contacts read, 0 accepted, 0 refused, 7 windows, 9 requests, 0.0 s, 0 a second"
+    )
+
+
+def test_a_snapshot_without_an_error_is_complete_and_nothing_else_is() -> None:
+    assert DONE.complete
+    assert not replace(DONE, snapshot=None).complete
+    assert not failed("0").complete

@@ -1,0 +1,433 @@
+"""The Mailchimp side of the engine: tries and their pauses, what stops a client, whose turn it is, and clocks that are off."""
+
+import pytest
+
+from importer_pipeline.audience_sync import Fetch
+from importer_pipeline.connections import ConnectionBook, Patience
+from importer_pipeline.errors import (
+    AccountBusy,
+    AccountDown,
+    BrokenAnswer,
+    ImporterError,
+    KeyRefused,
+    ListNotFound,
+    RequestRefused,
+    TooManyRequests,
+    TooSlow,
+    TriesUsedUp,
+    Unavailable,
+)
+from importer_pipeline.outcomes import Progress
+from importer_pipeline.posting import Post
+from importer_pipeline.services import SyncLimits
+from importer_pipeline.windows import Paging
+from importer_pipeline_tests.factories import NOW, SMALL, Engine, Listing, page_of, plan
+
+DOWN = Unavailable("HTTP 500", remedy="wait")
+BUSY = TooManyRequests("HTTP 429")
+SLOW = TooSlow("HTTP 504")
+NO_RETRIES = SyncLimits(retries=0)
+
+
+def begun(*seconds: int, limits: SyncLimits | None = None, paging: Paging = SMALL) -> tuple[Engine, list[Fetch]]:
+    """An engine whose first page is at the target, and the fetches that it then has on the wire."""
+    engine = Engine(plan(), limits=limits, paging=paging)
+    engine.holds(seconds)
+    engine.bring(engine.fetch())
+    taken = engine.take_all()
+    for request in taken:
+        if isinstance(request, Post):
+            engine.accept(request)
+    return engine, [request for request in taken if isinstance(request, Fetch)]
+
+
+def fail_for_good(engine: Engine, fetch: Fetch, error: ImporterError) -> None:
+    """Each try fails, with whatever else goes on standing still."""
+    engine.fail(fetch, error)
+    for _ in range(3):
+        engine.wait()
+        again = engine.fetch()
+        assert again is fetch
+        engine.fail(fetch, error)
+
+
+def test_all_contacts_of_an_audience_reach_the_target() -> None:
+    engine = Engine(plan())
+    engine.holds(range(1, 30))
+    engine.holds(range(1, 8), archived=True)
+    done = engine.rest().done["acme/news"]
+    assert done.complete
+    assert set(engine.sent["acme", "news"]) == {str(number) for number in range(29)}
+    assert (done.snapshot and (done.snapshot.total, done.snapshot.archived_total)) == (29, 7)
+    assert set(engine.told.windows) == {
+        f"acme/news/{key}" for key in ("0", "4", "8", "12", "16", "20", "24", "28", "archived-0", "archived-4")
+    }
+
+
+def test_nothing_to_sync_is_finished_at_once() -> None:
+    engine = Engine()
+    assert engine.sync.finished
+    assert engine.take() is None
+
+
+def test_progress_counts_contacts_and_audiences_and_never_more_accepted_than_there_are() -> None:
+    engine = Engine(plan("news"), plan("events"))
+    engine.holds(range(1, 30))
+    assert engine.sync.progress == Progress(contacts=0, accepted=0, audiences=2, open_audiences=2)
+    engine.rest()
+    assert engine.sync.progress == Progress(contacts=29, accepted=29, audiences=2, open_audiences=0)
+
+
+def test_a_request_is_tried_three_times_more_after_pauses_that_grow() -> None:
+    engine = Engine(plan(), limits=SyncLimits(first_pause_seconds=5.0))
+    fetch, pauses = engine.fetch(), list[float]()
+    for _ in range(3):
+        engine.fail(fetch, DOWN)
+        assert engine.take() is None
+        pauses.append(engine.wait())
+        assert engine.fetch() is fetch
+    assert pauses == [5.0 * 1.125, 10.0 * 1.125, 20.0 * 1.125]
+    engine.fail(fetch, DOWN)
+    error = engine.told.failed["acme/news/0"]
+    assert isinstance(error, TriesUsedUp)
+    assert str(error) == "HTTP 500, 4 times: wait"
+    assert engine.sync.finished
+    assert engine.told.done["acme/news"].requests == 4
+
+
+def test_a_request_that_rests_holds_no_connection() -> None:
+    engine, fetches = begun(*range(1, 60))
+    assert len(fetches) == 10
+    engine.fail(fetches[0], DOWN)
+    assert len(engine.fetches()) == 1
+
+
+def test_a_request_that_succeeds_after_a_failure_fails_no_window() -> None:
+    engine = Engine(plan())
+    engine.holds([1, 2])
+    engine.fail(engine.fetch(), BrokenAnswer("cut"))
+    told = engine.rest()
+    assert told.failed == {}
+    assert told.windows["acme/news/0"].requests == 2
+
+
+def test_a_window_that_is_refused_for_good_is_not_tried_again() -> None:
+    engine, fetches = begun(*range(1, 12))
+    engine.fail(fetches[1], RequestRefused("HTTP 400"))
+    assert engine.sync.next_timer is None
+    done = engine.rest([fetches[0], *fetches[2:]]).done["acme/news"]
+    assert done.failed == ("8",)
+    assert set(engine.sent["acme", "news"]) >= {str(number) for number in range(9)}
+
+
+def test_a_429_uses_up_no_try() -> None:
+    engine = Engine(plan())
+    fetch = engine.fetch()
+    for _ in range(8):
+        engine.fail(fetch, BUSY)
+        assert engine.take() is None
+        engine.wait()
+        assert engine.fetch() is fetch
+    assert fetch.tries == 0
+    assert engine.rest([fetch]).done["acme/news"].complete
+
+
+def test_after_a_429_there_is_one_connection_fewer() -> None:
+    engine, fetches = begun(*range(1, 99))
+    assert len(fetches) == 10
+    engine.fail(fetches.pop(), BUSY)
+    for fetch in fetches:
+        engine.fail(fetch, RequestRefused("HTTP 400"))
+    assert engine.take() is None
+    engine.now += 2.0
+    assert len(engine.fetches()) == 9
+
+
+def test_an_account_that_answers_nothing_but_429_for_five_minutes_is_given_up() -> None:
+    engine = Engine(plan("news"), plan("events"), plan(client="other"))
+    other = None
+    while "acme/news" not in engine.told.done:
+        request = engine.take()
+        if request is None:
+            engine.wait()
+        elif request.audience.plan.client == "other":
+            other = request
+        else:
+            engine.fail(request, BUSY)
+    assert 300 <= engine.now - NOW < 320
+    error = engine.told.done["acme/news"].error
+    assert isinstance(error, AccountBusy)
+    assert "nothing but 429 for 5 minutes" in str(error)
+    assert engine.told.done["acme/events"].error is error
+    assert other is not None
+    assert engine.rest([other]).done["other/news"].complete
+
+
+def test_an_account_of_which_three_windows_in_a_row_got_no_answer_is_given_up() -> None:
+    engine, fetches = begun(*range(1, 60), limits=NO_RETRIES)
+    for fetch in fetches[:3]:
+        assert engine.told.done == {}
+        engine.fail(fetch, DOWN)
+    assert engine.take() is None
+    for fetch in fetches[3:]:
+        engine.bring(fetch)
+    error = engine.told.done["acme/news"].error
+    assert isinstance(error, AccountDown)
+    assert str(error) == "Mailchimp gave no answer 3 times in a row (HTTP 500): wait"
+
+
+def test_an_account_that_is_down_without_a_remedy_is_to_be_tried_later() -> None:
+    engine, fetches = begun(*range(1, 60), limits=NO_RETRIES)
+    for fetch in fetches[:3]:
+        engine.fail(fetch, BrokenAnswer("cut"))
+    assert "(cut): run it again when Mailchimp is back" in str(fetches[0].audience.stopped)
+
+
+def test_an_answer_in_between_ends_a_row_of_failures() -> None:
+    engine, fetches = begun(*range(1, 60), limits=NO_RETRIES)
+    engine.fail(fetches[0], DOWN)
+    engine.fail(fetches[1], DOWN)
+    engine.bring(fetches[2])
+    engine.fail(fetches[3], DOWN)
+    engine.fail(fetches[4], DOWN)
+    done = engine.rest(fetches[5:]).done["acme/news"]
+    assert isinstance(done.error, TriesUsedUp)
+    assert len(done.failed) == 4
+
+
+def test_failures_on_one_account_do_not_count_against_another() -> None:
+    engine = Engine(*(plan(client=f"client{number}") for number in range(3)), limits=NO_RETRIES)
+    fetches = engine.fetches()
+    assert len(fetches) == 3
+    for fetch in fetches:
+        engine.fail(fetch, DOWN)
+    assert {type(done.error) for done in engine.told.done.values()} == {TriesUsedUp}
+
+
+def test_a_page_that_is_too_slow_is_halved_at_once() -> None:
+    engine = Engine(plan())
+    engine.holds(range(1, 6))
+    engine.fail(engine.fetch(), SLOW)
+    low = engine.fetch()
+    engine.bring(low)
+    high = next(request for request in engine.take_all() if isinstance(request, Fetch) and not request.archived)
+    assert [(half.ask.offset, half.ask.count, half.tries) for half in (low, high)] == [(0, 4, 0), (2, 4, 0)]
+    assert engine.now == NOW
+    engine.fail(high, RequestRefused("HTTP 400"))
+    assert engine.told.failed.keys() == {"acme/news/0"}
+
+
+def test_halves_of_a_page_bring_all_of_it() -> None:
+    engine = Engine(plan())
+    engine.holds(range(1, 6))
+    engine.fail(engine.fetch(), SLOW)
+    assert engine.rest().done["acme/news"].complete
+    assert set(engine.sent["acme", "news"]) == set("01234")
+
+
+def test_a_page_that_is_too_slow_and_too_small_to_be_halved_is_tried_again() -> None:
+    paging = Paging(page_size=5, overlap=2)
+    engine = Engine(plan(), paging=paging)
+    fetch = engine.fetch()
+    fail_for_good(engine, fetch, SLOW)
+    assert str(engine.told.failed["acme/news/0"]) == "HTTP 504, 4 times"
+
+
+def test_an_account_that_manages_not_even_small_pages_is_given_up() -> None:
+    engine = Engine(plan(), paging=Paging(page_size=40, overlap=2))
+    engine.holds([1])
+    counts = list[int]()
+    while not engine.sync.finished:
+        request = engine.fetch()
+        counts.append(request.ask.count)
+        engine.fail(request, SLOW)
+    assert sum(count <= 8 for count in counts) == 3
+    assert isinstance(engine.told.done["acme/news"].error, AccountDown)
+    assert engine.now == NOW
+
+
+def test_a_key_that_is_refused_stops_its_client_at_once_and_no_other() -> None:
+    engine = Engine(plan("news"), plan("events"), plan(client="other"))
+    fetches = {fetch.audience.plan.client: fetch for fetch in engine.fetches()}
+    revoked = KeyRefused("HTTP 401")
+    engine.fail(fetches["acme"], revoked)
+    assert engine.told.done["acme/news"].error is revoked
+    assert engine.told.done["acme/events"].error is revoked
+    assert engine.take() is None
+    assert engine.rest([fetches["other"]]).done["other/news"].complete
+
+
+def test_a_list_that_is_not_known_stops_its_audience_and_not_its_client() -> None:
+    engine = Engine(plan("news"), plan("events"))
+    gone = ListNotFound("HTTP 404")
+    engine.fail(engine.fetch(), gone)
+    assert engine.told.done["acme/news"].error is gone
+    assert engine.rest().done["acme/events"].complete
+
+
+def test_a_list_that_is_not_known_proves_that_the_account_answers() -> None:
+    engine = Engine(*(plan(f"a{number}") for number in range(4)))
+    (first,) = engine.fetches()
+    engine.fail(first, ListNotFound("HTTP 404"))
+    assert len(engine.fetches()) == 3
+
+
+@pytest.mark.parametrize("error", [None, DOWN, BUSY, SLOW], ids=["page", "500", "429", "504"])
+def test_what_comes_for_an_audience_that_is_stopped_ends_it(error: ImporterError | None) -> None:
+    engine, fetches = begun(*range(1, 12))
+    last = fetches.pop()
+    revoked = KeyRefused("HTTP 401")
+    for fetch in fetches:
+        engine.fail(fetch, revoked)
+    assert not engine.sync.finished
+    if error is None:
+        engine.bring(last)
+    else:
+        engine.fail(last, error)
+    assert engine.sync.finished
+    assert engine.told.done["acme/news"].error is revoked
+    assert engine.take() is None
+
+
+def test_a_request_that_rests_when_its_client_is_stopped_is_not_made_again() -> None:
+    engine, fetches = begun(*range(1, 12))
+    engine.fail(fetches.pop(), DOWN)
+    revoked = KeyRefused("HTTP 401")
+    for fetch in fetches:
+        engine.fail(fetch, revoked)
+    assert engine.sync.finished
+    engine.wait()
+    assert engine.take() is None
+
+
+def test_clients_on_one_account_go_down_with_it() -> None:
+    engine = Engine(
+        plan(client="one", account="shared"),
+        plan(client="two", account="shared"),
+        limits=SyncLimits(retries=0, failures_in_a_row=1),
+    )
+    engine.fail(engine.fetch(), DOWN)
+    assert {type(done.error) for done in engine.told.done.values()} == {AccountDown}
+    assert set(engine.told.done) == {"one/news", "two/news"}
+
+
+def test_a_page_without_a_date_is_a_broken_answer() -> None:
+    engine = Engine(plan(), limits=NO_RETRIES)
+    fetch = engine.fetch()
+    engine.bring(fetch, page_of(Listing().cut(fetch.ask), server_time=None))
+    assert "expected a Date header" in str(engine.told.failed["acme/news/0"])
+
+
+def test_a_snapshot_is_taken_again_by_mailchimps_clock_where_that_is_behind() -> None:
+    engine = Engine(plan())
+    engine.holds([1, 2])
+    server_time = int(NOW) - 7200
+    first = engine.fetch()
+    engine.bring(first, engine.page(first, server_time=server_time))
+    second = engine.fetch()
+    assert second.ask.before == server_time - 60
+    engine.bring(second, engine.page(second, server_time=server_time))
+    done = engine.rest().done["acme/news"]
+    assert done.snapshot is not None
+    assert done.snapshot.before == server_time - 60
+    assert done.requests == 3
+    assert engine.sent["acme", "news"] == ["0", "1"]
+
+
+def test_the_second_audience_of_an_account_knows_mailchimps_clock_from_the_first() -> None:
+    engine = Engine(plan("news"), plan("events"))
+    server_time = int(NOW) - 7200
+    first = engine.fetch()
+    engine.bring(first, engine.page(first, server_time=server_time))
+    asks = {fetch.audience.plan.audience: fetch.ask.before for fetch in engine.fetches()}
+    assert asks == {"news": server_time - 60, "events": server_time - 65}
+
+
+@pytest.mark.parametrize("error", [None, DOWN, BUSY, KeyRefused("HTTP 401")], ids=["page", "500", "429", "401"])
+def test_an_answer_to_a_snapshot_that_was_taken_again_is_left_alone(error: ImporterError | None) -> None:
+    engine = Engine(plan("news"), plan("events"))
+    engine.holds(range(1, 6), "events")
+    engine.bring(engine.fetch())
+    fetches = {fetch.audience.plan.audience: fetch for fetch in engine.fetches()}
+    engine.bring(fetches["news"])
+    engine.fail(fetches["events"], SLOW)
+    low, stale = engine.fetches()
+    engine.bring(low, engine.page(low, server_time=int(NOW) + 3600))
+    if error is None:
+        engine.bring(stale)
+    else:
+        engine.fail(stale, error)
+    assert engine.told.failed == {}
+    assert engine.sent == {}
+    done = engine.rest().done["acme/events"]
+    assert done.complete
+    assert done.snapshot is not None
+    assert done.snapshot.before == NOW - 60
+    assert set(engine.sent["acme", "events"]) == set("01234")
+
+
+def test_a_hanging_account_takes_one_of_the_processs_connections_until_it_has_answered() -> None:
+    plans = [plan(client="hangs"), plan(client="fine")]
+    engine = Engine(*plans, limits=SyncLimits(connections=5))
+    engine.holds(range(1, 60), client="fine")
+    hangs, fine = engine.fetches()
+    assert hangs.audience.plan.client == "hangs"
+    engine.bring(fine)
+    taken = [request for request in engine.take_all() if isinstance(request, Fetch)]
+    assert [fetch.audience.plan.client for fetch in taken] == ["fine"] * 4
+
+
+def test_a_hundred_accounts_share_the_connections_of_the_process() -> None:
+    engine = Engine(*(plan(client=f"client{number:03}") for number in range(100)), limits=SyncLimits(connections=30))
+    for number in range(100):
+        engine.holds(range(1, 40), client=f"client{number:03}")
+    first = engine.fetches()
+    assert len({fetch.audience for fetch in first}) == len(first) == 30
+    for fetch in first:
+        engine.bring(fetch)
+    second = [request for request in engine.take_all() if isinstance(request, Fetch)]
+    assert len({fetch.audience for fetch in second}) == len(second) == 30
+    assert not {fetch.audience for fetch in first} & {fetch.audience for fetch in second}
+
+
+def test_audiences_of_one_account_take_turns() -> None:
+    engine = Engine(plan("a"), plan("b"), plan("c"))
+    for name in "abc":
+        engine.holds(range(1, 60), name)
+    engine.bring(engine.fetch())
+    for request in engine.take_all():
+        engine.carry_out(request)
+    turns = [request.audience.plan.audience for request in engine.take_all() if isinstance(request, Fetch)]
+    assert len(turns) == 10
+    assert {turns.count(name) for name in "abc"} <= {3, 4}
+
+
+@pytest.mark.parametrize("connections", [1, 3, 10])
+def test_an_account_never_has_more_requests_on_the_wire_than_it_bears(connections: int) -> None:
+    engine = Engine(plan(connections=connections))
+    engine.holds(range(1, 200))
+    engine.bring(engine.fetch())
+    assert len([request for request in engine.take_all() if isinstance(request, Fetch)]) == connections
+
+
+def test_two_syncs_of_one_process_share_an_accounts_connections() -> None:
+    book = ConnectionBook()
+    one, other = Engine(plan(), book=book), Engine(plan(), book=book)
+    fetch = one.fetch()
+    assert other.take() is None
+    one.holds(range(1, 99))
+    one.bring(fetch)
+    assert len([request for request in one.take_all() if isinstance(request, Fetch)]) == 10
+    assert other.take() is None
+    assert 0 < other.wait() < 1  # Nothing of its own is on the wire that it could wait for: it looks again.
+    assert other.take() is None
+
+
+def test_the_patience_with_429s_is_that_of_the_limits() -> None:
+    engine = Engine(plan(), limits=SyncLimits(patience=Patience(pause_seconds=9.0, give_up_seconds=60.0)))
+    engine.fail(fetch := engine.fetch(), BUSY)
+    assert engine.wait() == 9.0
+    assert engine.fetch() is fetch
+    engine.now += 60
+    engine.fail(fetch, BUSY)
+    assert "for 1 minutes" in str(engine.told.done["acme/news"].error)

@@ -1,0 +1,238 @@
+"""Real threads and real HTTP: connections as the server counts them, and an end to every run, whatever goes wrong."""
+
+import gc
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from importer_pipeline.audience_sync import AudiencePlan
+from importer_pipeline.clients import Audience, Client
+from importer_pipeline.connections import ConnectionBook
+from importer_pipeline.contacts import Contact, RecordMapping
+from importer_pipeline.errors import KeyRefused, QuarantineWindow, TriesUsedUp
+from importer_pipeline.mailchimp import Account, MailchimpLimits
+from importer_pipeline.outcomes import AudienceDone, Outcome, Progress, WindowFailed
+from importer_pipeline.sandbox.faults import Fault, Latency, Unkindness
+from importer_pipeline.services import SyncLimits
+from importer_pipeline.sync import Sync
+from importer_pipeline.target import Target, TargetLimits
+from importer_pipeline.windows import BEGINNING, Paging
+from importer_pipeline.workers import Lines, Workers, as_ours
+from importer_pipeline_tests.stage import Stage, once
+
+PAGING = Paging(page_size=30)
+SECONDS = 10
+"""After which a test does not wait any more for what must happen at once."""
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """Two clients on a served sandbox: acme with some 70 windows in two audiences, globex with one window."""
+    stage = Stage(tmp_path)
+    stage.add("acme", contacts=700, audiences=2)
+    stage.add("globex", contacts=20)
+    with stage:
+        yield stage
+
+
+class WatchedMapping(RecordMapping):
+    """A mapping that makes a call before it maps a page: what a test has to know or to break there."""
+
+    before: Callable[[], None]
+
+    @classmethod
+    def around(cls, mapping: RecordMapping, before: Callable[[], None]) -> "WatchedMapping":
+        """The mapping, with the call."""
+        watched = cls(**{field.name: getattr(mapping, field.name) for field in fields(mapping)})
+        object.__setattr__(watched, "before", before)
+        return watched
+
+    def contacts(self, members: Sequence[dict[str, Any]]) -> tuple[list[Contact], Counter[str]]:
+        """As the mapping does, after the call."""
+        self.before()
+        return RecordMapping.contacts(self, members)
+
+
+def lines(client: Client, audience: Audience, before: Callable[[], None] | None = None) -> Lines:
+    settings, mapping = client.mailchimp, audience.record_mapping()
+    return Lines(
+        account=Account(settings.credentials(), base_url=settings.base_url, limits=MailchimpLimits()),
+        list_id=audience.list_id,
+        mapping=mapping if before is None else WatchedMapping.around(mapping, before),
+        target=Target(client.target.url, client.target.api_key.read(), limits=TargetLimits()),
+    )
+
+
+def plan(client: Client, audience: Audience, *, connections: int) -> AudiencePlan:
+    return AudiencePlan(
+        client=client.name,
+        audience=audience.name,
+        account=client.account,
+        account_connections=connections,
+        target=f"{client.target.url}#{client.name}",
+        since=BEGINNING,
+    )
+
+
+def workers(
+    stage: Stage,
+    *,
+    of: str = "",
+    connections: int = 10,
+    limits: SyncLimits | None = None,
+    before: dict[str, Callable[[], None]] | None = None,
+) -> Workers:
+    """Workers for the clients, or for one of them; before a page of an audience is mapped, a call may be made."""
+    every = [entry for entry in stage.load().select([], []) if entry[0].name.startswith(of)]
+    sync = Sync(
+        [plan(client, audience, connections=connections) for client, audience in every],
+        paging=PAGING,
+        limits=limits or SyncLimits(retries=0),
+        book=ConnectionBook(),
+        rng=Random(1),
+        epoch_offset_seconds=time.time() - time.monotonic(),
+    )
+    calls = before or {}
+    return Workers(
+        sync,
+        {
+            (client.name, audience.name): lines(client, audience, calls.get(f"{client.name}/{audience.name}"))
+            for client, audience in every
+        },
+    )
+
+
+def outcomes(running: Workers) -> list[Outcome]:
+    return [outcome for several in running.run() for outcome in several]
+
+
+def done(all_outcomes: list[Outcome]) -> dict[str, AudienceDone]:
+    ends = [outcome for outcome in all_outcomes if isinstance(outcome, AudienceDone)]
+    return {f"{end.client}/{end.audience}": end for end in ends}
+
+
+def latency(stage: Stage, client: str, seconds: float) -> None:
+    stage.clients[client].account.unkindness = Unkindness(latency=Latency.fixed(seconds))
+
+
+@pytest.fixture
+def no_thread_is_left() -> Iterator[None]:
+    """The threads that a test starts end soon after it."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("importer-"):
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_threads_bring_all_contacts_to_the_target_and_end(stage: Stage) -> None:
+    running = workers(stage)
+    ends = done(outcomes(running))
+    assert {name: end.complete for name, end in ends.items()} == {
+        "acme/newsletter": True,
+        "acme/customers": True,
+        "globex/newsletter": True,
+    }
+    assert stage.missing("acme") == stage.missing("globex") == set()
+    assert running.progress == Progress(contacts=1420, accepted=1420, audiences=3, open_audiences=0)
+
+
+def test_an_account_sees_ten_connections_and_never_more(stage: Stage) -> None:
+    latency(stage, "acme", 0.02)
+    outcomes(workers(stage, of="acme"))
+    figures = stage.clients["acme"].account.traffic.figures(time.time())
+    assert figures.refused_429 == 0
+    assert figures.peak_in_progress == 10
+
+
+def test_an_account_with_fewer_connections_never_sees_more_than_these(stage: Stage) -> None:
+    latency(stage, "acme", 0.005)
+    outcomes(workers(stage, of="acme", connections=3))
+    assert stage.clients["acme"].account.traffic.figures(time.time()).peak_in_progress == 3
+
+
+def test_a_connection_is_free_while_a_page_is_being_mapped(stage: Stage) -> None:
+    """With one connection, the page of the one audience is mapped only once the other audience's request has been mapped."""
+    other_came, met = threading.Event(), list[bool]()
+
+    def wait_for_the_other() -> None:
+        met.append(other_came.wait(SECONDS))
+
+    before = {"acme/newsletter": wait_for_the_other, "acme/customers": other_came.set}
+    running = workers(stage, of="acme", connections=1, before=before)
+    assert all(end.complete for end in done(outcomes(running)).values())
+    assert set(met) == {True}
+    assert stage.clients["acme"].account.traffic.figures(time.time()).peak_in_progress == 1
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_a_defect_in_the_engine_ends_the_run_with_it_instead_of_hanging(stage: Stage) -> None:
+    running = workers(stage, of="globex")
+    running._lines = {}  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(KeyError):
+        outcomes(running)
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_a_caller_that_leaves_the_loop_ends_the_threads(stage: Stage) -> None:
+    latency(stage, "acme", 0.05)
+    for _ in workers(stage).run():
+        break
+    assert stage.missing("acme")
+
+
+def test_an_unforeseen_exception_fails_its_window_and_shows_nothing_of_its_text(stage: Stage) -> None:
+    def fail() -> None:
+        raise ValueError("leaf.7@example.com is odd")
+
+    all_outcomes = outcomes(workers(stage, before={"globex/newsletter": fail}))
+    failed = [outcome for outcome in all_outcomes if isinstance(outcome, WindowFailed)]
+    assert [(failure.client, failure.window) for failure in failed] == [("globex", "0")]
+    assert isinstance(failed[0].error, QuarantineWindow)
+    assert str(failed[0].error).startswith("an unforeseen ValueError at test_workers.py:")
+    assert "leaf" not in str(failed[0].error)
+    assert done(all_outcomes)["acme/newsletter"].complete
+
+
+def test_an_error_of_mailchimp_reaches_the_engine(stage: Stage) -> None:
+    running = workers(stage)
+    stage.clients["globex"].account.secrets.clear()
+    ends = done(outcomes(running))
+    assert isinstance(ends["globex/newsletter"].error, KeyRefused)
+    assert ends["acme/newsletter"].complete
+
+
+def test_an_error_of_the_target_reaches_the_engine(stage: Stage) -> None:
+    stage.clients["globex"].target.unkindness = Unkindness(rates={Fault.ERROR_500: 1.0})
+    ends = done(outcomes(workers(stage)))
+    assert isinstance(ends["globex/newsletter"].error, TriesUsedUp)
+    assert ends["acme/newsletter"].complete
+
+
+def test_a_request_that_rests_is_made_when_it_is_due(stage: Stage) -> None:
+    rule = once(lambda _: True, Fault.ERROR_500)
+    stage.clients["globex"].target.unkindness = Unkindness(rules=(rule,))
+    running = workers(stage, of="globex", limits=SyncLimits(retries=1, first_pause_seconds=0.001))
+    assert done(outcomes(running))["globex/newsletter"].complete
+    # Two pages, one of them twice.
+    assert stage.clients["globex"].target.traffic.figures(time.time()).requests == {"POST /record": 3}
+
+
+def test_what_stood_in_memory_before_a_run_is_kept_from_the_collector_only_while_it_lasts(stage: Stage) -> None:
+    frozen = [gc.get_freeze_count() > 0 for _ in workers(stage, of="globex").run()]
+    assert all(frozen)
+    assert gc.get_freeze_count() == 0
+
+
+def test_an_error_of_ours_stays_itself() -> None:
+    error = KeyRefused("HTTP 401")
+    assert as_ours(error) is error
