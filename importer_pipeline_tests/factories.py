@@ -153,6 +153,7 @@ class Engine:
         paging: as for `Sync`.
         book: as for `Sync`; its own unless one is shared.
         rng: for the jitter.
+        epoch_offset_seconds: as for `Sync`.
 
     Attributes:
         now: the clock; move it.
@@ -169,6 +170,7 @@ class Engine:
         paging: Paging = SMALL,
         book: ConnectionBook | None = None,
         rng: Random | None = None,
+        epoch_offset_seconds: float = 0.0,
     ) -> None:
         self.sync = Sync(
             plans,
@@ -176,7 +178,7 @@ class Engine:
             limits=replace(limits or SyncLimits(), post_records=post_records),
             book=book or ConnectionBook(),
             rng=rng or Halfway(),
-            epoch_offset_seconds=0.0,
+            epoch_offset_seconds=epoch_offset_seconds,
         )
         self.now = NOW
         self.listings: dict[tuple[str, str, bool], Listing] = {}

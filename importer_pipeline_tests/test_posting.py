@@ -22,6 +22,7 @@ from importer_pipeline.errors import (
 )
 from importer_pipeline.posting import Post
 from importer_pipeline.services import SyncLimits
+from importer_pipeline.target import Receipt
 from importer_pipeline.windows import Paging
 from importer_pipeline_tests.factories import Engine, Listing, plan, unsendable
 
@@ -113,6 +114,23 @@ def test_an_audience_that_waits_for_room_goes_on_when_another_clients_page_is_de
     assert engine.sync.finished
 
 
+def test_who_looks_for_room_while_a_post_is_off_the_wire_and_not_settled_is_called_again() -> None:
+    engine = Engine(plan(client="a", target=URL), plan(client="b", target=URL), limits=SyncLimits(undelivered_pages=1))
+    engine.holds(range(1, 7), client="a")
+    first, other = engine.fetches()
+    engine.fail(other, DOWN)
+    engine.bring(first)
+    (post, *fetches) = engine.take_all()
+    assert (type(post), fetches) == (Post, [])
+    engine.wait()
+    assert engine.take() is None
+    assert isinstance(post, Post)
+    engine.sync.off_the_wire(post, engine.now)
+    assert engine.take() is None
+    engine.sync.posted(post, Receipt(sent=6, accepted=6), engine.now)
+    assert {request.audience.plan.client for request in engine.take_all()} == {"a", "b"}
+
+
 def test_a_target_that_can_not_keep_up_does_not_hold_back_another() -> None:
     engine = Engine(plan(client="slow"), plan(client="fine"), limits=SyncLimits(undelivered_pages=1))
     for client in ("slow", "fine"):
@@ -189,7 +207,7 @@ def test_a_client_whose_windows_failed_three_times_in_a_row_at_the_target_is_sto
 
 
 def test_a_target_url_that_is_down_stops_all_clients_that_send_to_it_and_no_other() -> None:
-    senders = ("a", "b", "c", "d")
+    senders = ("a", "b", "c", "d", "e")
     engine = Engine(*(plan(client=name, target=URL) for name in senders), plan(client="other"), limits=NO_RETRIES)
     for name in (*senders, "other"):
         engine.holds([1], client=name)
@@ -202,8 +220,8 @@ def test_a_target_url_that_is_down_stops_all_clients_that_send_to_it_and_no_othe
             else:
                 engine.accept(post)
     assert len(set(failed)) == len(failed) == 3
-    (last,) = set(senders) - set(failed)
-    assert isinstance(engine.told.done[f"{last}/news"].error, TargetDown)
+    for client in set(senders) - set(failed):
+        assert isinstance(engine.told.done[f"{client}/news"].error, TargetDown)
     assert engine.told.done["other/news"].complete
 
 
@@ -406,15 +424,20 @@ def test_what_comes_for_a_page_that_is_given_up_changes_nothing(error: ImporterE
     assert engine.told.windows.keys() == {"acme/news/archived-0"}
 
 
-def test_queued_posts_of_a_page_that_is_given_up_are_dropped() -> None:
+def test_queued_posts_of_a_page_that_is_given_up_are_dropped_and_the_other_pages_go_on() -> None:
     engine = Engine(plan(), limits=SyncLimits(isolation_posts=2, target_posts=1))
-    engine.holds([1, 2, 3, 4])
+    engine.holds(range(1, 12))
     (post,) = posts_of(engine)
     engine.fail(post, REFUSED)
-    (first,) = posts_of(engine)
-    engine.fail(first, REFUSED)
-    assert engine.take() is None
-    assert engine.sync.finished
+    posts = posts_of(engine)
+    while posts:
+        post = posts.pop()
+        bad = any(contact.contact_id in {"0", "1", "2"} for contact in post.batch.contacts)
+        engine.fail(post, REFUSED) if bad else engine.accept(post)
+        posts = posts_of(engine)
+    done = engine.told.done["acme/news"]
+    assert done.failed == ("0",)
+    assert engine.told.windows.keys() == {"acme/news/4", "acme/news/8", "acme/news/archived-0"}
 
 
 def test_contacts_of_a_crowded_second_are_not_posted_again_each_time_they_are_read() -> None:

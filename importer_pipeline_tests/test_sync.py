@@ -246,6 +246,16 @@ def test_an_account_that_manages_not_even_small_pages_is_given_up() -> None:
     assert engine.now == NOW
 
 
+def test_a_page_of_a_fifth_of_the_full_size_is_small() -> None:
+    engine = Engine(plan(), paging=Paging(page_size=30, overlap=2))
+    counts = list[int]()
+    while not engine.sync.finished:
+        request = engine.fetch()
+        counts.append(request.ask.count)
+        engine.fail(request, SLOW)
+    assert counts == [30, 16, 9, 6, 4, 4]
+
+
 def test_a_key_that_is_refused_stops_its_client_at_once_and_no_other() -> None:
     engine = Engine(plan("news"), plan("events"), plan(client="other"))
     fetches = {fetch.audience.plan.client: fetch for fetch in engine.fetches()}
@@ -332,6 +342,16 @@ def test_a_snapshot_is_taken_again_by_mailchimps_clock_where_that_is_behind() ->
     assert done.snapshot.before == server_time - 60
     assert done.requests == 3
     assert engine.sent["acme", "news"] == ["0", "1"]
+
+
+def test_the_engine_knows_what_time_it_is_by_its_offset_and_then_by_mailchimps_answers() -> None:
+    engine = Engine(plan("news"), plan("events"), epoch_offset_seconds=5000.0)
+    first = engine.fetch()
+    assert first.ask.before == NOW + 5000 - 65
+    engine.bring(first, engine.page(first, server_time=int(NOW) + 5030))
+    engine.now += 10
+    asks = {fetch.audience.plan.audience: fetch.ask.before for fetch in engine.fetches()}
+    assert asks["events"] == NOW + 5030 + 10 - 65
 
 
 def test_the_second_audience_of_an_account_knows_mailchimps_clock_from_the_first() -> None:

@@ -18,6 +18,8 @@ def lie(answer: Answer, rng: Random) -> Answer:
     members = document.get("members") if answer.status == 200 and isinstance(document, dict) else None
     if not isinstance(members, list) or not members or not isinstance(members[0], dict):
         return answer
+    if rng.randrange(len(_LIES) + 1) == 0:
+        return replace(answer, headers={name: text for name, text in answer.headers.items() if name.lower() != "date"})
     rng.choice(_LIES)(members, rng)
     return replace(answer, body=json.dumps(document).encode())
 

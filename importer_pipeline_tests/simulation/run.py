@@ -109,12 +109,13 @@ def _sync(scenario: Scenario, happened: Counter[str], *, changes: float) -> Tall
         _note(scenario, worlds, tally, list(sync.outcomes), started_at)
         sync.outcomes.clear()
         if sync.finished:
+            _check_progress(sync, tally)
             happened.update(tally.requests)
             return tally
         if changes and rng.random() < changes:
             change(scenario)
             happened["changes"] += 1
-        if scenario.misfortune and changes and rng.random() < 0.03:
+        if scenario.misfortune and changes and rng.random() < 0.06:
             befall(scenario)
         if not flights:
             if sync.next_timer is None:
@@ -241,6 +242,12 @@ def _check_sync(scenario: Scenario, tally: Tally) -> None:
             raise Broken(f"{name}: not complete, and no error")
         if scenario.is_calm:
             _check_cost(scenario, done, tally)
+
+
+def _check_progress(sync: Sync, tally: Tally) -> None:
+    progress = sync.progress
+    if progress.open_audiences or progress.audiences != len(tally.done) or progress.accepted > progress.contacts:
+        raise Broken(f"at the end of a sync: {progress}")
 
 
 def _check_stretch(done: AudienceDone, windows: dict[str, WindowIn]) -> None:
