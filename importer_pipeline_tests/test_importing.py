@@ -96,14 +96,19 @@ def test_without_a_usable_secret_nothing_is_asked(stage: Stage) -> None:
     assert stage.sandbox.answered == []
 
 
-def test_clients_on_one_account_share_the_least_number_of_connections_that_one_of_them_declares(stage: Stage) -> None:
+@pytest.mark.parametrize(("one", "two"), [(2, 10), (10, 2)])
+def test_clients_on_one_account_share_the_least_number_of_connections_that_one_of_them_declares(
+    stage: Stage, one: int, two: int
+) -> None:
     stage.clients["acme"].account.unkindness = Unkindness(latency=Latency.fixed(0.005))
-    ends = done(prepared(stage, shared(stage, one=2, two=10)))
+    ends = done(prepared(stage, shared(stage, one=one, two=two)))
     assert all(end.complete for end in ends.values())
     assert stage.clients["acme"].account.traffic.figures(time.time()).peak_in_progress == 2
 
 
 def test_an_account_is_locked_until_all_of_its_audiences_are_done(stage: Stage) -> None:
+    longer, now = stage.clients["acme"].lists[1], int(time.time())
+    longer.fill(900, changed_between=(now - 2000, now - 300), seed=1)
     clients, folder = stage.load(), stage.folder / "locks"
     identities = {client.name: account_identity(client) for client in clients.clients}
     running = turns(clients, AccountLocks(folder)).next()

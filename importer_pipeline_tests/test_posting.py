@@ -427,16 +427,16 @@ def test_what_comes_for_a_page_that_is_given_up_changes_nothing(error: ImporterE
 def test_queued_posts_of_a_page_that_is_given_up_are_dropped_and_the_other_pages_go_on() -> None:
     engine = Engine(plan(), limits=SyncLimits(isolation_posts=2, target_posts=1))
     engine.holds(range(1, 12))
-    (post,) = posts_of(engine)
+    engine.bring(engine.fetch())
+    post, *fetches = engine.take_all()
     engine.fail(post, REFUSED)
-    posts = posts_of(engine)
-    while posts:
-        post = posts.pop()
-        bad = any(contact.contact_id in {"0", "1", "2"} for contact in post.batch.contacts)
-        engine.fail(post, REFUSED) if bad else engine.accept(post)
-        posts = posts_of(engine)
-    done = engine.told.done["acme/news"]
+    half = engine.post()
+    for fetch in fetches:
+        engine.carry_out(fetch)
+    engine.fail(half, REFUSED)
+    done = engine.rest().done["acme/news"]
     assert done.failed == ("0",)
+    assert done.accepted == len(engine.sent["acme", "news"]) == 6 + 3
     assert engine.told.windows.keys() == {"acme/news/4", "acme/news/8", "acme/news/archived-0"}
 
 
@@ -526,6 +526,29 @@ def test_when_a_shared_post_is_not_taken_whole_each_of_its_pages_goes_again_alon
     assert done.refused == 1
     assert {contact_id for refused in engine.told.refused.values() for contact_id in refused} == {"12"}
     assert set(engine.sent["acme", "news"]) == {str(number) for number in range(14)} - {"12"}
+
+
+def test_a_page_that_has_to_go_alone_is_not_taken_along_by_one_that_need_not() -> None:
+    engine = Engine(plan(), limits=SyncLimits(target_posts=1), post_records=1000)
+    engine.holds(range(1, 11))
+    engine.holds([1], archived=True)
+    engine.bring(engine.fetch())
+    first, archived, *fetches = engine.take_all()
+    assert isinstance(archived, Fetch)
+    assert archived.archived
+    for fetch in fetches:
+        engine.carry_out(fetch)
+    engine.carry_out(first)
+    post = engine.post()
+    assert sizes(post) == [2, 6]
+    engine.bring(archived)
+    engine.fail(post, REFUSED)
+    sent = list[list[int]]()
+    while not engine.sync.finished:
+        post = engine.post()
+        sent.append(sizes(post))
+        engine.accept(post)
+    assert sent == [[1], [2], [6]]
 
 
 def test_halves_of_a_page_that_is_being_isolated_share_no_post() -> None:

@@ -174,6 +174,23 @@ def test_a_connection_is_free_while_a_page_is_being_mapped(stage: Stage) -> None
     assert stage.clients["acme"].account.traffic.figures(time.time()).peak_in_progress == 1
 
 
+def test_a_free_connection_is_used_though_the_caller_is_busy_with_an_outcome(stage: Stage) -> None:
+    caller_is_busy, other_came = threading.Event(), threading.Event()
+
+    def wait_for_the_other() -> None:
+        if caller_is_busy.is_set():
+            other_came.wait(SECONDS)
+
+    def come() -> None:
+        if caller_is_busy.is_set():
+            other_came.set()
+
+    before = {"acme/newsletter": wait_for_the_other, "acme/customers": come}
+    for _ in workers(stage, of="acme", connections=1, before=before).run():
+        caller_is_busy.set()
+        assert other_came.wait(SECONDS)
+
+
 @pytest.mark.usefixtures("no_thread_is_left")
 def test_a_defect_in_the_engine_ends_the_run_with_it_instead_of_hanging(stage: Stage) -> None:
     running = workers(stage, of="globex")
@@ -221,7 +238,7 @@ def test_an_error_of_the_target_reaches_the_engine(stage: Stage) -> None:
 def test_a_request_that_rests_is_made_when_it_is_due(stage: Stage) -> None:
     rule = once(lambda _: True, Fault.ERROR_500)
     stage.clients["globex"].target.unkindness = Unkindness(rules=(rule,))
-    running = workers(stage, of="globex", limits=SyncLimits(retries=1, first_pause_seconds=0.001))
+    running = workers(stage, of="globex", limits=SyncLimits(retries=1, first_pause_seconds=0.1))
     assert done(outcomes(running))["globex/newsletter"].complete
     # Two pages, one of them twice.
     assert stage.clients["globex"].target.traffic.figures(time.time()).requests == {"POST /record": 3}
