@@ -14,12 +14,13 @@ PORT ?= 3000
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+INSTALLED_FOR_UI := $(VENV)/.installed-for-ui
 HOME_OF_DAGSTER := $(CURDIR)/.dagster_home
 
-.PHONY: help install demo dev test lint package simulate pytest bench
+.PHONY: help install demo dev test lint package simulate pytest test-ui bench
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED) ## make .venv with this project and its tools, in the versions of constraints.txt
 
@@ -45,6 +46,10 @@ package: $(INSTALLED) ## build the wheel, install it in an empty environment els
 pytest: $(INSTALLED) ## the tests
 	$(RUN) -m pytest
 
+test-ui: $(INSTALLED_FOR_UI) ## Dagster's own UI in a browser (Debian's package `chromium`), as a user meets the pipeline there
+	$(RUN) -m pyright --pythonpath $(RUN) --project importer_pipeline_tests/ui
+	$(RUN) -m importer_pipeline_tests.ui
+
 bench: $(INSTALLED) ## how fast it is, beside the limit that ten connections set
 	$(RUN) -m benchmarks
 
@@ -60,6 +65,10 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	    $(PYTHON) -m venv $(VENV); \
 	fi
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(INSTALLED_FOR_UI): $(INSTALLED)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,ui]'
 	@touch $@
 
 $(HOME_OF_DAGSTER)/dagster.yaml: dagster.yaml

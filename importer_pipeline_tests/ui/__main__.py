@@ -1,0 +1,30 @@
+"""`python -m importer_pipeline_tests.ui`: the scenarios. What follows goes to pytest: `-k terminated`.
+
+The exit code is pytest's; 1 if there is no browser.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from importer_pipeline_tests.ui.browser import ChromiumMissing, chromium_path
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run them."""
+    # What was started in the background ignores SIGINT and would hand that down to Dagster, which is ended by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        chromium_path()
+    except ChromiumMissing as error:
+        print(f"make test-ui: {error}", file=sys.stderr)
+        return 1
+    scenarios = ["-o", "python_files=scenario_*.py", "-p", "importer_pipeline_tests.ui.fixtures"]
+    return pytest.main([*scenarios, str(Path(__file__).parent), *arguments])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
