@@ -1,5 +1,6 @@
 """The commands that a user gives, as processes of their own, with what they took: wall time, CPU, memory."""
 
+import json
 import os
 import re
 import shutil
@@ -8,14 +9,17 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.rows import BenchmarkFailed
 
 ROOT = Path(__file__).parents[1]
 _LONGEST_SECONDS = 240
-_DONE = re.compile(r"(\d+) contacts read, (\d+) accepted, \d+ refused, (\d+) windows, (\d+) requests")
+_DONE = re.compile(r"(\d+) contacts read, (\d+) accepted, \d+ refused, (\d+) windows?, (\d+) requests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,39 +51,65 @@ class Ran:
 
 def full_sync(clients: Path) -> Ran:
     """`dagster job execute -m importer_pipeline -j full_sync` with a DAGSTER_HOME that has seen nothing yet."""
-    return _measured(
-        [sys.executable, "-m", "dagster", "job", "execute", "-m", "importer_pipeline", "-j", "full_sync"], clients
-    )
+    with new_home() as home:
+        return job("full_sync", clients=clients, home=home)
+
+
+def job(name: str, *, clients: Path, home: Path, config: Mapping[str, Any] | None = None, fails: bool = False) -> Ran:
+    """`dagster job execute -m importer_pipeline -j <name>`.
+
+    Args:
+        name: the job.
+        clients: the clients file.
+        home: DAGSTER_HOME.
+        config: of the run.
+        fails: whether the run is to end as failed.
+    """
+    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "importer_pipeline", "-j", name]
+    if config is not None:
+        file = home / "config.yaml"
+        file.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML, too.
+        command += ["--config", str(file)]
+    return _measured(command, clients, home, fails=fails)
+
+
+@contextmanager
+def new_home() -> Generator[Path]:
+    """A DAGSTER_HOME that has seen nothing yet, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="importer-bench-home-") as home:
+        shutil.copy(ROOT / "dagster.yaml", home)
+        yield Path(home)
 
 
 def validate(clients: Path) -> Ran:
     """`dagster definitions validate -m importer_pipeline`: everything is loaded, nothing is run."""
-    return _measured([sys.executable, "-m", "dagster", "definitions", "validate", "-m", "importer_pipeline"], clients)
+    command = [sys.executable, "-m", "dagster", "definitions", "validate", "-m", "importer_pipeline"]
+    with new_home() as home:
+        return _measured(command, clients, home)
 
 
 def module(name: str, *arguments: str, clients: Path) -> Ran:
     """`python -m <name>`."""
-    return _measured([sys.executable, "-m", name, *arguments], clients)
+    with new_home() as home:
+        return _measured([sys.executable, "-m", name, *arguments], clients, home)
 
 
-def _measured(command: list[str], clients: Path) -> Ran:
-    with tempfile.TemporaryDirectory(prefix="importer-bench-home-") as home:
-        shutil.copy(ROOT / "dagster.yaml", home)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
-        environment = kept | {"DAGSTER_HOME": home, "IMPORTER_CLIENTS": str(clients), "PYTHONPATH": str(ROOT)}
-        log = Path(home, "output")
-        with log.open("wb") as output:
-            started = time.monotonic()
-            process = subprocess.Popen(command, cwd=home, env=environment, stdout=output, stderr=subprocess.STDOUT)
-            patience = threading.Timer(_LONGEST_SECONDS, process.kill)
-            patience.start()
-            # Not process.wait(): only this tells what that one child has used.
-            _, status, usage = os.wait4(process.pid, 0)
-            wall_seconds = time.monotonic() - started
-            patience.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
-        printed = log.read_text(encoding="utf-8", errors="replace")
-    if process.returncode:
+def _measured(command: list[str], clients: Path, home: Path, *, fails: bool = False) -> Ran:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
+    environment = kept | {"DAGSTER_HOME": str(home), "IMPORTER_CLIENTS": str(clients), "PYTHONPATH": str(ROOT)}
+    log = home / "output"
+    with log.open("wb") as output:
+        started = time.monotonic()
+        process = subprocess.Popen(command, cwd=home, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        patience = threading.Timer(_LONGEST_SECONDS, process.kill)
+        patience.start()
+        # Not process.wait(): only this tells what that one child has used.
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_seconds = time.monotonic() - started
+        patience.cancel()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    printed = log.read_text(encoding="utf-8", errors="replace")
+    if bool(process.returncode) is not fails:
         last = "\n".join(printed.splitlines()[-20:])
         raise BenchmarkFailed(f"exit code {process.returncode} of {' '.join(command[1:])}\n{last}")
     kilobytes = usage.ru_maxrss / 1024 if sys.platform == "darwin" else usage.ru_maxrss
