@@ -1,24 +1,21 @@
-"""One audience in a sync: its snapshot, its two walks (active contacts, then archived ones) and what they add up to.
+"""One audience in a sync: its snapshot, its two walks (active contacts, then archived ones) and the pages they ask for.
 
-Pure, and it decides nothing about connections, tries or the target: that is `importer_pipeline.sync`.
+Pure, and it decides nothing about connections, tries or the target: that is `importer_pipeline.sync`. What is told of it is
+in `audience_report`.
 """
 
-from collections import Counter, deque
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
+from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.audience_report import AudienceReport
 from importer_pipeline.errors import ImporterError
-from importer_pipeline.outcomes import (
-    AudienceDone,
-    ContactsRefused,
-    Outcome,
-    RefusedContact,
-    Snapshot,
-    WindowFailed,
-    WindowIn,
-)
+from importer_pipeline.outcomes import Outcome, RefusedContact
 from importer_pipeline.pages import Page
-from importer_pipeline.walk import Reading, Walk, Window
-from importer_pipeline.windows import Ask, Paging, window_key
+from importer_pipeline.snapshots import Standing, parse_window_key, window_key
+from importer_pipeline.walk import Reading, Walk
+from importer_pipeline.windows import Ask, Paging
 
 SNAPSHOT_AGE_SECONDS = 60
 """How far a snapshot's `before` lies in the past by Mailchimp's clock, so that what is committed a little late is in it."""
@@ -28,24 +25,6 @@ SNAPSHOT_SLACK_SECONDS = 60
 
 _CLOCKS_APART_SECONDS = 5
 """How far two clocks that are set right may lie apart: a guess that is that much older seldom has to be made again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AudiencePlan:
-    """An audience to sync, as far as the engine has to know it."""
-
-    client: str
-    """Name of its client."""
-    audience: str
-    """Its own name."""
-    account: str
-    """Name of the Mailchimp account, which several clients may share."""
-    account_connections: int
-    """Connections that may be used at once for that account."""
-    target: str
-    """URL of the target, which several clients may share."""
-    since: int
-    """Epoch seconds; only contacts changed after it are taken. `windows.BEGINNING` for all."""
 
 
 @dataclass(eq=False, slots=True)
@@ -66,34 +45,49 @@ class Fetch:
         """The page."""
         return self.reading.ask
 
+    @property
+    def key(self) -> str:
+        """The key of the window that it is reported under."""
+        return window_key(self.reading.window, archived=self.archived)
+
 
 class AudienceSync:
     """An audience that is being synced.
+
+    Args:
+        plan: what it is.
+        paging: how a new snapshot is cut into windows; one that is gone on with stays as it was cut.
+        snapshot_id: what a new snapshot is called.
 
     Attributes:
         plan: what it is.
         stopped: why nothing more is read, if so.
         given_up_in_a_row: windows in a row of which the target refused too many records.
-        outcomes: what has happened since this was last emptied.
     """
 
-    def __init__(self, plan: AudiencePlan, *, paging: Paging) -> None:
+    def __init__(self, plan: AudiencePlan, *, paging: Paging, snapshot_id: str) -> None:
         self.plan = plan
-        self._again: deque[Fetch] = deque()
-        self._waiting: set[Fetch] = set()
         self.stopped: ImporterError | None = None
         self.given_up_in_a_row = 0
-        self.outcomes: deque[Outcome] = deque()
-        self._paging = paging
+        self._again: deque[Fetch] = deque()
+        self._waiting: set[Fetch] = set()
         self._walks: dict[bool, Walk] = {}
         self._before = 0
         self._taken_again = False
         self._started_at: float | None = None
         self._done = False
-        self._lacking: Counter[str] = Counter()
-        self._refused_ids: set[str] = set()
-        self._refused_without_id = 0
-        self._read = self._accepted = self._requests = 0
+        self._paging = paging
+        if plan.standing is not None:
+            snapshot = plan.standing.snapshot
+            self._before = snapshot.before
+            self._paging = replace(paging, page_size=snapshot.page_size, overlap=snapshot.overlap)
+            self._go_on(plan.standing)
+        self._report = AudienceReport(plan, snapshot_id=snapshot_id, paging=self._paging)
+
+    @property
+    def outcomes(self) -> deque[Outcome]:
+        """What has happened since this was last emptied."""
+        return self._report.outcomes
 
     @property
     def has_ready(self) -> bool:
@@ -109,8 +103,8 @@ class AudienceSync:
 
     @property
     def accepted(self) -> int:
-        """Contacts that the target has taken so far."""
-        return self._accepted
+        """Contacts of the snapshot that the target has taken so far, in all runs."""
+        return self._report.accepted
 
     def next(self, now: float, server_now: float) -> Fetch | None:
         """The next page to read.
@@ -121,12 +115,16 @@ class AudienceSync:
         """
         if self._started_at is None:
             self._started_at = now
+        if not self._walks:
             self._start_active(int(server_now) - SNAPSHOT_AGE_SECONDS - _CLOCKS_APART_SECONDS)
         fetch = self._next_fetch(now)
         if fetch is not None:
             fetch.asked_at = now
-            self._requests += 1
-            fetch.walk.windows[fetch.reading.window].requests += 1
+            self._report.asked()
+            if not fetch.reading.only_counts:
+                window = fetch.walk.windows[fetch.reading.window]
+                window.requests += 1
+                window.asked_at = now if window.asked_at is None else window.asked_at
         return fetch
 
     def is_current(self, fetch: Fetch) -> bool:
@@ -151,30 +149,33 @@ class AudienceSync:
         """A page has been read; it is not delivered yet."""
         fetch.walk.arrived(fetch.reading, page.shape)
         if True not in self._walks and fetch.walk.planned:
-            self._walks[True] = Walk(since=self.plan.since, before=self._before, paging=self._paging)
+            self._walks[True] = self._new_walk()
 
     def unseen(self, fetch: Fetch, ids: list[str]) -> set[str] | None:
         """See `Walk.unseen`."""
         return fetch.walk.unseen(fetch.reading, ids)
 
-    def delivered(self, fetch: Fetch, page: Page, *, accepted: int, refused: list[RefusedContact]) -> None:
+    def counted(self, fetch: Fetch, page: Page) -> None:
+        """A page has told what it was asked for: how many contacts there are."""
+        fetch.walk.delivered(fetch.reading, page.shape, [])
+        self._report.take_up(self._walks, self._before)
+
+    def delivered(self, fetch: Fetch, page: Page, *, accepted: int, refused: list[RefusedContact], now: float) -> None:
         """Every contact of a page is at the target or known as refused."""
         self.given_up_in_a_row = 0
         window = fetch.walk.windows[fetch.reading.window]
         window.read += page.shape.length
         window.accepted += accepted
         window.refused += len(refused)
-        self._read += page.shape.length
-        self._accepted += accepted
-        self._lacking.update(page.lacking)
-        self._refuse(fetch, refused)
+        window.elapsed_seconds = now - (now if window.asked_at is None else window.asked_at)
+        self._report.delivered(page, key=fetch.key, accepted=accepted, refused=refused)
         fetch.walk.delivered(fetch.reading, page.shape, [contact.contact_id for contact in page.contacts])
-        self._report()
+        self._report.take_up(self._walks, self._before)
 
     def failed(self, fetch: Fetch, error: ImporterError) -> None:
         """A page is given up, and its window with it."""
         fetch.walk.failed(fetch.reading, error)
-        self._report()
+        self._report.take_up(self._walks, self._before)
 
     def split(self, fetch: Fetch) -> bool:
         """Ask for halves of a page instead; False where it is too small."""
@@ -203,13 +204,18 @@ class AudienceSync:
         self._waiting.clear()
         for walk in self._walks.values():
             walk.stop(error)
-        self._report()
+        self._report.take_up(self._walks, self._before)
+
+    def tell_what_waits(self) -> None:
+        """See `AudienceReport.tell_what_waits`."""
+        self._report.tell_what_waits(self._walks, self._before)
 
     def done(self, now: float) -> bool:
         """Whether nothing more comes of this audience; the first time that it is so, that is an outcome too."""
         if not self._done and self._is_finished():
             self._done = True
-            self.outcomes.append(self._summary(now))
+            elapsed = now - (now if self._started_at is None else self._started_at)
+            self._report.done(self._walks, self._before, elapsed_seconds=elapsed, stopped=self.stopped)
         return self._done
 
     def _is_finished(self) -> bool:
@@ -221,7 +227,31 @@ class AudienceSync:
         self._before = before
         self._again.clear()
         self._waiting.clear()
-        self._walks = {False: Walk(since=self.plan.since, before=before, paging=self._paging)}
+        self._walks = {False: self._new_walk()}
+
+    def _new_walk(self) -> Walk:
+        walk = Walk(since=self.plan.since, before=self._before, paging=self._paging)
+        if self.plan.wanted is None:
+            walk.read_all()
+        else:
+            walk.count()
+        return walk
+
+    def _go_on(self, standing: Standing) -> None:
+        totals = {False: standing.snapshot.total, True: standing.snapshot.archived_total}
+        for archived, total in totals.items():
+            if total is None:
+                self._walks[archived] = self._new_walk()
+                continue
+            self._walks[archived] = Walk(since=self.plan.since, before=self._before, paging=self._paging)
+            self._walks[archived].go_on(
+                total=total,
+                known={
+                    offset: standing.windows[window_key(offset, archived=archived)]
+                    for offset in _offsets(standing.windows, archived=archived)
+                },
+                wanted=None if self.plan.wanted is None else _offsets(self.plan.wanted, archived=archived),
+            )
 
     def _next_fetch(self, now: float) -> Fetch | None:
         if self._again:
@@ -232,68 +262,8 @@ class AudienceSync:
                 return Fetch(self, self._walks[archived], archived, reading, now)
         return None
 
-    def _refuse(self, fetch: Fetch, refused: list[RefusedContact]) -> None:
-        if not refused:
-            return
-        self._refused_ids.update(contact.contact_id for contact in refused if contact.contact_id)
-        self._refused_without_id += sum(not contact.contact_id for contact in refused)
-        self.outcomes.append(
-            ContactsRefused(
-                client=self.plan.client,
-                audience=self.plan.audience,
-                window=window_key(fetch.reading.window, archived=fetch.archived),
-                contacts=tuple(refused),
-            )
-        )
 
-    def _report(self) -> None:
-        for archived, walk in self._walks.items():
-            while walk.reports:
-                self.outcomes.append(self._window_outcome(walk.reports.popleft(), archived=archived))
-
-    def _window_outcome(self, window: Window, *, archived: bool) -> WindowIn | WindowFailed:
-        key = window_key(window.offset, archived=archived)
-        if window.error is not None:
-            return WindowFailed(client=self.plan.client, audience=self.plan.audience, window=key, error=window.error)
-        return WindowIn(
-            client=self.plan.client,
-            audience=self.plan.audience,
-            window=key,
-            covered=tuple(window.covered),
-            read=window.read,
-            accepted=window.accepted,
-            refused=window.refused,
-            requests=window.requests,
-        )
-
-    def _summary(self, now: float) -> AudienceDone:
-        failed = [
-            (window_key(offset, archived=archived), walk.windows[offset].error)
-            for archived, walk in self._walks.items()
-            for offset in sorted(walk.windows)
-            if walk.windows[offset].error is not None
-        ]
-        active = self._walks.get(False)
-        snapshot = None
-        if active is not None and active.planned:
-            snapshot = Snapshot(
-                since=self.plan.since, before=self._before, total=active.total, archived_total=self._archived_total
-            )
-        return AudienceDone(
-            client=self.plan.client,
-            audience=self.plan.audience,
-            snapshot=snapshot,
-            windows=sum(len(walk.windows) for walk in self._walks.values()),
-            failed=tuple(key for key, _ in failed),
-            read=self._read,
-            accepted=self._accepted,
-            refused=len(self._refused_ids) + self._refused_without_id,
-            requests=self._requests,
-            elapsed_seconds=now - (now if self._started_at is None else self._started_at),
-            lacking=tuple(path for path, count in sorted(self._lacking.items()) if count == self._read),
-            error=self.stopped or (failed[0][1] if failed else None),
-        )
-
-    @property
-    def _archived_total(self) -> int:
-        return self._walks[True].total if True in self._walks else 0
+def _offsets(keys: Iterable[str], *, archived: bool) -> set[int]:
+    """The offsets of those windows that are of one of the two walks."""
+    parsed = (parse_window_key(key) for key in keys)
+    return {it[1] for it in parsed if it is not None and it[0] is archived}

@@ -15,6 +15,7 @@
     │   └── SecondTooCrowded          the order within one second never stood still
     ├── StopAudience                nothing more can be had of this audience
     │   ├── ListNotFound              404: no such list in this account
+    │   ├── SnapshotUnusable          windows asked for that its snapshot can't have
     │   └── RecordsMostlyRefused      window after window refused by the target
     ├── StopClient                  nothing more can be had of this client in this run
     │   ├── SecretMissing             an environment variable or file that holds no usable secret
@@ -111,6 +112,10 @@ class StopAudience(ImporterError):
 
 class ListNotFound(StopAudience):
     """Mailchimp does not know the list (404)."""
+
+
+class SnapshotUnusable(StopAudience):
+    """Single windows are asked for, and the audience has no snapshot that holds them."""
 
 
 class RecordsMostlyRefused(StopAudience):

@@ -1,6 +1,6 @@
 """From declared audiences to a sync that runs: secrets are read, connections made, the engine and its threads started.
 
-Knows nothing of Dagster: `defs` turns what comes out of it into events.
+Knows nothing of Dagster: `defs` turns what comes out of it into events, and what earlier runs left into a `History`.
 """
 
 import random
@@ -9,15 +9,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from types import TracebackType
+from typing import Self
 
-from importer_pipeline.audience_sync import AudiencePlan
-from importer_pipeline.clients import Audience, Client, Clients
+from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.clients import Audience, Client, Clients, fingerprint
 from importer_pipeline.connections import PROCESS
-from importer_pipeline.errors import SecretMissing
+from importer_pipeline.errors import ImporterError, SecretMissing, SnapshotUnusable
 from importer_pipeline.locks import AccountLocks
 from importer_pipeline.mailchimp import OAUTH_METADATA_URL, Account, MailchimpLimits
 from importer_pipeline.outcomes import AudienceDone, Outcome, Progress
+from importer_pipeline.resuming import ResumeRule, take_up
 from importer_pipeline.services import SyncLimits
+from importer_pipeline.snapshots import AudienceName, History
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Target, TargetLimits
 from importer_pipeline.windows import BEGINNING, Paging
@@ -40,70 +44,125 @@ class ImportSettings:
     """Who tells the data centre of an OAuth token."""
 
 
-Selection = Sequence[tuple[Client, Audience]]
-"""Audiences, each with its client."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is to be done with an audience."""
+
+    client: Client
+    audience: Audience
+    wanted: frozenset[str] | None
+    """Keys of single windows to import. None for all that are not in; without any, the windows are only counted."""
+
+    @property
+    def name(self) -> AudienceName:
+        """Whose contacts they are."""
+        return AudienceName(self.client.name, self.audience.name)
 
 
 class Turns:
-    """The imports of a selection one after the other: first of the audiences whose accounts are free, then of the others.
+    """The imports of some audiences one after the other: first of those whose accounts are free, then of the others.
 
     No turn waits for an account while it holds another: what is busy has its turn when the others have had theirs.
 
     Args:
-        selection: the audiences.
+        tasks: the audiences.
         clients: all clients, for what those on one Mailchimp account share.
         settings: how to go about it.
+        rule: which snapshots to go on with.
         locks: one sync at a time per account.
+
+    Attributes:
+        waiting: those that have not had their turn.
     """
 
     def __init__(
-        self, selection: Selection, *, clients: Clients, settings: ImportSettings, locks: AccountLocks
+        self,
+        tasks: Sequence[Task],
+        *,
+        clients: Clients,
+        settings: ImportSettings,
+        rule: ResumeRule,
+        locks: AccountLocks,
     ) -> None:
-        self.waiting = list(selection)
+        self.waiting = list(tasks)
         self._clients = clients
         self._settings = settings
+        self._rule = rule
         self._locks = locks
 
-    def next(self) -> "Import | None":
-        """The import of what is free now, or None where another sync has all the accounts that are still to come."""
-        free = self._locks.take({account_identity(client) for client, _ in self.waiting})
-        now = [(client, audience) for client, audience in self.waiting if account_identity(client) in free]
+    def next(self, history: History) -> "Import | None":
+        """The import of what is free now, or None where another sync has all the accounts that are still to come.
+
+        Args:
+            history: what earlier runs left. It is read once an account is locked, so that no one adds to it meanwhile.
+        """
+        free = self._locks.take({account_identity(task.client) for task in self.waiting})
+        now = [task for task in self.waiting if account_identity(task.client) in free]
         if not now:
             return None
-        self.waiting = [entry for entry in self.waiting if entry not in now]
-        return Import(now, clients=self._clients, settings=self._settings, locks=self._locks)
+        self.waiting = [task for task in self.waiting if task not in now]
+        try:
+            return Import(
+                now,
+                clients=self._clients,
+                settings=self._settings,
+                rule=self._rule,
+                locks=self._locks,
+                history=history,
+            )
+        except BaseException:
+            self._locks.release_all()
+            raise
 
 
 class Import:
-    """One import of some audiences, whose accounts are locked.
+    """One import of some audiences, whose accounts are locked. To be used as a context, which gives all of it back.
 
     Args:
-        selection: the audiences.
+        tasks: the audiences.
         clients: all clients, for what those on one Mailchimp account share.
         settings: how to go about it.
+        rule: which snapshots to go on with.
         locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done.
+        history: what earlier runs left.
+
+    Attributes:
+        notes: what a person would like to know before it starts, a line each.
     """
 
     def __init__(
-        self, selection: Selection, *, clients: Clients, settings: ImportSettings, locks: AccountLocks
+        self,
+        tasks: Sequence[Task],
+        *,
+        clients: Clients,
+        settings: ImportSettings,
+        rule: ResumeRule,
+        locks: AccountLocks,
+        history: History,
     ) -> None:
+        self.notes: list[str] = []
         self._clients = clients
         self._settings = settings
         self._locks = locks
-        self._account_of = {(client.name, audience.name): account_identity(client) for client, audience in selection}
+        self._account_of = {task.name: account_identity(task.client) for task in tasks}
         self._open = Counter(self._account_of.values())
         self._accounts: dict[str, Account] = {}
         self._targets: dict[str, Target] = {}
         self._not_started: list[Outcome] = []
         plans: list[AudiencePlan] = []
-        lines: dict[tuple[str, str], Lines] = {}
-        for client, audience in selection:
+        lines: dict[AudienceName, Lines] = {}
+        latest = history.latest([task.name for task in tasks])
+        for task in tasks:
             try:
-                lines[client.name, audience.name] = self._lines(client, audience)
-            except SecretMissing as error:
-                self._not_started.append(_without_secret(client, audience, error))
+                line = self._lines(task.client, task.audience)
+                taken = take_up(self._plan(task), latest.get(task.name), history, rule=rule, now=time.time())
+            except (SecretMissing, SnapshotUnusable) as error:
+                self._not_started.append(_not_started(task.name, error))
             else:
-                plans.append(self._plan(client, audience))
+                lines[task.name] = line
+                plans.append(taken.plan)
+                if taken.note:
+                    self.notes.append(taken.note)
         self._sync = Sync(
             plans,
             paging=settings.paging,
@@ -114,6 +173,17 @@ class Import:
         )
         self._workers = Workers(self._sync, lines)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._workers.end()
+        for line in (*self._accounts.values(), *self._targets.values()):
+            line.close()
+        self._locks.release_all()
+
     @property
     def progress(self) -> Progress:
         """How far it is now."""
@@ -121,20 +191,23 @@ class Import:
         return replace(progress, audiences=progress.audiences + len(self._not_started))
 
     def run(self) -> Iterator[list[Outcome]]:
-        """Import everything; see `Workers.run`. The first outcomes are the clients that can't be started."""
-        try:
-            for outcomes in chain([self._not_started], self._workers.run()):
-                yield outcomes
-                self._release_what_is_done(outcomes)
-        finally:
-            self._locks.release_all()
-            for line in (*self._accounts.values(), *self._targets.values()):
-                line.close()
+        """Import everything; see `Workers.run`. The first outcomes are the audiences that can't be started."""
+        for outcomes in chain([self._not_started], self._workers.run()):
+            yield outcomes
+            self._release_what_is_done(outcomes)
+
+    def leave(self, *, patience_seconds: float) -> list[Outcome]:
+        """Start nothing new, wait for what is on the wire, and tell what came of it.
+
+        Args:
+            patience_seconds: how long to wait for it.
+        """
+        return self._workers.leave(patience_seconds=patience_seconds)
 
     def _release_what_is_done(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             if isinstance(outcome, AudienceDone):
-                account = self._account_of[outcome.client, outcome.audience]
+                account = self._account_of[outcome.name]
                 self._open[account] -= 1
                 if not self._open[account]:
                     self._locks.release(account)
@@ -158,14 +231,16 @@ class Import:
             target=self._targets[client.name],
         )
 
-    def _plan(self, client: Client, audience: Audience) -> AudiencePlan:
+    def _plan(self, task: Task) -> AudiencePlan:
         return AudiencePlan(
-            client=client.name,
-            audience=audience.name,
-            account=client.account,
-            account_connections=self._clients.max_connections(client.account),
-            target=client.target.url,
+            name=task.name,
+            account=task.client.account,
+            account_connections=self._clients.max_connections(task.client.account),
+            target=task.client.target.url,
+            fingerprint=fingerprint(task.client, task.audience),
             since=BEGINNING,
+            standing=None,
+            wanted=task.wanted,
         )
 
 
@@ -174,17 +249,20 @@ def account_identity(client: Client) -> str:
     return f"{client.mailchimp.base_url or ''} {client.account}"
 
 
-def _without_secret(client: Client, audience: Audience, error: SecretMissing) -> AudienceDone:
+def _not_started(name: AudienceName, error: ImporterError) -> AudienceDone:
     return AudienceDone(
-        client=client.name,
-        audience=audience.name,
+        name=name,
         snapshot=None,
         windows=0,
         failed=(),
+        left=0,
+        is_whole=False,
         read=0,
         accepted=0,
         refused=0,
         requests=0,
+        accepted_now=0,
+        refused_now=0,
         elapsed_seconds=0.0,
         lacking=(),
         error=error,

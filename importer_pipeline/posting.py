@@ -126,7 +126,7 @@ class Posting:
         if url not in self._targets:
             connections = book.of(("target", url), limits.target_posts, patience=limits.patience)
             self._targets[url] = _Target(Service(connections, self._timers))
-        self._targets[url].clients.add(audience.plan.client)
+        self._targets[url].clients.add(audience.plan.name.client)
 
     def has_room(self, audience: AudienceSync) -> bool:
         """Whether one more page for this audience's target may be read."""
@@ -169,7 +169,7 @@ class Posting:
         service = self._target(post.audience).service
         service.connections.answered()
         service.failures_in_a_row = 0
-        self._client_failures[post.audience.plan.client] = 0
+        self._client_failures[post.audience.plan.name.client] = 0
         if len(post.parcels) > 1 and not receipt.complete:
             self._part(post)
             return
@@ -186,7 +186,7 @@ class Posting:
                 self._part(post)
                 return
         if isinstance(error, StopClient):
-            self._stop(post.audience.plan.client, error, now)
+            self._stop(post.audience.plan.name.client, error, now)
         for parcel in post.parcels:
             if parcel.page.is_open:
                 self._failed(parcel, error, now)
@@ -198,7 +198,7 @@ class Posting:
             self._go_on(parcel.page, now)
         elif isinstance(error, TryAgain):
             parcel.tries += 1
-            if parcel.tries <= self._limits.retries and audience.plan.client not in self._stopped:
+            if parcel.tries <= self._limits.retries and audience.plan.name.client not in self._stopped:
                 pause = self._limits.pause_seconds(parcel.tries, self._rng)
                 self._timers.at(now + pause, lambda _: self._queue(parcel))
             else:
@@ -262,7 +262,7 @@ class Posting:
         page.is_being_isolated = True
         if delivery.done:
             self._close(page)
-            audience.delivered(page.fetch, page.page, accepted=delivery.accepted, refused=delivery.refused)
+            audience.delivered(page.fetch, page.page, accepted=delivery.accepted, refused=delivery.refused, now=now)
             self._settle(audience, now)
 
     def _give_up(self, page: UndeliveredPage, error: ImporterError, now: float) -> None:
@@ -294,7 +294,7 @@ class Posting:
         """Take out of the front of the queue what needs no posting any more."""
         while target.queue:
             page = target.queue[0].page
-            stopped = self._stopped.get(page.fetch.audience.plan.client)
+            stopped = self._stopped.get(page.fetch.audience.plan.name.client)
             if page.is_open and stopped is None:
                 return
             self._taken(target, 0)
@@ -303,7 +303,7 @@ class Posting:
 
     def _count_failure(self, audience: AudienceSync, error: TriesUsedUp, now: float) -> None:
         """Leave a target alone that gave window after window no success: this client's, or the URL for all its clients."""
-        target, client, most = self._target(audience), audience.plan.client, self._limits.failures_in_a_row
+        target, client, most = self._target(audience), audience.plan.name.client, self._limits.failures_in_a_row
         target.service.failures_in_a_row += 1
         self._client_failures[client] = self._client_failures.get(client, 0) + 1
         down = TargetDown(

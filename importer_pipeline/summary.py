@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from importer_pipeline.outcomes import AudienceDone, ContactsRefused, Outcome, Progress, RefusedContact
+from importer_pipeline.outcomes import AudienceDone, ContactsRefused, Outcome, Progress, RefusedContact, WindowIn
+from importer_pipeline.snapshots import AudienceName
 
 _MOST_NAMED = 5
 
@@ -14,8 +15,8 @@ class ImportSummary:
 
     done: list[AudienceDone] = field(default_factory=list[AudienceDone])
     """Every audience, in the order in which they ended."""
-    refused: dict[tuple[str, str], dict[str, RefusedContact]] = field(
-        default_factory=dict[tuple[str, str], dict[str, RefusedContact]]
+    refused: dict[AudienceName, dict[str, RefusedContact]] = field(
+        default_factory=dict[AudienceName, dict[str, RefusedContact]]
     )
     """Refused contacts by audience and id; of many, the first."""
 
@@ -24,7 +25,7 @@ class ImportSummary:
         if isinstance(outcome, AudienceDone):
             self.done.append(outcome)
         elif isinstance(outcome, ContactsRefused):
-            known = self.refused.setdefault((outcome.client, outcome.audience), {})
+            known = self.refused.setdefault(outcome.name, {})
             for contact in outcome.contacts:
                 if len(known) < _MOST_NAMED:
                     known.setdefault(contact.contact_id, contact)
@@ -35,23 +36,26 @@ class ImportSummary:
         lines = [line for done in self.done for line in self._lines(done)]
         if not lines:
             return None
-        incomplete = sum(not done.complete for done in self.done)
-        refused = sum(done.refused for done in self.done)
+        incomplete = sum(done.error is not None for done in self.done)
+        refused = sum(done.refused_now for done in self.done)
         head = [f"Not all in: {incomplete} of {len(self.done)} audiences"] if incomplete else []
         head += [f"refused: {refused} contact{'' if refused == 1 else 's'}"] if refused else []
         first = ", ".join(head)
-        return "\n".join([f"{first[0].upper()}{first[1:]}. Everything else is in.", *lines])
+        has_more = any(done.left and done.error is None for done in self.done)
+        rest = "" if has_more else " Everything else is in."
+        return "\n".join([f"{first[0].upper()}{first[1:]}.{rest}", *lines])
 
     def _lines(self, done: AudienceDone) -> list[str]:
-        name, lines = f"{done.client}/{done.audience}", list[str]()
+        lines = list[str]()
         if done.error is not None:
-            where = f" {_named('window', done.failed)}" if done.failed and done.snapshot else ""
-            lines.append(f"- {name}{where}: {done.error}")
-        if done.refused:
-            known = self.refused.get((done.client, done.audience), {})
+            where = f" {_named('window', done.failed)}" if done.failed else ""
+            left = f" ({_windows(done.left)} left)" if done.left else ""
+            lines.append(f"- {done.name}{where}{left}: {done.error}")
+        if done.refused_now:
+            known = self.refused.get(done.name, {})
             ids = [contact_id or "(no id)" for contact_id in known]
             reason = next(iter(known.values())).reason if known else ""
-            lines.append(f"- {name} {_named('contact', ids, count=done.refused)}: {reason}")
+            lines.append(f"- {done.name} {_named('contact', ids, count=done.refused_now)}: {reason}")
         return lines
 
 
@@ -66,13 +70,32 @@ def progress_line(progress: Progress, *, contacts_per_second: float) -> str:
 
 def done_line(done: AudienceDone) -> str:
     """What became of one audience."""
-    rate = done.accepted / done.elapsed_seconds if done.elapsed_seconds else 0.0
-    verdict = "is in" if done.complete else f"is not all in ({done.error})"
     return (
-        f"{done.client}/{done.audience} {verdict}: {done.read} contacts read, {done.accepted} accepted, "
-        f"{done.refused} refused, {done.windows} windows, {done.requests} requests, {done.elapsed_seconds:.1f} s, "
-        f"{rate:.0f} a second"
+        f"{done.name} {_verdict(done)}: {done.read} contacts read, {done.accepted} accepted, {done.refused} refused, "
+        f"{_windows(done.windows)}, {done.requests} requests, {done.elapsed_seconds:.1f} s, "
+        f"{done.accepted_per_second:.0f} a second"
     )
+
+
+def window_line(outcome: WindowIn) -> str:
+    """What became of a window."""
+    imported = outcome.imported
+    return (
+        f"{outcome.name} window {outcome.window} is in: {imported.read} contacts read, {imported.accepted} accepted, "
+        f"{imported.refused} refused"
+    )
+
+
+def _verdict(done: AudienceDone) -> str:
+    if done.error is not None:
+        return f"is not all in ({done.error})"
+    if done.left:
+        return f"has {_windows(done.left)} to go"
+    return "is in" if done.is_whole else "has all windows in, but what lies between them is still to be read"
+
+
+def _windows(count: int) -> str:
+    return f"{count} window{'' if count == 1 else 's'}"
 
 
 def _named(kind: str, names: Sequence[str], *, count: int | None = None) -> str:

@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Sequence
 from random import Random
 
-from importer_pipeline.audience_sync import AudiencePlan, AudienceSync, Fetch
+from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.audience_sync import AudienceSync, Fetch
 from importer_pipeline.connections import ConnectionBook
 from importer_pipeline.errors import (
     AccountBusy,
@@ -86,9 +87,12 @@ class Sync:
         self._clients: dict[str, list[AudienceSync]] = {}
         self._round: deque[AudienceSync] = deque()
         self._offered: set[AudienceSync] = set()
+        self._winding_down = False
         self._fetching = 0
         self.outcomes: deque[Outcome] = deque()
-        self._audiences = [AudienceSync(plan, paging=paging) for plan in plans]
+        self._audiences = [
+            AudienceSync(plan, paging=paging, snapshot_id=f"{rng.getrandbits(64):016x}") for plan in plans
+        ]
         self._open = set(self._audiences)
         for audience in self._audiences:
             self._enter(audience, book)
@@ -113,6 +117,16 @@ class Sync:
     def next_timer(self) -> float | None:
         """When `take` has to be called again at the latest, because something that rests is due."""
         return self._timers.next
+
+    def wind_down(self) -> None:
+        """Ask Mailchimp for nothing more. What has been read can still be delivered."""
+        self._winding_down = True
+
+    def tell_what_waits(self) -> None:
+        """Tell what waits to be told with more of its snapshot: the sync ends here, finished or not."""
+        for audience in self._open:
+            audience.tell_what_waits()
+            self._take_outcomes(audience)
 
     def stop_client(self, client: str, error: StopClient, now: float) -> None:
         """Read nothing more of a client in this sync."""
@@ -156,7 +170,10 @@ class Sync:
             audience.failed(fetch, audience.stopped)
         elif audience.snapshot_is_right(fetch, page.server_time):
             audience.arrived(fetch, page)
-            self._posting.deliver(fetch, page, now)
+            if fetch.reading.only_counts:
+                audience.counted(fetch, page)
+            else:
+                self._posting.deliver(fetch, page, now)
         account.service.unpark(now)
         self._settle(audience, now)
 
@@ -171,7 +188,7 @@ class Sync:
             self._wait_for_connection(fetch, now)
         elif isinstance(error, StopClient):
             audience.failed(fetch, error)
-            self.stop_client(audience.plan.client, error, now)
+            self.stop_client(audience.plan.name.client, error, now)
         elif isinstance(error, StopAudience):
             self._account(audience).service.connections.answered()
             audience.failed(fetch, error)
@@ -190,8 +207,8 @@ class Sync:
         if plan.account not in self._accounts:
             connections = book.of(("account", plan.account), plan.account_connections, patience=self._limits.patience)
             self._accounts[plan.account] = _Account(Service(connections, self._timers))
-        self._accounts[plan.account].clients.add(plan.client)
-        self._clients.setdefault(plan.client, []).append(audience)
+        self._accounts[plan.account].clients.add(plan.name.client)
+        self._clients.setdefault(plan.name.client, []).append(audience)
         self._posting.enter(audience, book)
         self._offer(audience)
 
@@ -205,11 +222,12 @@ class Sync:
 
     def _take_fetch(self, now: float) -> Fetch | None:
         """A page of the next audience in the round that has one, and for which there are a connection and room."""
-        while self._round and self._fetching < self._limits.connections:
+        while self._round and self._fetching < self._limits.connections and not self._winding_down:
             audience = self._round.popleft()
             self._offered.discard(audience)
             account = self._account(audience)
             if not audience.has_ready:
+                self._settle(audience, now)  # One that goes on may have nothing to ask for.
                 continue
             if not self._posting.has_room(audience):
                 self._posting.park(audience, now, lambda _, audience=audience: self._offer(audience))
@@ -230,6 +248,9 @@ class Sync:
             self._open.discard(audience)
         elif audience.has_ready:
             self._offer(audience)
+        self._take_outcomes(audience)
+
+    def _take_outcomes(self, audience: AudienceSync) -> None:
         self.outcomes.extend(audience.outcomes)
         audience.outcomes.clear()
 

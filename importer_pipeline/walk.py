@@ -3,19 +3,34 @@ and is told what became of it; who reads, retries and delivers is `importer_pipe
 
     windows (from the end down) ──all in or failed──> gaps, read by time ──none left──> finished
 
-A walk is a tree of spans. The root span is the whole stretch, and its pages are the windows. When the last page of a span is
-in, the seconds that its pages did not prove become spans of their own: read by time, side by side, and reported under the
-window below them. A span of a single second that fills a page is read in rounds (see `windows.CrowdedSecond`).
+A walk is a tree of spans. The pages of its first span, the whole stretch, are the windows. When their last page is in, the
+seconds that no page proved become spans of their own: read by time, side by side, and reported under the window below them. A
+gap of a single second that fills a page is read in rounds (see `windows.CrowdedSecond`).
 
-A failed window takes its stretch with it: the seconds between its nearest windows that are in are left alone until the window
-itself is read again.
+A walk that goes on where an earlier one stopped knows windows that are in. Those that are not lie in sections: each is the
+stretch between the nearest windows that are in, and its pages are the windows that lie there. A window that is in and asked for
+all the same is read by its own time.
+
+A window that is not in takes its stretch with it: the seconds between its nearest windows that are in are left alone until the
+window itself is read.
 """
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
 
 from importer_pipeline.errors import ImporterError, SecondTooCrowded
+from importer_pipeline.snapshots import ImportedWindow
+from importer_pipeline.spans import (
+    Purpose,
+    Reading,
+    Section,
+    Span,
+    Window,
+    WindowState,
+    left_alone,
+    sections,
+    window_below,
+)
 from importer_pipeline.windows import (
     Ask,
     CrowdedSecond,
@@ -25,110 +40,81 @@ from importer_pipeline.windows import (
     alone,
     covered,
     halves,
-    joined,
     missing,
     timestamp,
     window_offsets,
 )
 
 
-@dataclass(eq=False, slots=True)
-class _Span:
-    """A stretch that is being read."""
-
-    bounds: Stretch
-    """The seconds that have to be proved."""
-    is_root: bool
-    """Whether it is the whole stretch of the walk, whose pages are the windows."""
-    window: int
-    """Offset of the window that its pages are reported under."""
-    crowd: CrowdedSecond | None
-    """The count of its contacts, where it is a single second."""
-    covered: list[Stretch] = field(default_factory=list[Stretch])
-    """What its delivered pages proved."""
-    open_pages: int = 0
-    """Pages asked for and neither delivered nor failed."""
-    planned: bool = False
-    """Whether the answer of its first page has told how many there are."""
-    total: int = 0
-    """Contacts in it, as the latest answer said."""
-    round: int = 1
-    """How often its pages have been asked for."""
-    failed: bool = False
-    """Whether one of its pages is given up."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Reading:
-    """One page to read, and what it is for."""
-
-    ask: Ask
-    """The page."""
-    window: int
-    """Offset of the window that it is reported under."""
-    span: _Span
-    """The stretch that it is a page of."""
-
-
-@dataclass(eq=False, slots=True)
-class Window:
-    """What became of the contacts between an offset of the listing and the next window's."""
-
-    offset: int
-    """Its place in the listing when the snapshot was taken."""
-    covered: list[Stretch] = field(default_factory=list[Stretch])
-    """Seconds of which every contact has been delivered, in as few stretches as possible."""
-    error: ImporterError | None = None
-    """Why it could not be imported."""
-    open_pages: int = 0
-    """Its own pages that are neither delivered nor failed."""
-    requests: int = 0
-    """Pages asked for under it, those that failed included."""
-    read: int = 0
-    """Contacts in its pages, those that gaps brought included."""
-    accepted: int = 0
-    """Contacts of them that the target took."""
-    refused: int = 0
-    """Contacts of them that went to the quarantine."""
-
-    @property
-    def is_in(self) -> bool:
-        """Whether all of its own pages have been delivered."""
-        return self.open_pages == 0 and self.error is None
-
-
 class Walk:
-    """The reading of one listing of `since < last_changed <= before`.
+    """The reading of one listing of `since < last_changed <= before`. To be started by `read_all`, `count` or `go_on`.
 
     Attributes:
-        windows: by offset, as far as they are known: the first page tells how many there are.
+        windows: by offset, as far as they are known.
+        total: contacts of the listing when its first page was read.
+        planned: whether that is known, and with it all windows.
         reports: windows that came in, failed, or grew since this was last emptied by the caller.
     """
 
     def __init__(self, *, since: int, before: int, paging: Paging) -> None:
+        self._bounds = Stretch(since + 1, before)
         self._paging = paging
         self._ready: deque[Reading] = deque()
         self._crowded: set[int] = set()
         self._open_spans = 0
+        self._open_sections = 0
         self._stopped: ImporterError | None = None
         self.windows: dict[int, Window] = {0: Window(0)}
+        self.total = 0
+        self.planned = False
         self.reports: deque[Window] = deque()
-        self._root = self._open_span(Stretch(since + 1, before), window=0, is_root=True)
+
+    def read_all(self) -> None:
+        """Read everything. The first page tells how many windows there are."""
+        self._open_section(Section(self._bounds, start=0, wanted=[0]))
+
+    def count(self) -> None:
+        """Find out how many windows there are, and read none."""
+        self._open_span(Span(self._bounds, Purpose.COUNT, window=0), count=1)
+
+    def go_on(self, *, total: int, known: Mapping[int, ImportedWindow], wanted: Set[int] | None) -> None:
+        """Read more of a listing that has been read in part.
+
+        Args:
+            total: contacts of the listing when its first page was read.
+            known: the windows that are in, by offset.
+            wanted: offsets of the windows to read, also of those that are in; None for all that are not in. Without any,
+                nothing is read.
+        """
+        self._plan(total)
+        for offset, imported in known.items():
+            if offset in self.windows:
+                self.windows[offset] = Window.brought_in(offset, imported)
+        closes = wanted is None or bool(wanted)
+        if wanted is None:
+            wanted = {offset for offset, window in self.windows.items() if not window.is_in}
+        for section in list(sections(self.windows, wanted, bounds=self._bounds, step=self._paging.step)):
+            self._open_section(section)
+        for offset in sorted(wanted & known.keys() & self.windows.keys()):
+            self._read_again(self.windows[offset])
+        if not self._open_sections and closes:
+            self._close_gaps()
 
     @property
     def finished(self) -> bool:
-        """Whether every window is in or has failed, and nothing else is missing."""
+        """Whether all that was asked for is in or has failed, and nothing between windows that are in is missing."""
         return self._open_spans == 0
 
     @property
-    def total(self) -> int:
-        """Contacts of the listing when its first page was read."""
-        return self._root.total
+    def left(self) -> int:
+        """Windows that are neither in nor failed."""
+        return sum(window.state in (WindowState.MISSING, WindowState.UNDER_WAY) for window in self.windows.values())
 
     @property
-    def planned(self) -> bool:
-        """Whether the first page has been answered, so that all windows are known."""
-        return self._root.planned
+    def is_whole(self) -> bool:
+        """Whether every window is in and no second is missing: the proof that nobody who stood still was missed."""
+        known = [stretch for window in self.windows.values() for stretch in window.covered]
+        return self.planned and all(it.is_in for it in self.windows.values()) and not missing(self._bounds, known)
 
     @property
     def has_ready(self) -> bool:
@@ -142,19 +128,22 @@ class Walk:
     def arrived(self, reading: Reading, shape: PageShape) -> None:
         """A page has been read; the first one of a span tells which others there are. It is not delivered yet."""
         span = reading.span
-        if span.planned or reading.ask.offset != 0:
+        if span.planned or reading.ask.offset != span.first_offset:
             return
         span.planned = True
         span.total = shape.total
-        if span.crowd is not None:
-            self._ask_round(span, first_offset=self._paging.page_size)
+        if span.purpose is Purpose.GAP:
+            if span.crowd is not None:
+                self._ask_round(span, first_offset=self._paging.page_size)
+                return
+            for offset in reversed(window_offsets(shape.total, self._paging)[1:]):
+                if offset + self._paging.overlap <= shape.total:  # Else the page before it reaches the end.
+                    self._ask(span, window=span.window, offset=offset)
             return
-        for offset in reversed(window_offsets(shape.total, self._paging)[1:]):
-            window = span.window
-            if span.is_root:
-                window = offset
-                self.windows[offset] = Window(offset)
-            self._ask(span, window=window, offset=offset)
+        if not self.planned:
+            self._plan(shape.total)
+            span.waiting = [] if reading.only_counts else sorted(self.windows)[1:]
+        self._ask_waiting(span)
 
     def unseen(self, reading: Reading, ids: Sequence[str]) -> set[str] | None:
         """The ids of a page that its crowded second has not yet delivered, or None where all of a page is to be delivered."""
@@ -162,7 +151,7 @@ class Walk:
         return None if crowd is None else crowd.new(ids)
 
     def delivered(self, reading: Reading, shape: PageShape, ids: Sequence[str]) -> None:
-        """All contacts of a page are at the target or known as refused.
+        """All contacts of a page are at the target or known as refused, or it was only to count.
 
         Args:
             reading: as `next` gave it.
@@ -171,7 +160,9 @@ class Walk:
         """
         span = reading.span
         stretch = covered(reading.ask, shape)
-        if stretch is not None:
+        if reading.only_counts:
+            pass
+        elif stretch is not None:
             self._prove(reading, stretch)
         elif shape.length and shape.first == shape.last:
             self._crowded.add(shape.first)
@@ -184,8 +175,13 @@ class Walk:
 
     def failed(self, reading: Reading, error: ImporterError) -> None:
         """A page is given up; its window fails with it."""
-        reading.span.failed = True
+        span = reading.span
+        span.failed = True
         self._fail_window(reading.window, error)
+        if self.planned and not span.planned and self._stopped is None:
+            # How many contacts there are has not been told, but the windows are known.
+            span.planned, span.total = True, self.total
+            self._ask_waiting(span)
         self._settle(reading)
 
     def split(self, reading: Reading) -> bool:
@@ -195,73 +191,124 @@ class Walk:
             return False
         span = reading.span
         span.open_pages += 1
-        if span.is_root:
+        if span.purpose is Purpose.WINDOWS:
             self.windows[reading.window].open_pages += 1
         self._ready.extendleft(Reading(part, reading.window, span) for part in reversed(parts))
         return True
 
     def stop(self, error: ImporterError) -> None:
-        """Give up every page that is not under way, and what they would have led to."""
+        """Leave every page that is not under way, and what they would have led to."""
         self._stopped = error
         while (reading := self.next()) is not None:
-            self.failed(reading, error)
+            reading.span.failed = True
+            if reading.span.purpose is Purpose.WINDOWS:
+                self._leave(self.windows[reading.window])
+            self._settle(reading)
 
-    def _open_span(self, bounds: Stretch, *, window: int, is_root: bool = False) -> _Span:
+    def _plan(self, total: int) -> None:
+        self.planned, self.total = True, total
+        for offset in window_offsets(total, self._paging):
+            self.windows.setdefault(offset, Window(offset))
+
+    def _open_section(self, section: Section) -> None:
+        if section.bounds.first > section.bounds.last:
+            for offset in section.wanted:
+                self._bring_in(self.windows[offset])
+            return
+        self._open_sections += 1
+        first, *waiting = section.wanted
+        first_offset = first - section.start
+        self._open_span(
+            Span(section.bounds, Purpose.WINDOWS, section.start, first_offset=first_offset, waiting=waiting),
+            count=self._paging.page_size,
+        )
+
+    def _read_again(self, window: Window) -> None:
+        window.start_over()
+        for stretch in list(window.covered):
+            self._open_gap(stretch, window=window.offset)
+        if not window.covered:
+            self.reports.append(window)
+
+    def _open_gap(self, bounds: Stretch, *, window: int) -> None:
         crowd = CrowdedSecond() if bounds.first == bounds.last else None
-        span = _Span(bounds, is_root, window, crowd)
+        self._open_span(Span(bounds, Purpose.GAP, window, crowd=crowd), count=self._paging.page_size)
+
+    def _open_span(self, span: Span, *, count: int) -> None:
         self._open_spans += 1
-        self._ask(span, window=window, offset=0)
-        return span
+        self._ask(span, window=span.window + span.first_offset, offset=span.first_offset, count=count)
 
     def _prove(self, reading: Reading, stretch: Stretch) -> None:
         reading.span.covered.append(stretch)
-        if reading.span.is_root:
-            window = self.windows[reading.window]
-            window.covered = joined([*window.covered, stretch])
+        if reading.span.purpose is Purpose.WINDOWS:
+            self.windows[reading.window].cover([stretch])
 
-    def _ask(self, span: _Span, *, window: int, offset: int) -> None:
-        ask = Ask(since=span.bounds.first - 1, before=span.bounds.last, offset=offset, count=self._paging.page_size)
+    def _ask(self, span: Span, *, window: int, offset: int, count: int | None = None) -> None:
+        ask = Ask(
+            since=span.bounds.first - 1,
+            before=span.bounds.last,
+            offset=offset,
+            count=self._paging.page_size if count is None else count,
+        )
         span.open_pages += 1
-        if span.is_root:
+        if span.purpose is Purpose.WINDOWS:
+            self.windows[window].state = WindowState.UNDER_WAY
             self.windows[window].open_pages += 1
         self._ready.append(Reading(ask, window, span))
 
-    def _ask_round(self, span: _Span, *, first_offset: int) -> None:
+    def _ask_waiting(self, span: Span) -> None:
+        """Ask for the other windows of a section, from the end down. Beyond its end there is nothing left to ask for."""
+        waiting, span.waiting = span.waiting, []
+        for offset in reversed(waiting):
+            if offset - span.window < span.total:
+                self._ask(span, window=offset, offset=offset - span.window)
+            else:
+                self._bring_in(self.windows[offset])
+
+    def _ask_round(self, span: Span, *, first_offset: int) -> None:
         for offset in range(first_offset, span.total, self._paging.page_size):
             self._ask(span, window=span.window, offset=offset)
 
     def _settle(self, reading: Reading) -> None:
         span = reading.span
         span.open_pages -= 1
-        window = self.windows[reading.window]
-        if span.is_root:
+        if span.purpose is Purpose.WINDOWS:
+            window = self.windows[reading.window]
             window.open_pages -= 1
-            if window.is_in:
-                self.reports.append(window)
+            if window.open_pages == 0 and window.state is WindowState.UNDER_WAY:
+                self._bring_in(window)
         if span.open_pages == 0:
             self._close(span)
 
-    def _close(self, span: _Span) -> None:
+    def _close(self, span: Span) -> None:
         """All pages of a span are in: read what they left, in rounds or by time."""
         if span.crowd is not None and not span.failed and missing(span.bounds, span.covered):
             self._next_round(span)
             return
         self._open_spans -= 1
-        if self._stopped is not None:
-            return
-        known = span.covered
-        if span.is_root:
-            known = [*known, *self._failed_stretches()]
-        elif span.failed:
-            return
-        else:
+        if span.purpose is Purpose.WINDOWS:
+            self._open_sections -= 1
+            if not self._open_sections and self._stopped is None:
+                self._close_gaps()
+        elif span.purpose is Purpose.GAP and self._stopped is None and not span.failed:
             self._grow(span)
-        for gap in missing(span.bounds, known):
-            for part in alone(gap, self._crowded):
-                self._open_span(part, window=self._window_below(part) if span.is_root else span.window)
+            self._read_gaps(missing(span.bounds, span.covered), window=span.window)
 
-    def _next_round(self, span: _Span) -> None:
-        if self._stopped is not None or span.round >= self._paging.rounds:
+    def _close_gaps(self) -> None:
+        """All windows that were asked for are in or failed: read what is missing between those that are in."""
+        known = [stretch for window in self.windows.values() if window.is_in for stretch in window.covered]
+        for gap in missing(self._bounds, [*known, *left_alone(self.windows, bounds=self._bounds)]):
+            self._read_gaps([gap], window=window_below(self.windows, gap))
+
+    def _read_gaps(self, gaps: Sequence[Stretch], *, window: int) -> None:
+        for gap in gaps:
+            for part in alone(gap, self._crowded):
+                self._open_gap(part, window=window)
+
+    def _next_round(self, span: Span) -> None:
+        if self._stopped is not None:
+            self._open_spans -= 1
+        elif span.round >= self._paging.rounds:
             self._open_spans -= 1
             self._fail_window(
                 span.window,
@@ -271,41 +318,26 @@ class Walk:
                     remedy="try this window again at a quieter hour",
                 ),
             )
-            return
-        span.round += 1
-        self._ask_round(span, first_offset=0)
+        else:
+            span.round += 1
+            self._ask_round(span, first_offset=0)
 
-    def _grow(self, span: _Span) -> None:
+    def _grow(self, span: Span) -> None:
         window = self.windows[span.window]
-        window.covered = joined([*window.covered, *span.covered])
+        window.cover(span.covered)
         if window.is_in:
             self.reports.append(window)
 
+    def _bring_in(self, window: Window) -> None:
+        window.state = WindowState.IN
+        self.reports.append(window)
+
     def _fail_window(self, offset: int, error: ImporterError) -> None:
         window = self.windows[offset]
-        if window.error is None:
-            window.error = error
+        if window.state is not WindowState.FAILED:
+            window.state, window.error = WindowState.FAILED, error
             self.reports.append(window)
 
-    def _failed_stretches(self) -> list[Stretch]:
-        """What lies between the nearest windows that are in around each failed one."""
-        result: list[Stretch] = []
-        first, failed = self._root.bounds.first, False
-        for window in (self.windows[offset] for offset in sorted(self.windows)):
-            if window.error is not None:
-                failed = True
-            elif window.covered:
-                if failed and first < window.covered[0].first:
-                    result.append(Stretch(first, window.covered[0].first - 1))
-                first, failed = window.covered[-1].last + 1, False
-        if failed and first <= self._root.bounds.last:
-            result.append(Stretch(first, self._root.bounds.last))
-        return result
-
-    def _window_below(self, gap: Stretch) -> int:
-        below = [
-            (window.covered[-1].last, window.offset)
-            for window in self.windows.values()
-            if window.error is None and window.covered and window.covered[0].first <= gap.first
-        ]
-        return max(below)[1] if below else 0
+    def _leave(self, window: Window) -> None:
+        if window.state is WindowState.UNDER_WAY:
+            window.state = WindowState.MISSING

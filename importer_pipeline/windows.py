@@ -258,8 +258,3 @@ class CrowdedSecond:
 
 def _readable(second: int) -> str:
     return "the beginning" if second < 0 else timestamp(second)
-
-
-def window_key(offset: int, *, archived: bool) -> str:
-    """The partition key of a window: `990`, or `archived-990` in the walk of the archived contacts."""
-    return f"archived-{offset}" if archived else str(offset)

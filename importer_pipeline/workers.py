@@ -19,6 +19,7 @@ from importer_pipeline.mailchimp import Account
 from importer_pipeline.outcomes import Outcome, Progress
 from importer_pipeline.pages import open_page
 from importer_pipeline.posting import Post
+from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Target
 
@@ -45,10 +46,10 @@ class Workers:
 
     Args:
         sync: what to do.
-        lines: for each of its audiences, by names of client and audience.
+        lines: for each of its audiences.
     """
 
-    def __init__(self, sync: Sync, lines: Mapping[tuple[str, str], Lines]) -> None:
+    def __init__(self, sync: Sync, lines: Mapping[AudienceName, Lines]) -> None:
         self._sync = sync
         self._lines = lines
         self._lock = threading.Lock()
@@ -56,6 +57,7 @@ class Workers:
         self._news = threading.Condition(self._lock)
         self._threads = 0
         self._idle = 0
+        self._leaving = False
         self._ended = False
         self._crash: BaseException | None = None
 
@@ -70,7 +72,7 @@ class Workers:
 
         Yields:
             what has happened since the last time: at least every half second, and then perhaps nothing. The threads go on
-            meanwhile. When the caller leaves the loop, nothing new is started and requests under way are abandoned.
+            meanwhile, until the sync is finished or `leave` is called.
         """
         # Pages are thousands of small objects, and each page would make the collector look through all of Dagster's again: half
         # of all CPU time. What stands before the first page is no garbage.
@@ -81,17 +83,44 @@ class Workers:
             while True:
                 with self._lock:
                     self._wait_for_news()
-                    outcomes = list(self._sync.outcomes)
-                    self._sync.outcomes.clear()
+                    outcomes = self._take_outcomes()
                     finished = self._sync.finished
                 yield outcomes
                 if finished:
                     return
         finally:
-            with self._lock:
-                self._ended = True
-                self._work.notify_all()
             gc.unfreeze()
+
+    def leave(self, *, patience_seconds: float) -> list[Outcome]:
+        """Read nothing more, wait for what is on the wire, and deliver what has been read.
+
+        So no request of ours outlives the account's lock, and little is read again.
+
+        Args:
+            patience_seconds: how long to wait; what is still on the wire then is abandoned.
+
+        Returns:
+            what has happened since `run` yielded last.
+        """
+        with self._lock:
+            self._leaving = True
+            self._sync.wind_down()
+            self._news.wait_for(lambda: self._idle == self._threads, timeout=patience_seconds)
+            self._ended = True
+            self._work.notify_all()
+            self._sync.tell_what_waits()
+            return self._take_outcomes()
+
+    def end(self) -> None:
+        """Let the threads go."""
+        with self._lock:
+            self._ended = True
+            self._work.notify_all()
+
+    def _take_outcomes(self) -> list[Outcome]:
+        outcomes = list(self._sync.outcomes)
+        self._sync.outcomes.clear()
+        return outcomes
 
     def _wait_for_news(self) -> None:
         if not self._sync.outcomes and not self._sync.finished and self._crash is None:
@@ -104,7 +133,7 @@ class Workers:
 
     def _start_thread(self) -> None:
         self._threads += 1
-        threading.Thread(target=self._thread, name=f"importer-{self._threads}", daemon=True).start()
+        threading.Thread(target=self._thread, name="importer", daemon=True).start()
 
     def _thread(self) -> None:
         try:
@@ -116,6 +145,9 @@ class Workers:
         except BaseException as error:  # A defect in the engine: the run must end with it instead of waiting for ever.
             with self._lock:
                 self._crash = error
+        finally:
+            with self._lock:
+                self._threads -= 1
                 self._news.notify()
 
     def _next_request(self) -> Fetch | Post | None:
@@ -128,20 +160,23 @@ class Workers:
                     self._hand_over()
                     return request
                 self._idle += 1
+                if self._leaving:
+                    self._news.notify()
                 self._work.wait()
                 self._idle -= 1
             return None
 
     def _hand_over(self) -> None:
         """There may be more to do: let another thread look."""
+        if self._ended:
+            return
         if self._idle:
             self._work.notify()
         elif self._threads < _MOST_THREADS:
             self._start_thread()
 
     def _fetch(self, fetch: Fetch) -> None:
-        plan = fetch.audience.plan
-        lines = self._lines[plan.client, plan.audience]
+        lines = self._lines[fetch.audience.plan.name]
         try:
             try:
                 answer = lines.account.members(
@@ -158,8 +193,7 @@ class Workers:
                 self._sync.fetched(fetch, page, time.monotonic())
 
     def _post(self, post: Post) -> None:
-        plan = post.audience.plan
-        lines = self._lines[plan.client, plan.audience]
+        lines = self._lines[post.audience.plan.name]
         try:
             try:
                 receipt = lines.target.post(post.batch.records)

@@ -9,17 +9,19 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import NamedTuple
 
-from importer_pipeline.audience_sync import AudiencePlan, Fetch
+from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.audience_sync import Fetch
 from importer_pipeline.connections import ConnectionBook
 from importer_pipeline.contacts import Contact, Record
 from importer_pipeline.errors import ImporterError
-from importer_pipeline.outcomes import AudienceDone, ContactsRefused, Outcome, WindowFailed, WindowIn
+from importer_pipeline.outcomes import AudienceDone, ContactsRefused, Outcome, SnapshotKnown, WindowFailed, WindowIn
 from importer_pipeline.pages import Page
 from importer_pipeline.posting import Post
 from importer_pipeline.services import SyncLimits
+from importer_pipeline.snapshots import AudienceName, ImportedWindow, Snapshot, Standing
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Receipt
-from importer_pipeline.windows import BEGINNING, Ask, PageShape, Paging, page_shape, timestamp
+from importer_pipeline.windows import BEGINNING, Ask, PageShape, Paging, Stretch, page_shape, timestamp
 
 SMALL = Paging(page_size=6, overlap=2, rounds=5)
 """Windows at 0, 4, 8, ...: small enough to be read by eye."""
@@ -88,6 +90,35 @@ def page_of(cut: Cut, *, server_time: int | None, lacking: Mapping[str, int] | N
     )
 
 
+def snapshot(
+    *,
+    total: int = 9,
+    archived_total: int | None = 2,
+    before: int = int(NOW) - 65,
+    fingerprint: str = "of the list",
+    page_size: int = SMALL.page_size,
+    overlap: int = SMALL.overlap,
+) -> Snapshot:
+    """One that has been taken of the audience of `plan`."""
+    return Snapshot(
+        id="taken earlier",
+        fingerprint=fingerprint,
+        since=BEGINNING,
+        before=before,
+        total=total,
+        archived_total=archived_total,
+        page_size=page_size,
+        overlap=overlap,
+    )
+
+
+def imported(
+    *covered: Stretch, read: int = 6, accepted: int = 5, refused: int = 1, requests: int = 3
+) -> ImportedWindow:
+    """What is kept of a window that covers these."""
+    return ImportedWindow(covered=covered, read=read, accepted=accepted, refused=refused, requests=requests)
+
+
 def plan(
     audience: str = "news",
     *,
@@ -95,15 +126,19 @@ def plan(
     account: str | None = None,
     target: str | None = None,
     connections: int = 10,
+    standing: Standing | None = None,
+    wanted: frozenset[str] | None = None,
 ) -> AudiencePlan:
     """An audience; account and target are its client's own unless they are named."""
     return AudiencePlan(
-        client=client,
-        audience=audience,
+        name=AudienceName(client, audience),
         account=account or client,
         account_connections=connections,
         target=target or f"https://{client}.example.com",
+        fingerprint="of the list",
         since=BEGINNING,
+        standing=standing,
+        wanted=wanted,
     )
 
 
@@ -119,6 +154,8 @@ class Halfway(Random):
 class Told:
     """What an engine has told, by kind."""
 
+    snapshots: dict[str, Snapshot] = field(default_factory=dict[str, Snapshot])
+    """The last word on each snapshot, by `client/audience`."""
     windows: dict[str, WindowIn] = field(default_factory=dict[str, WindowIn])
     """The last word on each window, by `client/audience/key`."""
     failed: dict[str, ImporterError] = field(default_factory=dict[str, ImporterError])
@@ -130,8 +167,10 @@ class Told:
 
     def note(self, outcome: Outcome) -> None:
         """Take one outcome in."""
-        name = f"{outcome.client}/{outcome.audience}"
-        if isinstance(outcome, WindowIn):
+        name = str(outcome.name)
+        if isinstance(outcome, SnapshotKnown):
+            self.snapshots[name] = outcome.snapshot
+        elif isinstance(outcome, WindowIn):
             self.windows[f"{name}/{outcome.window}"] = outcome
         elif isinstance(outcome, WindowFailed):
             self.failed[f"{name}/{outcome.window}"] = outcome.error
@@ -232,7 +271,7 @@ class Engine:
 
     def page(self, fetch: Fetch, *, server_time: int | None = None) -> Page:
         """What Mailchimp holds, as a page."""
-        name = fetch.audience.plan.client, fetch.audience.plan.audience, fetch.archived
+        name = fetch.audience.plan.name.client, fetch.audience.plan.name.audience, fetch.archived
         cut = self.listings.get(name, Listing()).cut(fetch.ask)
         return page_of(cut, server_time=int(self.now) if server_time is None else server_time)
 
@@ -249,7 +288,7 @@ class Engine:
         self.sync.posted(post, Receipt(sent=sent, accepted=sent if accepted is None else accepted), self.now)
         if accepted is None:
             ids = [contact.contact_id for contact in post.batch.contacts]
-            self.sent.setdefault((post.audience.plan.client, post.audience.plan.audience), []).extend(ids)
+            self.sent.setdefault((post.audience.plan.name.client, post.audience.plan.name.audience), []).extend(ids)
         self._note()
 
     def fail(self, request: Fetch | Post, error: ImporterError) -> None:

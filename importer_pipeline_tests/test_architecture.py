@@ -26,14 +26,33 @@ HTTP_ALLOWED = {f"importer_pipeline.{name}" for name in ("faults", "mailchimp", 
 
 CORE = {
     "windows": {"errors"},
-    "walk": {"errors", "windows"},
+    "snapshots": {"errors", "windows"},
+    "spans": {"errors", "snapshots", "windows"},
+    "walk": {"errors", "snapshots", "spans", "windows"},
+    "audience_plan": {"errors", "snapshots", "windows"},
+    "resuming": {"audience_plan", "errors", "snapshots", "windows"},
     "mapping": {"errors", "file_problems"},
     "contacts": {"errors", "file_problems", "mapping"},
-    "outcomes": {"errors", "windows"},
+    "outcomes": {"errors", "snapshots", "windows"},
 }
 """The modules at the bottom, each with all that it may need of the package, through others too."""
 
-PURE = ("audience_sync", "delivery", "outcomes", "posting", "services", "sync", "walk", "windows")
+PURE = (
+    "audience_plan",
+    "audience_report",
+    "audience_sync",
+    "delivery",
+    "outcomes",
+    "posting",
+    "resuming",
+    "services",
+    "snapshots",
+    "spans",
+    "summary",
+    "sync",
+    "walk",
+    "windows",
+)
 """No thread is started, no time is read, nothing is sent: the simulation drives these as they are."""
 
 IMPURE = {

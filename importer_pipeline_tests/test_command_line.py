@@ -11,7 +11,7 @@ import pytest
 
 from importer_pipeline.sandbox.faults import Latency, Unkindness
 from importer_pipeline.sandbox.target import Manner, Refusal
-from importer_pipeline_tests.runs import Finished, dagster, dagster_home, full_sync_command, run_config
+from importer_pipeline_tests.runs import Finished, dagster, dagster_home, full_sync_command, job_command, run_config
 from importer_pipeline_tests.stage import Stage, in_order
 
 
@@ -136,9 +136,23 @@ def test_an_asset_is_materialized_alone(first: FirstRun) -> None:
     assert first.stage.clients["steady"].target.stored == others
 
 
-def test_the_job_is_listed(first: FirstRun) -> None:
+def test_windows_are_planned_and_a_range_of_them_is_launched(first: FirstRun) -> None:
+    target = first.stage.clients["steady"].target
+    stored, config = target.stored, run_config(clients=["steady"], op="register_windows")
+    planned = first.again(*job_command("plan_windows", first.stage.folder, config))
+    assert (planned.code, target.stored) == (0, stored)
+    assert "steady/newsletter has 4 windows to go" in planned.output
+    selection = ("--select", "steady/newsletter/contact_windows", "--partition-range", "0...990")
+    launched = first.again("asset", "materialize", *selection)
+    assert (launched.code, "Traceback" in launched.output) == (0, False)
+    assert sorted(re.findall(r"steady/newsletter window (\S+) is in", launched.output)) == ["0", "990"]
+    assert 1980 <= target.stored - stored <= 2010
+
+
+def test_the_jobs_are_listed(first: FirstRun) -> None:
     finished = first.again("job", "list")
-    assert (finished.code, "full_sync" in finished.output) == (0, True)
+    assert finished.code == 0
+    assert {job for job in ("full_sync", "plan_windows") if job in finished.output} == {"full_sync", "plan_windows"}
 
 
 def test_the_definitions_are_valid(first: FirstRun) -> None:

@@ -7,16 +7,20 @@ from pathlib import Path
 import pytest
 
 from importer_pipeline.clients import Clients
-from importer_pipeline.errors import SecretMissing
-from importer_pipeline.importing import Import, ImportSettings, Turns, account_identity
+from importer_pipeline.errors import SecretMissing, SnapshotUnusable
+from importer_pipeline.importing import Import, ImportSettings, Task, Turns, account_identity
 from importer_pipeline.locks import AccountLocks
-from importer_pipeline.outcomes import AudienceDone, Progress
+from importer_pipeline.outcomes import AudienceDone, Outcome, Progress, SnapshotKnown, WindowIn
+from importer_pipeline.resuming import ResumeRule
 from importer_pipeline.sandbox.faults import Latency, Unkindness
 from importer_pipeline.services import SyncLimits
+from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.windows import Paging
+from importer_pipeline_tests.memory_history import MemoryHistory
 from importer_pipeline_tests.stage import Declared, Stage
 
 SETTINGS = ImportSettings(paging=Paging(page_size=30), limits=SyncLimits(retries=0))
+RULE = ResumeRule(within_seconds=86_400.0, restart=False)
 
 
 @pytest.fixture
@@ -29,22 +33,45 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield stage
 
 
+def tasks(clients: Clients, *, wanted: frozenset[str] | None = None) -> list[Task]:
+    """All audiences, and the same for each of them."""
+    return [Task(client=client, audience=audience, wanted=wanted) for client, audience in clients.select([], [])]
+
+
 def turns(clients: Clients, locks: AccountLocks) -> Turns:
-    return Turns(clients.select([], []), clients=clients, settings=SETTINGS, locks=locks)
+    return Turns(tasks(clients), clients=clients, settings=SETTINGS, rule=RULE, locks=locks)
 
 
-def prepared(stage: Stage, declared: dict[str, Declared] | None = None) -> Import:
+def prepared(
+    stage: Stage,
+    declared: dict[str, Declared] | None = None,
+    *,
+    history: MemoryHistory | None = None,
+    wanted: frozenset[str] | None = None,
+    rule: ResumeRule = RULE,
+) -> Import:
     """An import of all audiences, with locks of its own."""
-    running = turns(stage.load(declared), AccountLocks(stage.folder / "locks")).next()
+    clients = stage.load(declared)
+    waiting = tasks(clients, wanted=wanted)
+    locks = AccountLocks(stage.folder / "locks")
+    running = Turns(waiting, clients=clients, settings=SETTINGS, rule=rule, locks=locks).next(
+        history or MemoryHistory()
+    )
     assert running is not None
     return running
 
 
+def outcomes(running: Import) -> list[Outcome]:
+    """Run it, and give all of it back."""
+    with running:
+        return [outcome for several in running.run() for outcome in several]
+
+
 def done(running: Import) -> dict[str, AudienceDone]:
     """Run it; what became of the audiences."""
-    ends = [outcome for outcomes in running.run() for outcome in outcomes if isinstance(outcome, AudienceDone)]
-    assert len(ends) == len({(end.client, end.audience) for end in ends})
-    return {f"{end.client}/{end.audience}": end for end in ends}
+    ends = [outcome for outcome in outcomes(running) if isinstance(outcome, AudienceDone)]
+    assert len(ends) == len({end.name for end in ends})
+    return {str(end.name): end for end in ends}
 
 
 def shared(stage: Stage, **most: int) -> dict[str, Declared]:
@@ -76,8 +103,9 @@ def test_a_missing_secret_is_told_first_and_stops_only_its_client(stage: Stage, 
     declared = stage.declared()
     declared["acme"][side]["api_key"] = {"file": "/nowhere/secret"}
     running = prepared(stage, declared)
-    first, *_ = going = running.run()
-    ends = {f"{end.client}/{end.audience}": end for end in first if isinstance(end, AudienceDone)}
+    with running:
+        first, *_ = going = running.run()
+    ends = {str(end.name): end for end in first if isinstance(end, AudienceDone)}
     assert set(ends) == {"acme/newsletter", "acme/customers"}
     for end in ends.values():
         assert isinstance(end.error, SecretMissing)
@@ -111,28 +139,30 @@ def test_an_account_is_locked_until_all_of_its_audiences_are_done(stage: Stage) 
     longer.fill(900, changed_between=(now - 2000, now - 300), seed=1)
     clients, folder = stage.load(), stage.folder / "locks"
     identities = {client.name: account_identity(client) for client in clients.clients}
-    running = turns(clients, AccountLocks(folder)).next()
+    running = turns(clients, AccountLocks(folder)).next(MemoryHistory())
     assert running is not None
     open_audiences = {"acme": 2, "globex": 1}
-    for outcomes in running.run():
+    with running:
+        for outcomes in running.run():
+            others = AccountLocks(folder)
+            free = others.take(identities.values())
+            others.release_all()
+            assert free <= {identities[name] for name, count in open_audiences.items() if not count}
+            for outcome in outcomes:
+                if isinstance(outcome, AudienceDone):
+                    open_audiences[outcome.name.client] -= 1
         others = AccountLocks(folder)
-        free = others.take(identities.values())
+        assert others.take(identities.values()) == set(identities.values())
         others.release_all()
-        assert free <= {identities[name] for name, count in open_audiences.items() if not count}
-        for outcome in outcomes:
-            if isinstance(outcome, AudienceDone):
-                open_audiences[outcome.client] -= 1
-    others = AccountLocks(folder)
-    assert others.take(identities.values()) == set(identities.values())
-    others.release_all()
 
 
 def test_an_import_that_is_left_early_gives_its_locks_back(stage: Stage) -> None:
     clients, folder = stage.load(), stage.folder / "locks"
-    running = turns(clients, AccountLocks(folder)).next()
+    running = turns(clients, AccountLocks(folder)).next(MemoryHistory())
     assert running is not None
-    for _ in running.run():
-        break
+    with running:
+        for _ in running.run():
+            break
     others = AccountLocks(folder)
     identities = {account_identity(client) for client in clients.clients}
     assert others.take(identities) == identities
@@ -145,16 +175,99 @@ def test_free_accounts_have_their_turn_before_busy_ones(stage: Stage) -> None:
     others = AccountLocks(folder)
     others.take([busy])
     to_do = turns(clients, AccountLocks(folder))
-    free = to_do.next()
+    free = to_do.next(MemoryHistory())
     assert free is not None
     assert set(done(free)) == {"globex/newsletter"}
-    assert [(client.name, audience.name) for client, audience in to_do.waiting] == [
-        ("acme", "newsletter"),
-        ("acme", "customers"),
-    ]
-    assert to_do.next() is None
+    assert [str(task.name) for task in to_do.waiting] == ["acme/newsletter", "acme/customers"]
+    assert to_do.next(MemoryHistory()) is None
     others.release(busy)
-    last = to_do.next()
+    last = to_do.next(MemoryHistory())
     assert last is not None
     assert set(done(last)) == {"acme/newsletter", "acme/customers"}
     assert to_do.waiting == []
+
+
+def acme(stage: Stage) -> dict[str, Declared]:
+    """That client alone."""
+    return {"acme": stage.declared()["acme"]}
+
+
+def interrupted(stage: Stage, *, windows: int) -> MemoryHistory:
+    """What is left of an import of acme's contacts that was ended after so many windows."""
+    history, told = MemoryHistory(), 0
+    with prepared(stage, acme(stage), history=history) as running:
+        for several in running.run():
+            for outcome in several:
+                told += isinstance(outcome, WindowIn)
+                if told <= windows:
+                    history.record(outcome)
+            if told >= windows:
+                break
+        running.leave(patience_seconds=10)
+    return history
+
+
+def test_an_import_goes_on_where_an_earlier_one_was_ended_and_says_so(stage: Stage) -> None:
+    history = interrupted(stage, windows=5)
+    running = prepared(stage, acme(stage), history=history)
+    assert any("goes on with its snapshot of" in note for note in running.notes)
+    asked_before = len(stage.sandbox.answered)
+    told = outcomes(running)
+    for outcome in told:
+        history.record(outcome)
+    latest = history.latest([AudienceName("acme", "newsletter"), AudienceName("acme", "customers")])
+    assert all(snapshot.completed for snapshot in latest.values())
+    assert stage.missing("acme") == set()
+    requests = sum(request.path.endswith("/members") for request in stage.sandbox.answered[asked_before:])
+    windows = sum(done.windows for done in told if isinstance(done, AudienceDone))
+    assert 0 < requests <= windows - 5
+
+
+def test_an_import_that_is_to_restart_takes_new_snapshots_and_says_so(stage: Stage) -> None:
+    history = interrupted(stage, windows=5)
+    running = prepared(stage, acme(stage), history=history, rule=ResumeRule(within_seconds=86_400.0, restart=True))
+    assert running.notes
+    assert all(note.endswith("takes a new snapshot: restart is set") for note in running.notes)
+    names = list(history.latest([AudienceName("acme", "newsletter"), AudienceName("acme", "customers")]).values())
+    new = {outcome.snapshot.id for outcome in outcomes(running) if isinstance(outcome, SnapshotKnown)}
+    assert not new & {latest.snapshot.id for latest in names}
+
+
+def test_windows_that_no_snapshot_has_are_told_first_and_stop_only_their_audience(stage: Stage) -> None:
+    history = MemoryHistory()
+    clients = stage.load()
+    planned = [task for task in tasks(clients, wanted=frozenset()) if task.client.name == "globex"]
+    locks = AccountLocks(stage.folder / "locks")
+    counting = Turns(planned, clients=clients, settings=SETTINGS, rule=RULE, locks=locks).next(history)
+    assert counting is not None
+    for outcome in outcomes(counting):
+        history.record(outcome)
+    assert stage.clients["globex"].target.records == {}
+    ends = done(prepared(stage, history=history, wanted=frozenset({"0"})))
+    assert {name for name, end in ends.items() if isinstance(end.error, SnapshotUnusable)} == {
+        "acme/newsletter",
+        "acme/customers",
+    }
+    assert ends["globex/newsletter"].error is None
+    assert len(stage.clients["globex"].target.records) == 30
+    assert stage.clients["acme"].target.records == {}
+
+
+def test_an_import_that_is_left_holds_its_locks_until_nothing_of_it_is_on_the_wire(stage: Stage) -> None:
+    stage.clients["acme"].account.unkindness = Unkindness(latency=Latency.fixed(0.05))
+    clients, others = stage.load(), AccountLocks(stage.folder / "locks")
+    identity = account_identity(clients.clients[0])
+    running = turns(clients, AccountLocks(stage.folder / "locks")).next(MemoryHistory())
+    assert running is not None
+    with running:
+        for _ in running.run():
+            if stage.sandbox.answered:
+                break
+        running.leave(patience_seconds=10)
+        answered = len(stage.sandbox.answered)
+        assert others.take([identity]) == set()
+    assert others.take([identity]) == {identity}
+    others.release_all()
+    assert len(stage.sandbox.answered) == answered
+    assert stage.clients["acme"].account.traffic.figures(time.time()).in_progress == 0
+    assert stage.missing("acme")

@@ -1,15 +1,20 @@
-"""One sync at a time per account, across processes."""
+"""One sync at a time per account, and a run's sign of life, across processes."""
 
+import gc
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from importer_pipeline.errors import LockFolderUnusable
-from importer_pipeline.locks import AccountLocks
+from importer_pipeline.locks import AccountLocks, RunLocks
 
 HOLD = """
 import sys, pathlib
@@ -74,3 +79,157 @@ def test_a_folder_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path) -
 def test_names_of_accounts_are_not_names_of_files(tmp_path: Path) -> None:
     assert AccountLocks(tmp_path).take(["https://us6.api.mailchimp.com/3.0 acme"])
     assert all("acme" not in path.name for path in tmp_path.iterdir())
+
+
+HOLD_RUN = """
+import sys, pathlib
+from importer_pipeline.locks import RunLocks
+print(RunLocks(pathlib.Path(sys.argv[1])).hold(sys.argv[2]), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def run_of_another_process(folder: Path, run_id: str) -> Generator[subprocess.Popen[str]]:
+    """A process that has the run's lock until it is told to end, or killed."""
+    command = [sys.executable, "-c", HOLD_RUN, str(folder), run_id]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        yield holder
+        holder.kill()
+
+
+def is_free(folder: Path, run_id: str) -> bool:
+    with RunLocks(folder).if_free(run_id) as free:
+        return free
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted((folder / "runs").glob("*.lock"))
+
+
+def test_a_run_s_lock_is_free_once_its_process_is_killed(tmp_path: Path) -> None:
+    with run_of_another_process(tmp_path, "run") as holder:
+        assert not is_free(tmp_path, "run")
+        holder.kill()
+        holder.wait()
+        assert is_free(tmp_path, "run")
+
+
+def test_a_run_s_lock_is_held_until_the_process_exits_whatever_becomes_of_the_object(tmp_path: Path) -> None:
+    assert RunLocks(tmp_path).hold("run")
+    gc.collect()
+    assert not is_free(tmp_path, "run")
+
+
+def test_a_run_s_lock_that_is_held_is_not_waited_for(tmp_path: Path) -> None:
+    RunLocks(tmp_path).hold("ours")
+    with run_of_another_process(tmp_path, "theirs"):
+        assert [RunLocks(tmp_path).hold(run_id) for run_id in ("ours", "theirs", "new")] == [False, False, True]
+
+
+def test_while_one_looks_at_a_dead_run_no_other_finds_it_free(tmp_path: Path) -> None:
+    with RunLocks(tmp_path).if_free("run") as free:
+        assert (free, is_free(tmp_path, "run"), is_free(tmp_path, "other")) == (True, False, True)
+    assert is_free(tmp_path, "run")
+
+
+def test_all_objects_of_a_folder_mark_a_run_alike_those_that_come_first_at_once_too(tmp_path: Path) -> None:
+    together = threading.Barrier(8, timeout=30)
+
+    def marks(_: int) -> list[str]:
+        found: list[str] = []
+        for number in range(25):
+            together.wait()
+            found.append(RunLocks(tmp_path / str(number)).mark("run"))
+        return found
+
+    with ThreadPoolExecutor(8) as threads:
+        (agreed,) = set(map(tuple, threads.map(marks, range(8))))
+    assert agreed == tuple(RunLocks(tmp_path / str(number)).mark("run") for number in range(25))
+
+
+def test_a_mark_is_of_one_run_in_one_folder_on_one_machine(tmp_path: Path) -> None:
+    mark = RunLocks(tmp_path / "here", machine="one").mark("run")
+    shutil.copytree(tmp_path / "here", tmp_path / "copy")
+    assert RunLocks(tmp_path / "copy", machine="one").mark("run") == mark
+    others = {
+        RunLocks(tmp_path / "here", machine="one").mark("other run"),
+        RunLocks(tmp_path / "there", machine="one").mark("run"),
+        RunLocks(tmp_path / "copy", machine="another").mark("run"),
+    }
+    shutil.rmtree(tmp_path / "here")
+    others.add(RunLocks(tmp_path / "here", machine="one").mark("run"))
+    assert len(others - {mark}) == 4
+
+
+def test_files_are_removed_of_runs_that_are_long_over_and_of_no_others(tmp_path: Path) -> None:
+    locks = RunLocks(tmp_path)
+    assert is_free(tmp_path, "over")
+    assert locks.hold("long")
+    old = files(tmp_path)
+    for path in old:
+        os.utime(path, (0, 0))
+    assert is_free(tmp_path, "just over")
+    locks.remove_old()
+    assert len(set(files(tmp_path)) & set(old)) == 1
+    assert len(files(tmp_path)) == 2
+    assert not is_free(tmp_path, "long")
+
+
+def test_runs_that_start_while_files_are_removed_keep_their_locks(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def remove() -> None:
+        while not done.is_set():
+            RunLocks(tmp_path).remove_old()
+
+    with ThreadPoolExecutor(2) as threads:
+        removers = [threads.submit(remove) for _ in range(2)]
+        try:
+            held = [RunLocks(tmp_path).hold(f"run {number}") for number in range(50)]
+        finally:
+            done.set()
+        for remover in removers:
+            remover.result()
+    assert held == [True] * 50
+    assert not any(is_free(tmp_path, f"run {number}") for number in range(50))
+
+
+def test_old_files_may_be_removed_by_several_at_once(tmp_path: Path) -> None:
+    for number in range(100):
+        is_free(tmp_path, f"run {number}")
+    for path in files(tmp_path):
+        os.utime(path, (0, 0))
+    with ThreadPoolExecutor(4) as threads:
+        for removed in [threads.submit(RunLocks(tmp_path).remove_old) for _ in range(4)]:
+            removed.result()
+    assert files(tmp_path) == []
+
+
+def test_the_folders_of_runs_are_for_their_user_only(tmp_path: Path) -> None:
+    RunLocks(tmp_path / "locks").hold("run")
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "locks", tmp_path / "locks" / "runs")] == [0o700] * 2
+
+
+USES: dict[str, Callable[[RunLocks], object]] = {
+    "hold": lambda locks: locks.hold("run"),
+    "look": lambda locks: locks.if_free("run").__enter__(),
+    "mark": lambda locks: locks.mark("run"),
+    "remove": lambda locks: locks.remove_old(),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_folder_that_cannot_be_used_for_runs_is_named_with_the_remedy(
+    tmp_path: Path, use: Callable[[RunLocks], object]
+) -> None:
+    (tmp_path / "runs").touch()
+    with pytest.raises(LockFolderUnusable, match=r"runs for lock files can't be used .*: let this user write there"):
+        use(RunLocks(tmp_path))
+
+
+def test_ids_of_runs_are_not_names_of_files(tmp_path: Path) -> None:
+    assert RunLocks(tmp_path).hold("../../outside")
+    assert len(files(tmp_path)) == 1

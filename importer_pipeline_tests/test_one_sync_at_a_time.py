@@ -1,51 +1,157 @@
 """Two syncs never work on one Mailchimp account at once, and the busy account holds nobody else up."""
 
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from importer_pipeline.clients import Clients
+from importer_pipeline.defs.names import POOL
 from importer_pipeline.importing import account_identity
 from importer_pipeline.locks import AccountLocks, default_folder
-from importer_pipeline_tests.runs import full_sync
+from importer_pipeline_tests.runs import Ran, full_sync, materialize, new_instance, plan_windows, run_config
 from importer_pipeline_tests.stage import Stage
 
+_SECONDS = 60.0
+WAITING = "waiting for other syncs of the Mailchimp accounts of acme"
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+
+@contextmanager
+def busy(clients: Clients, name: str) -> Generator[None]:
+    """Another sync has that client's account while the block runs."""
+    (account,) = [account_identity(client) for client in clients.clients if client.name == name]
+    locks = AccountLocks(default_folder())
+    assert locks.take([account]) == {account}
+    try:
+        yield
+    finally:
+        locks.release_all()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for it, but not for ever."""
+    deadline = time.monotonic() + _SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def waiting_steps(instance: dg.DagsterInstance) -> set[str | None]:
+    """The steps of all runs that have said that they come again."""
+    logs = [instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY) for run in instance.get_runs()]
+    return {entry.step_key for entries in logs for entry in entries}
+
+
+def has_place(instance: dg.DagsterInstance) -> bool:
+    """Whether any run has a place in the pool, or is about to have one."""
+    info = instance.event_log_storage.get_concurrency_info(POOL)
+    return bool(info.claimed_slots or info.pending_steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waited:
+    """A full sync of acme, whose account was another's at first, of globex, and of hooli, whose key is revoked.
+
+    Attributes:
+        stage: all the clients.
+        ran: what became of it.
+        meanwhile: a full sync of initech while it waited. The pool has one place.
+        asked: how many requests were made for each client by then.
+    """
+
+    stage: Stage
+    ran: Ran
+    meanwhile: Ran
+    asked: dict[str, int]
+
+
+def asked_about(stage: Stage) -> dict[str, int]:
+    return {name: stage.sandbox.asked_about(client.lists[0].list_id) for name, client in stage.clients.items()}
+
+
+@pytest.fixture(scope="module")
+def waited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waited]:
+    stage = Stage(tmp_path_factory.mktemp("waited"))
+    for name in ("acme", "globex", "hooli", "initech"):
+        stage.add(name)
+    with stage, new_instance(tmp_path_factory) as instance, ThreadPoolExecutor(1) as threads:
+        instance.event_log_storage.set_concurrency_slots(POOL, 1)
+        clients = stage.load()
+        stage.clients["hooli"].account.secrets.clear()
+        with busy(clients, "acme"):
+            config = run_config(clients=["acme", "globex", "hooli"])
+            running = threads.submit(full_sync, clients, config, instance=instance)
+            until(lambda: bool(waiting_steps(instance)) and not has_place(instance))
+            asked = asked_about(stage)
+            meanwhile = full_sync(clients, run_config(clients=["initech"]), instance=instance)
+        yield Waited(stage=stage, ran=running.result(_SECONDS), meanwhile=meanwhile, asked=asked)
+
+
+def test_a_busy_account_is_imported_after_the_free_ones_as_soon_as_it_is_free(waited: Waited) -> None:
+    assert waited.ran.materialized == ["globex/newsletter/contacts", "acme/newsletter/contacts"]
+    assert (waited.asked["acme"], waited.stage.missing("acme"), waited.stage.missing("globex")) == (0, set(), set())
+
+
+def test_that_it_waits_and_for_whom_is_said_once(waited: Waited) -> None:
+    texts = [told.text for told in waited.ran.told]
+    assert texts.count(WAITING) == 1
+    assert sum("DAGSTER_HOME is not set" in text for text in texts) <= 1
+
+
+def test_while_it_waits_another_run_has_its_place_in_the_pool(waited: Waited) -> None:
+    assert (waited.meanwhile.success, waited.meanwhile.materialized) == (True, ["initech/newsletter/contacts"])
+
+
+def test_what_was_done_before_it_waited_is_not_done_again(waited: Waited) -> None:
+    asked = asked_about(waited.stage)
+    assert (asked["globex"], asked["hooli"]) == (waited.asked["globex"], waited.asked["hooli"])
+    assert sorted(waited.ran.partitions("globex/newsletter/contact_windows")) == ["0", "archived-0"]
+
+
+def test_what_failed_before_it_waited_is_told_at_its_end(waited: Waited) -> None:
+    heading, *lines = waited.ran.message.splitlines()
+    assert (waited.ran.success, heading) == (False, "Not all in: 1 of 3 audiences. Everything else is in.")
+    assert [line.split(":")[0] for line in lines] == ["- hooli/newsletter"]
+
+
+def test_two_steps_of_a_run_that_wait_do_not_take_each_other_s_work(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     stage = Stage(tmp_path)
-    for name in ("acme", "globex", "hooli"):
+    for name in ("acme", "globex"):
+        stage.add(name)
+    assets = [dg.AssetKey([name, "newsletter", "contacts"]) for name in ("acme", "globex")]
+    assets.append(dg.AssetKey(["acme", "newsletter", "contact_windows"]))
+    with stage, new_instance(tmp_path_factory) as instance, ThreadPoolExecutor(1) as threads:
+        clients = stage.load()
+        assert plan_windows(clients, instance=instance).success
+        with busy(clients, "acme"):
+            running = threads.submit(materialize, clients, assets, instance=instance, partitions=["0"])
+            until(lambda: waiting_steps(instance) == {"contacts", "contact_windows"})
+            missing, asked = stage.missing("globex"), asked_about(stage)
+        ran = running.result(_SECONDS)
+    assert (missing, ran.success, stage.missing("acme")) == (set(), True, set())
+    assert ran.materialized.count("globex/newsletter/contacts") == 1
+    assert asked_about(stage)["globex"] == asked["globex"]
+    assert {told.partition for told in ran.told if told.asset == "acme/newsletter/contact_windows"} == {
+        "0",
+        "archived-0",
+    }
+
+
+def test_after_a_sync_its_accounts_are_free(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    for name in ("acme", "globex"):
         stage.add(name)
     with stage:
-        yield stage
-
-
-def test_a_busy_account_is_imported_after_the_free_ones_as_soon_as_it_is_free(stage: Stage) -> None:
-    clients = stage.load()
-    busy = account_identity(clients.clients[0])
-    locks = AccountLocks(default_folder())
-    assert locks.take([busy]) == {busy}
-
-    def release_once_the_others_are_in() -> None:
-        while stage.missing("globex") or stage.missing("hooli"):
-            time.sleep(0.02)
-        time.sleep(0.5)  # So that the run finds nothing else to do, and says so.
-        locks.release(busy)
-
-    threading.Thread(target=release_once_the_others_are_in, daemon=True).start()
-    ran = full_sync(clients)
-    assert ran.success
-    assert len(ran.materialized) == 3
-    assert ran.materialized[-1] == "acme/newsletter/contacts"
-    assert any(told.text == "waiting for other syncs of the Mailchimp accounts of acme" for told in ran.told)
-
-
-def test_after_a_sync_its_accounts_are_free(stage: Stage) -> None:
-    clients = stage.load()
-    full_sync(clients)
-    accounts = {account_identity(client) for client in clients.clients}
-    locks = AccountLocks(default_folder())
-    assert locks.take(accounts) == accounts
-    locks.release_all()
+        clients = stage.load()
+        full_sync(clients)
+        accounts = {account_identity(client) for client in clients.clients}
+        locks = AccountLocks(default_folder())
+        assert locks.take(accounts) == accounts
+        locks.release_all()

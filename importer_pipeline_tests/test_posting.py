@@ -128,7 +128,7 @@ def test_who_looks_for_room_while_a_post_is_off_the_wire_and_not_settled_is_call
     engine.sync.off_the_wire(post, engine.now)
     assert engine.take() is None
     engine.sync.posted(post, Receipt(sent=6, accepted=6), engine.now)
-    assert {request.audience.plan.client for request in engine.take_all()} == {"a", "b"}
+    assert {request.audience.plan.name.client for request in engine.take_all()} == {"a", "b"}
 
 
 def test_a_target_that_can_not_keep_up_does_not_hold_back_another() -> None:
@@ -138,7 +138,7 @@ def test_a_target_that_can_not_keep_up_does_not_hold_back_another() -> None:
     slow = None
     while "fine/news" not in engine.told.done:
         for request in engine.take_all():
-            if isinstance(request, Post) and request.audience.plan.client == "slow":
+            if isinstance(request, Post) and request.audience.plan.name.client == "slow":
                 assert slow is None
                 slow = request
             else:
@@ -153,7 +153,7 @@ def test_targets_take_turns() -> None:
         engine.holds(range(1, 60), client=client)
     for post in posts_of(engine):
         engine.accept(post)
-    assert [post.audience.plan.client for post in posts_of(engine)] in (list("ababab"), list("bababa"))
+    assert [post.audience.plan.name.client for post in posts_of(engine)] in (list("ababab"), list("bababa"))
 
 
 def test_a_post_is_tried_three_times_more_after_pauses_that_grow() -> None:
@@ -215,7 +215,7 @@ def test_a_target_url_that_is_down_stops_all_clients_that_send_to_it_and_no_othe
     while not engine.sync.finished:
         for post in posts_of(engine):
             if post.audience.plan.target == URL:
-                failed.append(post.audience.plan.client)
+                failed.append(post.audience.plan.name.client)
                 engine.fail(post, DOWN)
             else:
                 engine.accept(post)
@@ -232,7 +232,7 @@ def test_windows_of_one_client_that_fail_while_others_succeed_at_the_same_url_st
     failures = 0
     while not engine.sync.finished:
         for request in engine.take_all():
-            if isinstance(request, Post) and request.audience.plan.client == "bad":
+            if isinstance(request, Post) and request.audience.plan.name.client == "bad":
                 engine.fail(request, DOWN)
                 failures += 1
             else:
@@ -262,7 +262,7 @@ def test_a_refused_record_is_isolated_and_leaves_its_window_be() -> None:
         ids = [contact.contact_id for contact in post.batch.contacts]
         engine.fail(post, REFUSED) if "3" in ids else engine.accept(post)
     assert engine.told.refused == {"acme/news/0": ["3"]}
-    window, done = engine.told.windows["acme/news/0"], engine.told.done["acme/news"]
+    window, done = engine.told.windows["acme/news/0"].imported, engine.told.done["acme/news"]
     assert (window.read, window.accepted, window.refused) == (5, 4, 1)
     assert done.complete
     assert done.refused == 1
@@ -328,7 +328,7 @@ def test_an_audience_of_which_the_target_refuses_window_after_window_is_stopped(
     engine.holds(range(1, 9), "events")
     while not engine.sync.finished:
         for request in engine.take_all():
-            if isinstance(request, Post) and request.audience.plan.audience == "news":
+            if isinstance(request, Post) and request.audience.plan.name.audience == "news":
                 engine.fail(request, REFUSED)
             else:
                 engine.carry_out(request)
@@ -355,7 +355,7 @@ def test_a_target_of_no_use_stops_its_client_at_once_and_drops_its_queued_posts(
     sent = list[str]()
     while not engine.sync.finished:
         for request in engine.take_all():
-            if isinstance(request, Post) and request.audience.plan.client == "acme":
+            if isinstance(request, Post) and request.audience.plan.name.client == "acme":
                 sent.append(request.batch.contacts[0].contact_id)
                 engine.fail(request, error)
             else:

@@ -20,8 +20,9 @@ from importer_pipeline.errors import (
 from importer_pipeline.outcomes import Progress
 from importer_pipeline.posting import Post
 from importer_pipeline.services import SyncLimits
-from importer_pipeline.windows import Paging
-from importer_pipeline_tests.factories import NOW, SMALL, Engine, Listing, page_of, plan
+from importer_pipeline.snapshots import Standing
+from importer_pipeline.windows import Paging, Stretch
+from importer_pipeline_tests.factories import NOW, SMALL, Engine, Listing, imported, page_of, plan, snapshot
 
 DOWN = Unavailable("HTTP 500", remedy="wait")
 BUSY = TooManyRequests("HTTP 429")
@@ -64,6 +65,114 @@ def test_all_contacts_of_an_audience_reach_the_target() -> None:
     }
 
 
+BEFORE = int(NOW) - 65
+COVERED = {"0": Stretch(0, 5), "4": Stretch(6, 8), "8": Stretch(9, BEFORE), "archived-0": Stretch(0, BEFORE)}
+"""The windows of nine contacts, a second each from 1 on, and of no more than one page of archived ones."""
+
+
+def of_which_are_in(*known: str) -> Standing:
+    """A snapshot of these contacts that an earlier run has read in part."""
+    return Standing(snapshot=snapshot(before=BEFORE), windows={key: imported(COVERED[key]) for key in known})
+
+
+def test_an_audience_that_goes_on_asks_for_what_is_not_in_alone() -> None:
+    engine = Engine(plan(standing=of_which_are_in("0", "8", "archived-0")))
+    engine.holds(range(1, 10))
+    fetch = engine.fetch()
+    assert (fetch.key, fetch.ask.since, fetch.ask.before) == ("4", 5, 8)
+    assert engine.take() is None
+    done = engine.rest([fetch]).done["acme/news"]
+    assert done.complete
+    assert engine.sent["acme", "news"] == ["5", "6", "7"]
+    assert engine.told.windows.keys() == {"acme/news/4"}
+    assert engine.sync.progress == Progress(contacts=11, accepted=11, audiences=1, open_audiences=0)
+
+
+def test_an_audience_of_which_all_is_in_is_done_with_nothing_asked_and_keeps_no_other_waiting() -> None:
+    engine = Engine(plan("news", standing=of_which_are_in(*COVERED)), plan("events"))
+    fetch = engine.fetch()
+    assert fetch.audience.plan.name.audience == "events"
+    done = engine.told.done["acme/news"]
+    assert done.complete
+    assert (done.requests, done.accepted, done.accepted_now, done.elapsed_seconds) == (4 * 3, 4 * 5, 0, 0.0)
+    assert engine.sync.progress.open_audiences == 1
+
+
+def test_a_window_that_is_in_and_wanted_is_read_and_delivered_again() -> None:
+    engine = Engine(plan(standing=of_which_are_in(*COVERED), wanted=frozenset({"4"})))
+    engine.holds(range(1, 10))
+    done = engine.rest().done["acme/news"]
+    assert done.complete
+    assert engine.sent["acme", "news"] == ["5", "6", "7"]
+    assert engine.told.windows["acme/news/4"].imported == imported(
+        Stretch(6, 8), read=3, accepted=3, refused=0, requests=1
+    )
+
+
+def test_a_count_delivers_nothing_and_tells_the_snapshot() -> None:
+    engine = Engine(plan(wanted=frozenset()))
+    engine.holds(range(1, 30))
+    engine.holds(range(1, 8), archived=True)
+    counts = [engine.fetch()]
+    engine.bring(counts[0])
+    counts.append(engine.fetch())
+    engine.bring(counts[1])
+    assert [(fetch.archived, fetch.ask.offset, fetch.ask.count) for fetch in counts] == [(False, 0, 1), (True, 0, 1)]
+    assert engine.sync.finished
+    assert engine.sent == {}
+    assert engine.told.windows == {}
+    known, done = engine.told.snapshots["acme/news"], engine.told.done["acme/news"]
+    assert (known.total, known.archived_total) == (29, 7)
+    assert (done.windows, done.left, done.error) == (len(known.keys), 10, None)
+
+
+def test_a_count_is_taken_again_by_mailchimps_clock_where_that_is_behind() -> None:
+    engine = Engine(plan(wanted=frozenset()))
+    engine.holds([1, 2])
+    server_time = int(NOW) - 7200
+    for before in (int(NOW) - 65, server_time - 60):
+        fetch = engine.fetch()
+        assert (fetch.ask.before, fetch.ask.count) == (before, 1)
+        engine.bring(fetch, engine.page(fetch, server_time=server_time))
+    fetch = engine.fetch()
+    engine.bring(fetch, engine.page(fetch, server_time=server_time))
+    assert engine.told.snapshots["acme/news"].before == server_time - 60
+
+
+def test_each_snapshot_has_a_name_of_its_own() -> None:
+    engines = [Engine(plan("news"), plan("events")) for _ in range(2)]
+    names = {known.id for engine in engines for known in engine.rest().snapshots.values()}
+    assert len(names) == 4
+
+
+def test_windows_that_were_not_asked_for_when_their_client_was_stopped_are_left() -> None:
+    engine, fetches = begun(*range(1, 99))
+    assert len(fetches) == 10
+    revoked = KeyRefused("HTTP 401")
+    for fetch in fetches:
+        engine.fail(fetch, revoked)
+    done = engine.told.done["acme/news"]
+    assert set(done.failed) == {fetch.key for fetch in fetches if not fetch.archived}
+    assert (done.left, done.windows) == (15, 25)
+    assert {key.rpartition("/")[2] for key in engine.told.failed} == set(done.failed)
+
+
+def test_a_sync_that_winds_down_asks_mailchimp_for_nothing_more_and_delivers_what_has_been_read() -> None:
+    engine, fetches = begun(*range(1, 99))
+    read, *on_the_wire = reversed(fetches)
+    engine.bring(read)
+    engine.sync.wind_down()
+    engine.accept(engine.post())
+    for fetch in on_the_wire:
+        engine.bring(fetch)
+    for post in engine.posts():
+        engine.accept(post)
+    assert engine.take() is None
+    assert {f"acme/news/{fetch.key}" for fetch in fetches} <= engine.told.windows.keys()
+    assert engine.told.failed == {}
+    assert not engine.sync.finished
+
+
 def test_nothing_to_sync_is_finished_at_once() -> None:
     engine = Engine()
     assert engine.sync.finished
@@ -88,11 +197,11 @@ def test_a_request_is_tried_three_times_more_after_pauses_that_grow() -> None:
         assert engine.fetch() is fetch
     assert pauses == [5.0 * 1.125, 10.0 * 1.125, 20.0 * 1.125]
     engine.fail(fetch, DOWN)
-    error = engine.told.failed["acme/news/0"]
-    assert isinstance(error, TriesUsedUp)
-    assert str(error) == "HTTP 500, 4 times: wait"
     assert engine.sync.finished
-    assert engine.told.done["acme/news"].requests == 4
+    done = engine.told.done["acme/news"]
+    assert isinstance(done.error, TriesUsedUp)
+    assert str(done.error) == "HTTP 500, 4 times: wait"
+    assert done.requests == 4
 
 
 def test_a_request_that_rests_holds_no_connection() -> None:
@@ -108,7 +217,7 @@ def test_a_request_that_succeeds_after_a_failure_fails_no_window() -> None:
     engine.fail(engine.fetch(), BrokenAnswer("cut"))
     told = engine.rest()
     assert told.failed == {}
-    assert told.windows["acme/news/0"].requests == 2
+    assert told.windows["acme/news/0"].imported.requests == 2
 
 
 def test_a_window_that_is_refused_for_good_is_not_tried_again() -> None:
@@ -150,7 +259,7 @@ def test_an_account_that_answers_nothing_but_429_for_five_minutes_is_given_up() 
         request = engine.take()
         if request is None:
             engine.wait()
-        elif request.audience.plan.client == "other":
+        elif request.audience.plan.name.client == "other":
             other = request
         else:
             engine.fail(request, BUSY)
@@ -185,6 +294,7 @@ def test_an_account_that_is_down_without_a_remedy_is_to_be_tried_later() -> None
 
 def test_an_answer_in_between_ends_a_row_of_failures() -> None:
     engine, fetches = begun(*range(1, 60), limits=NO_RETRIES)
+    engine.bring(fetches.pop(0))
     engine.fail(fetches[0], DOWN)
     engine.fail(fetches[1], DOWN)
     engine.bring(fetches[2])
@@ -210,11 +320,12 @@ def test_a_page_that_is_too_slow_is_halved_at_once() -> None:
     engine.fail(engine.fetch(), SLOW)
     low = engine.fetch()
     engine.bring(low)
-    high = next(request for request in engine.take_all() if isinstance(request, Fetch) and not request.archived)
+    taken = engine.take_all()
+    high = next(request for request in taken if isinstance(request, Fetch) and not request.archived)
     assert [(half.ask.offset, half.ask.count, half.tries) for half in (low, high)] == [(0, 4, 0), (2, 4, 0)]
     assert engine.now == NOW
     engine.fail(high, RequestRefused("HTTP 400"))
-    assert engine.told.failed.keys() == {"acme/news/0"}
+    assert engine.rest([request for request in taken if request is not high]).done["acme/news"].failed == ("0",)
 
 
 def test_halves_of_a_page_bring_all_of_it() -> None:
@@ -230,7 +341,7 @@ def test_a_page_that_is_too_slow_and_too_small_to_be_halved_is_tried_again() -> 
     engine = Engine(plan(), paging=paging)
     fetch = engine.fetch()
     fail_for_good(engine, fetch, SLOW)
-    assert str(engine.told.failed["acme/news/0"]) == "HTTP 504, 4 times"
+    assert str(engine.told.done["acme/news"].error) == "HTTP 504, 4 times"
 
 
 def test_an_account_that_manages_not_even_small_pages_is_given_up() -> None:
@@ -258,7 +369,7 @@ def test_a_page_of_a_fifth_of_the_full_size_is_small() -> None:
 
 def test_a_key_that_is_refused_stops_its_client_at_once_and_no_other() -> None:
     engine = Engine(plan("news"), plan("events"), plan(client="other"))
-    fetches = {fetch.audience.plan.client: fetch for fetch in engine.fetches()}
+    fetches = {fetch.audience.plan.name.client: fetch for fetch in engine.fetches()}
     revoked = KeyRefused("HTTP 401")
     engine.fail(fetches["acme"], revoked)
     assert engine.told.done["acme/news"].error is revoked
@@ -325,7 +436,7 @@ def test_a_page_without_a_date_is_a_broken_answer() -> None:
     engine = Engine(plan(), limits=NO_RETRIES)
     fetch = engine.fetch()
     engine.bring(fetch, page_of(Listing().cut(fetch.ask), server_time=None))
-    assert "expected a Date header" in str(engine.told.failed["acme/news/0"])
+    assert "expected a Date header" in str(engine.told.done["acme/news"].error)
 
 
 def test_a_snapshot_is_taken_again_by_mailchimps_clock_where_that_is_behind() -> None:
@@ -350,7 +461,7 @@ def test_the_engine_knows_what_time_it_is_by_its_offset_and_then_by_mailchimps_a
     assert first.ask.before == NOW + 5000 - 65
     engine.bring(first, engine.page(first, server_time=int(NOW) + 5030))
     engine.now += 10
-    asks = {fetch.audience.plan.audience: fetch.ask.before for fetch in engine.fetches()}
+    asks = {fetch.audience.plan.name.audience: fetch.ask.before for fetch in engine.fetches()}
     assert asks["events"] == NOW + 5030 + 10 - 65
 
 
@@ -359,7 +470,7 @@ def test_the_second_audience_of_an_account_knows_mailchimps_clock_from_the_first
     server_time = int(NOW) - 7200
     first = engine.fetch()
     engine.bring(first, engine.page(first, server_time=server_time))
-    asks = {fetch.audience.plan.audience: fetch.ask.before for fetch in engine.fetches()}
+    asks = {fetch.audience.plan.name.audience: fetch.ask.before for fetch in engine.fetches()}
     assert asks == {"news": server_time - 60, "events": server_time - 65}
 
 
@@ -368,7 +479,7 @@ def test_an_answer_to_a_snapshot_that_was_taken_again_is_left_alone(error: Impor
     engine = Engine(plan("news"), plan("events"))
     engine.holds(range(1, 6), "events")
     engine.bring(engine.fetch())
-    fetches = {fetch.audience.plan.audience: fetch for fetch in engine.fetches()}
+    fetches = {fetch.audience.plan.name.audience: fetch for fetch in engine.fetches()}
     engine.bring(fetches["news"])
     engine.fail(fetches["events"], SLOW)
     low, stale = engine.fetches()
@@ -391,10 +502,10 @@ def test_a_hanging_account_takes_one_of_the_processs_connections_until_it_has_an
     engine = Engine(*plans, limits=SyncLimits(connections=5))
     engine.holds(range(1, 60), client="fine")
     hangs, fine = engine.fetches()
-    assert hangs.audience.plan.client == "hangs"
+    assert hangs.audience.plan.name.client == "hangs"
     engine.bring(fine)
     taken = [request for request in engine.take_all() if isinstance(request, Fetch)]
-    assert [fetch.audience.plan.client for fetch in taken] == ["fine"] * 4
+    assert [fetch.audience.plan.name.client for fetch in taken] == ["fine"] * 4
 
 
 def test_a_hundred_accounts_share_the_connections_of_the_process() -> None:
@@ -417,7 +528,7 @@ def test_audiences_of_one_account_take_turns() -> None:
     engine.bring(engine.fetch())
     for request in engine.take_all():
         engine.carry_out(request)
-    turns = [request.audience.plan.audience for request in engine.take_all() if isinstance(request, Fetch)]
+    turns = [request.audience.plan.name.audience for request in engine.take_all() if isinstance(request, Fetch)]
     assert len(turns) == 10
     assert {turns.count(name) for name in "abc"} <= {3, 4}
 

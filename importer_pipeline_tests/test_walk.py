@@ -1,84 +1,29 @@
-"""One walk over a listing that changes: which page comes next, what is left alone, and that nobody who stood still is lost."""
+"""One walk over a listing that changes: which page comes next, what is left alone, and that nobody who stood still is lost.
 
-from dataclasses import dataclass, field
+Stays out: walks that know windows which are in (see `test_walk_going_on`).
+"""
+
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importer_pipeline.errors import ImporterError, SecondTooCrowded, TriesUsedUp
-from importer_pipeline.walk import Reading, Walk
-from importer_pipeline.windows import Ask, Paging, Stretch
+from importer_pipeline.errors import SecondTooCrowded
+from importer_pipeline.walk import Walk
+from importer_pipeline.windows import Ask, Paging, Stretch, missing
 from importer_pipeline_tests.factories import SMALL, Cut, Listing
-
-BEFORE = 1000
-LOST = TriesUsedUp("no answer, 4 times")
-
-
-@dataclass(slots=True)
-class Walker:
-    """Reads a listing by a walk, and keeps what it saw."""
-
-    listing: Listing
-    walk: Walk = field(default_factory=lambda: Walk(since=-1, before=BEFORE, paging=SMALL))
-    seen: set[str] = field(default_factory=set[str])
-    asked: list[Ask] = field(default_factory=list[Ask])
-    reports: list[tuple[int, bool, tuple[Stretch, ...]]] = field(
-        default_factory=list[tuple[int, bool, tuple[Stretch, ...]]]
-    )
-
-    def next(self) -> Reading:
-        """The next page."""
-        reading = self.walk.next()
-        assert reading is not None
-        self.asked.append(reading.ask)
-        return reading
-
-    def read(self, reading: Reading) -> Cut:
-        """Read a page and deliver it."""
-        cut = self.listing.cut(reading.ask)
-        self.walk.arrived(reading, cut.shape)
-        self.deliver(reading, cut)
-        return cut
-
-    def deliver(self, reading: Reading, cut: Cut) -> None:
-        """All of a page that has arrived is at the target."""
-        unseen = self.walk.unseen(reading, cut.ids)
-        self.seen.update(cut.ids if unseen is None else unseen)
-        self.walk.delivered(reading, cut.shape, cut.ids)
-        self._note()
-
-    def fail(self, reading: Reading, error: ImporterError = LOST) -> None:
-        """A page is given up."""
-        self.walk.failed(reading, error)
-        self._note()
-
-    def rest(self) -> None:
-        """Read all that is left."""
-        for _ in range(1000):
-            if not self.walk.has_ready:
-                break
-            self.read(self.next())
-        assert self.walk.finished
-
-    @property
-    def offsets(self) -> list[int]:
-        """Of the pages asked for, in order."""
-        return [ask.offset for ask in self.asked]
-
-    def _note(self) -> None:
-        while self.walk.reports:
-            window = self.walk.reports.popleft()
-            self.reports.append((window.offset, window.error is None, tuple(window.covered)))
-
-
-def walker(*seconds: int, paging: Paging = SMALL, rng: Random | None = None) -> Walker:
-    return Walker(Listing(seconds, rng=rng), Walk(since=-1, before=BEFORE, paging=paging))
-
-
-def covered_by(walk: Walk) -> list[Stretch]:
-    return sorted(stretch for window in walk.windows.values() for stretch in window.covered)
+from importer_pipeline_tests.walkers import (
+    BEFORE,
+    LOST,
+    PATIENT,
+    Unkind,
+    Walker,
+    covered_by,
+    open_gap,
+    some_listing,
+    walker,
+)
 
 
 def test_an_empty_listing_takes_one_page_and_its_window_covers_all() -> None:
@@ -176,6 +121,22 @@ def test_a_gap_of_several_pages_is_read_page_after_page_under_the_window_below()
     assert shrunk.walk.finished
     assert {str(number) for number in range(8, 24)} <= shrunk.seen
     assert shrunk.reports[-1] == (4, True, (Stretch(6, 17),))
+
+
+@pytest.mark.parametrize(
+    ("contacts", "offsets"),
+    [
+        pytest.param(5, [0], id="less than a page"),
+        pytest.param(6, [0, 4], id="a page that does not tell whether it is the end"),
+        pytest.param(9, [0, 4], id="two pages"),
+        pytest.param(10, [0, 8, 4], id="a full second page"),
+    ],
+)
+def test_a_gap_is_read_from_the_end_down_and_not_beyond_its_end(contacts: int, offsets: list[int]) -> None:
+    gap = open_gap(contacts)
+    gap.rest()
+    assert gap.offsets == offsets
+    assert gap.reports[-1] == (0, True, (Stretch(0, 3 + contacts),))
 
 
 def test_a_second_that_fills_a_page_is_asked_for_alone() -> None:
@@ -292,7 +253,7 @@ def test_the_second_behind_what_the_window_above_a_failed_one_covers_is_read() -
 
 
 def test_a_failed_window_takes_the_last_second_with_it_though_that_is_all_that_is_missing() -> None:
-    failing = Walker(Listing([1, 2, 3, 4, 5, 7, 7, 7]), Walk(since=-1, before=7, paging=SMALL))
+    failing = walker(1, 2, 3, 4, 5, 7, 7, 7, before=7)
     failing.read(failing.next())
     assert failing.walk.windows[0].covered == [Stretch(0, 6)]
     failing.fail(failing.next())
@@ -394,7 +355,7 @@ def test_a_page_of_a_gap_that_is_halved_does_not_open_its_window_again() -> None
     assert left.reports[-1] == (0, True, (Stretch(0, 8),))
 
 
-def test_a_walk_that_is_stopped_gives_up_what_is_not_under_way_and_opens_no_gap() -> None:
+def test_a_walk_that_is_stopped_leaves_what_is_not_under_way_and_opens_no_gap() -> None:
     stopped = walker(*range(1, 16))
     stopped.read(stopped.next())
     under_way = stopped.next()
@@ -404,10 +365,37 @@ def test_a_walk_that_is_stopped_gives_up_what_is_not_under_way_and_opens_no_gap(
     assert not stopped.walk.finished
     stopped.read(under_way)
     assert stopped.walk.finished
-    assert {offset for offset, window in stopped.walk.windows.items() if window.error} == {4, 8}
+    assert [offset for offset, _, _ in stopped.reports] == [0, 12]
+    assert stopped.walk.left == 2
 
 
-def test_a_walk_that_is_stopped_in_a_crowded_second_gives_it_up() -> None:
+def test_a_walk_that_is_stopped_before_its_last_window_is_in_opens_no_gap() -> None:
+    stopped = walker(*range(1, 16))
+    stopped.read(stopped.next())
+    stopped.listing.leave("0", "1", "2")
+    for _ in range(2):
+        stopped.read(stopped.next())
+    last = stopped.next()
+    stopped.walk.stop(LOST)
+    stopped.read(last)
+    assert stopped.walk.finished
+    assert (stopped.walk.left, len(stopped.asked)) == (0, 4)
+
+
+def test_a_walk_that_is_stopped_in_a_gap_asks_for_no_more_of_it() -> None:
+    stopped = open_gap(10)
+    stopped.read(stopped.next())
+    under_way = [stopped.next(), stopped.next()]
+    stopped.listing.leave("3", "4", "5", "6")
+    stopped.walk.stop(LOST)
+    for reading in under_way:
+        stopped.read(reading)
+    assert stopped.walk.finished
+    assert stopped.walk.windows[0].is_in
+    assert not stopped.walk.has_ready
+
+
+def test_a_walk_that_is_stopped_in_a_crowded_second_asks_for_no_other_round_and_its_window_stays_in() -> None:
     crowded = walker(*[7] * 8)
     while (reading := crowded.next()).ask.since != 6:
         crowded.read(reading)
@@ -418,32 +406,37 @@ def test_a_walk_that_is_stopped_in_a_crowded_second_gives_it_up() -> None:
     crowded.deliver(last, Cut(crowded.listing.cut(last.ask).shape, ["the same"]))
     crowded.deliver(reading, Cut(cut.shape, ["the same"]))
     assert crowded.walk.finished
-    assert crowded.walk.windows[0].error is not None
+    assert crowded.walk.windows[0].is_in
+    assert Stretch(7, 7) in missing(Stretch(0, BEFORE), covered_by(crowded.walk))
 
 
+def test_a_count_asks_for_one_contact_and_knows_all_windows_by_it() -> None:
+    counting = Walker(Listing(range(1, 24)), Walk(since=-1, before=BEFORE, paging=SMALL))
+    counting.walk.count()
+    reading = counting.next()
+    assert reading.ask == Ask(since=-1, before=BEFORE, offset=0, count=1)
+    assert reading.only_counts
+    counting.read(reading)
+    assert counting.walk.finished
+    assert (counting.walk.planned, counting.walk.total, counting.walk.left) == (True, 23, 6)
+    assert list(counting.walk.windows) == [0, 4, 8, 12, 16, 20]
+    assert counting.reports == []
+
+
+def test_a_count_that_fails_knows_nothing() -> None:
+    counting = Walker(Listing(range(1, 24)), Walk(since=-1, before=BEFORE, paging=SMALL))
+    counting.walk.count()
+    counting.fail(counting.next())
+    assert counting.walk.finished
+    assert not counting.walk.planned
+
+
+@settings(max_examples=300)
 @given(st.integers(0, 2**32))
 def test_a_walk_loses_nobody_who_stood_still(seed: int) -> None:
-    """Contacts leave at any moment, ties are drawn anew, pages are halved, and answers come in any order."""
     rng = Random(seed)
-    spread = rng.choice((3, 12, 40))
-    moments = [rng.randint(1, spread) for _ in range(rng.randint(0, 40))]
-    shy = walker(*moments, rng=rng, paging=Paging(page_size=6, overlap=2, rounds=400))
-    flights, arrived = list[Reading](), list[tuple[Reading, Cut]]()
-    while not shy.walk.finished:
-        happens = rng.random()
-        if happens < 0.15 and shy.listing.seconds:
-            shy.listing.leave(rng.choice(sorted(shy.listing.seconds)))
-        elif happens < 0.5 and shy.walk.has_ready:
-            flights.append(shy.next())
-        elif happens < 0.55 and flights:
-            reading = flights.pop(rng.randrange(len(flights)))
-            if not shy.walk.split(reading):
-                flights.append(reading)
-        elif happens < 0.75 and flights:
-            reading = flights.pop(rng.randrange(len(flights)))
-            cut = shy.listing.cut(reading.ask)
-            shy.walk.arrived(reading, cut.shape)
-            arrived.append((reading, cut))
-        elif arrived:
-            shy.deliver(*arrived.pop(rng.randrange(len(arrived))))
-    assert set(shy.listing.seconds) <= shy.seen
+    reading = Walker(some_listing(rng), Walk(since=-1, before=BEFORE, paging=PATIENT))
+    reading.walk.read_all()
+    Unkind(rng, leaves=rng.choice((0.0, 0.02, 0.15))).read(reading)
+    assert reading.walk.left == 0
+    assert set(reading.listing.seconds) <= reading.seen

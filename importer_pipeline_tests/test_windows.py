@@ -24,7 +24,6 @@ from importer_pipeline.windows import (
     page_shape,
     seconds,
     timestamp,
-    window_key,
     window_offsets,
 )
 
@@ -191,11 +190,6 @@ def test_windows_hold_every_place_and_overlap(total: int, page_size: int, overla
 
 def test_the_windows_of_a_thousand_a_page_lie_990_apart() -> None:
     assert list(window_offsets(2500, Paging())) == [0, 990, 1980]
-
-
-@pytest.mark.parametrize(("archived", "key"), [(False, "990"), (True, "archived-990")])
-def test_the_key_of_a_window_tells_the_walk_and_the_offset(archived: bool, key: str) -> None:
-    assert window_key(990, archived=archived) == key
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.sets(st.sampled_from("abcdef"))), max_size=8))

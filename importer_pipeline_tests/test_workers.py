@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 
-from importer_pipeline.audience_sync import AudiencePlan
-from importer_pipeline.clients import Audience, Client
+from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.clients import Audience, Client, fingerprint
 from importer_pipeline.connections import ConnectionBook
 from importer_pipeline.contacts import Contact, RecordMapping
 from importer_pipeline.errors import KeyRefused, QuarantineWindow, TriesUsedUp
 from importer_pipeline.mailchimp import Account, MailchimpLimits
-from importer_pipeline.outcomes import AudienceDone, Outcome, Progress, WindowFailed
+from importer_pipeline.outcomes import AudienceDone, Outcome, Progress, WindowFailed, WindowIn
 from importer_pipeline.sandbox.faults import Fault, Latency, Unkindness
+from importer_pipeline.sandbox.target import Manner, Refusal, TargetRecord
+from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline.services import SyncLimits
+from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Target, TargetLimits
 from importer_pipeline.windows import BEGINNING, Paging
@@ -72,12 +75,14 @@ def lines(client: Client, audience: Audience, before: Callable[[], None] | None 
 
 def plan(client: Client, audience: Audience, *, connections: int) -> AudiencePlan:
     return AudiencePlan(
-        client=client.name,
-        audience=audience.name,
+        name=AudienceName(client.name, audience.name),
         account=client.account,
         account_connections=connections,
         target=f"{client.target.url}#{client.name}",
+        fingerprint=fingerprint(client, audience),
         since=BEGINNING,
+        standing=None,
+        wanted=None,
     )
 
 
@@ -103,7 +108,7 @@ def workers(
     return Workers(
         sync,
         {
-            (client.name, audience.name): lines(client, audience, calls.get(f"{client.name}/{audience.name}"))
+            (name := AudienceName(client.name, audience.name)): lines(client, audience, calls.get(str(name)))
             for client, audience in every
         },
     )
@@ -115,7 +120,7 @@ def outcomes(running: Workers) -> list[Outcome]:
 
 def done(all_outcomes: list[Outcome]) -> dict[str, AudienceDone]:
     ends = [outcome for outcome in all_outcomes if isinstance(outcome, AudienceDone)]
-    return {f"{end.client}/{end.audience}": end for end in ends}
+    return {str(end.name): end for end in ends}
 
 
 def latency(stage: Stage, client: str, seconds: float) -> None:
@@ -200,24 +205,108 @@ def test_a_defect_in_the_engine_ends_the_run_with_it_instead_of_hanging(stage: S
 
 
 @pytest.mark.usefixtures("no_thread_is_left")
-def test_a_caller_that_leaves_the_loop_ends_the_threads(stage: Stage) -> None:
+def test_threads_that_are_let_go_end(stage: Stage) -> None:
     latency(stage, "acme", 0.05)
-    for _ in workers(stage).run():
+    running = workers(stage)
+    for _ in running.run():
         break
+    running.end()
     assert stage.missing("acme")
 
 
-def test_an_unforeseen_exception_fails_its_window_and_shows_nothing_of_its_text(stage: Stage) -> None:
-    def fail() -> None:
-        raise ValueError("leaf.7@example.com is odd")
+class Barrier:
+    """In a target: once it is shut, the next post stands still with all that the sandbox has to answer, until it is opened."""
 
-    all_outcomes = outcomes(workers(stage, before={"globex/newsletter": fail}))
-    failed = [outcome for outcome in all_outcomes if isinstance(outcome, WindowFailed)]
-    assert [(failure.client, failure.window) for failure in failed] == [("globex", "0")]
-    assert isinstance(failed[0].error, QuarantineWindow)
-    assert str(failed[0].error).startswith("an unforeseen ValueError at test_workers.py:")
-    assert "leaf" not in str(failed[0].error)
-    assert done(all_outcomes)["acme/newsletter"].complete
+    def __init__(self, client: SandboxClient) -> None:
+        client.target.refusals = (Refusal(manner=Manner.COUNT, refuses=self._stand_still),)
+        self._shut, self._reached, self._opened = threading.Event(), threading.Event(), threading.Event()
+
+    @property
+    def holds(self) -> bool:
+        """Whether what it has stopped still stands."""
+        return self._reached.is_set() and not self._opened.is_set()
+
+    def shut(self) -> None:
+        """Let nothing pass, and wait until something would."""
+        self._shut.set()
+        assert self._reached.wait(SECONDS)
+
+    def open(self) -> None:
+        """Let all pass."""
+        self._opened.set()
+
+    def _stand_still(self, _: TargetRecord) -> bool:
+        if self._shut.is_set():
+            self._reached.set()
+            self._opened.wait(SECONDS)
+            self._opened.set()
+        return False
+
+
+@pytest.fixture
+def stopped(stage: Stage) -> tuple[Workers, Barrier]:
+    """Workers in the middle of a sync, whose caller has left the loop, and who wait for what is on the wire."""
+    latency(stage, "acme", 0.005)
+    barrier = Barrier(stage.clients["acme"])
+    running = workers(stage, of="acme", connections=1, limits=SyncLimits(retries=0, post_records=30))
+    for several in running.run():
+        if several:
+            break
+    barrier.shut()
+    return running, barrier
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_who_leaves_waits_for_what_is_on_the_wire_hears_of_it_and_reads_nothing_new(
+    stage: Stage, stopped: tuple[Workers, Barrier]
+) -> None:
+    running, barrier = stopped
+    answered, told = len(stage.sandbox.answered), list[Outcome]()
+    leaving = threading.Thread(target=lambda: told.extend(running.leave(patience_seconds=SECONDS)))
+    leaving.start()
+    leaving.join(0.2)
+    assert leaving.is_alive()
+    barrier.open()
+    leaving.join(SECONDS)
+    assert any(isinstance(outcome, WindowIn) for outcome in told)
+    assert not any(isinstance(outcome, WindowFailed) for outcome in told)
+    most_on_the_wire = 1 + SyncLimits().target_posts
+    assert len(stage.sandbox.answered) - answered <= most_on_the_wire
+    assert stage.missing("acme")
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_who_leaves_does_not_wait_longer_than_his_patience(stopped: tuple[Workers, Barrier]) -> None:
+    running, barrier = stopped
+    running.leave(patience_seconds=0.05)
+    assert barrier.holds
+    barrier.open()
+
+
+def test_who_leaves_before_anything_began_has_nothing_to_hear_or_to_wait_for(stage: Stage) -> None:
+    assert workers(stage).leave(patience_seconds=SECONDS) == []
+    assert stage.sandbox.answered == []
+
+
+def test_an_unforeseen_exception_fails_its_window_and_shows_nothing_of_its_text(stage: Stage) -> None:
+    pages = list[int]()
+
+    def fail_at_the_fifth() -> None:
+        pages.append(len(pages))
+        if len(pages) == 5:
+            raise ValueError("leaf.7@example.com is odd")
+
+    running = workers(stage, connections=1, before={"acme/newsletter": fail_at_the_fifth})
+    all_outcomes = outcomes(running)
+    (failed,) = [outcome for outcome in all_outcomes if isinstance(outcome, WindowFailed)]
+    assert str(failed.name) == "acme/newsletter"
+    assert isinstance(failed.error, QuarantineWindow)
+    assert str(failed.error).startswith("an unforeseen ValueError at test_workers.py:")
+    assert "leaf" not in str(failed.error)
+    ends = done(all_outcomes)
+    assert ends["acme/newsletter"].failed == (failed.window,)
+    assert ends["acme/customers"].complete
+    assert ends["globex/newsletter"].complete
 
 
 def test_an_error_of_mailchimp_reaches_the_engine(stage: Stage) -> None:

@@ -2,16 +2,31 @@
 
 import dagster as dg
 
+from importer_pipeline.snapshots import AudienceName
+
 CONTACTS = "contacts"
 """Last part of the key of an audience's full sync."""
+
+CONTACT_WINDOWS = "contact_windows"
+"""Last part of the key of the windows of an audience's snapshot."""
 
 POOL = "mailchimp"
 """The pool that every step which calls Mailchimp takes a place in."""
 
 
-def contacts_key(client: str, audience: str) -> dg.AssetKey:
+def contacts_key(name: AudienceName) -> dg.AssetKey:
     """The asset of an audience's full sync."""
-    return dg.AssetKey([client, audience, CONTACTS])
+    return dg.AssetKey([name.client, name.audience, CONTACTS])
+
+
+def windows_key(name: AudienceName) -> dg.AssetKey:
+    """The asset whose partitions are the windows of an audience's snapshot."""
+    return dg.AssetKey([name.client, name.audience, CONTACT_WINDOWS])
+
+
+def windows_partitions(name: AudienceName) -> dg.DynamicPartitionsDefinition:
+    """The windows of an audience's snapshot. Which there are is registered when one is taken."""
+    return dg.DynamicPartitionsDefinition(name=f"{name}/{CONTACT_WINDOWS}")
 
 
 def group_name(client: str) -> str:

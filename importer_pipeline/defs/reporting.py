@@ -1,90 +1,111 @@
-"""An import as Dagster sees it: materializations of what is in, log lines on the way, a failure that names the rest."""
+"""An import as Dagster sees it: events of what is in, log lines on the way, a failure that names the rest."""
 
 import os
 import time
+from collections import deque
+from collections.abc import Sequence
 
 import dagster as dg
 
-from importer_pipeline.clients import Audience, Client, Clients
-from importer_pipeline.defs.names import contacts_key
+from importer_pipeline.clients import Clients
+from importer_pipeline.defs.event_log import Context, step_key
+from importer_pipeline.defs.history import EventLogHistory
 from importer_pipeline.errors import StopRun
-from importer_pipeline.importing import Import, ImportSettings, Turns
+from importer_pipeline.importing import Import, ImportSettings, Task, Turns
 from importer_pipeline.locks import AccountLocks, default_folder
-from importer_pipeline.outcomes import AudienceDone
+from importer_pipeline.outcomes import AudienceDone, Outcome
+from importer_pipeline.resuming import ResumeRule
 from importer_pipeline.summary import ImportSummary, done_line, progress_line
 
 _LOG_EVERY_SECONDS = 5.0
-_TELL_EVERY_SECONDS = 60.0
-_LOOK_EVERY_SECONDS = 0.5
+_LOOK_AGAIN_SECONDS = 3
+_MOST_LOOKS = 28_800
+"""A day of looking whether an account is free."""
 
-Context = dg.OpExecutionContext | dg.AssetExecutionContext
+_LEAVE_SECONDS = 3.0
+"""How long a run that is terminated waits for the requests that are on the wire."""
+
+_waiting: dict[tuple[str, str], tuple[Turns, ImportSummary]] = {}
+"""What steps of this process have still to do: one that gave its place in the pool back comes again from the start."""
 
 
 def run_import(
-    context: Context,
-    selection: list[tuple[Client, Audience]],
-    *,
-    clients: Clients,
-    settings: ImportSettings,
+    context: Context, tasks: Sequence[Task], *, clients: Clients, settings: ImportSettings, rule: ResumeRule
 ) -> None:
-    """Import the audiences, and materialize the `contacts` of each that is in, as soon as it is.
+    """Do the tasks, and report what is in as soon as it is.
 
     Raises:
+        dagster.RetryRequested: all accounts that are still to come are another sync's. The step comes again.
         dagster.Failure: something is not in. Its text names each, and what to do. What is in stays in.
     """
-    if not os.environ.get("DAGSTER_HOME"):
+    if not os.environ.get("DAGSTER_HOME") and context.retry_number == 0:
         context.log.warning(
             "DAGSTER_HOME is not set: nothing of this run will be remembered. Remedy: export DAGSTER_HOME=<a folder>"
         )
-    turns = Turns(selection, clients=clients, settings=settings, locks=AccountLocks(default_folder()))
-    summary, wait = ImportSummary(), _Wait()
+    history = EventLogHistory(context)
+    turns, summary = _waiting.pop((context.run.run_id, step_key(context)), None) or (
+        Turns(tasks, clients=clients, settings=settings, rule=rule, locks=AccountLocks(default_folder())),
+        ImportSummary(),
+    )
     while turns.waiting:
         try:
-            running = turns.next()
+            running = turns.next(history)
         except StopRun as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         if running is None:
-            wait.for_others(context, turns)
+            _waiting[context.run.run_id, step_key(context)] = turns, summary
+            _come_again(context, turns)
         else:
-            _report(context, running, summary)
+            with running:
+                _report(context, running, history, summary)
     if summary.failure is not None:
         raise dg.Failure(
             summary.failure,
-            metadata={"audiences_not_in": sum(not done.complete for done in summary.done)},
+            metadata={"audiences_not_in": sum(done.error is not None for done in summary.done)},
             allow_retries=False,
         )
 
 
-def _report(context: Context, running: Import, summary: ImportSummary) -> None:
-    pace = _Pace()
-    for outcomes in running.run():
-        for outcome in outcomes:
-            summary.note(outcome)
-            if isinstance(outcome, AudienceDone):
-                _report_audience(context, outcome)
-        pace.log(context, running)
+def _report(context: Context, running: Import, history: EventLogHistory, summary: ImportSummary) -> None:
+    for note in running.notes:
+        context.log.info(note)
+    pace = _Pace(running)
+    pending: deque[Outcome] = deque()
+    try:
+        for outcomes in running.run():
+            pending.extend(outcomes)
+            _record(context, pending, history, summary)
+            pace.log(context, running)
+    finally:
+        # A run that is terminated leaves the loop anywhere. What is in is told all the same, and no later run reads it again.
+        pending.extend(running.leave(patience_seconds=_LEAVE_SECONDS))
+        _record(context, pending, history, summary)
 
 
-class _Wait:
-    """The wait for accounts that other syncs have: no one is asked to do anything, but the log tells."""
+def _record(context: Context, pending: deque[Outcome], history: EventLogHistory, summary: ImportSummary) -> None:
+    while pending:
+        outcome = pending[0]
+        history.record(outcome)
+        summary.note(outcome)
+        if isinstance(outcome, AudienceDone):
+            _log_audience(context, outcome)
+        pending.popleft()
 
-    def __init__(self) -> None:
-        self._told_at = float("-inf")
 
-    def for_others(self, context: Context, turns: Turns) -> None:
-        if time.monotonic() - self._told_at >= _TELL_EVERY_SECONDS:
-            self._told_at = time.monotonic()
-            names = sorted({client.name for client, _ in turns.waiting})
-            context.log.info(f"waiting for other syncs of the Mailchimp accounts of {', '.join(names)}")
-        time.sleep(_LOOK_EVERY_SECONDS)
+def _come_again(context: Context, turns: Turns) -> None:
+    """Give the place in the pool back and look again later: a step that only waits is to keep nobody from working."""
+    names = sorted({task.name.client for task in turns.waiting})
+    if context.retry_number == 0:
+        context.log.info(f"waiting for other syncs of the Mailchimp accounts of {', '.join(names)}")
+    raise dg.RetryRequested(max_retries=_MOST_LOOKS, seconds_to_wait=_LOOK_AGAIN_SECONDS)
 
 
 class _Pace:
     """A line every few seconds: done, total, rate since the last one."""
 
-    def __init__(self) -> None:
+    def __init__(self, running: Import) -> None:
         self._logged_at = time.monotonic()
-        self._accepted = 0
+        self._accepted = running.progress.accepted
 
     def log(self, context: Context, running: Import) -> None:
         now = time.monotonic()
@@ -97,37 +118,13 @@ class _Pace:
         self._logged_at, self._accepted = now, progress.accepted
 
 
-def _report_audience(context: Context, done: AudienceDone) -> None:
+def _log_audience(context: Context, done: AudienceDone) -> None:
     if done.lacking:
         context.log.warning(
-            f"{done.client}/{done.audience}: none of its contacts has {', '.join(done.lacking)}; they are sent as empty "
-            "text. Remedy: look up the audience's merge tags in Mailchimp, and correct `record` in the clients file"
+            f"{done.name}: none of its contacts has {', '.join(done.lacking)}; they are sent as empty text. "
+            "Remedy: look up the audience's merge tags in Mailchimp, and correct `record` in the clients file"
         )
-    if done.complete:
-        # The line is the event's own: a log line beside it would double what a thousand audiences cost.
-        context.log_event(
-            dg.AssetMaterialization(
-                contacts_key(done.client, done.audience), description=done_line(done), metadata=audience_metadata(done)
-            )
-        )
-    else:
+    if done.error is not None:
         context.log.error(done_line(done))
-
-
-def audience_metadata(done: AudienceDone) -> dict[str, dg.MetadataValue]:
-    """The numbers of a full sync, each of which Dagster can plot over time."""
-    assert done.snapshot is not None
-    rate = done.accepted / done.elapsed_seconds if done.elapsed_seconds else 0.0
-    return {
-        "dagster/row_count": dg.MetadataValue.int(done.snapshot.total + done.snapshot.archived_total),
-        "contacts_read": dg.MetadataValue.int(done.read),
-        "contacts_accepted": dg.MetadataValue.int(done.accepted),
-        "contacts_refused": dg.MetadataValue.int(done.refused),
-        "archived_contacts": dg.MetadataValue.int(done.snapshot.archived_total),
-        "windows": dg.MetadataValue.int(done.windows),
-        "requests": dg.MetadataValue.int(done.requests),
-        "seconds": dg.MetadataValue.float(round(done.elapsed_seconds, 3)),
-        "contacts_per_second": dg.MetadataValue.float(round(rate, 1)),
-        "changed_until": dg.MetadataValue.timestamp(float(done.snapshot.before)),
-        "paths_that_no_contact_has": dg.MetadataValue.text(", ".join(done.lacking) or "none"),
-    }
+    elif not done.complete:
+        context.log.info(done_line(done))

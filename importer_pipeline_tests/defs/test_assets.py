@@ -1,47 +1,60 @@
 """The assets of all audiences."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from importer_pipeline.definitions import build_defs
-from importer_pipeline.defs.assets import contacts_assets
+from importer_pipeline.clients import Clients
+from importer_pipeline.defs.assets import contacts_assets, windows_assets
 from importer_pipeline_tests.defs.declared import client, declared
-from importer_pipeline_tests.runs import Ran, ran_of, run_config
+from importer_pipeline_tests.runs import materialize
 from importer_pipeline_tests.stage import Stage
 
+KINDS = pytest.mark.parametrize(
+    ("assets_of", "kind"),
+    [(contacts_assets, "contacts"), (windows_assets, "contact_windows")],
+    ids=["contacts", "contact_windows"],
+)
 
-def test_each_audience_has_an_asset_in_its_client_s_group() -> None:
-    assets = contacts_assets(declared(client("acme-2", audiences=2), client("globex")))
+AssetsOf = Callable[[Clients], dg.AssetsDefinition]
+"""One of the multi-assets, for some clients."""
+
+
+@KINDS
+def test_each_audience_has_an_asset_in_its_client_s_group(assets_of: AssetsOf, kind: str) -> None:
+    assets = assets_of(declared(client("acme-2", audiences=2), client("globex")))
     assert {spec.key.to_user_string(): spec.group_name for spec in assets.specs} == {
-        "acme-2/list-0/contacts": "acme_2",
-        "acme-2/list-1/contacts": "acme_2",
-        "globex/list-0/contacts": "globex",
+        f"acme-2/list-0/{kind}": "acme_2",
+        f"acme-2/list-1/{kind}": "acme_2",
+        f"globex/list-0/{kind}": "globex",
     }
 
 
 @pytest.mark.parametrize("owner", ["team:crm", "someone@example.com", None], ids=str)
-def test_an_asset_belongs_to_the_client_s_owner(owner: str | None) -> None:
-    (spec,) = contacts_assets(declared(client("acme", owner=owner))).specs
-    assert list(spec.owners) == ([] if owner is None else [owner])
+@KINDS
+def test_an_asset_belongs_to_the_client_s_owner(assets_of: AssetsOf, kind: str, owner: str | None) -> None:
+    (spec,) = assets_of(declared(client("acme", owner=owner))).specs
+    assert (spec.key.path[-1], list(spec.owners)) == (kind, [] if owner is None else [owner])
 
 
-def test_an_asset_tells_the_list_and_is_in_the_pool() -> None:
-    assets = contacts_assets(declared(client("acme", audiences=2)))
-    assert "0000000001" in (assets.specs_by_key[dg.AssetKey(["acme", "list-1", "contacts"])].description or "")
+@KINDS
+def test_an_asset_tells_the_list_and_is_in_the_pool(assets_of: AssetsOf, kind: str) -> None:
+    assets = assets_of(declared(client("acme", audiences=2)))
+    assert "0000000001" in (assets.specs_by_key[dg.AssetKey(["acme", "list-1", kind])].description or "")
     assert assets.op.pool == "mailchimp"
 
 
-def materialize(stage: Stage, *keys: str) -> Ran:
-    job = build_defs(stage.load()).resolve_implicit_global_asset_job_def()
-    selection = [dg.AssetKey.from_user_string(key) for key in keys]
-    config = {"resources": run_config()["resources"]}
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = job.execute_in_process(
-            instance=instance, asset_selection=selection or None, run_config=config, raise_on_error=False
-        )
-        return ran_of(result, instance)
+def test_the_windows_of_each_audience_are_partitions_of_their_own_and_any_of_them_take_one_run() -> None:
+    assets = windows_assets(declared(client("acme", audiences=2), client("globex")))
+    partitions = [spec.partitions_def for spec in assets.specs]
+    assert [one.name for one in partitions if isinstance(one, dg.DynamicPartitionsDefinition)] == [
+        "acme/list-0/contact_windows",
+        "acme/list-1/contact_windows",
+        "globex/list-0/contact_windows",
+    ]
+    assert assets.backfill_policy == dg.BackfillPolicy.single_run()
 
 
 @pytest.mark.parametrize(
@@ -57,9 +70,12 @@ def test_only_what_is_selected_is_imported_and_materialized_once(tmp_path: Path,
     stage = Stage(tmp_path)
     for name in ("acme", "globex"):
         stage.add(name, audiences=2)
-    with stage:
-        ran = materialize(stage, *keys)
+    with stage, dg.DagsterInstance.ephemeral() as instance:
+        ran = materialize(stage.load(), [dg.AssetKey.from_user_string(key) for key in keys], instance=instance)
     assert (ran.success, sorted(ran.materialized)) == (True, keys)
+    assert {told.asset for told in ran.told if told.partition} == {
+        key.replace("contacts", "contact_windows") for key in keys
+    }
     imported = {
         f"{name}/{listed.name}/contacts"
         for name, one in stage.clients.items()
@@ -75,7 +91,8 @@ def test_only_what_is_selected_is_imported_and_materialized_once(tmp_path: Path,
 def test_of_one_audience_in_all_there_is_one_materialization(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.add("acme")
-    with stage:
-        ran = materialize(stage)
+    with stage, dg.DagsterInstance.ephemeral() as instance:
+        ran = materialize(stage.load(), [dg.AssetKey(["acme", "newsletter", "contacts"])], instance=instance)
     assert (ran.success, ran.materialized) == (True, ["acme/newsletter/contacts"])
+    assert sorted(ran.partitions("acme/newsletter/contact_windows")) == ["0", "archived-0"]
     assert ran.numbers("acme/newsletter/contacts")["contacts_accepted"] == 200

@@ -1,61 +1,92 @@
 """The jobs and their config."""
 
+from collections.abc import Callable
+from typing import Any
+
 import dagster as dg
 import pytest
 
+from importer_pipeline.clients import Clients
 from importer_pipeline.definitions import build_defs
-from importer_pipeline.defs.jobs import full_sync_job
+from importer_pipeline.defs.jobs import full_sync_job, plan_windows_job
 from importer_pipeline_tests.defs.declared import client, declared
-from importer_pipeline_tests.runs import full_sync, run_config
+from importer_pipeline_tests.runs import Ran, full_sync, plan_windows, run_config
 
 CLIENTS = declared(client("acme", audiences=2), client("globex"))
 
+JOBS = pytest.mark.parametrize(
+    ("job", "op"), [("full_sync", "import_contacts"), ("plan_windows", "register_windows")], ids=str
+)
 
-def job() -> dg.JobDefinition:
-    return build_defs(CLIENTS).resolve_job_def("full_sync")
+Run = Callable[[Clients, dict[str, Any]], Ran]
 
 
 @pytest.mark.parametrize(
     "config",
-    [{}, run_config(), run_config(clients=["acme"], audiences=["globex/list-0"], target={"max_posts": 3})],
-    ids=["none", "retries", "all"],
+    [
+        {},
+        {"audiences": ["globex/list-0"]},
+        {"clients": ["acme"], "audiences": ["globex/list-0"], "restart": True, "resume_within_hours": 0.5},
+    ],
+    ids=["none", "some", "all"],
 )
-def test_a_config_may_select_and_set_or_leave_it(config: dict[str, object]) -> None:
-    assert dg.validate_run_config(job(), config)
+@JOBS
+def test_a_config_may_select_and_set_or_leave_it(job: str, op: str, config: dict[str, Any]) -> None:
+    made = build_defs(CLIENTS).resolve_job_def(job)
+    assert dg.validate_run_config(made, {})
+    assert dg.validate_run_config(made, run_config(op=op, target={"max_posts": 3}, **config))
 
 
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"ops": {"import_contacts": {"config": {"client": ["acme"]}}}}, "client"),
-        ({"ops": {"import_contacts": {"config": {"clients": "acme"}}}}, "clients"),
-        ({"resources": {"mailchimp": {"config": {"retry_pause": 1}}}}, "retry_pause"),
+        ({"client": ["acme"]}, "client"),
+        ({"clients": "acme"}, "clients"),
+        ({"restart": "today"}, "restart"),
     ],
-    ids=["unknown key", "no list", "unknown setting"],
+    ids=["unknown key", "no list", "no yes or no"],
 )
-def test_a_config_that_is_wrong_is_refused_before_anything_runs(wrong: dict[str, object], text: str) -> None:
+@JOBS
+def test_a_config_that_is_wrong_is_refused_before_anything_runs(
+    job: str, op: str, wrong: dict[str, Any], text: str
+) -> None:
     with pytest.raises(dg.DagsterInvalidConfigError, match=text):
-        dg.validate_run_config(job(), wrong)
+        dg.validate_run_config(build_defs(CLIENTS).resolve_job_def(job), {"ops": {op: {"config": wrong}}})
+
+
+@JOBS
+def test_a_setting_that_there_is_not_is_refused_before_anything_runs(job: str, op: str) -> None:
+    with pytest.raises(dg.DagsterInvalidConfigError, match="retry_pause"):
+        dg.validate_run_config(
+            build_defs(CLIENTS).resolve_job_def(job), run_config(op=op, mailchimp={"retry_pause": 1})
+        )
 
 
 @pytest.mark.parametrize(
     ("config", "text"),
     [
-        (run_config(clients=["acne"]), "no client acne is declared and enabled: did you mean acme?"),
-        (
-            run_config(audiences=["acme/list-7"]),
-            "no audience acme/list-7 is declared and enabled: did you mean acme/list-",
-        ),
+        ({"clients": ["acne"]}, "no client acne is declared and enabled: did you mean acme?"),
+        ({"audiences": ["acme/list-7"]}, "no audience acme/list-7 is declared and enabled: did you mean acme/list-"),
     ],
     ids=["client", "audience"],
 )
-def test_a_selection_of_what_is_not_declared_fails_with_the_nearest(config: dict[str, object], text: str) -> None:
-    ran = full_sync(CLIENTS, config)
+@pytest.mark.parametrize(
+    ("run", "op"),
+    [(full_sync, "import_contacts"), (plan_windows, "register_windows")],
+    ids=["full_sync", "plan_windows"],
+)
+def test_a_selection_of_what_is_not_declared_fails_with_the_nearest(
+    run: Run, op: str, config: dict[str, Any], text: str
+) -> None:
+    ran = run(CLIENTS, run_config(op=op, **config))
     assert (ran.success, ran.message.startswith(text)) == (False, True)
 
 
-def test_a_step_takes_a_place_in_the_pool_and_is_no_process_of_its_own() -> None:
-    made = full_sync_job(CLIENTS)
+@pytest.mark.parametrize("job_of", [full_sync_job, plan_windows_job], ids=["full_sync", "plan_windows"])
+def test_a_step_takes_a_place_in_the_pool_and_is_no_process_of_its_own(
+    job_of: Callable[[Clients], dg.JobDefinition],
+) -> None:
+    made = job_of(CLIENTS)
     assert [node.definition.pool for node in made.graph.nodes if isinstance(node.definition, dg.OpDefinition)] == [
         "mailchimp"
     ]

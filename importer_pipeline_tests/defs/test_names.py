@@ -2,12 +2,21 @@
 
 import dagster as dg
 
-from importer_pipeline.defs.names import audience_label, contacts_key, group_name
+from importer_pipeline.defs.names import audience_label, contacts_key, group_name, windows_key, windows_partitions
+from importer_pipeline.snapshots import AudienceName
+
+NAME = AudienceName("acme-2", "news_letter")
 
 
 def test_an_asset_s_key_leads_back_to_its_audience() -> None:
-    key = contacts_key("acme-2", "news_letter")
-    assert (key.path, audience_label(key)) == (["acme-2", "news_letter", "contacts"], "acme-2/news_letter")
+    keys = contacts_key(NAME), windows_key(NAME)
+    assert [key.path[-1] for key in keys] == ["contacts", "contact_windows"]
+    assert {(*key.path[:2], audience_label(key)) for key in keys} == {("acme-2", "news_letter", "acme-2/news_letter")}
+
+
+def test_the_windows_of_an_audience_are_told_from_those_of_all_others() -> None:
+    others = AudienceName("acme-2", "news"), AudienceName("acme", "news_letter")
+    assert len({windows_partitions(name).name for name in (NAME, *others)}) == 3
 
 
 def test_a_group_has_the_client_s_name_as_dagster_allows_it() -> None:

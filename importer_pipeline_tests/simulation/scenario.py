@@ -7,7 +7,7 @@ from random import Random
 
 from pydantic import SecretStr
 
-from importer_pipeline.audience_sync import AudiencePlan
+from importer_pipeline.audience_plan import AudiencePlan
 from importer_pipeline.contacts import DEFAULT_RECORD, RecordMapping
 from importer_pipeline.mailchimp import Account, CredentialKind, Credentials, MailchimpLimits
 from importer_pipeline.sandbox.accounts import SandboxAccount
@@ -18,6 +18,7 @@ from importer_pipeline.sandbox.faults import Fault, Unkindness
 from importer_pipeline.sandbox.members import MemberList
 from importer_pipeline.sandbox.target import Manner, Refusal, SandboxTarget, TargetRecord
 from importer_pipeline.services import SyncLimits
+from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.target import Target, TargetLimits
 from importer_pipeline.windows import BEGINNING, Paging
 from importer_pipeline.workers import Lines
@@ -81,6 +82,12 @@ class Scenario:
     """Pages of more contacts time out, if set."""
     lies: float
     """Probability that a page is not what was asked for: unsorted, out of bounds, too short."""
+    runs: int
+    """How many there are before the source comes to rest."""
+    deaths: float
+    """Probability that the process dies between two steps, or between two reports."""
+    by_hand: float
+    """Probability that a run is of single windows."""
 
     @property
     def max_connections(self) -> dict[str, int]:
@@ -121,6 +128,9 @@ def draw(seed: int) -> Scenario:
         is_crowded=is_crowded,
         page_limit=page_limit,
         lies=0.0 if is_calm else rng.choice((0.0, 0.0, 0.02, 0.1)),
+        runs=rng.randint(1, 4),
+        deaths=rng.choice((0.0, 0.005, 0.02, 0.1)),
+        by_hand=rng.choice((0.0, 0.0, 0.3, 0.6)),
     )
     for number in range(1 if is_calm else rng.choice((1, 1, 1, 2, 3))):
         _add_client(scenario, f"client{number}")
@@ -200,12 +210,14 @@ def _add_client(scenario: Scenario, name: str) -> None:
         scenario.worlds.append(
             World(
                 plan=AudiencePlan(
-                    client=name,
-                    audience=f"audience{number}",
+                    name=AudienceName(name, f"audience{number}"),
                     account=name,
                     account_connections=connections,
                     target="http://sandbox/target" if rng.random() < 0.5 else f"http://sandbox/{name}",
+                    fingerprint=list_id,
                     since=BEGINNING,
+                    standing=None,
+                    wanted=None,
                 ),
                 lines=Lines(account=ours, list_id=list_id, mapping=RecordMapping.of(spec, list_id=list_id), target=to),
                 members=_members(scenario, account, list_id),

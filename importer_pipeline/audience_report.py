@@ -1,0 +1,191 @@
+"""What is told of one audience while it is synced, in an order that a later run can rely on. Pure.
+
+The snapshot comes before its first window: whoever keeps these outcomes can then go on with it, wherever the process dies.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+
+from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.errors import ImporterError
+from importer_pipeline.outcomes import (
+    AudienceDone,
+    ContactsRefused,
+    Outcome,
+    RefusedContact,
+    SnapshotKnown,
+    WindowFailed,
+    WindowIn,
+)
+from importer_pipeline.pages import Page
+from importer_pipeline.snapshots import ImportedWindow, Snapshot, window_key
+from importer_pipeline.spans import Window
+from importer_pipeline.walk import Walk
+from importer_pipeline.windows import Paging
+
+_MOST_HELD = 10
+"""Outcomes that may wait for Mailchimp to tell how many archived contacts there are, before the snapshot is told without."""
+
+Walks = Mapping[bool, Walk]
+"""The walk of the active contacts (False), and that of the archived ones (True) once it has been started."""
+
+
+class AudienceReport:
+    """The outcomes of an audience.
+
+    Args:
+        plan: what it is.
+        snapshot_id: what its snapshot is called, unless it goes on with one.
+        paging: how it is cut into windows.
+
+    Attributes:
+        outcomes: what has happened since this was last emptied.
+        accepted: contacts of the snapshot that the target has taken so far, in all runs.
+    """
+
+    def __init__(self, plan: AudiencePlan, *, snapshot_id: str, paging: Paging) -> None:
+        standing = plan.standing
+        self._plan = plan
+        self._snapshot_id = snapshot_id if standing is None else standing.snapshot.id
+        self._paging = paging
+        self._held: deque[Outcome] = deque()
+        self._told: Snapshot | None = None
+        self._lacking: Counter[str] = Counter()
+        self._refused_ids: set[str] = set()
+        self._refused_without_id = 0
+        self._read_now = self._accepted_now = self._requests_now = 0
+        self._earlier: list[ImportedWindow] = []
+        if standing is not None:
+            again = plan.wanted or frozenset()
+            self._earlier = [window for key, window in standing.windows.items() if key not in again]
+        self._accepted_earlier = sum(window.accepted for window in self._earlier)
+        self.outcomes: deque[Outcome] = deque()
+
+    @property
+    def accepted(self) -> int:
+        """Contacts of the snapshot that the target has taken so far, in all runs."""
+        return self._accepted_earlier + self._accepted_now
+
+    def asked(self) -> None:
+        """A page is asked for."""
+        self._requests_now += 1
+
+    def delivered(self, page: Page, *, key: str, accepted: int, refused: list[RefusedContact]) -> None:
+        """Every contact of a page is at the target or known as refused."""
+        self._read_now += page.shape.length
+        self._accepted_now += accepted
+        self._lacking.update(page.lacking)
+        if refused:
+            self._refused_ids.update(contact.contact_id for contact in refused if contact.contact_id)
+            self._refused_without_id += sum(not contact.contact_id for contact in refused)
+            self._held.append(ContactsRefused(name=self._plan.name, window=key, contacts=tuple(refused)))
+
+    def take_up(self, walks: Walks, before: int) -> None:
+        """Tell what the walks report."""
+        self._hold(walks)
+        snapshot = self._snapshot(walks, before)
+        if snapshot is None:
+            return
+        is_time = snapshot.archived_total is not None or len(self._held) >= _MOST_HELD
+        if self._told is not None or (self._held and is_time):
+            self._tell(snapshot)
+
+    def tell_what_waits(self, walks: Walks, before: int) -> None:
+        """Tell what waits for the number of archived contacts: nobody may come to tell it later."""
+        self._hold(walks)
+        snapshot = self._snapshot(walks, before)
+        if snapshot is not None and self._held:
+            self._tell(snapshot)
+
+    def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
+        """Nothing more comes of the audience."""
+        self._hold(walks)
+        snapshot = self._snapshot(walks, before)
+        if snapshot is not None:
+            self._tell(snapshot)
+        told = {} if snapshot is None else _planned(walks)
+        errors = [window.error for _, window in _windows(walks) if window.error is not None]
+        failed = tuple(key for key, window in _windows(told) if window.error is not None)
+        left = sum(walk.left for walk in told.values())
+        self.outcomes.append(
+            AudienceDone(
+                name=self._plan.name,
+                snapshot=snapshot,
+                windows=len(_windows(told)),
+                failed=failed,
+                left=left,
+                is_whole=len(told) == 2 and all(walk.is_whole for walk in told.values()),
+                read=self._read_now + sum(window.read for window in self._earlier),
+                accepted=self.accepted,
+                refused=self._refused_now + sum(window.refused for window in self._earlier),
+                requests=self._requests_now + sum(window.requests for window in self._earlier),
+                accepted_now=self._accepted_now,
+                refused_now=self._refused_now,
+                elapsed_seconds=elapsed_seconds,
+                lacking=() if errors or left else self._lacking_in_all(),
+                error=stopped or (errors[0] if errors else None),
+            )
+        )
+
+    @property
+    def _refused_now(self) -> int:
+        return len(self._refused_ids) + self._refused_without_id
+
+    def _hold(self, walks: Walks) -> None:
+        for archived, walk in _planned(walks).items():
+            while walk.reports:
+                self._held.append(self._window_outcome(walk.reports.popleft(), archived=archived))
+
+    def _window_outcome(self, window: Window, *, archived: bool) -> WindowIn | WindowFailed:
+        key = window_key(window.offset, archived=archived)
+        if window.error is not None:
+            return WindowFailed(name=self._plan.name, window=key, error=window.error)
+        return WindowIn(
+            name=self._plan.name,
+            snapshot_id=self._snapshot_id,
+            window=key,
+            imported=window.imported,
+            elapsed_seconds=window.elapsed_seconds,
+        )
+
+    def _snapshot(self, walks: Walks, before: int) -> Snapshot | None:
+        active, archived = walks.get(False), walks.get(True)
+        if active is None or not active.planned:
+            return None
+        return Snapshot(
+            id=self._snapshot_id,
+            fingerprint=self._plan.fingerprint,
+            since=self._plan.since,
+            before=before,
+            total=active.total,
+            archived_total=archived.total if archived is not None and archived.planned else None,
+            page_size=self._paging.page_size,
+            overlap=self._paging.overlap,
+        )
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        if snapshot != self._told:
+            self._told = snapshot
+            self.outcomes.append(SnapshotKnown(name=self._plan.name, snapshot=snapshot))
+        self.outcomes.extend(self._held)
+        self._held.clear()
+
+    def _lacking_in_all(self) -> tuple[str, ...]:
+        """Paths that not one contact of the whole snapshot has; none where only some of it was read in this run."""
+        if self._earlier:
+            return ()
+        return tuple(path for path, count in sorted(self._lacking.items()) if count == self._read_now)
+
+
+def _planned(walks: Walks) -> Walks:
+    """The walks whose windows are known: what is not of the snapshot can't be told of."""
+    return {archived: walk for archived, walk in walks.items() if walk.planned}
+
+
+def _windows(walks: Walks) -> list[tuple[str, Window]]:
+    """All windows with their keys, in order."""
+    return [
+        (window_key(offset, archived=archived), walk.windows[offset])
+        for archived, walk in walks.items()
+        for offset in sorted(walk.windows)
+    ]

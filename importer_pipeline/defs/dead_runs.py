@@ -1,0 +1,68 @@
+"""Runs whose processes are gone, reported as ended, so that they give their places in the pool back.
+
+Dagster believes a run that it has been told of to go on until it is told of its end, so one that was started by the command
+line and killed goes on for ever. Here stands when a run is dead and what is done then; the locks that tell are in `locks`, and
+how a run shows that it lives is in `sign_of_life`.
+"""
+
+import dagster as dg
+
+from importer_pipeline.errors import LockFolderUnusable
+from importer_pipeline.locks import RunLocks, default_folder
+
+MARK_TAG = "importer_pipeline/sign_of_life"
+"""The tag of a run that holds its lock: see `RunLocks.mark`."""
+
+_RUNNING = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+
+_GONE = "The process of this run is gone: it was killed, or its machine went down."
+
+
+def report_dead_runs(instance: dg.DagsterInstance, locks: RunLocks) -> list[str]:
+    """Report the runs as ended whose processes are gone, and free their places in pools.
+
+    Runs without a mark, or with that of another folder or machine, are left alone: their locks tell nothing here.
+
+    Returns:
+        ids of the runs that were found dead.
+
+    Raises:
+        LockFolderUnusable: the locks can't be looked at.
+    """
+    runs = instance.get_runs(dg.RunsFilter(statuses=list(_RUNNING)))
+    marked = [run.run_id for run in runs if MARK_TAG in run.tags and run.tags[MARK_TAG] == locks.mark(run.run_id)]
+    dead = [run_id for run_id in marked if _report_if_dead(instance, run_id, locks)]
+    locks.remove_old()
+    return dead
+
+
+def _report_if_dead(instance: dg.DagsterInstance, run_id: str, locks: RunLocks) -> bool:
+    with locks.if_free(run_id) as free:
+        # Looked up again now that nobody else can be at it: the run may have ended meanwhile, or another process reported it.
+        run = instance.get_run_by_id(run_id) if free else None
+        if run is None or run.status not in _RUNNING:
+            return False
+        # Freed first: if this process dies in between, the run still stands as running, and the next one does it all again.
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, _GONE)
+        else:
+            instance.report_run_failed(run, f"{_GONE} Remedy: start it again, and it goes on where it stopped")
+        return True
+
+
+@dg.sensor(
+    name="report_dead_runs",
+    description="Reports runs as failed whose processes were killed, so that others get their places in the pool.",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def dead_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Report, and start no run."""
+    try:
+        dead = report_dead_runs(context.instance, RunLocks(default_folder()))
+    except LockFolderUnusable as error:
+        return dg.SkipReason(str(error))
+    return dg.SkipReason(
+        f"reported as ended, since their processes are gone: {', '.join(dead)}" if dead else "no run is dead"
+    )

@@ -1,0 +1,130 @@
+"""The metadata of our events, written and read: numbers that Dagster can plot, words for people, and what a later run needs.
+
+Units stand in the names. No key, address or name is ever among them.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import dagster as dg
+from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
+
+from importer_pipeline.outcomes import AudienceDone, WindowIn
+from importer_pipeline.snapshots import SNAPSHOT_FORMAT, ImportedWindow, Snapshot
+from importer_pipeline.windows import Stretch, timestamp
+
+Metadata = Mapping[str, dg.MetadataValue]
+
+
+_SNAPSHOT = TypeAdapter(Snapshot)
+
+
+def _stretches(text: object) -> tuple[Stretch, ...]:
+    pairs = (pair.split("-") for pair in str(text).split())
+    return tuple(Stretch(int(first), int(last)) for first, last in pairs)
+
+
+class _StoredWindow(BaseModel):
+    """A window as it stands in an event."""
+
+    snapshot: str
+    covered: Annotated[tuple[Stretch, ...], BeforeValidator(_stretches)]
+    contacts_read: int
+    contacts_accepted: int
+    contacts_refused: int
+    requests: int
+
+
+def snapshot_metadata(snapshot: Snapshot) -> Metadata:
+    """Of the observation that says that a snapshot has been taken."""
+    archived = snapshot.archived_total
+    return {
+        "contacts": dg.MetadataValue.int(snapshot.total),
+        "archived_contacts": dg.MetadataValue.text("not known yet")
+        if archived is None
+        else dg.MetadataValue.int(archived),
+        "windows": dg.MetadataValue.int(len(snapshot.keys)),
+        "changed_until": dg.MetadataValue.timestamp(float(snapshot.before)),
+        "snapshot": dg.MetadataValue.json({"format": SNAPSHOT_FORMAT, **_SNAPSHOT.dump_python(snapshot)}),
+    }
+
+
+def read_snapshot(metadata: Metadata) -> Snapshot | None:
+    """The snapshot that an observation tells of; None if it is not of ours, or of another format."""
+    value = metadata.get("snapshot")
+    stored = value.value if value is not None else None
+    if not isinstance(stored, dict) or stored.get("format") != SNAPSHOT_FORMAT:
+        return None
+    try:
+        return _SNAPSHOT.validate_python(stored)
+    except ValidationError:
+        return None
+
+
+def window_metadata(outcome: WindowIn) -> Metadata:
+    """Of the materialization of a window."""
+    imported = outcome.imported
+    return {
+        "changed": dg.MetadataValue.text(covered_in_words(imported.covered)),
+        "contacts_read": dg.MetadataValue.int(imported.read),
+        "contacts_accepted": dg.MetadataValue.int(imported.accepted),
+        "contacts_refused": dg.MetadataValue.int(imported.refused),
+        "requests": dg.MetadataValue.int(imported.requests),
+        "seconds": dg.MetadataValue.float(round(outcome.elapsed_seconds, 3)),
+        "snapshot": dg.MetadataValue.text(outcome.snapshot_id),
+        # As text: Dagster shows JSON with a line for each bracket.
+        "covered": dg.MetadataValue.text(" ".join(f"{it.first}-{it.last}" for it in imported.covered)),
+    }
+
+
+def read_window(metadata: Metadata, snapshot: Snapshot) -> ImportedWindow | None:
+    """The window that a materialization tells of; None if it is not of this snapshot."""
+    try:
+        stored = _StoredWindow.model_validate({name: value.value for name, value in metadata.items()})
+    except ValidationError:
+        return None
+    if stored.snapshot != snapshot.id:
+        return None
+    return ImportedWindow(
+        covered=stored.covered,
+        read=stored.contacts_read,
+        accepted=stored.contacts_accepted,
+        refused=stored.contacts_refused,
+        requests=stored.requests,
+    )
+
+
+def contacts_metadata(done: AudienceDone, snapshot: Snapshot) -> Metadata:
+    """Of the materialization that says that all of a snapshot is in."""
+    archived = snapshot.archived_total or 0
+    return {
+        "dagster/row_count": dg.MetadataValue.int(snapshot.total + archived),
+        "contacts_read": dg.MetadataValue.int(done.read),
+        "contacts_accepted": dg.MetadataValue.int(done.accepted),
+        "contacts_refused": dg.MetadataValue.int(done.refused),
+        "archived_contacts": dg.MetadataValue.int(archived),
+        "windows": dg.MetadataValue.int(done.windows),
+        "requests": dg.MetadataValue.int(done.requests),
+        "seconds": dg.MetadataValue.float(round(done.elapsed_seconds, 3)),
+        "contacts_per_second": dg.MetadataValue.float(round(done.accepted_per_second, 1)),
+        "changed_until": dg.MetadataValue.timestamp(float(snapshot.before)),
+        "paths_that_no_contact_has": dg.MetadataValue.text(", ".join(done.lacking) or "none"),
+        "snapshot": dg.MetadataValue.text(snapshot.id),
+    }
+
+
+def completes(metadata: Metadata, snapshot: Snapshot) -> bool:
+    """Whether a materialization of `contacts` says that this snapshot is in."""
+    value = metadata.get("snapshot")
+    return value is not None and value.value == snapshot.id
+
+
+def covered_in_words(covered: tuple[Stretch, ...]) -> str:
+    """Seconds of `last_changed` that are proved, for people."""
+    if not covered:
+        return "nothing: its contacts had changed, and were read with the windows below"
+    return "; ".join(f"{_moment(stretch.first)} to {_moment(stretch.last)}" for stretch in covered)
+
+
+def _moment(second: int) -> str:
+    return "the beginning" if second <= 0 else timestamp(second).replace("T", " ").replace("+00:00", " UTC")

@@ -1,0 +1,134 @@
+"""Snapshots and windows in Dagster's event log: what is written while a sync goes, and what a later one reads of it.
+
+All that a run leaves behind for the next is in these events; there is no other state. An event that is not ours, or of another
+format, counts for nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+import dagster as dg
+
+from importer_pipeline.defs.event_log import Context, materializations, observations, plan_partition
+from importer_pipeline.defs.event_metadata import (
+    completes,
+    contacts_metadata,
+    read_snapshot,
+    read_window,
+    snapshot_metadata,
+    window_metadata,
+)
+from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
+from importer_pipeline.outcomes import AudienceDone, Outcome, SnapshotKnown, WindowFailed, WindowIn
+from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
+from importer_pipeline.summary import done_line, window_line
+
+_MOST_EVENTS = 10
+"""Events of an asset that are looked through for ours; others come from people."""
+
+_PAGE = 1000
+"""Events that are read at once."""
+
+_KEYS_AT_ONCE = 1000
+"""SQLite takes no more than some tens of thousands in one statement."""
+
+
+class EventLogHistory:
+    """The history in an instance's event log, and the events of one step.
+
+    Args:
+        context: the step's, to which the events belong.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._instance = context.instance
+        self._known: dict[AudienceName, Snapshot] = {}
+        self._without_windows: set[AudienceName] = set()
+
+    def latest(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Latest]:
+        """See `snapshots.History`."""
+        keys = [key for name in names for key in (contacts_key(name), windows_key(name))]
+        known = {record.asset_entry.asset_key for record in self._instance.get_asset_records(keys)}
+        self._without_windows = {name for name in names if windows_key(name) not in known}
+        found: dict[AudienceName, Latest] = {}
+        for name in names:
+            key = contacts_key(name)
+            if key in known and (snapshot := self._newest_snapshot(key)) is not None:
+                self._known[name] = snapshot
+                found[name] = Latest(snapshot=snapshot, completed=self._is_completed(key, snapshot))
+        return found
+
+    def windows(self, name: AudienceName, snapshot: Snapshot) -> Mapping[str, ImportedWindow]:
+        """See `snapshots.History`."""
+        found: dict[str, ImportedWindow] = {}
+        for event in materializations(self._instance, windows_key(name), page=_PAGE):
+            if event.partition is not None and event.partition not in found:
+                window = read_window(event.metadata, snapshot)
+                if window is not None:
+                    found[event.partition] = window
+        return found
+
+    def record(self, outcome: Outcome) -> None:
+        """Write down what a later run, or a person, will want to know of this outcome."""
+        if isinstance(outcome, SnapshotKnown):
+            self._record_snapshot(outcome)
+        elif isinstance(outcome, WindowIn):
+            self._context.log_event(
+                dg.AssetMaterialization(
+                    windows_key(outcome.name),
+                    description=window_line(outcome),
+                    partition=outcome.window,
+                    metadata=window_metadata(outcome),
+                )
+            )
+        elif isinstance(outcome, WindowFailed):
+            plan_partition(self._context, windows_key(outcome.name), outcome.window)
+        elif isinstance(outcome, AudienceDone) and outcome.complete and outcome.snapshot is not None:
+            # The line is the event's own: a log line beside it would double what a thousand audiences cost.
+            self._context.log_event(
+                dg.AssetMaterialization(
+                    contacts_key(outcome.name),
+                    description=done_line(outcome),
+                    metadata=contacts_metadata(outcome, outcome.snapshot),
+                )
+            )
+
+    def _record_snapshot(self, outcome: SnapshotKnown) -> None:
+        """Register a snapshot's windows, and say that it is the newest. The old one's windows are all missing then.
+
+        The observation comes last: if the process dies before it, the snapshot before is still the newest, without windows.
+        """
+        name, snapshot = outcome.name, outcome.snapshot
+        known = self._known.get(name)
+        is_new = known is None or known.id != snapshot.id
+        if is_new and name not in self._without_windows:
+            self._instance.wipe_assets([windows_key(name)])
+        self._register(name, snapshot)
+        if snapshot != known:
+            self._context.log_event(
+                dg.AssetObservation(
+                    contacts_key(name), description="A snapshot was taken", metadata=snapshot_metadata(snapshot)
+                )
+            )
+            self._known[name] = snapshot
+
+    def _register(self, name: AudienceName, snapshot: Snapshot) -> None:
+        """Make the windows the partitions, in their order: Dagster shows keys in the order in which they were added."""
+        partitions = windows_partitions(name).name
+        assert partitions is not None
+        before, after = list(self._instance.get_dynamic_partitions(partitions)), snapshot.keys
+        same = next((at for at, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), None)
+        same = min(len(before), len(after)) if same is None else same
+        for key in before[same:]:
+            self._instance.delete_dynamic_partition(partitions, key)
+        for start in range(same, len(after), _KEYS_AT_ONCE):
+            self._instance.add_dynamic_partitions(partitions, after[start : start + _KEYS_AT_ONCE])
+
+    def _newest_snapshot(self, key: dg.AssetKey) -> Snapshot | None:
+        found = (read_snapshot(event.metadata) for event in observations(self._instance, key, most=_MOST_EVENTS))
+        return next((snapshot for snapshot in found if snapshot is not None), None)
+
+    def _is_completed(self, key: dg.AssetKey, snapshot: Snapshot) -> bool:
+        newest = islice(materializations(self._instance, key, page=_MOST_EVENTS), _MOST_EVENTS)
+        return any(completes(event.metadata, snapshot) for event in newest)

@@ -1,0 +1,102 @@
+"""When a run goes on with a snapshot that an earlier one has taken, and when it takes a new one. Pure."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.errors import SnapshotUnusable
+from importer_pipeline.snapshots import History, Latest, Standing
+from importer_pipeline.windows import timestamp
+
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRule:
+    """Which snapshots a sync goes on with."""
+
+    within_seconds: float
+    """Age up to which an unfinished one is gone on with."""
+    restart: bool
+    """Whether a new one is taken in any case."""
+
+    def why_not(self, latest: Latest, *, fingerprint: str, now: float) -> str | None:
+        """Why the newest snapshot is not gone on with, as the end of a sentence; None if it is.
+
+        Args:
+            latest: the newest one, not completed.
+            fingerprint: what the audience is now.
+            now: epoch seconds.
+        """
+        if self.restart:
+            return "restart is set"
+        if latest.snapshot.fingerprint != fingerprint:
+            return "the unfinished one is of another list, target or record mapping"
+        if now - latest.snapshot.before > self.within_seconds:
+            return (
+                f"the unfinished one of {timestamp(latest.snapshot.before)} is older than "
+                f"{self.within_seconds / 3600:g} hours"
+            )
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUp:
+    """A plan that knows its snapshot."""
+
+    plan: AudiencePlan
+    note: str
+    """What a person would like to know about it; "" where it goes without saying."""
+
+
+def take_up(plan: AudiencePlan, latest: Latest | None, history: History, *, rule: ResumeRule, now: float) -> TakenUp:
+    """Find the snapshot that a plan goes on with.
+
+    Single windows are always those of the newest snapshot, however old it is.
+
+    Args:
+        plan: what is asked for.
+        latest: the audience's newest snapshot.
+        history: for what is in of it.
+        rule: when a whole sync goes on with it.
+        now: epoch seconds.
+
+    Raises:
+        SnapshotUnusable: single windows are asked for that the newest snapshot can't have.
+    """
+    if plan.wanted:
+        latest = _with_windows(latest, plan.wanted, fingerprint=plan.fingerprint)
+    elif latest is None or latest.completed:
+        return TakenUp(plan=plan, note="")
+    else:
+        why_not = rule.why_not(latest, fingerprint=plan.fingerprint, now=now)
+        if why_not is not None:
+            return TakenUp(plan=plan, note=f"{plan.name} takes a new snapshot: {why_not}")
+    snapshot = latest.snapshot
+    windows = history.windows(plan.name, snapshot)
+    note = (
+        f"{plan.name} goes on with its snapshot of {timestamp(snapshot.before)}: "
+        f"{len(windows)} of {len(snapshot.keys)} windows are in"
+    )
+    standing = Standing(snapshot=snapshot, windows=windows)
+    return TakenUp(plan=replace(plan, standing=standing), note="" if plan.wanted else note)
+
+
+def _with_windows(latest: Latest | None, keys: Collection[str], *, fingerprint: str) -> Latest:
+    """The newest snapshot, if it has these windows."""
+    remedy = "run plan_windows, which registers the windows of a new snapshot, or full_sync"
+    if latest is None:
+        raise SnapshotUnusable("there is no snapshot whose windows could be imported", remedy=remedy)
+    if latest.snapshot.fingerprint != fingerprint:
+        raise SnapshotUnusable(
+            "the snapshot is of another list, target or record mapping than the clients file names now", remedy=remedy
+        )
+    known = latest.snapshot.keys
+    unknown = sorted(set(keys) - set(known))
+    if unknown:
+        more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+        raise SnapshotUnusable(
+            f"the snapshot of {timestamp(latest.snapshot.before)} has no window {', '.join(unknown[:_MOST_NAMED])}{more}",
+            remedy=f"take some of its {len(known)}: {', '.join(known[:_MOST_NAMED])}, ...; or run plan_windows for a new one",
+        )
+    return latest

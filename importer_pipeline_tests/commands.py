@@ -1,0 +1,128 @@
+"""The pipeline in processes of its own that share one DAGSTER_HOME: started, waited for, sent signals, and what they left.
+
+Stays out: the world that they import (see `stage` and `held_client`).
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import dagster as dg
+from dagster._core.execution.backfill import BulkActionStatus
+
+from importer_pipeline.defs.names import POOL, windows_key
+from importer_pipeline.sandbox.children import environment
+from importer_pipeline.snapshots import AudienceName
+from importer_pipeline_tests.runs import ROOT, dagster_home, full_sync_command
+
+SECONDS = 60.0
+"""Patience with anything: far more than it takes."""
+
+_LOOK_EVERY_SECONDS = 0.05
+
+
+class Commands:
+    """A DAGSTER_HOME as the project sets it up, and the commands that are run with it; none outlives the `with` block.
+
+    Args:
+        folder: where all of it is.
+        clients: the clients file.
+
+    Attributes:
+        instance: what the commands leave their events in.
+    """
+
+    def __init__(self, folder: Path, clients: Path) -> None:
+        self._folder = folder
+        home = dagster_home(folder)
+        self._environment = {
+            name: value for name, value in environment(clients, dagster_home=home).items() if name != "PYTHONPATH"
+        } | {"PYTHONPATH": str(ROOT)}
+        self._started: list[subprocess.Popen[bytes]] = []
+        self.instance = dg.DagsterInstance.from_config(str(home))
+        # The first look makes the databases, and Dagster does not bear several first looks at once.
+        self.instance.get_runs()
+        self.instance.event_log_storage.get_pool_limits()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        self.instance.dispose()
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """`dagster ...` on this package. What it prints goes to a file, for who looks for the reason of a failure."""
+        command = [sys.executable, "-m", "dagster", *arguments, "-m", "importer_pipeline"]
+        with (self._folder / f"output-{len(self._started)}.txt").open("wb") as output:
+            process = subprocess.Popen(
+                command, cwd=self._folder, env=self._environment, stdout=output, stderr=output, start_new_session=True
+            )
+        self._started.append(process)
+        return process
+
+    def start_full_sync(self, config: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        """`dagster job execute -j full_sync`."""
+        return self.start(*full_sync_command(self._folder, config))
+
+    def full_sync(self, config: Mapping[str, Any]) -> int:
+        """The same, until it has ended: its exit code."""
+        return self.start_full_sync(config).wait(SECONDS)
+
+    @property
+    def statuses(self) -> list[dg.DagsterRunStatus]:
+        """How the runs stand, the oldest first."""
+        return [run.status for run in self.instance.get_runs(ascending=True)]
+
+    def status(self, run_id: str) -> dg.DagsterRunStatus:
+        """How a run stands."""
+        (run,) = self.instance.get_runs(dg.RunsFilter(run_ids=[run_id]))
+        return run.status
+
+    def backfill_status(self, backfill_id: str) -> BulkActionStatus:
+        """How a backfill stands."""
+        backfill = self.instance.get_backfill(backfill_id)
+        assert backfill is not None
+        return backfill.status
+
+    def runs_of_backfill(self, backfill_id: str) -> Sequence[dg.DagsterRun]:
+        """The runs of a backfill."""
+        return self.instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": backfill_id}))
+
+    def windows(self, audience: str) -> set[str]:
+        """The windows of an audience (`client/audience`) that are reported as in."""
+        return self.instance.get_materialized_partitions(windows_key(AudienceName(*audience.split("/"))))
+
+    def said(self, text: str) -> list[str]:
+        """The lines with that text in the logs of all runs."""
+        logs = [entry for run in self.instance.get_runs() for entry in self.instance.all_logs(run.run_id)]
+        return [entry.user_message for entry in logs if text in entry.user_message]
+
+    @property
+    def in_pool(self) -> set[str]:
+        """The runs that have a place in the pool, or wait for one."""
+        return {step.run_id for step in self.instance.event_log_storage.get_concurrency_info(POOL).pending_steps}
+
+
+def exit_codes(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    """How those end, once all have."""
+    return [process.wait(SECONDS) for process in processes]
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for it, but not for ever."""
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(_LOOK_EVERY_SECONDS)

@@ -1,0 +1,153 @@
+"""What is used of Dagster beyond its public interface: these fail where a new version changes it, before users do."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from importer_pipeline.defs.event_log import Context, materializations, observations, plan_partition
+from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
+from importer_pipeline_tests.defs.recorded import NAME, clients_file
+from importer_pipeline_tests.partitions import Shown, shown
+from importer_pipeline_tests.runs import new_instance
+
+KEY = windows_key(NAME)
+KEYS = ["0", "990", "1980"]
+
+
+@pytest.fixture
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    with new_instance(tmp_path_factory) as made:
+        made.add_dynamic_partitions(str(windows_partitions(NAME).name), KEYS)
+        yield made
+
+
+@pytest.fixture
+def look(instance: dg.DagsterInstance, tmp_path: Path) -> Callable[[], Shown]:
+    """What the UI shows now."""
+    clients = clients_file(tmp_path)
+    return lambda: shown(instance, str(NAME), clients=clients)
+
+
+def run_op(instance: dg.DagsterInstance, act: Callable[[Context], None]) -> str:
+    """A run of a job that plans nothing."""
+
+    @dg.op(out=dg.Out(dg.Nothing))
+    def step(context: dg.OpExecutionContext) -> None:
+        act(context)
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def process() -> None:
+        step()
+
+    return process.execute_in_process(instance=instance, raise_on_error=False).run_id
+
+
+def run_asset(instance: dg.DagsterInstance, act: Callable[[Context], None]) -> str:
+    """A run that plans another asset."""
+
+    @dg.asset
+    def another(context: dg.AssetExecutionContext) -> None:
+        act(context)
+
+    return dg.materialize([another], instance=instance, raise_on_error=False).run_id
+
+
+STEPS = pytest.mark.parametrize("run", [run_op, run_asset], ids=["op", "asset"])
+Run = Callable[[dg.DagsterInstance, Callable[[Context], None]], str]
+
+
+def plan(context: Context, *partitions: str) -> None:
+    for partition in partitions:
+        plan_partition(context, KEY, partition)
+
+
+def bring_in(context: Context, *partitions: str) -> None:
+    for partition in partitions:
+        context.log_event(dg.AssetMaterialization(KEY, partition=partition))
+
+
+@STEPS
+def test_planned_partitions_are_blue_while_the_run_goes_on(
+    instance: dg.DagsterInstance, look: Callable[[], Shown], run: Run
+) -> None:
+    seen: list[Shown] = []
+
+    def act(context: Context) -> None:
+        plan(context, "0", "990")
+        bring_in(context, "0")
+        seen.append(look())
+
+    run(instance, act)
+    assert seen == [Shown(keys=KEYS, green={"0"}, red=set(), blue={"990"}, grey={"1980"})]
+
+
+@STEPS
+def test_planned_partitions_that_have_not_come_in_are_red_when_the_run_has_failed(
+    instance: dg.DagsterInstance, look: Callable[[], Shown], run: Run
+) -> None:
+    def act(context: Context) -> None:
+        plan(context, "0", "990")
+        bring_in(context, "0")
+        raise dg.Failure("not all is in", allow_retries=False)
+
+    run(instance, act)
+    assert look() == Shown(keys=KEYS, green={"0"}, red={"990"}, blue=set(), grey={"1980"})
+
+
+@STEPS
+def test_planned_partitions_that_have_not_come_in_are_grey_when_the_run_has_ended_well(
+    instance: dg.DagsterInstance, look: Callable[[], Shown], run: Run
+) -> None:
+    run(instance, lambda context: plan(context, "0", "990"))
+    assert look() == Shown(keys=KEYS, green=set(), red=set(), blue=set(), grey=set(KEYS))
+
+
+@STEPS
+def test_the_run_itself_says_which_partitions_it_planned_and_in_which_step(
+    instance: dg.DagsterInstance, run: Run
+) -> None:
+    run_id = run(instance, lambda context: plan(context, "0", "990"))
+    entries = instance.all_logs(
+        run_id, of_type={dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.DagsterEventType.STEP_START}
+    )
+    events = [entry.get_dagster_event() for entry in entries]
+    ours = [event for event in events if event.is_asset_materialization_planned and event.asset_key == KEY]
+    (step,) = [event for event in events if event.is_step_start]
+    assert [event.partition for event in ours] == ["0", "990"]
+    assert {(event.step_key, event.job_name) for event in ours} == {(step.step_key, step.job_name)}
+
+
+def metadata_of(events: Sequence[dg.AssetMaterialization | dg.AssetObservation]) -> list[object]:
+    return [event.metadata["number"].value for event in events]
+
+
+@pytest.mark.parametrize("page", [1, 3, 4, 1000])
+def test_all_materializations_are_read_page_by_page_the_newest_first(instance: dg.DagsterInstance, page: int) -> None:
+    for number in range(8):
+        event = dg.AssetMaterialization(KEY, partition=KEYS[number % 3], metadata={"number": number})
+        instance.report_runless_asset_event(event)
+        instance.report_runless_asset_event(dg.AssetMaterialization(contacts_key(NAME), metadata={"number": -1}))
+    found = list(materializations(instance, KEY, page=page))
+    assert metadata_of(found) == [7, 6, 5, 4, 3, 2, 1, 0]
+    assert [event.partition for event in found[:3]] == ["990", "0", "1980"]
+
+
+def test_of_an_asset_that_there_is_not_nothing_is_read(instance: dg.DagsterInstance) -> None:
+    assert list(materializations(instance, dg.AssetKey("unknown"), page=10)) == []
+    assert list(observations(instance, dg.AssetKey("unknown"), most=10)) == []
+
+
+def test_materializations_that_were_wiped_are_not_read(instance: dg.DagsterInstance) -> None:
+    instance.report_runless_asset_event(dg.AssetMaterialization(KEY, partition="0"))
+    instance.wipe_assets([KEY])
+    assert list(materializations(instance, KEY, page=10)) == []
+
+
+def test_the_newest_observations_are_read_the_newest_first(instance: dg.DagsterInstance) -> None:
+    for number in range(5):
+        instance.report_runless_asset_event(dg.AssetObservation(KEY, metadata={"number": number}))
+        instance.report_runless_asset_event(dg.AssetMaterialization(KEY, partition="0"))
+    assert metadata_of(list(observations(instance, KEY, most=3))) == [4, 3, 2]
+    assert metadata_of(list(observations(instance, KEY, most=10))) == [4, 3, 2, 1, 0]

@@ -1,0 +1,297 @@
+"""What the history in the event log does besides what every history does: partitions and their colours, and foreign events."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import dagster as dg
+import pytest
+
+from importer_pipeline.defs.event_log import Context
+from importer_pipeline.defs.event_metadata import snapshot_metadata
+from importer_pipeline.defs.history import EventLogHistory
+from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
+from importer_pipeline.outcomes import Outcome
+from importer_pipeline.snapshots import AudienceName, Latest, Snapshot
+from importer_pipeline_tests.defs.recorded import (
+    FIRST,
+    NAME,
+    SECOND,
+    clients_file,
+    done,
+    go_on,
+    imported,
+    known,
+    record,
+    run,
+    run_and_record,
+    snapshot,
+    window_failed,
+    window_in,
+)
+from importer_pipeline_tests.partitions import Shown, shown
+from importer_pipeline_tests.runs import new_instance
+
+OTHER = AudienceName("acme", "customers")
+
+
+@pytest.fixture
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    with new_instance(tmp_path_factory) as made:
+        yield made
+
+
+def found(instance: dg.DagsterInstance, name: AudienceName = NAME) -> tuple[Latest, set[str]]:
+    """The newest snapshot, and the keys of its windows that are in."""
+
+    def act(context: dg.OpExecutionContext) -> tuple[Latest, set[str]]:
+        history = EventLogHistory(context)
+        latest = history.latest([name])[name]
+        return latest, set(history.windows(name, latest.snapshot))
+
+    return run(instance, act)
+
+
+def registered(instance: dg.DagsterInstance, name: AudienceName = NAME) -> list[str]:
+    """The keys of the partitions, in their order."""
+    return list(instance.get_dynamic_partitions(str(windows_partitions(name).name)))
+
+
+def report_by_hand(instance: dg.DagsterInstance) -> None:
+    """What people may report in Dagster's UI, and what a later version of ours may have left."""
+    snapshots = [dg.MetadataValue.text("first"), dg.MetadataValue.json({"format": 1, "id": "mine"})]
+    document = snapshot_metadata(SECOND)["snapshot"].value
+    assert isinstance(document, dict)
+    snapshots.append(dg.MetadataValue.json({**document, "format": 2}))
+    for value in snapshots:
+        metadata: dict[str, Any] = {"snapshot": value, "covered": "all of it"}
+        instance.report_runless_asset_event(dg.AssetObservation(contacts_key(NAME), metadata=metadata))
+        instance.report_runless_asset_event(dg.AssetObservation(windows_key(NAME), partition="0", metadata=metadata))
+        for partition in ("0", "1980", "not-a-window", None):
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(windows_key(NAME), partition=partition, metadata=metadata)
+            )
+    instance.report_runless_asset_event(dg.AssetMaterialization(contacts_key(NAME)))
+    instance.report_runless_asset_event(dg.AssetObservation(contacts_key(NAME)))
+
+
+def test_events_that_are_not_ours_count_for_nothing_and_hide_nothing_of_ours(instance: dg.DagsterInstance) -> None:
+    run_and_record(instance, known(), window_in("0"), window_in("990"))
+    report_by_hand(instance)
+    assert found(instance) == (Latest(snapshot=FIRST, completed=False), {"0", "990"})
+    run_and_record(instance, known(), window_in("1980"), done())
+    report_by_hand(instance)
+    assert found(instance) == (Latest(snapshot=FIRST, completed=True), {"0", "990", "1980"})
+
+
+def test_an_audience_of_which_there_are_only_foreign_events_has_no_snapshot(instance: dg.DagsterInstance) -> None:
+    report_by_hand(instance)
+    assert run(instance, lambda context: EventLogHistory(context).latest([NAME])) == {}
+    run_and_record(instance, known(), window_in("0"))
+    assert found(instance) == (Latest(snapshot=FIRST, completed=False), {"0"})
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"total": 12_000},
+        {"total": 2_980},
+        {"total": 990},
+        {"total": 0, "archived_total": 0},
+        {"archived_total": 2_500},
+        {"total": 3_961, "archived_total": 2_500},
+        {"archived_total": None},
+        {},
+    ],
+    ids=str,
+)
+def test_partitions_are_the_windows_of_the_newest_snapshot_in_their_order(
+    instance: dg.DagsterInstance, second: dict[str, Any]
+) -> None:
+    without_archived = replace(FIRST, archived_total=None)
+    run_and_record(instance, known(without_archived), known(FIRST))
+    assert registered(instance) == ["0", "990", "1980", "2970", "archived-0"]
+    taken = snapshot("second", **second)
+    run_and_record(instance, known(taken))
+    assert registered(instance) == taken.keys
+    run_and_record(instance, known(FIRST))
+    assert registered(instance) == FIRST.keys
+
+
+def test_keys_that_somebody_has_added_or_deleted_are_put_right_with_the_next_snapshot(
+    instance: dg.DagsterInstance,
+) -> None:
+    run_and_record(instance, known())
+    partitions = str(windows_partitions(NAME).name)
+    instance.delete_dynamic_partition(partitions, "990")
+    instance.add_dynamic_partitions(partitions, ["by hand", "990"])
+    run_and_record(instance, known(SECOND))
+    assert registered(instance) == SECOND.keys
+
+
+def test_an_audience_of_5000_windows_is_registered_in_order_and_grows(instance: dg.DagsterInstance) -> None:
+    large, larger = snapshot("large", total=4_989 * 990, archived_total=10_000), snapshot("larger", total=5_010 * 990)
+    assert len(large.keys) == 5_000
+    run_and_record(instance, known(large), window_in("4938110", large), window_in("archived-9900", large))
+    assert registered(instance) == large.keys
+    assert found(instance) == (Latest(snapshot=large, completed=False), {"4938110", "archived-9900"})
+    run_and_record(instance, known(larger))
+    assert registered(instance) == larger.keys
+    assert found(instance) == (Latest(snapshot=larger, completed=False), set())
+
+
+def test_another_audience_keeps_its_windows(instance: dg.DagsterInstance) -> None:
+    run_and_record(instance, known(name=OTHER), window_in("0", name=OTHER), known())
+    run_and_record(instance, known(snapshot("second", total=10)))
+    assert found(instance, OTHER) == (Latest(snapshot=FIRST, completed=False), {"0"})
+    assert registered(instance, OTHER) == FIRST.keys
+
+
+def test_what_earlier_full_syncs_told_of_the_whole_stays(instance: dg.DagsterInstance) -> None:
+    run_and_record(instance, known(), done())
+    run_and_record(instance, known(SECOND), done(SECOND))
+    events = instance.fetch_materializations(contacts_key(NAME), limit=10).records
+    told = [event.asset_materialization.metadata["snapshot"].value for event in events if event.asset_materialization]
+    assert told == ["second", "first"]
+
+
+@pytest.fixture
+def clients(tmp_path: Path) -> Path:
+    return clients_file(tmp_path)
+
+
+def windows_shown(instance: dg.DagsterInstance, clients: Path) -> Shown:
+    return shown(instance, "acme/newsletter", clients=clients)
+
+
+def test_windows_are_green_if_they_are_in_red_if_they_failed_and_grey_otherwise(
+    instance: dg.DagsterInstance, clients: Path
+) -> None:
+    run_and_record(instance, known(), window_in("0"), window_failed("990"), window_in("archived-0"), fails=True)
+    assert windows_shown(instance, clients) == Shown(
+        keys=FIRST.keys, green={"0", "archived-0"}, red={"990"}, blue=set(), grey={"1980", "2970"}
+    )
+
+
+def test_a_window_that_failed_is_green_once_it_is_in_and_red_when_it_fails_again(
+    instance: dg.DagsterInstance, clients: Path
+) -> None:
+    run_and_record(instance, known(), window_failed("0"), window_failed("990"), fails=True)
+    run_and_record(instance, window_in("0"), window_in("990"))
+    assert windows_shown(instance, clients).green == {"0", "990"}
+    run_and_record(instance, window_failed("0"), fails=True)
+    after = windows_shown(instance, clients)
+    assert (after.green, after.red) == ({"990"}, {"0"})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [window_in("0"), window_in("990")],
+        [window_failed("0"), window_failed("990")],
+        [window_in("0"), window_failed("990")],
+    ],
+    ids=["in", "failed", "both"],
+)
+def test_a_new_snapshot_makes_all_windows_grey_again(
+    instance: dg.DagsterInstance, clients: Path, told: list[Outcome]
+) -> None:
+    run_and_record(instance, known(), *told, fails=True)
+    assert windows_shown(instance, clients).grey == {"1980", "2970", "archived-0"}
+    larger = snapshot("second", total=5000)
+    run_and_record(instance, known(larger))
+    assert windows_shown(instance, clients) == Shown(
+        keys=larger.keys, green=set(), red=set(), blue=set(), grey=set(larger.keys)
+    )
+    run_and_record(instance, window_in("990", larger))
+    assert windows_shown(instance, clients).green == {"990"}
+
+
+def test_a_run_that_goes_on_with_a_snapshot_does_not_say_again_that_it_was_taken(instance: dg.DagsterInstance) -> None:
+    run_and_record(instance, known(), window_in("0"))
+    run_and_record(instance, known(), known(), window_in("990"), done())
+    assert len(instance.fetch_observations(contacts_key(NAME), limit=10).records) == 1
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+class DyingInstance:
+    """An instance in a process that dies after some of its writes.
+
+    Args:
+        instance: the real one.
+        writes: how many come through.
+    """
+
+    WRITES = ("wipe_assets", "add_dynamic_partitions", "delete_dynamic_partition", "report_dagster_event")
+
+    def __init__(self, instance: dg.DagsterInstance, *, writes: int) -> None:
+        self._instance = instance
+        self._writes = writes
+
+    def write(self) -> None:
+        """One more; the process may be gone before it."""
+        if not self._writes:
+            raise Died
+        self._writes -= 1
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.WRITES:
+            self.write()
+        return getattr(self._instance, name)
+
+
+class DyingContext:
+    """The context of a step in such a process."""
+
+    def __init__(self, context: dg.OpExecutionContext, *, writes: int) -> None:
+        self.instance = DyingInstance(context.instance, writes=writes)
+        self._context = context
+
+    def log_event(self, event: dg.AssetMaterialization | dg.AssetObservation) -> None:
+        self.instance.write()
+        self._context.log_event(event)
+
+
+def dies(context: dg.OpExecutionContext, name: AudienceName, taken: Snapshot, *, writes: int) -> bool:
+    """Whether a process that records a snapshot dies at that write."""
+    try:
+        record(EventLogHistory(cast("Context", DyingContext(context, writes=writes))), [known(taken, name=name)])
+    except Died:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("completed", [False, True], ids=["unfinished", "completed"])
+@pytest.mark.parametrize("total", [500, 5000], ids=["smaller", "larger"])
+def test_a_death_within_the_record_of_a_snapshot_leaves_what_can_be_gone_on_with(
+    instance: dg.DagsterInstance, completed: bool, total: int
+) -> None:
+    second = snapshot("second", total=total)
+    expected = Latest(snapshot=FIRST, completed=completed), Latest(snapshot=second, completed=False)
+
+    def has_died(context: dg.OpExecutionContext, name: AudienceName, *, writes: int) -> bool:
+        told = [known(), window_in("0"), *([done()] if completed else [])]
+        record(EventLogHistory(context), [replace(outcome, name=name) for outcome in told])
+        died = dies(context, name, second, writes=writes)
+        history = EventLogHistory(context)
+        latest = history.latest([name])[name]
+        assert latest in expected
+        if latest.snapshot == second:
+            assert registered(instance, name) == second.keys
+            assert instance.get_materialized_partitions(windows_key(name)) == set()
+        assert history.windows(name, latest.snapshot) in ({}, {"0": imported()})
+        taken = go_on(EventLogHistory(context), name)
+        assert history.latest([name])[name] == Latest(snapshot=taken, completed=True)
+        assert set(history.windows(name, taken)) == set(taken.keys)
+        assert registered(instance, name) == taken.keys
+        return died
+
+    def act(context: dg.OpExecutionContext) -> int:
+        names = (AudienceName("acme", f"dies-after-{writes}") for writes in range(20))
+        return next(writes for writes, name in enumerate(names) if not has_died(context, name, writes=writes))
+
+    assert run(instance, act) >= 4

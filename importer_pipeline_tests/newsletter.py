@@ -1,0 +1,85 @@
+"""The newsletter of one client on a stage, and the runs that import it, in an instance that remembers them."""
+
+from typing import Any
+
+import dagster as dg
+
+from importer_pipeline.clients import Clients
+from importer_pipeline.sandbox.members import MemberList
+from importer_pipeline.sandbox.messages import SandboxRequest
+from importer_pipeline_tests.partitions import Shown, shown
+from importer_pipeline_tests.runs import Ran, full_sync, import_windows, plan_windows, run_config
+from importer_pipeline_tests.stage import Declared, Stage
+
+PAGE = 50
+"""Contacts of a window, so that few contacts are several windows."""
+
+STEP = 40
+"""Contacts from one window to the next."""
+
+
+class Newsletter:
+    """An audience of acme: `acme/newsletter`.
+
+    Args:
+        stage: has acme.
+        instance: where the runs are.
+
+    Attributes:
+        clients: as the clients file says now.
+        target: acme's account at the target.
+        account: acme's account at Mailchimp.
+    """
+
+    CONTACTS = "acme/newsletter/contacts"
+    WINDOWS = "acme/newsletter/contact_windows"
+
+    def __init__(self, stage: Stage, instance: dg.DagsterInstance) -> None:
+        acme = stage.clients["acme"]
+        self.stage = stage
+        self.instance = instance
+        self.clients: Clients = stage.load()
+        self.target, self.account = acme.target, acme.account
+        self._looked_at = 0
+
+    @property
+    def listed(self) -> MemberList:
+        """Its contacts."""
+        return self.stage.clients["acme"].lists[0]
+
+    @property
+    def shown(self) -> Shown:
+        """Its windows as Dagster's UI shows them now."""
+        return shown(self.instance, "acme/newsletter", clients=self.stage.folder / "clients.yaml")
+
+    @property
+    def missing(self) -> set[str]:
+        """Ids of the contacts that are not at the target as they are."""
+        return self.stage.missing("acme")
+
+    def declare(self, **changes: Any) -> None:
+        """The clients file says something else of the audience, or (`target`, `mailchimp`) of the client."""
+        declared = self.stage.declared()
+        acme: Declared = declared["acme"]
+        for key, value in changes.items():
+            place = acme if key in acme else acme["audiences"]["newsletter"]
+            place[key] = {**place[key], **value} if key in acme else value
+        self.clients = self.stage.load(declared)
+
+    def full_sync(self, *, page_size: int = PAGE, **config: Any) -> Ran:
+        """The job that imports all that is not in."""
+        return full_sync(self.clients, run_config(mailchimp={"page_size": page_size}, **config), instance=self.instance)
+
+    def plan_windows(self, *, page_size: int = PAGE, **config: Any) -> Ran:
+        """The job that registers windows."""
+        config = run_config(op="register_windows", mailchimp={"page_size": page_size}, **config)
+        return plan_windows(self.clients, config, instance=self.instance)
+
+    def import_windows(self, *keys: str) -> Ran:
+        """One window, or those from the first to the last, launched by hand."""
+        return import_windows(self.clients, "acme/newsletter", *keys, instance=self.instance)
+
+    def asked(self) -> list[SandboxRequest]:
+        """The requests to Mailchimp since this was called last."""
+        answered, self._looked_at = self.stage.sandbox.answered[self._looked_at :], len(self.stage.sandbox.answered)
+        return [request for request in answered if request.method == "GET"]

@@ -1,0 +1,130 @@
+"""What must hold in a simulated run: at each moment, at the end of a sync, and at rest."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from importer_pipeline.audience_sync import SNAPSHOT_AGE_SECONDS, Fetch
+from importer_pipeline.outcomes import AudienceDone, WindowIn
+from importer_pipeline.posting import Post
+from importer_pipeline.sandbox.members import Member
+from importer_pipeline.snapshots import ImportedWindow, Snapshot
+from importer_pipeline.spans import Purpose
+from importer_pipeline.sync import Sync
+from importer_pipeline_tests.memory_history import MemoryHistory
+from importer_pipeline_tests.simulation.scenario import Scenario, World
+
+
+class Broken(AssertionError):
+    """A promise that a seed has found broken."""
+
+
+def check_connections(scenario: Scenario, requests: list[Fetch | Post]) -> None:
+    """No account, no target and not the process has more requests on the wire than it bears."""
+    fetches = Counter(request.audience.plan.account for request in requests if isinstance(request, Fetch))
+    posts = Counter(request.audience.plan.target for request in requests if isinstance(request, Post))
+    for account, most in scenario.max_connections.items():
+        if fetches[account] > most:
+            raise Broken(f"{fetches[account]} requests at once on an account that bears {most}")
+    if fetches.total() > scenario.limits.connections:
+        raise Broken(f"{fetches.total()} requests to Mailchimp at once")
+    if posts and max(posts.values()) > scenario.limits.target_posts:
+        raise Broken(f"{max(posts.values())} posts at once to one target")
+
+
+def check_not_read_again(request: Fetch | Post, history: MemoryHistory) -> None:
+    """What an earlier run has brought in is not read again, unless it is asked for."""
+    if isinstance(request, Fetch) and request.reading.span.purpose is Purpose.WINDOWS:
+        plan = request.audience.plan
+        if plan.standing is not None and request.key in history.windows(plan.name, plan.standing.snapshot):
+            raise Broken(f"{plan.name} {request.key} is read again")
+
+
+def check_window(scenario: Scenario, world: World, refused: set[str], outcome: WindowIn, *, taken_at: float) -> None:
+    """What a window says it covers must be at the target, all that stood still since the snapshot was begun."""
+    imported = outcome.imported
+    if imported.read < imported.accepted + imported.refused:
+        raise Broken(f"{outcome.name} {outcome.window}: more accepted and refused than read")
+    archived = outcome.window.startswith("archived-")
+    for member in world.members:
+        if (member.status == "archived") is archived and any(
+            stretch.first <= member.changed <= stretch.last for stretch in imported.covered
+        ):
+            check_member(scenario, world, member, refused, taken_at, f"window {outcome.window}")
+
+
+def check_moment(scenario: Scenario, world: World, snapshot: Snapshot, *, taken_at: float) -> None:
+    """A snapshot lies a minute in the past by Mailchimp's own clock, whatever ours shows, and not much more."""
+    before = snapshot.before - scenario.sandbox.accounts[world.plan.account].clock_offset_seconds
+    if not taken_at - 130 <= before <= scenario.clock.now - SNAPSHOT_AGE_SECONDS:
+        raise Broken(f"a snapshot of {before - taken_at:.0f} s after the start")
+
+
+def check_member(scenario: Scenario, world: World, member: Member, refused: set[str], since: float, where: str) -> None:
+    """A contact is at the target as it is, or known as refused; unless it was changed since then."""
+    if world.touched.get(member.serial, 0.0) >= since:
+        return
+    record = world.record_of(member, world.members)
+    if record is not None and world.target.records.get(record.id) == record:
+        return
+    if record is None or world.target.refuses(record):
+        if member.id not in refused:
+            raise Broken(f"{where}: a contact that can't be imported is not known as refused")
+    else:
+        seen = "stale" if record.id in world.target.records else "missing"
+        raise Broken(f"{where} of {world.plan.name}: a contact that stood still is {seen}")
+
+
+def check_progress(sync: Sync, audiences: int) -> None:
+    """A sync that is finished says so."""
+    progress = sync.progress
+    if progress.open_audiences or progress.audiences != audiences or progress.accepted > progress.contacts:
+        raise Broken(f"at the end of a sync: {progress}")
+
+
+def check_done(done: AudienceDone, windows: Mapping[str, ImportedWindow], *, wanted: frozenset[str] | None) -> None:
+    """Complete means that no second of the snapshot is left out, in either walk, and nothing less has no error."""
+    if done.complete:
+        assert done.snapshot is not None
+        if set(windows) != set(done.snapshot.keys):
+            raise Broken(f"{done.name}: complete, but not all windows are in")
+        for archived in (False, True):
+            _check_stretches(done.snapshot, windows, archived=archived)
+    elif done.error is None and wanted is None:
+        raise Broken(f"{done.name}: not complete, and no error")
+    elif done.error is None and wanted is not None and not wanted <= windows.keys():
+        raise Broken(f"{done.name}: no error, and not all that was asked for is in")
+
+
+def _check_stretches(snapshot: Snapshot, windows: Mapping[str, ImportedWindow], *, archived: bool) -> None:
+    stretches = sorted(
+        stretch
+        for key, window in windows.items()
+        if key.startswith("archived-") is archived
+        for stretch in window.covered
+    )
+    reached = snapshot.since
+    for stretch in stretches:
+        if stretch.first > reached + 1:
+            raise Broken(f"complete, but the seconds after {reached} are in no window")
+        reached = max(reached, stretch.last)
+    if reached < snapshot.before:
+        raise Broken(f"complete, but the seconds after {reached} are in no window")
+
+
+def check_cost(done: AudienceDone, *, too_slow: int) -> None:
+    """In calm, a window is a request; a page that is too big for the server costs its two halves more, and no others."""
+    assert done.snapshot is not None
+    windows = len(done.snapshot.keys)
+    if done.requests > windows + 2 * too_slow:
+        raise Broken(f"{done.requests} requests for {windows} windows in calm")
+
+
+def check_rest(scenario: Scenario, world: World, refused: set[str]) -> None:
+    """The promise: the source stands still, and every contact is at the target as it is, or known as refused."""
+    for member in world.members:
+        check_member(scenario, world, member, refused, float("inf"), "at rest")
+    for contact_id in refused:
+        member = world.members.find(contact_id)
+        record = None if member is None else world.record_of(member, world.members)
+        if record is not None and not world.target.refuses(record):
+            raise Broken(f"at rest of {world.plan.name}: a good contact is called refused")
