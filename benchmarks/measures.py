@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks import commands
 from benchmarks.commands import Ran
+from benchmarks.hourly import hourly
 from benchmarks.resuming import resume
 from benchmarks.rows import Row, at_least, at_most, beside
 from benchmarks.worlds import BenchWorld, Seen, Watch, served
@@ -155,7 +156,7 @@ def load() -> list[Row]:
 
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
-    measure.__name__: measure for measure in (full, changing, memory, clients, load, resume)
+    measure.__name__: measure for measure in (full, changing, memory, clients, load, resume, hourly)
 }
 """By name, in the order in which they are run."""
 

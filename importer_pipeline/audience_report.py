@@ -5,13 +5,17 @@ The snapshot comes before its first window: whoever keeps these outcomes can the
 
 from collections import Counter, deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.audience_plan import AudiencePlan, SnapshotScope
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.outcomes import (
     AudienceDone,
     ContactsRefused,
+    ContactsSettled,
     Outcome,
+    Part,
+    Piece,
     RefusedContact,
     SnapshotKnown,
     WindowFailed,
@@ -21,7 +25,7 @@ from importer_pipeline.pages import Page
 from importer_pipeline.snapshots import ImportedWindow, Snapshot, window_key
 from importer_pipeline.spans import Window
 from importer_pipeline.walk import Walk
-from importer_pipeline.windows import Paging
+from importer_pipeline.windows import BEGINNING, Paging
 
 _MOST_HELD = 10
 """Outcomes that may wait for Mailchimp to tell how many archived contacts there are, before the snapshot is told without."""
@@ -30,11 +34,51 @@ Walks = Mapping[bool, Walk]
 """The walk of the active contacts (False), and that of the archived ones (True) once it has been started."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveredPage:
+    """A page of which every contact is at the target or known as refused."""
+
+    page: Page
+    window: str
+    """Key of the window that it is reported under, where windows are."""
+    accepted: int
+    """Contacts that the target took."""
+    refused: list[RefusedContact]
+    """The others."""
+    sent: frozenset[str] | None
+    """Ids of those that were sent; None for all. What became of the others is told with another page."""
+    at: int
+    """When, by Mailchimp's clock in epoch seconds."""
+    contact_id: str | None
+    """Of a contact that was asked for by its id; it may be there no more."""
+
+
+class Quarantined:
+    """The contacts of an audience that are in the quarantine, while it is read.
+
+    Args:
+        contact_ids: those that were there at the beginning.
+    """
+
+    def __init__(self, contact_ids: frozenset[str]) -> None:
+        self._ids = set(contact_ids)
+
+    def settled_by(self, delivered: DeliveredPage) -> frozenset[str]:
+        """Those that the target has taken now; those that were refused are there from now on."""
+        refused = {contact.contact_id for contact in delivered.refused}
+        sent = {contact.contact_id for contact in delivered.page.contacts} if delivered.sent is None else delivered.sent
+        settled = frozenset(sent & self._ids - refused)
+        self._ids |= refused - {""}
+        self._ids -= settled
+        return settled
+
+
 class AudienceReport:
-    """The outcomes of an audience.
+    """The outcomes of an audience that is read by windows.
 
     Args:
         plan: what it is.
+        scope: which windows are read.
         snapshot_id: what its snapshot is called, unless it goes on with one.
         paging: how it is cut into windows.
 
@@ -43,8 +87,8 @@ class AudienceReport:
         accepted: contacts of the snapshot that the target has taken so far, in all runs.
     """
 
-    def __init__(self, plan: AudiencePlan, *, snapshot_id: str, paging: Paging) -> None:
-        standing = plan.standing
+    def __init__(self, plan: AudiencePlan, scope: SnapshotScope, *, snapshot_id: str, paging: Paging) -> None:
+        standing = scope.standing
         self._plan = plan
         self._snapshot_id = snapshot_id if standing is None else standing.snapshot.id
         self._paging = paging
@@ -56,8 +100,9 @@ class AudienceReport:
         self._read_now = self._accepted_now = self._requests_now = 0
         self._earlier: list[ImportedWindow] = []
         if standing is not None:
-            again = plan.wanted or frozenset()
+            again = scope.wanted or frozenset()
             self._earlier = [window for key, window in standing.windows.items() if key not in again]
+        self._quarantined = Quarantined(plan.quarantined)
         self._accepted_earlier = sum(window.accepted for window in self._earlier)
         self.outcomes: deque[Outcome] = deque()
 
@@ -70,15 +115,25 @@ class AudienceReport:
         """A page is asked for."""
         self._requests_now += 1
 
-    def delivered(self, page: Page, *, key: str, accepted: int, refused: list[RefusedContact]) -> None:
-        """Every contact of a page is at the target or known as refused."""
-        self._read_now += page.shape.length
-        self._accepted_now += accepted
-        self._lacking.update(page.lacking)
-        if refused:
-            self._refused_ids.update(contact.contact_id for contact in refused if contact.contact_id)
-            self._refused_without_id += sum(not contact.contact_id for contact in refused)
-            self._held.append(ContactsRefused(name=self._plan.name, window=key, contacts=tuple(refused)))
+    def delivered(self, delivered: DeliveredPage) -> None:
+        """A page more is in."""
+        self._read_now += delivered.page.shape.length
+        self._accepted_now += delivered.accepted
+        self._lacking.update(delivered.page.lacking)
+        name = self._plan.name
+        if settled := self._quarantined.settled_by(delivered):
+            self._held.append(ContactsSettled(name=name, contact_ids=settled))
+        if delivered.refused:
+            self._refused_ids.update(contact.contact_id for contact in delivered.refused if contact.contact_id)
+            self._refused_without_id += sum(not contact.contact_id for contact in delivered.refused)
+            self._held.append(
+                ContactsRefused(
+                    piece=Piece(name=name, part=Part.WINDOW, key=delivered.window),
+                    snapshot_id=self._snapshot_id,
+                    fingerprint=self._plan.fingerprint,
+                    contacts=tuple(delivered.refused),
+                )
+            )
 
     def take_up(self, walks: Walks, before: int) -> None:
         """Tell what the walks report."""
@@ -104,14 +159,15 @@ class AudienceReport:
         if snapshot is not None:
             self._tell(snapshot)
         told = {} if snapshot is None else _planned(walks)
-        errors = [window.error for _, window in _windows(walks) if window.error is not None]
+        errors = errors_of(walks)
         failed = tuple(key for key, window in _windows(told) if window.error is not None)
         left = sum(walk.left for walk in told.values())
         self.outcomes.append(
             AudienceDone(
                 name=self._plan.name,
+                part=Part.WINDOW,
                 snapshot=snapshot,
-                windows=len(_windows(told)),
+                parts=len(_windows(told)),
                 failed=failed,
                 left=left,
                 is_whole=len(told) == 2 and all(walk.is_whole for walk in told.values()),
@@ -139,7 +195,13 @@ class AudienceReport:
     def _window_outcome(self, window: Window, *, archived: bool) -> WindowIn | WindowFailed:
         key = window_key(window.offset, archived=archived)
         if window.error is not None:
-            return WindowFailed(name=self._plan.name, window=key, error=window.error)
+            return WindowFailed(
+                name=self._plan.name,
+                snapshot_id=self._snapshot_id,
+                window=key,
+                fingerprint=self._plan.fingerprint,
+                error=window.error,
+            )
         return WindowIn(
             name=self._plan.name,
             snapshot_id=self._snapshot_id,
@@ -155,7 +217,7 @@ class AudienceReport:
         return Snapshot(
             id=self._snapshot_id,
             fingerprint=self._plan.fingerprint,
-            since=self._plan.since,
+            since=BEGINNING,
             before=before,
             total=active.total,
             archived_total=archived.total if archived is not None and archived.planned else None,
@@ -175,6 +237,11 @@ class AudienceReport:
         if self._earlier:
             return ()
         return tuple(path for path, count in sorted(self._lacking.items()) if count == self._read_now)
+
+
+def errors_of(walks: Walks) -> list[ImporterError]:
+    """Why windows failed, in their order."""
+    return [window.error for _, window in _windows(walks) if window.error is not None]
 
 
 def _planned(walks: Walks) -> Walks:

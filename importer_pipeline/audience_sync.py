@@ -1,30 +1,23 @@
-"""One audience in a sync: its snapshot, its two walks (active contacts, then archived ones) and the pages they ask for.
+"""One audience in a sync: its two walks (active contacts, then archived ones) and the pages they ask for.
 
-Pure, and it decides nothing about connections, tries or the target: that is `importer_pipeline.sync`. What is told of it is
-in `audience_report`.
+Pure, and it decides nothing about connections, tries or the target: that is `importer_pipeline.sync`. Up to when contacts are
+taken is its plan's scope to say. What is told of it is in `audience_report` and `hours_report`.
 """
 
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from importer_pipeline.audience_plan import AudiencePlan
-from importer_pipeline.audience_report import AudienceReport
+from importer_pipeline.audience_plan import AudiencePlan, ContactsScope, HoursScope, SnapshotScope
+from importer_pipeline.audience_report import AudienceReport, DeliveredPage
+from importer_pipeline.contacts_report import ContactsReport
 from importer_pipeline.errors import ImporterError
+from importer_pipeline.hours_report import HoursReport
 from importer_pipeline.outcomes import Outcome, RefusedContact
 from importer_pipeline.pages import Page
 from importer_pipeline.snapshots import Standing, parse_window_key, window_key
 from importer_pipeline.walk import Reading, Walk
-from importer_pipeline.windows import Ask, Paging
-
-SNAPSHOT_AGE_SECONDS = 60
-"""How far a snapshot's `before` lies in the past by Mailchimp's clock, so that what is committed a little late is in it."""
-
-SNAPSHOT_SLACK_SECONDS = 60
-"""How much older than that it may be before it is taken again."""
-
-_CLOCKS_APART_SECONDS = 5
-"""How far two clocks that are set right may lie apart: a guess that is that much older seldom has to be made again."""
+from importer_pipeline.windows import BEGINNING, Ask, AskOne, Paging
 
 
 @dataclass(eq=False, slots=True)
@@ -44,6 +37,11 @@ class Fetch:
     def ask(self) -> Ask:
         """The page."""
         return self.reading.ask
+
+    @property
+    def contact_id(self) -> str | None:
+        """Of a contact that is asked for by its id."""
+        return self.ask.contact_id if isinstance(self.ask, AskOne) else None
 
     @property
     def key(self) -> str:
@@ -76,13 +74,22 @@ class AudienceSync:
         self._taken_again = False
         self._started_at: float | None = None
         self._done = False
+        self._has_nothing = False
         self._paging = paging
-        if plan.standing is not None:
-            snapshot = plan.standing.snapshot
-            self._before = snapshot.before
-            self._paging = replace(paging, page_size=snapshot.page_size, overlap=snapshot.overlap)
-            self._go_on(plan.standing)
-        self._report = AudienceReport(plan, snapshot_id=snapshot_id, paging=self._paging)
+        scope = plan.scope
+        if isinstance(scope, SnapshotScope):
+            if scope.standing is not None:
+                snapshot = scope.standing.snapshot
+                self._before = snapshot.before
+                self._paging = replace(paging, page_size=snapshot.page_size, overlap=snapshot.overlap)
+                self._go_on(scope, scope.standing)
+            self._report = AudienceReport(plan, scope, snapshot_id=snapshot_id, paging=self._paging)
+        elif isinstance(scope, HoursScope):
+            self._report = HoursReport(plan, scope)
+        else:
+            self._walks[False] = Walk(since=BEGINNING, before=0, paging=paging)
+            self._walks[False].recall(scope.contact_ids)
+            self._report = ContactsReport(plan, scope)
 
     @property
     def outcomes(self) -> deque[Outcome]:
@@ -93,17 +100,17 @@ class AudienceSync:
     def has_ready(self) -> bool:
         """Whether there is a page to read now."""
         if not self._walks:
-            return self.stopped is None
+            return self.stopped is None and not self._has_nothing
         return bool(self._again) or any(walk.has_ready for walk in self._walks.values())
 
     @property
     def contacts(self) -> int:
-        """Contacts of the snapshot, as far as is known."""
+        """Contacts to read, as far as is known; of a snapshot, those read in earlier runs included."""
         return sum(walk.total for walk in self._walks.values())
 
     @property
     def accepted(self) -> int:
-        """Contacts of the snapshot that the target has taken so far, in all runs."""
+        """Contacts that the target has taken so far; of a snapshot, in all runs."""
         return self._report.accepted
 
     def next(self, now: float, server_now: float) -> Fetch | None:
@@ -115,8 +122,9 @@ class AudienceSync:
         """
         if self._started_at is None:
             self._started_at = now
-        if not self._walks:
-            self._start_active(int(server_now) - SNAPSHOT_AGE_SECONDS - _CLOCKS_APART_SECONDS)
+        scope = self.plan.scope
+        if not self._walks and not isinstance(scope, ContactsScope):
+            self._start_active(scope, scope.guess(int(server_now)))
         fetch = self._next_fetch(now)
         if fetch is not None:
             fetch.asked_at = now
@@ -131,25 +139,26 @@ class AudienceSync:
         """Whether the request belongs to the snapshot that is being read, and not to one that was taken again since."""
         return self._walks.get(fetch.archived) is fetch.walk
 
-    def snapshot_is_right(self, fetch: Fetch, server_time: int) -> bool:
-        """Whether the page was cut at the right moment by Mailchimp's clock; if not, the snapshot is taken again.
+    def moment_is_right(self, fetch: Fetch, server_time: int) -> bool:
+        """Whether the page was cut at the right moment by Mailchimp's clock; if not, the audience begins anew.
 
         The first page of an audience is asked for with our idea of Mailchimp's time. Only its answer tells the truth.
         """
-        if self._walks[False].planned:
+        scope = self.plan.scope
+        if isinstance(scope, ContactsScope) or self._walks[False].planned:
             return True
-        age = server_time - self._before
-        if age >= SNAPSHOT_AGE_SECONDS and (self._taken_again or age <= SNAPSHOT_AGE_SECONDS + SNAPSHOT_SLACK_SECONDS):
+        if scope.is_right(self._before, server_time, is_second_try=self._taken_again):
             return True
         self._taken_again = True
-        self._start_active(server_time - SNAPSHOT_AGE_SECONDS)
+        self._start_active(scope, scope.right(server_time))
         return False
 
     def arrived(self, fetch: Fetch, page: Page) -> None:
         """A page has been read; it is not delivered yet."""
         fetch.walk.arrived(fetch.reading, page.shape)
-        if True not in self._walks and fetch.walk.planned:
-            self._walks[True] = self._new_walk()
+        scope = self.plan.scope
+        if True not in self._walks and fetch.walk.planned and not isinstance(scope, ContactsScope):
+            self._walks[True] = self._new_walk(scope)
 
     def unseen(self, fetch: Fetch, ids: list[str]) -> set[str] | None:
         """See `Walk.unseen`."""
@@ -160,15 +169,38 @@ class AudienceSync:
         fetch.walk.delivered(fetch.reading, page.shape, [])
         self._report.take_up(self._walks, self._before)
 
-    def delivered(self, fetch: Fetch, page: Page, *, accepted: int, refused: list[RefusedContact], now: float) -> None:
-        """Every contact of a page is at the target or known as refused."""
+    def delivered(
+        self, fetch: Fetch, page: Page, *, accepted: int, refused: list[RefusedContact],
+        sent: frozenset[str] | None = None, now: float,
+    ) -> None:  # fmt: skip
+        """Every contact of a page is at the target or known as refused.
+
+        Args:
+            fetch: the request for it.
+            page: the page.
+            accepted: contacts that the target took.
+            refused: the others.
+            sent: ids of those that were sent, where some were not; see `unseen`.
+            now: the engine's clock.
+        """
         self.given_up_in_a_row = 0
         window = fetch.walk.windows[fetch.reading.window]
         window.read += page.shape.length
         window.accepted += accepted
         window.refused += len(refused)
         window.elapsed_seconds = now - (now if window.asked_at is None else window.asked_at)
-        self._report.delivered(page, key=fetch.key, accepted=accepted, refused=refused)
+        at = (page.server_time or 0) + round(now - fetch.asked_at)
+        self._report.delivered(
+            DeliveredPage(
+                page=page,
+                window=fetch.key,
+                accepted=accepted,
+                refused=refused,
+                sent=sent,
+                at=at,
+                contact_id=fetch.contact_id,
+            )
+        )
         fetch.walk.delivered(fetch.reading, page.shape, [contact.contact_id for contact in page.contacts])
         self._report.take_up(self._walks, self._before)
 
@@ -220,37 +252,42 @@ class AudienceSync:
 
     def _is_finished(self) -> bool:
         if not self._walks:
-            return self.stopped is not None
+            return self.stopped is not None or self._has_nothing
         return all(walk.finished for walk in self._walks.values())
 
-    def _start_active(self, before: int) -> None:
+    def _start_active(self, scope: SnapshotScope | HoursScope, before: int) -> None:
         self._before = before
         self._again.clear()
         self._waiting.clear()
-        self._walks = {False: self._new_walk()}
-
-    def _new_walk(self) -> Walk:
-        walk = Walk(since=self.plan.since, before=self._before, paging=self._paging)
-        if self.plan.wanted is None:
-            walk.read_all()
+        self._walks = {}
+        if isinstance(scope, HoursScope) and before < scope.first:
+            self._has_nothing = True
         else:
+            self._walks[False] = self._new_walk(scope)
+
+    def _new_walk(self, scope: SnapshotScope | HoursScope) -> Walk:
+        walk = Walk(since=scope.since, before=self._before, paging=self._paging)
+        if isinstance(scope, SnapshotScope) and scope.wanted is not None:
             walk.count()
+        else:
+            walk.read_all()
         return walk
 
-    def _go_on(self, standing: Standing) -> None:
+    def _go_on(self, scope: SnapshotScope, standing: Standing) -> None:
+        wanted = scope.wanted
         totals = {False: standing.snapshot.total, True: standing.snapshot.archived_total}
         for archived, total in totals.items():
             if total is None:
-                self._walks[archived] = self._new_walk()
+                self._walks[archived] = self._new_walk(scope)
                 continue
-            self._walks[archived] = Walk(since=self.plan.since, before=self._before, paging=self._paging)
+            self._walks[archived] = Walk(since=standing.snapshot.since, before=self._before, paging=self._paging)
             self._walks[archived].go_on(
                 total=total,
                 known={
                     offset: standing.windows[window_key(offset, archived=archived)]
                     for offset in _offsets(standing.windows, archived=archived)
                 },
-                wanted=None if self.plan.wanted is None else _offsets(self.plan.wanted, archived=archived),
+                wanted=None if wanted is None else _offsets(wanted, archived=archived),
             )
 
     def _next_fetch(self, now: float) -> Fetch | None:

@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from importer_pipeline.client import (
-    MOST_CONNECTIONS,
     Audience,
     Client,
     MailchimpSettings,
@@ -69,20 +68,24 @@ class Clients:
             SelectionUnknown: a name that is not declared, or not enabled.
         """
         every = [(client, audience) for client in self.clients for audience in client.audiences]
-        _check_known(clients, [client.name for client in self.clients], kind="client")
-        _check_known(audiences, [_label(client, audience) for client, audience in every], kind="audience")
         if not clients and not audiences:
             return every
+        _check_known(clients, [client.name for client in self.clients], kind="client")
+        _check_known(audiences, [_label(client, audience) for client, audience in every], kind="audience")
+        chosen_clients, chosen = set(clients), set(audiences)
         return [
             (client, audience)
             for client, audience in every
-            if client.name in clients or _label(client, audience) in audiences
+            if client.name in chosen_clients or _label(client, audience) in chosen
         ]
 
-    def max_connections(self, account: str) -> int:
-        """How many requests a Mailchimp account bears at once: the least that one of its clients declares."""
-        declared = (client.mailchimp.max_connections for client in self.clients if client.account == account)
-        return min(declared, default=MOST_CONNECTIONS)
+    def max_connections(self) -> dict[str, int]:
+        """How many requests each Mailchimp account bears at once: the least that one of its clients declares."""
+        most: dict[str, int] = {}
+        for client in self.clients:
+            declared = client.mailchimp.max_connections
+            most[client.account] = min(declared, most.get(client.account, declared))
+        return most
 
 
 def load_clients(path: Path) -> Clients:
@@ -166,7 +169,8 @@ def _label(client: Client, audience: Audience) -> str:
 
 
 def _check_known(names: Sequence[str], known: Sequence[str], *, kind: str) -> None:
-    unknown = [name for name in dict.fromkeys(names) if name not in known]
+    all_known = set(known)
+    unknown = [name for name in dict.fromkeys(names) if name not in all_known]
     if not unknown:
         return
     near = [match for name in unknown for match in get_close_matches(name, known, n=2)]

@@ -116,6 +116,11 @@ class RecordMapping:
         paths = tuple(dict.fromkeys(chain(_ALWAYS, *(template.paths for template in templates))))
         return RecordMapping(paths=paths, fields=_fields(paths), templates=templates, id_text=written[0].text)
 
+    @property
+    def member_fields(self) -> str:
+        """The same for one member that is asked for by its id: paths from the member itself."""
+        return ",".join(path.removeprefix("members.") for path in self.fields.split(",") if path != "total_items")
+
     def contacts(self, members: Sequence[dict[str, Any]]) -> tuple[list[Contact], Counter[str]]:
         """Map the members of a page, in their order.
 

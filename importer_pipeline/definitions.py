@@ -1,30 +1,53 @@
 """Everything put together: `build_defs` for any clients, and `defs` for those of the environment."""
 
-from dagster import Definitions, get_dagster_logger, in_process_executor
+from datetime import UTC, datetime
+
+from dagster import Definitions, HourlyPartitionsDefinition, get_dagster_logger, in_process_executor
 
 from importer_pipeline.clients import Clients, clients_from_environment
-from importer_pipeline.defs.assets import contacts_assets, windows_assets
+from importer_pipeline.defs.assets import changes_assets, contacts_assets, windows_assets
 from importer_pipeline.defs.dead_runs import dead_runs_sensor
-from importer_pipeline.defs.jobs import full_sync_job, plan_windows_job
+from importer_pipeline.defs.jobs import full_sync_job, incremental_sync_job, plan_windows_job
+from importer_pipeline.defs.quarantine import failed_partitions_sensor, quarantine_asset, redrive_job
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource
+from importer_pipeline.defs.schedules import hourly_schedules
 from importer_pipeline.defs.sign_of_life import sign_of_life
+from importer_pipeline.settings import Settings, settings_from_environment
 
 
-def build_defs(clients: Clients) -> Definitions:
-    """The definitions for these clients. What is wrong with some of them is logged, and the others go on."""
+def build_defs(clients: Clients, settings: Settings | None = None) -> Definitions:
+    """The definitions for these clients. What is wrong with some of them is logged, and the others go on.
+
+    Args:
+        clients: who is imported.
+        settings: of the deployment; None for the defaults.
+
+    Raises:
+        SettingsInvalid: a setting that Dagster does not take.
+    """
+    settings = settings or Settings()
     log = get_dagster_logger()
     for problem in clients.problems:
         log.warning(problem)
     for client in clients.clients:
         for problem in client.secret_problems():
             log.warning(problem)
+    hours = HourlyPartitionsDefinition(start_date=settings.first_hour(datetime.now(UTC)), timezone="UTC")
+    assets = [
+        contacts_assets(clients),
+        windows_assets(clients),
+        changes_assets(clients, hours),
+        quarantine_asset(clients),
+    ]
+    full_sync, incremental_sync = full_sync_job(clients), incremental_sync_job(clients)
     return Definitions(
-        assets=[contacts_assets(clients), windows_assets(clients)] if clients.clients else [],
-        jobs=[full_sync_job(clients), plan_windows_job(clients)],
-        sensors=[dead_runs_sensor],
+        assets=assets if clients.clients else [],
+        jobs=[full_sync, incremental_sync, plan_windows_job(clients), redrive_job(clients)],
+        schedules=hourly_schedules(clients, settings, changes=incremental_sync, full=full_sync),
+        sensors=[dead_runs_sensor, failed_partitions_sensor(clients)],
         resources={"mailchimp": MailchimpResource(), "target": TargetResource(), "sign_of_life": sign_of_life},
         executor=in_process_executor,
     )
 
 
-defs = build_defs(clients_from_environment())
+defs = build_defs(clients_from_environment(), settings_from_environment())

@@ -16,6 +16,7 @@
     ├── StopAudience                nothing more can be had of this audience
     │   ├── ListNotFound              404: no such list in this account
     │   ├── SnapshotUnusable          windows asked for that its snapshot can't have
+    │   ├── HourNotOver               an hour asked for that still goes on
     │   └── RecordsMostlyRefused      window after window refused by the target
     ├── StopClient                  nothing more can be had of this client in this run
     │   ├── SecretMissing             an environment variable or file that holds no usable secret
@@ -27,6 +28,7 @@
     │   └── TargetDown                window after window without a 2xx
     └── StopRun                     nothing can be started
         ├── ClientsFileInvalid        the clients file, or a file of its folder
+        ├── SettingsInvalid           an environment variable that can't be
         ├── SelectionUnknown          the run config names what the clients file lacks
         └── LockFolderUnusable        no lock file can be made, so nothing would keep two syncs apart
 
@@ -118,6 +120,10 @@ class SnapshotUnusable(StopAudience):
     """Single windows are asked for, and the audience has no snapshot that holds them."""
 
 
+class HourNotOver(StopAudience):
+    """An hour is asked for that is not over by Mailchimp's clock."""
+
+
 class RecordsMostlyRefused(StopAudience):
     """The target refused most records of several windows in a row."""
 
@@ -168,6 +174,10 @@ class ClientsFileInvalid(StopRun):
     def __init__(self, problem: str, *, problems: tuple[str, ...] = (), remedy: str = "") -> None:
         super().__init__(problem, remedy=remedy)
         self.problems = problems
+
+
+class SettingsInvalid(StopRun):
+    """An environment variable has a value that it can't have."""
 
 
 class SelectionUnknown(StopRun):

@@ -12,19 +12,20 @@ from itertools import chain
 from types import TracebackType
 from typing import Self
 
-from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.audience_plan import AudiencePlan, Scope
 from importer_pipeline.clients import Audience, Client, Clients, fingerprint
 from importer_pipeline.connections import PROCESS
 from importer_pipeline.errors import ImporterError, SecretMissing, SnapshotUnusable
+from importer_pipeline.history import History
 from importer_pipeline.locks import AccountLocks
 from importer_pipeline.mailchimp import OAUTH_METADATA_URL, Account, MailchimpLimits
-from importer_pipeline.outcomes import AudienceDone, Outcome, Progress
-from importer_pipeline.resuming import ResumeRule, take_up
+from importer_pipeline.outcomes import AudienceDone, Outcome, Part, Progress
 from importer_pipeline.services import SyncLimits
-from importer_pipeline.snapshots import AudienceName, History
+from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Target, TargetLimits
-from importer_pipeline.windows import BEGINNING, Paging
+from importer_pipeline.tasks import Asked, ChangesRequest, HoursRequest, Request, Resolver
+from importer_pipeline.windows import Paging
 from importer_pipeline.workers import Lines, Workers
 
 
@@ -50,13 +51,17 @@ class Task:
 
     client: Client
     audience: Audience
-    wanted: frozenset[str] | None
-    """Keys of single windows to import. None for all that are not in; without any, the windows are only counted."""
+    request: Request
 
     @property
     def name(self) -> AudienceName:
         """Whose contacts they are."""
         return AudienceName(self.client.name, self.audience.name)
+
+    @property
+    def asked(self) -> Asked:
+        """What is asked for of the audience as the clients file has it now."""
+        return Asked(name=self.name, fingerprint=fingerprint(self.client, self.audience), request=self.request)
 
 
 class Turns:
@@ -65,10 +70,9 @@ class Turns:
     No turn waits for an account while it holds another: what is busy has its turn when the others have had theirs.
 
     Args:
-        tasks: the audiences.
+        tasks: what is to be done. Of several with one audience, each has a turn of its own, in their order.
         clients: all clients, for what those on one Mailchimp account share.
         settings: how to go about it.
-        rule: which snapshots to go on with.
         locks: one sync at a time per account.
 
     Attributes:
@@ -81,13 +85,11 @@ class Turns:
         *,
         clients: Clients,
         settings: ImportSettings,
-        rule: ResumeRule,
         locks: AccountLocks,
     ) -> None:
         self.waiting = list(tasks)
         self._clients = clients
         self._settings = settings
-        self._rule = rule
         self._locks = locks
 
     def next(self, history: History) -> "Import | None":
@@ -97,22 +99,28 @@ class Turns:
             history: what earlier runs left. It is read once an account is locked, so that no one adds to it meanwhile.
         """
         free = self._locks.take({account_identity(task.client) for task in self.waiting})
-        now = [task for task in self.waiting if account_identity(task.client) in free]
+        now: dict[AudienceName, Task] = {}
+        later: list[Task] = []
+        for task in self.waiting:
+            if account_identity(task.client) in free and task.name not in now:
+                now[task.name] = task
+            else:
+                later.append(task)
         if not now:
             return None
-        self.waiting = [task for task in self.waiting if task not in now]
         try:
-            return Import(
-                now,
+            running = Import(
+                list(now.values()),
                 clients=self._clients,
                 settings=self._settings,
-                rule=self._rule,
                 locks=self._locks,
                 history=history,
             )
         except BaseException:
             self._locks.release_all()
             raise
+        self.waiting = [*later, *running.later]
+        return running
 
 
 class Import:
@@ -122,12 +130,12 @@ class Import:
         tasks: the audiences.
         clients: all clients, for what those on one Mailchimp account share.
         settings: how to go about it.
-        rule: which snapshots to go on with.
         locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done.
         history: what earlier runs left.
 
     Attributes:
         notes: what a person would like to know before it starts, a line each.
+        later: what is to be done in place of some of the tasks, when the others have had their turn.
     """
 
     def __init__(
@@ -136,33 +144,36 @@ class Import:
         *,
         clients: Clients,
         settings: ImportSettings,
-        rule: ResumeRule,
         locks: AccountLocks,
         history: History,
     ) -> None:
         self.notes: list[str] = []
-        self._clients = clients
+        self.later: list[Task] = []
+        self._connections = clients.max_connections()
         self._settings = settings
         self._locks = locks
-        self._account_of = {task.name: account_identity(task.client) for task in tasks}
-        self._open = Counter(self._account_of.values())
         self._accounts: dict[str, Account] = {}
         self._targets: dict[str, Target] = {}
         self._not_started: list[Outcome] = []
         plans: list[AudiencePlan] = []
         lines: dict[AudienceName, Lines] = {}
-        latest = history.latest([task.name for task in tasks])
+        resolver = Resolver([task.asked for task in tasks], history)
         for task in tasks:
             try:
                 line = self._lines(task.client, task.audience)
-                taken = take_up(self._plan(task), latest.get(task.name), history, rule=rule, now=time.time())
+                resolved = resolver.resolve(task.asked, now=time.time())
             except (SecretMissing, SnapshotUnusable) as error:
-                self._not_started.append(_not_started(task.name, error))
-            else:
+                self._not_started.append(_not_started(task, error))
+                continue
+            if resolved.note:
+                self.notes.append(resolved.note)
+            self.later += [replace(task, request=request) for request in resolved.later]
+            if resolved.scope is not None:
                 lines[task.name] = line
-                plans.append(taken.plan)
-                if taken.note:
-                    self.notes.append(taken.note)
+                plans.append(self._plan(task, resolved.scope, resolver.quarantined(task.asked)))
+        told = {*lines, *(outcome.name for outcome in self._not_started)}
+        self._account_of = {task.name: account_identity(task.client) for task in tasks if task.name in told}
+        self._open = Counter(self._account_of.values())
         self._sync = Sync(
             plans,
             paging=settings.paging,
@@ -231,16 +242,15 @@ class Import:
             target=self._targets[client.name],
         )
 
-    def _plan(self, task: Task) -> AudiencePlan:
+    def _plan(self, task: Task, scope: Scope, quarantined: frozenset[str]) -> AudiencePlan:
         return AudiencePlan(
             name=task.name,
             account=task.client.account,
-            account_connections=self._clients.max_connections(task.client.account),
+            account_connections=self._connections[task.client.account],
             target=task.client.target.url,
-            fingerprint=fingerprint(task.client, task.audience),
-            since=BEGINNING,
-            standing=None,
-            wanted=task.wanted,
+            fingerprint=task.asked.fingerprint,
+            scope=scope,
+            quarantined=quarantined,
         )
 
 
@@ -249,11 +259,12 @@ def account_identity(client: Client) -> str:
     return f"{client.mailchimp.base_url or ''} {client.account}"
 
 
-def _not_started(name: AudienceName, error: ImporterError) -> AudienceDone:
+def _not_started(task: Task, error: ImporterError) -> AudienceDone:
     return AudienceDone(
-        name=name,
+        name=task.name,
+        part=Part.HOUR if isinstance(task.request, HoursRequest | ChangesRequest) else Part.WINDOW,
         snapshot=None,
-        windows=0,
+        parts=0,
         failed=(),
         left=0,
         is_whole=False,

@@ -1,4 +1,4 @@
-"""Mailchimp's Marketing API 3.0: the four requests that the importer makes, and what their answers mean.
+"""Mailchimp's Marketing API 3.0: the five requests that the importer makes, and what their answers mean.
 
 `Account` is the wire: it returns an `Answer` with whatever status, read to the end, so that the caller can give the
 account's connection to another request before it reads on. The `read_...` functions are pure. Stays out: what other
@@ -31,9 +31,11 @@ __all__ = [
     "Credentials",
     "MailchimpLimits",
     "MembersPage",
+    "read_list",
     "read_member",
     "read_members",
     "read_ping",
+    "server_time",
 ]
 
 OAUTH_METADATA_URL = "https://login.mailchimp.com/oauth2/metadata"
@@ -129,6 +131,10 @@ class Account:
         path = f"/lists/{quote(list_id, safe='')}/members/{quote(contact_id, safe='')}"
         return self._get(f"{path}?{urlencode({'fields': fields})}")
 
+    def list(self, list_id: str) -> Answer:
+        """Ask for a list itself, to know that it is there."""
+        return self._get(f"/lists/{quote(list_id, safe='')}?fields=id")
+
     def ping(self) -> Answer:
         """Ask for nothing, to try the key."""
         return self._get("/ping")
@@ -179,7 +185,7 @@ def read_members(answer: Answer) -> MembersPage:
     for member in members:
         if type(member) is not dict or type(member.get("last_changed")) is not str:
             raise BrokenAnswer('each member of a page should be an object with a text "last_changed", and one is not')
-    return MembersPage(members=members, total_items=total, server_time=_server_time(answer))
+    return MembersPage(members=members, total_items=total, server_time=server_time(answer))
 
 
 def read_member(answer: Answer) -> dict[str, Any] | None:
@@ -189,6 +195,20 @@ def read_member(answer: Answer) -> dict[str, Any] | None:
     the list exists.
     """
     return None if answer.status == 404 else _object(answer, expected="a member")
+
+
+def server_time(answer: Answer) -> int | None:
+    """When the answer was sent, in epoch seconds by Mailchimp's clock; None where no Date header tells."""
+    date = answer.header("date")
+    try:
+        return None if date is None else int(parsedate_to_datetime(date).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
+def read_list(answer: Answer) -> None:
+    """Return if there is such a list; raise by the status if not."""
+    _object(answer, expected="a list")
 
 
 def read_ping(answer: Answer) -> None:
@@ -217,14 +237,6 @@ def _parsed(body: bytes, *, expected: str) -> object:
         return json.loads(body)
     except (ValueError, RecursionError):
         raise BrokenAnswer(f"expected {expected} as JSON, got {len(body)} bytes that are not JSON") from None
-
-
-def _server_time(answer: Answer) -> int | None:
-    date = answer.header("date")
-    try:
-        return None if date is None else int(parsedate_to_datetime(date).timestamp())
-    except (ValueError, OverflowError):
-        return None
 
 
 def _iso(epoch_seconds: int) -> str:

@@ -1,9 +1,32 @@
-"""What a sync tells while it goes: snapshots, windows that are in or failed, audiences that are done. Records only."""
+"""What a sync tells while it goes: snapshots, windows and hours that are in or failed, audiences that are done. Records."""
 
 from dataclasses import dataclass
+from enum import Enum
 
-from importer_pipeline.errors import ImporterError
+from importer_pipeline.errors import ImporterError, QuarantineWindow
 from importer_pipeline.snapshots import AudienceName, ImportedWindow, Snapshot
+from importer_pipeline.windows import Stretch
+
+
+class Part(Enum):
+    """What an audience is imported by. Of the first two each is the last part of its asset's key."""
+
+    WINDOW = "contact_windows"
+    HOUR = "contact_changes"
+    CONTACT = "contacts by their ids"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A window of an audience's snapshot, or an hour."""
+
+    name: AudienceName
+    part: Part
+    key: str
+    """The partition's: see `snapshots.window_key` and `hours.hour_key`."""
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.part.value}/{self.key}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,17 +66,78 @@ class WindowFailed:
     """A window could not be imported."""
 
     name: AudienceName
+    snapshot_id: str
     window: str
+    fingerprint: str
+    """What it was read for."""
+    error: ImporterError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourIn:
+    """All contacts that changed in an hour are at the target or in the quarantine."""
+
+    name: AudienceName
+    hour: str
+    """Its key: see `hours.hour_key`."""
+    fingerprint: str
+    """What it was read for."""
+    walk: Stretch
+    """The seconds of the walk that it is an hour of."""
+    chain_from: str | None
+    """Id of the snapshot that begins the chain which it was added to; None if it was brought in by itself."""
+    read: int
+    """Contacts read that changed in it; pages overlap, so a few are counted twice."""
+    accepted: int
+    """Contacts of them that the target took."""
+    refused: int
+    """Contacts of them that went to the quarantine."""
+    lag_seconds: int | None
+    """The longest time from a change in it to the target, by Mailchimp's clock; None where nothing changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourFailed:
+    """An hour could not be imported."""
+
+    name: AudienceName
+    hour: str
+    fingerprint: str
+    """What it was read for."""
     error: ImporterError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactsRefused:
-    """Contacts of a window that can't be imported for now; the window counts as in."""
+    """Contacts of a window or an hour that can't be imported for now; it counts as in. Told before it does."""
+
+    piece: Piece
+    snapshot_id: str | None
+    """Of a window."""
+    fingerprint: str
+    """What they were read for."""
+    contacts: tuple[RefusedContact, ...]
+
+    @property
+    def name(self) -> AudienceName:
+        """Whose contacts they are."""
+        return self.piece.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactsRefusedAgain:
+    """Contacts of the quarantine that were read by their ids and can still not be imported."""
 
     name: AudienceName
-    window: str
     contacts: tuple[RefusedContact, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactsSettled:
+    """Contacts of the quarantine that are at the target now, whatever they were read for, or gone from Mailchimp."""
+
+    name: AudienceName
+    contact_ids: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +145,18 @@ class AudienceDone:
     """Nothing more comes of this audience in this run. The sums are those of its snapshot, over all runs that read of it."""
 
     name: AudienceName
+    part: Part
+    """Whether it was read by windows or by hours."""
     snapshot: Snapshot | None
-    """None where not even the first page could be read."""
-    windows: int
-    """Windows of its snapshot, as far as they are known."""
+    """None where hours were read, or not even the first page could be."""
+    parts: int
+    """Windows of its snapshot, as far as they are known; or hours asked for."""
     failed: tuple[str, ...]
-    """Keys of the windows that could not be imported, in order."""
+    """Keys of the windows or hours that could not be imported, in order."""
     left: int
-    """Windows that are neither in nor failed: not asked for, or left when the audience was stopped."""
+    """Windows or hours that are neither in nor failed: not asked for, or left when the audience was stopped."""
     is_whole: bool
-    """Whether it is proved that no contact of the snapshot is missing."""
+    """Whether it is proved that no contact of the snapshot, or of the hours, is missing."""
     read: int
     """Contacts read; windows overlap, so a few are counted twice."""
     accepted: int
@@ -88,12 +174,19 @@ class AudienceDone:
     lacking: tuple[str, ...]
     """Mapped paths that not one of its contacts has."""
     error: ImporterError | None
-    """What stopped it, or the first failed window's error."""
+    """What stopped it, or the error of the first window or hour that failed."""
 
     @property
     def complete(self) -> bool:
-        """Whether every contact of the snapshot has been delivered or is known as refused."""
+        """Whether every contact of the snapshot, or of the hours, has been delivered or is known as refused."""
         return self.error is None and self.is_whole
+
+    @property
+    def is_accounted_for(self) -> bool:
+        """Whether every contact has been delivered or is in the quarantine, by itself or with its window or hour."""
+        if self.part is Part.WINDOW and (self.snapshot is None or self.snapshot.archived_total is None):
+            return False
+        return self.complete or (self.left == 0 and isinstance(self.error, QuarantineWindow))
 
     @property
     def accepted_per_second(self) -> float:
@@ -106,7 +199,7 @@ class Progress:
     """How far a sync is."""
 
     contacts: int
-    """Contacts of the snapshots taken so far."""
+    """Contacts to read, as far as is known."""
     accepted: int
     """Contacts that the targets have taken."""
     audiences: int
@@ -115,4 +208,14 @@ class Progress:
     """Audiences that are not done."""
 
 
-Outcome = SnapshotKnown | WindowIn | WindowFailed | ContactsRefused | AudienceDone
+Outcome = (
+    SnapshotKnown
+    | WindowIn
+    | WindowFailed
+    | HourIn
+    | HourFailed
+    | ContactsRefused
+    | ContactsRefusedAgain
+    | ContactsSettled
+    | AudienceDone
+)

@@ -4,8 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from importer_pipeline.contacts import Contact, RecordMapping
-from importer_pipeline.mailchimp import read_members
-from importer_pipeline.windows import Ask, PageShape, page_shape
+from importer_pipeline.errors import BrokenAnswer
+from importer_pipeline.mailchimp import read_member, read_members, server_time
+from importer_pipeline.windows import Ask, AskOne, PageShape, page_shape
 from importer_pipeline.wire import Answer
 
 
@@ -17,6 +18,8 @@ class Page:
     """What it tells about the listing that it was cut from."""
     contacts: list[Contact]
     """Its contacts, mapped, in the order of the listing."""
+    stamps: list[str]
+    """`last_changed` of each, as Mailchimp wrote it."""
     lacking: Counter[str]
     """How many of its contacts lack a mapped path, by path."""
     server_time: int | None
@@ -30,6 +33,27 @@ def open_page(answer: Answer, ask: Ask, mapping: RecordMapping) -> Page:
         ImporterError: what `read_members` makes of other answers; BrokenAnswer if it can't be the answer to `ask`.
     """
     page = read_members(answer)
-    shape = page_shape(ask, [member["last_changed"] for member in page.members], page.total_items)
+    stamps = [member["last_changed"] for member in page.members]
+    shape = page_shape(ask, stamps, page.total_items)
     contacts, lacking = mapping.contacts(page.members)
-    return Page(shape=shape, contacts=contacts, lacking=lacking, server_time=page.server_time)
+    return Page(shape=shape, contacts=contacts, stamps=stamps, lacking=lacking, server_time=page.server_time)
+
+
+def open_contact(answer: Answer, ask: AskOne, mapping: RecordMapping) -> Page:
+    """The page of one contact, or of none, that an answer of `GET /lists/{list_id}/members/{id}` holds.
+
+    Raises:
+        ImporterError: what `read_member` makes of other answers; BrokenAnswer if it is another contact than asked for.
+    """
+    member = read_member(answer)
+    members = [] if member is None else [member]
+    if any(it.get("id") != ask.contact_id or not isinstance(it.get("last_changed"), str) for it in members):
+        raise BrokenAnswer("expected the contact that was asked for, with its last_changed, found something else")
+    contacts, lacking = mapping.contacts(members)
+    return Page(
+        shape=PageShape(length=len(members), first=0, last=0, total=len(members)),
+        contacts=contacts,
+        stamps=[it["last_changed"] for it in members],
+        lacking=lacking,
+        server_time=server_time(answer),
+    )

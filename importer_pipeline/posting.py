@@ -33,6 +33,8 @@ class UndeliveredPage:
     fetch: Fetch
     page: Page
     delivery: Delivery
+    sent: frozenset[str] | None
+    """Ids of its contacts that are sent; None for all. The others were sent with another page of their crowded second."""
     is_open: bool = True
     """Whether it is neither delivered nor given up."""
     is_being_isolated: bool = False
@@ -142,7 +144,8 @@ class Posting:
         unseen = fetch.audience.unseen(fetch, [contact.contact_id for contact in contacts])
         if unseen is not None:
             contacts = [contact for contact in contacts if contact.contact_id in unseen]
-        undelivered = UndeliveredPage(fetch, page, Delivery(contacts, isolation_posts=self._limits.isolation_posts))
+        delivery = Delivery(contacts, isolation_posts=self._limits.isolation_posts)
+        undelivered = UndeliveredPage(fetch, page, delivery, None if unseen is None else frozenset(unseen))
         self._target(fetch.audience).undelivered += page.shape.length
         self._go_on(undelivered, now)
 
@@ -262,7 +265,14 @@ class Posting:
         page.is_being_isolated = True
         if delivery.done:
             self._close(page)
-            audience.delivered(page.fetch, page.page, accepted=delivery.accepted, refused=delivery.refused, now=now)
+            audience.delivered(
+                page.fetch,
+                page.page,
+                accepted=delivery.accepted,
+                refused=delivery.refused,
+                sent=page.sent,
+                now=now,
+            )
             self._settle(audience, now)
 
     def _give_up(self, page: UndeliveredPage, error: ImporterError, now: float) -> None:

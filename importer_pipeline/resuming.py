@@ -1,11 +1,12 @@
 """When a run goes on with a snapshot that an earlier one has taken, and when it takes a new one. Pure."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.audience_plan import SnapshotScope
 from importer_pipeline.errors import SnapshotUnusable
-from importer_pipeline.snapshots import History, Latest, Standing
+from importer_pipeline.history import History
+from importer_pipeline.snapshots import AudienceName, Latest, Standing
 from importer_pipeline.windows import timestamp
 
 _MOST_NAMED = 3
@@ -42,44 +43,50 @@ class ResumeRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenUp:
-    """A plan that knows its snapshot."""
+    """What is to be read, with the snapshot that is gone on with."""
 
-    plan: AudiencePlan
+    scope: SnapshotScope
     note: str
     """What a person would like to know about it; "" where it goes without saying."""
 
 
-def take_up(plan: AudiencePlan, latest: Latest | None, history: History, *, rule: ResumeRule, now: float) -> TakenUp:
-    """Find the snapshot that a plan goes on with.
+def take_up(
+    name: AudienceName, wanted: frozenset[str] | None, latest: Latest | None, history: History, *,
+    fingerprint: str, rule: ResumeRule, now: float,
+) -> TakenUp:  # fmt: skip
+    """Find the snapshot that a sync goes on with.
 
     Single windows are always those of the newest snapshot, however old it is.
 
     Args:
-        plan: what is asked for.
+        name: the audience.
+        wanted: which windows are asked for: see `SnapshotScope.wanted`.
         latest: the audience's newest snapshot.
         history: for what is in of it.
+        fingerprint: what the audience is now.
         rule: when a whole sync goes on with it.
         now: epoch seconds.
 
     Raises:
         SnapshotUnusable: single windows are asked for that the newest snapshot can't have.
     """
-    if plan.wanted:
-        latest = _with_windows(latest, plan.wanted, fingerprint=plan.fingerprint)
+    anew = SnapshotScope(standing=None, wanted=wanted)
+    if wanted:
+        latest = _with_windows(latest, wanted, fingerprint=fingerprint)
     elif latest is None or latest.completed:
-        return TakenUp(plan=plan, note="")
+        return TakenUp(scope=anew, note="")
     else:
-        why_not = rule.why_not(latest, fingerprint=plan.fingerprint, now=now)
+        why_not = rule.why_not(latest, fingerprint=fingerprint, now=now)
         if why_not is not None:
-            return TakenUp(plan=plan, note=f"{plan.name} takes a new snapshot: {why_not}")
+            return TakenUp(scope=anew, note=f"{name} takes a new snapshot: {why_not}")
     snapshot = latest.snapshot
-    windows = history.windows(plan.name, snapshot)
+    windows = history.windows(name, snapshot)
     note = (
-        f"{plan.name} goes on with its snapshot of {timestamp(snapshot.before)}: "
+        f"{name} goes on with its snapshot of {timestamp(snapshot.before)}: "
         f"{len(windows)} of {len(snapshot.keys)} windows are in"
     )
     standing = Standing(snapshot=snapshot, windows=windows)
-    return TakenUp(plan=replace(plan, standing=standing), note="" if plan.wanted else note)
+    return TakenUp(scope=SnapshotScope(standing=standing, wanted=wanted), note="" if wanted else note)
 
 
 def _with_windows(latest: Latest | None, keys: Collection[str], *, fingerprint: str) -> Latest:

@@ -1,12 +1,11 @@
-"""An audience frozen at a moment, and what is in of it. Records, and what keeps them between runs: a `History`. Pure.
+"""An audience frozen at a moment, and what is in of it. Records. Pure.
 
 How windows are read is in `walk`, and when a snapshot is gone on with in `resuming`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from importer_pipeline.windows import Paging, Stretch, window_offsets
 
@@ -102,15 +101,3 @@ class Latest:
     snapshot: Snapshot
     completed: bool
     """Whether all of it has been brought in."""
-
-
-class History(Protocol):
-    """What earlier runs left."""
-
-    def latest(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Latest]:
-        """The newest snapshot of each audience that has one."""
-        ...
-
-    def windows(self, name: AudienceName, snapshot: Snapshot) -> Mapping[str, ImportedWindow]:
-        """What is in of a snapshot, by key."""
-        ...

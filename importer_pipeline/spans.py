@@ -95,6 +95,7 @@ class Purpose(Enum):
     WINDOWS = "its pages are windows"
     GAP = "its pages are reported under the window below"
     COUNT = "one page of it tells how many windows there are, and nothing of it is delivered"
+    CONTACTS = "each page is one contact, asked for by its id"
 
 
 @dataclass(eq=False, slots=True)

@@ -3,10 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from importer_pipeline.outcomes import AudienceDone, ContactsRefused, Outcome, Progress, RefusedContact, WindowIn
+from importer_pipeline.outcomes import (
+    AudienceDone,
+    ContactsRefused,
+    HourIn,
+    Outcome,
+    Part,
+    Progress,
+    RefusedContact,
+    WindowIn,
+)
 from importer_pipeline.snapshots import AudienceName
 
 _MOST_NAMED = 5
+
+_UNIT = {Part.WINDOW: "window", Part.HOUR: "hour", Part.CONTACT: "contact"}
 
 
 @dataclass(slots=True)
@@ -31,13 +42,22 @@ class ImportSummary:
                     known.setdefault(contact.contact_id, contact)
 
     @property
+    def closing_line(self) -> str:
+        """What came of all of it."""
+        done = [it for it in self.done if it.part is not Part.CONTACT]
+        hours = sum(it.parts - it.left - len(it.failed) for it in done if it.part is Part.HOUR)
+        by_hours = f", {_parts(Part.HOUR, hours)} of them" if any(it.part is Part.HOUR for it in done) else ""
+        accepted = sum(it.accepted_now for it in self.done)
+        return f"{sum(it.complete for it in done)} of {len(done)} audiences in{by_hours}; contacts accepted: {accepted}"
+
+    @property
     def failure(self) -> str | None:
         """What a person has to see to, or None if all is in: a line for each audience that is not, and for its refused."""
         lines = [line for done in self.done for line in self._lines(done)]
         if not lines:
             return None
         incomplete = sum(done.error is not None for done in self.done)
-        refused = sum(done.refused_now for done in self.done)
+        refused = sum(_refused(done) for done in self.done)
         head = [f"Not all in: {incomplete} of {len(self.done)} audiences"] if incomplete else []
         head += [f"refused: {refused} contact{'' if refused == 1 else 's'}"] if refused else []
         first = ", ".join(head)
@@ -48,15 +68,20 @@ class ImportSummary:
     def _lines(self, done: AudienceDone) -> list[str]:
         lines = list[str]()
         if done.error is not None:
-            where = f" {_named('window', done.failed)}" if done.failed else ""
-            left = f" ({_windows(done.left)} left)" if done.left else ""
+            where = f" {_named(_UNIT[done.part], done.failed)}" if done.failed else ""
+            left = f" ({_parts(done.part, done.left)} left)" if done.left else ""
             lines.append(f"- {done.name}{where}{left}: {done.error}")
-        if done.refused_now:
+        if _refused(done):
             known = self.refused.get(done.name, {})
             ids = [contact_id or "(no id)" for contact_id in known]
             reason = next(iter(known.values())).reason if known else ""
-            lines.append(f"- {done.name} {_named('contact', ids, count=done.refused_now)}: {reason}")
+            lines.append(f"- {done.name} {_named('contact', ids, count=_refused(done))}: {reason}")
         return lines
+
+
+def _refused(done: AudienceDone) -> int:
+    """Contacts that were refused in this run and had not been before: the others stand in the quarantine already."""
+    return 0 if done.part is Part.CONTACT else done.refused_now
 
 
 def progress_line(progress: Progress, *, contacts_per_second: float) -> str:
@@ -70,9 +95,15 @@ def progress_line(progress: Progress, *, contacts_per_second: float) -> str:
 
 def done_line(done: AudienceDone) -> str:
     """What became of one audience."""
+    if done.part is Part.CONTACT:
+        error = f" ({done.error})" if done.error is not None else ""
+        return (
+            f"{done.name}: {_parts(done.part, done.parts)} of the quarantine tried again{error}: {done.accepted} accepted, "
+            f"{done.refused} refused, {done.parts - done.accepted - done.refused - done.left} gone from Mailchimp"
+        )
     return (
         f"{done.name} {_verdict(done)}: {done.read} contacts read, {done.accepted} accepted, {done.refused} refused, "
-        f"{_windows(done.windows)}, {done.requests} requests, {done.elapsed_seconds:.1f} s, "
+        f"{_parts(done.part, done.parts)}, {done.requests} requests, {done.elapsed_seconds:.1f} s, "
         f"{done.accepted_per_second:.0f} a second"
     )
 
@@ -86,16 +117,24 @@ def window_line(outcome: WindowIn) -> str:
     )
 
 
+def hour_line(outcome: HourIn) -> str:
+    """What became of an hour."""
+    return (
+        f"{outcome.name} hour {outcome.hour} is in: {outcome.read} contacts read, {outcome.accepted} accepted, "
+        f"{outcome.refused} refused"
+    )
+
+
 def _verdict(done: AudienceDone) -> str:
     if done.error is not None:
         return f"is not all in ({done.error})"
     if done.left:
-        return f"has {_windows(done.left)} to go"
+        return f"has {_parts(done.part, done.left)} to go"
     return "is in" if done.is_whole else "has all windows in, but what lies between them is still to be read"
 
 
-def _windows(count: int) -> str:
-    return f"{count} window{'' if count == 1 else 's'}"
+def _parts(part: Part, count: int) -> str:
+    return f"{count} {_UNIT[part]}{'' if count == 1 else 's'}"
 
 
 def _named(kind: str, names: Sequence[str], *, count: int | None = None) -> str:

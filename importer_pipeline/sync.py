@@ -168,7 +168,7 @@ class Sync:
             pass
         elif audience.stopped is not None:
             audience.failed(fetch, audience.stopped)
-        elif audience.snapshot_is_right(fetch, page.server_time):
+        elif audience.moment_is_right(fetch, page.server_time):
             audience.arrived(fetch, page)
             if fetch.reading.only_counts:
                 audience.counted(fetch, page)

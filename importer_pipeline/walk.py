@@ -33,6 +33,7 @@ from importer_pipeline.spans import (
 )
 from importer_pipeline.windows import (
     Ask,
+    AskOne,
     CrowdedSecond,
     PageShape,
     Paging,
@@ -40,6 +41,7 @@ from importer_pipeline.windows import (
     alone,
     covered,
     halves,
+    joined,
     missing,
     timestamp,
     window_offsets,
@@ -47,7 +49,9 @@ from importer_pipeline.windows import (
 
 
 class Walk:
-    """The reading of one listing of `since < last_changed <= before`. To be started by `read_all`, `count` or `go_on`.
+    """The reading of one listing of `since < last_changed <= before`, or of single contacts.
+
+    To be started by one of `read_all`, `count`, `go_on` and `recall`.
 
     Attributes:
         windows: by offset, as far as they are known.
@@ -76,6 +80,13 @@ class Walk:
     def count(self) -> None:
         """Find out how many windows there are, and read none."""
         self._open_span(Span(self._bounds, Purpose.COUNT, window=0), count=1)
+
+    def recall(self, contact_ids: Sequence[str]) -> None:
+        """Read single contacts, whenever they changed."""
+        span = Span(self._bounds, Purpose.CONTACTS, window=0, planned=True, open_pages=len(contact_ids))
+        self._plan(len(contact_ids))
+        self._open_spans += bool(contact_ids)
+        self._ready.extend(Reading(AskOne(contact_id=contact_id), 0, span) for contact_id in contact_ids)
 
     def go_on(self, *, total: int, known: Mapping[int, ImportedWindow], wanted: Set[int] | None) -> None:
         """Read more of a listing that has been read in part.
@@ -111,10 +122,14 @@ class Walk:
         return sum(window.state in (WindowState.MISSING, WindowState.UNDER_WAY) for window in self.windows.values())
 
     @property
+    def proved(self) -> list[Stretch]:
+        """The seconds of which every contact has been delivered, in as few stretches as possible."""
+        return joined(stretch for window in self.windows.values() for stretch in window.covered)
+
+    @property
     def is_whole(self) -> bool:
         """Whether every window is in and no second is missing: the proof that nobody who stood still was missed."""
-        known = [stretch for window in self.windows.values() for stretch in window.covered]
-        return self.planned and all(it.is_in for it in self.windows.values()) and not missing(self._bounds, known)
+        return self.planned and all(it.is_in for it in self.windows.values()) and not missing(self._bounds, self.proved)
 
     @property
     def has_ready(self) -> bool:
@@ -160,7 +175,7 @@ class Walk:
         """
         span = reading.span
         stretch = covered(reading.ask, shape)
-        if reading.only_counts:
+        if reading.only_counts or span.purpose is Purpose.CONTACTS:
             pass
         elif stretch is not None:
             self._prove(reading, stretch)

@@ -67,6 +67,18 @@ class Ask:
     """Contacts asked for."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskOne(Ask):
+    """A page of one contact, which is asked for by its id, whenever it changed."""
+
+    since: int = BEGINNING
+    before: int = 0
+    offset: int = 0
+    count: int = 1
+    contact_id: str
+    """Mailchimp's `id`."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Stretch:
     """Whole seconds from `first` to `last`, both included."""

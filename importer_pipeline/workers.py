@@ -5,6 +5,7 @@ last byte of an answer has been read, so that the next request is on the wire wh
 """
 
 import gc
+import http
 import threading
 import time
 import traceback
@@ -15,13 +16,15 @@ from pathlib import Path
 from importer_pipeline.audience_sync import Fetch
 from importer_pipeline.contacts import RecordMapping
 from importer_pipeline.errors import ImporterError, QuarantineWindow
-from importer_pipeline.mailchimp import Account
+from importer_pipeline.mailchimp import Account, read_list
 from importer_pipeline.outcomes import Outcome, Progress
-from importer_pipeline.pages import open_page
+from importer_pipeline.pages import Page, open_contact, open_page
 from importer_pipeline.posting import Post
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Target
+from importer_pipeline.windows import AskOne
+from importer_pipeline.wire import Answer
 
 _MOST_THREADS = 300
 _TICK_SECONDS = 0.5
@@ -39,6 +42,26 @@ class Lines:
     """How its contacts become records."""
     target: Target
     """Its client's account at the target."""
+
+    def ask(self, fetch: Fetch) -> Answer:
+        """Send the request.
+
+        Raises:
+            ImporterError: there is no whole answer, or it is one that tells nothing of a contact.
+        """
+        if isinstance(fetch.ask, AskOne):
+            answer = self.account.member(self.list_id, fetch.ask.contact_id, fields=self.mapping.member_fields)
+            if answer.status == http.HTTPStatus.NOT_FOUND:
+                # The same would be said if there were no such list: then nobody knows what became of the contact.
+                read_list(self.account.list(self.list_id))
+            return answer
+        return self.account.members(self.list_id, fetch.ask, archived=fetch.archived, fields=self.mapping.fields)
+
+    def open(self, answer: Answer, fetch: Fetch) -> Page:
+        """What the answer means."""
+        if isinstance(fetch.ask, AskOne):
+            return open_contact(answer, fetch.ask, self.mapping)
+        return open_page(answer, fetch.ask, self.mapping)
 
 
 class Workers:
@@ -179,12 +202,10 @@ class Workers:
         lines = self._lines[fetch.audience.plan.name]
         try:
             try:
-                answer = lines.account.members(
-                    lines.list_id, fetch.ask, archived=fetch.archived, fields=lines.mapping.fields
-                )
+                answer = lines.ask(fetch)
             finally:
                 self._off_the_wire(fetch)
-            page = open_page(answer, fetch.ask, lines.mapping)
+            page = lines.open(answer, fetch)
         except Exception as error:
             with self._lock:
                 self._sync.fetch_failed(fetch, as_ours(error), time.monotonic())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import NamedTuple
 
-from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.audience_plan import AudiencePlan, SnapshotScope
 from importer_pipeline.audience_sync import Fetch
 from importer_pipeline.connections import ConnectionBook
 from importer_pipeline.contacts import Contact, Record
@@ -35,6 +35,7 @@ class Cut(NamedTuple):
 
     shape: PageShape
     ids: list[str]
+    stamps: Sequence[str] = ()
 
 
 class Listing:
@@ -61,8 +62,8 @@ class Listing:
             self._rng.shuffle(listed)
         listed.sort(key=lambda one: one[0] if self._rng is not None else one)
         page = listed[ask.offset : ask.offset + ask.count]
-        shape = page_shape(ask, [timestamp(second) for second, _ in page], len(listed))
-        return Cut(shape, [key for _, key in page])
+        stamps = [timestamp(second) for second, _ in page]
+        return Cut(page_shape(ask, stamps, len(listed)), [key for _, key in page], stamps)
 
 
 def record(contact_id: str) -> Record:
@@ -85,6 +86,7 @@ def page_of(cut: Cut, *, server_time: int | None, lacking: Mapping[str, int] | N
     return Page(
         shape=cut.shape,
         contacts=[contact(key) for key in cut.ids],
+        stamps=list(cut.stamps),
         lacking=Counter(lacking or {}),
         server_time=server_time,
     )
@@ -136,9 +138,8 @@ def plan(
         account_connections=connections,
         target=target or f"https://{client}.example.com",
         fingerprint="of the list",
-        since=BEGINNING,
-        standing=standing,
-        wanted=wanted,
+        scope=SnapshotScope(standing=standing, wanted=wanted),
+        quarantined=frozenset(),
     )
 
 
@@ -176,8 +177,8 @@ class Told:
             self.failed[f"{name}/{outcome.window}"] = outcome.error
         elif isinstance(outcome, ContactsRefused):
             ids = [contact.contact_id for contact in outcome.contacts]
-            self.refused.setdefault(f"{name}/{outcome.window}", []).extend(ids)
-        else:
+            self.refused.setdefault(f"{name}/{outcome.piece.key}", []).extend(ids)
+        elif isinstance(outcome, AudienceDone):
             assert name not in self.done, "an audience ends once"
             self.done[name] = outcome
 

@@ -1,8 +1,12 @@
 """A history that is kept in memory: for the simulation, where a process dies and this is what stays."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from importer_pipeline.outcomes import AudienceDone, ContactsRefused, Outcome, SnapshotKnown, WindowIn
+from importer_pipeline.chain import Evidence, HourBroughtIn, SnapshotIn, SnapshotTaken
+from importer_pipeline.hours import parse_hour_key
+from importer_pipeline.outcomes import AudienceDone, ContactsRefused, HourIn, Outcome, SnapshotKnown, WindowIn
+from importer_pipeline.quarantine import Entry, Quarantine
 from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
 
 
@@ -10,17 +14,34 @@ class MemoryHistory:
     """What the outcomes told, as far as it outlives a process.
 
     Attributes:
-        refused: ids of contacts that are known as refused, by snapshot.
+        quarantine: what is in it.
+        refused: ids of contacts that were refused while a snapshot was read, by its id.
     """
 
     def __init__(self) -> None:
         self._snapshots: dict[AudienceName, Snapshot] = {}
         self._windows: dict[str, dict[str, ImportedWindow]] = {}
         self._completed: set[str] = set()
+        self._evidence: defaultdict[AudienceName, list[Evidence]] = defaultdict(list)
+        self._now = 0.0
+        self.quarantine = Quarantine(began=0.0)
         self.refused: dict[str, set[str]] = {}
 
+    def begin(self, now: float) -> None:
+        """A process begins."""
+        self.quarantine = Quarantine(self.quarantine.entries.values(), began=now)
+        self._now = now
+
+    def evidence(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Sequence[Evidence]]:
+        """See `history.History`."""
+        return {name: list(reversed(self._evidence[name])) for name in names}
+
+    def entries(self, names: Sequence[AudienceName]) -> Sequence[Entry]:
+        """See `history.History`."""
+        return [entry for name in names for entry in self.quarantine.of(name)]
+
     def latest(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Latest]:
-        """See `snapshots.History`."""
+        """See `history.History`."""
         return {
             name: Latest(snapshot=snapshot, completed=snapshot.id in self._completed)
             for name in names
@@ -28,20 +49,40 @@ class MemoryHistory:
         }
 
     def windows(self, name: AudienceName, snapshot: Snapshot) -> Mapping[str, ImportedWindow]:
-        """See `snapshots.History`."""
+        """See `history.History`."""
         known = self._snapshots.get(name)
         return dict(self._windows[snapshot.id]) if known is not None and known.id == snapshot.id else {}
 
+    def forget_hours(self, name: AudienceName) -> None:
+        """The asset of its hours is wiped."""
+        self._evidence[name] = [it for it in self._evidence[name] if not isinstance(it, HourBroughtIn)]
+
     def record(self, outcome: Outcome) -> None:
         """Keep what a later run will want to know."""
+        self.quarantine.note(outcome, now=self._now)
         if isinstance(outcome, SnapshotKnown):
+            self._evidence[outcome.name].append(SnapshotTaken(fingerprint=outcome.snapshot.fingerprint))
             self._snapshots[outcome.name] = outcome.snapshot
             self._windows.setdefault(outcome.snapshot.id, {})
             self.refused.setdefault(outcome.snapshot.id, set())
         elif isinstance(outcome, WindowIn):
             self._windows[outcome.snapshot_id][outcome.window] = outcome.imported
-        elif isinstance(outcome, ContactsRefused):
-            ids = {contact.contact_id for contact in outcome.contacts}
-            self.refused[self._snapshots[outcome.name].id].update(ids)
-        elif isinstance(outcome, AudienceDone) and outcome.complete and outcome.snapshot is not None:
-            self._completed.add(outcome.snapshot.id)
+        elif isinstance(outcome, HourIn):
+            hour = parse_hour_key(outcome.hour)
+            assert hour is not None
+            self._evidence[outcome.name].append(
+                HourBroughtIn(fingerprint=outcome.fingerprint, hour=hour, chain_from=outcome.chain_from)
+            )
+        elif isinstance(outcome, ContactsRefused) and outcome.snapshot_id is not None:
+            self.refused[outcome.snapshot_id].update(contact.contact_id for contact in outcome.contacts)
+        elif isinstance(outcome, AudienceDone) and outcome.snapshot is not None and _is_over(outcome):
+            snapshot = outcome.snapshot
+            self._evidence[outcome.name].append(
+                SnapshotIn(fingerprint=snapshot.fingerprint, snapshot=snapshot.id, before=snapshot.before)
+            )
+            if outcome.complete:
+                self._completed.add(snapshot.id)
+
+
+def _is_over(done: AudienceDone) -> bool:
+    return done.complete or done.is_accounted_for

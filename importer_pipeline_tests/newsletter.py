@@ -5,10 +5,22 @@ from typing import Any
 import dagster as dg
 
 from importer_pipeline.clients import Clients
+from importer_pipeline.defs.quarantine_events import read_entries
+from importer_pipeline.hours import HOUR_SECONDS, hour_key, last_second_over
+from importer_pipeline.quarantine import Entry
 from importer_pipeline.sandbox.members import MemberList
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline_tests.partitions import Shown, shown
-from importer_pipeline_tests.runs import Ran, full_sync, import_windows, plan_windows, run_config
+from importer_pipeline_tests.runs import (
+    Ran,
+    full_sync,
+    import_windows,
+    incremental_sync,
+    materialize,
+    plan_windows,
+    redrive,
+    run_config,
+)
 from importer_pipeline_tests.stage import Declared, Stage
 
 PAGE = 50
@@ -33,6 +45,7 @@ class Newsletter:
 
     CONTACTS = "acme/newsletter/contacts"
     WINDOWS = "acme/newsletter/contact_windows"
+    CHANGES = "acme/newsletter/contact_changes"
 
     def __init__(self, stage: Stage, instance: dg.DagsterInstance) -> None:
         acme = stage.clients["acme"]
@@ -65,6 +78,46 @@ class Newsletter:
             place = acme if key in acme else acme["audiences"]["newsletter"]
             place[key] = {**place[key], **value} if key in acme else value
         self.clients = self.stage.load(declared)
+
+    def go_back(self, *, hours: int) -> None:
+        """It is so many hours earlier by Mailchimp's clock, and its contacts have changed before that, minutes apart."""
+        self.account.clock_offset_seconds = -hours * HOUR_SECONDS
+        for number, member in enumerate(list(self.listed)):
+            self.listed.restamp([member.contact_id], self.account.now() - 3600 - 300 * number)
+
+    def let_hours_pass(self, hours: int = 1) -> None:
+        """So much later it is by Mailchimp's clock."""
+        self.account.clock_offset_seconds += hours * HOUR_SECONDS
+
+    def change(self, *numbers: int, seconds_ago: int = 0) -> set[str]:
+        """These contacts change by Mailchimp's clock; their ids."""
+        members = list(self.listed)
+        at = self.account.now() - seconds_ago
+        for number in numbers:
+            self.listed.update(members[number].contact_id, merge_fields={"FNAME": f"At {at}"}, at=at)
+        return {members[number].id for number in numbers}
+
+    def hour(self, *, ago: int = 0) -> str:
+        """The key of the newest hour that is over by Mailchimp's clock, or of one before it."""
+        return hour_key(last_second_over(self.account.now()) - ago * HOUR_SECONDS)
+
+    def incremental_sync(self, **config: Any) -> Ran:
+        """The job that imports what changed."""
+        return incremental_sync(self.clients, run_config(op="import_changes", **config), instance=self.instance)
+
+    def redrive(self, **config: Any) -> Ran:
+        """The job that tries again what is in the quarantine."""
+        return redrive(self.clients, run_config(op="retry_quarantined", **config), instance=self.instance)
+
+    def import_hours(self, *keys: str) -> Ran:
+        """One hour, or those from the first to the last, launched by hand."""
+        asset = dg.AssetKey.from_user_string(self.CHANGES)
+        return materialize(self.clients, [asset], instance=self.instance, partitions=keys)
+
+    @property
+    def quarantined(self) -> dict[str, Entry]:
+        """What is in the quarantine, by partition."""
+        return {str(entry.piece): entry for entry in read_entries(self.instance)}
 
     def full_sync(self, *, page_size: int = PAGE, **config: Any) -> Ran:
         """The job that imports all that is not in."""

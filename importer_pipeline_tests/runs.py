@@ -22,6 +22,8 @@ from importer_pipeline.snapshots import AudienceName
 
 ROOT = Path(importer_pipeline.__file__).parents[1]
 _SECONDS = 60
+_SELECTING = ("import_contacts", "register_windows", "import_changes")
+"""The ops that take some clients or audiences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +105,12 @@ def run_config(
         audiences: single audiences to take.
         mailchimp: how Mailchimp is treated.
         target: how the targets are treated.
-        op: whose config it is: that of `full_sync` or of `plan_windows`.
+        op: whose config it is: that of a job's one op.
         more: what else the op is told.
     """
+    selection = {"clients": list(clients), "audiences": list(audiences)} if op in _SELECTING else {}
     return {
-        "ops": {op: {"config": {"clients": list(clients), "audiences": list(audiences), **more}}},
+        "ops": {op: {"config": {**selection, **more}}},
         "resources": {
             "mailchimp": {"config": {"retry_pause_seconds": 0.02, **(mailchimp or {})}},
             "target": {"config": dict(target or {})},
@@ -127,6 +130,18 @@ def plan_windows(
 ) -> Ran:
     """Run the job that only registers windows; otherwise as `full_sync`."""
     return _execute(clients, "plan_windows", config or run_config(op="register_windows"), instance)
+
+
+def incremental_sync(
+    clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance | None = None
+) -> Ran:
+    """Run the job that imports what changed; otherwise as `full_sync`."""
+    return _execute(clients, "incremental_sync", config or run_config(op="import_changes"), instance)
+
+
+def redrive(clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance) -> Ran:
+    """Run the job that tries again what is in the quarantine; otherwise as `full_sync`."""
+    return _execute(clients, "redrive_quarantine", config or run_config(op="retry_quarantined"), instance)
 
 
 def materialize(

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importer_pipeline.audience_plan import AudiencePlan
-from importer_pipeline.audience_report import AudienceReport
+from importer_pipeline.audience_plan import AudiencePlan, SnapshotScope
+from importer_pipeline.audience_report import AudienceReport, DeliveredPage
 from importer_pipeline.errors import ImporterError, KeyRefused, TriesUsedUp
 from importer_pipeline.outcomes import (
     AudienceDone,
     ContactsRefused,
+    ContactsSettled,
     Outcome,
     RefusedContact,
     SnapshotKnown,
@@ -69,7 +70,9 @@ class Audience:
         walk.windows[reading.window].read += page.shape.length
         walk.windows[reading.window].accepted += accepted
         walk.windows[reading.window].refused += len(bad)
-        self.report.delivered(page, key=key, accepted=accepted, refused=bad)
+        self.report.delivered(
+            DeliveredPage(page=page, window=key, accepted=accepted, refused=bad, sent=None, at=0, contact_id=None)
+        )
         walk.delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
         self.take_up()
 
@@ -117,14 +120,18 @@ def _word(outcome: Outcome) -> str:
         case WindowFailed():
             return f"{outcome.window} failed"
         case ContactsRefused():
-            return f"refused of {outcome.window}"
+            return f"refused of {outcome.piece.key}"
+        case ContactsSettled():
+            return f"settled: {', '.join(sorted(outcome.contact_ids))}"
         case AudienceDone():
             return "done"
+        case _:
+            raise AssertionError("no hour and no single contact is read")
 
 
 def begun(active: range, archived: range, *, of: AudiencePlan | None = None) -> Audience:
     """An audience of contacts of these seconds; only its active contacts are being read."""
-    report = AudienceReport(of or plan(), snapshot_id="new", paging=SMALL)
+    report = AudienceReport(of or plan(), SnapshotScope(standing=None, wanted=None), snapshot_id="new", paging=SMALL)
     audience = Audience(report, {False: Listing(active), True: Listing(archived)})
     audience.start(archived=False)
     return audience
@@ -133,7 +140,8 @@ def begun(active: range, archived: range, *, of: AudiencePlan | None = None) -> 
 def going_on(known: dict[str, ImportedWindow], *, wanted: frozenset[str] | None = None) -> Audience:
     """With a snapshot of nine contacts and two archived ones, of which these windows are in."""
     standing = Standing(snapshot=snapshot(total=9, archived_total=2, before=BEFORE), windows=known)
-    report = AudienceReport(plan(standing=standing, wanted=wanted), snapshot_id="new", paging=SMALL)
+    scope = SnapshotScope(standing=standing, wanted=wanted)
+    report = AudienceReport(plan(), scope, snapshot_id="new", paging=SMALL)
     audience = Audience(report, {False: Listing(range(1, 10)), True: Listing(range(1, 3))})
     for archived, total in ((False, 9), (True, 2)):
         keys = {window_key(offset, archived=archived): offset for offset in range(0, total, SMALL.step)}
@@ -222,7 +230,7 @@ def test_without_a_snapshot_no_window_is_told() -> None:
     assert audience.words == []
     last = audience.done()
     assert audience.words == ["done"]
-    assert (last.snapshot, last.windows, last.failed, last.left, last.error) == (None, 0, (), 0, LOST)
+    assert (last.snapshot, last.parts, last.failed, last.left, last.error) == (None, 0, (), 0, LOST)
 
 
 def test_half_of_a_first_page_that_does_not_tell_the_total_is_told_with_the_other() -> None:
@@ -234,7 +242,7 @@ def test_half_of_a_first_page_that_does_not_tell_the_total_is_told_with_the_othe
     audience.read(low)
     audience.start(archived=True)
     audience.rest()
-    assert audience.words == ["snapshot of 3 and 0", "refused of 0", "0", "archived-0", "done"]
+    assert audience.words == ["snapshot of 3 and 0", "refused of 0", "settled: 2", "0", "archived-0", "done"]
 
 
 def test_at_the_end_all_that_waited_is_told() -> None:
@@ -264,7 +272,7 @@ def test_an_audience_of_whose_archived_contacts_nothing_could_be_read_tells_no_w
     audience.fail(audience.next(archived=True), archived=True)
     last = audience.done()
     assert audience.words == ["snapshot of 3 and None", "0", "done"]
-    assert (last.windows, last.failed, last.error, last.is_whole) == (1, (), LOST, False)
+    assert (last.parts, last.failed, last.error, last.is_whole) == (1, (), LOST, False)
 
 
 def test_a_snapshot_that_is_gone_on_with_keeps_its_name() -> None:

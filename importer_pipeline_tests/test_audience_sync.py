@@ -7,6 +7,8 @@ from importer_pipeline.errors import KeyRefused, TriesUsedUp
 from importer_pipeline.outcomes import (
     AudienceDone,
     ContactsRefused,
+    Part,
+    Piece,
     RefusedContact,
     SnapshotKnown,
     WindowFailed,
@@ -86,42 +88,40 @@ def test_a_snapshot_lies_a_minute_and_a_little_in_mailchimps_past() -> None:
         pytest.param(121, False, id="older than two minutes"),
     ],
 )
-def test_a_snapshot_is_right_when_it_is_one_to_two_minutes_old_by_mailchimps_own_clock(
-    age: int, is_right: bool
-) -> None:
+def test_a_moment_is_right_when_it_is_one_to_two_minutes_old_by_mailchimps_own_clock(age: int, is_right: bool) -> None:
     audience = begun()
     fetch = asked(audience)
-    assert audience.snapshot_is_right(fetch, BEFORE + age) is is_right
+    assert audience.moment_is_right(fetch, BEFORE + age) is is_right
     assert audience.is_current(fetch) is is_right
 
 
 def test_a_snapshot_that_is_not_right_is_taken_again_by_mailchimps_clock() -> None:
     audience = begun()
     stale = asked(audience)
-    assert not audience.snapshot_is_right(stale, SERVER_NOW + 3600)
+    assert not audience.moment_is_right(stale, SERVER_NOW + 3600)
     fetch = asked(audience)
     assert fetch.ask.before == SERVER_NOW + 3600 - 60
-    assert audience.snapshot_is_right(fetch, SERVER_NOW + 3601)
+    assert audience.moment_is_right(fetch, SERVER_NOW + 3601)
 
 
 def test_a_snapshot_that_grew_old_while_it_waited_is_taken_again_only_once() -> None:
     audience = begun()
-    assert not audience.snapshot_is_right(asked(audience), SERVER_NOW + 3600)
-    assert audience.snapshot_is_right(asked(audience), SERVER_NOW + 9999)
+    assert not audience.moment_is_right(asked(audience), SERVER_NOW + 3600)
+    assert audience.moment_is_right(asked(audience), SERVER_NOW + 9999)
 
 
 def test_a_snapshot_that_is_too_young_is_taken_again_each_time() -> None:
     audience = begun()
-    assert not audience.snapshot_is_right(asked(audience), SERVER_NOW - 100)
-    assert not audience.snapshot_is_right(asked(audience), SERVER_NOW - 200)
-    assert audience.snapshot_is_right(asked(audience), SERVER_NOW - 200)
+    assert not audience.moment_is_right(asked(audience), SERVER_NOW - 100)
+    assert not audience.moment_is_right(asked(audience), SERVER_NOW - 200)
+    assert audience.moment_is_right(asked(audience), SERVER_NOW - 200)
 
 
 def test_once_its_first_page_is_in_a_snapshot_stays_as_it_is() -> None:
     audience = begun()
     first = asked(audience)
     brought(audience, first, *range(1, 10))
-    assert audience.snapshot_is_right(asked(audience), SERVER_NOW + 9999)
+    assert audience.moment_is_right(asked(audience), SERVER_NOW + 9999)
 
 
 def test_the_archived_contacts_are_read_as_soon_as_the_active_ones_are_planned_and_before_them() -> None:
@@ -152,8 +152,9 @@ def test_an_audience_is_done_when_both_walks_are_and_says_so_once() -> None:
     brought(audience, archived, 4, 5)
     assert done(audience, NOW + 7.5) == AudienceDone(
         name=NEWS,
+        part=Part.WINDOW,
         snapshot=SNAPSHOT,
-        windows=4,
+        parts=4,
         failed=(),
         left=0,
         is_whole=True,
@@ -239,7 +240,13 @@ def test_refused_contacts_are_told_by_window_and_counted_once_each() -> None:
     whole = page(fourth, *range(1, 10))
     audience.delivered(fourth, whole, accepted=3, refused=[bad, nameless], now=NOW)
     assert [outcome for outcome in audience.outcomes if isinstance(outcome, ContactsRefused)] == [
-        ContactsRefused(name=NEWS, window=window, contacts=(bad, nameless)) for window in ("0", "4")
+        ContactsRefused(
+            piece=Piece(name=NEWS, part=Part.WINDOW, key=window),
+            snapshot_id="new",
+            fingerprint="of the list",
+            contacts=(bad, nameless),
+        )
+        for window in ("0", "4")
     ]
     last = done(audience)
     assert last.refused == 3  # "4" twice is one; who has no id can't be told from another.
@@ -292,7 +299,7 @@ def test_an_audience_that_is_stopped_before_it_began_is_done_without_a_snapshot(
     audience.stop(REVOKED)
     assert not audience.has_ready
     last = done(audience)
-    assert (last.snapshot, last.windows, last.error, last.elapsed_seconds) == (None, 0, REVOKED, 0.0)
+    assert (last.snapshot, last.parts, last.error, last.elapsed_seconds) == (None, 0, REVOKED, 0.0)
     assert not last.complete
 
 
@@ -303,7 +310,7 @@ def test_an_audience_that_is_stopped_before_its_first_page_came_is_done_when_tha
     assert not audience.done(NOW)
     audience.failed(first, REVOKED)
     last = done(audience)
-    assert (last.snapshot, last.windows, last.failed, last.left, last.error) == (None, 0, (), 0, REVOKED)
+    assert (last.snapshot, last.parts, last.failed, last.left, last.error) == (None, 0, (), 0, REVOKED)
     assert not any(isinstance(outcome, WindowFailed) for outcome in audience.outcomes)
 
 
@@ -348,7 +355,7 @@ def test_a_request_of_an_earlier_snapshot_is_not_taken_up() -> None:
     audience = begun()
     stale = asked(audience)
     audience.rest(stale)
-    assert not audience.snapshot_is_right(stale, SERVER_NOW + 3600)
+    assert not audience.moment_is_right(stale, SERVER_NOW + 3600)
     assert not audience.take_up(stale)
 
 
@@ -370,7 +377,7 @@ def test_an_audience_that_goes_on_asks_for_what_is_not_in_of_both_walks_and_keep
         ("archived-0", BEGINNING, BEFORE),
         ("4", 5, 8),
     ]
-    assert audience.snapshot_is_right(archived, SERVER_NOW + 100_000)
+    assert audience.moment_is_right(archived, SERVER_NOW + 100_000)
     assert audience.contacts == 11
     brought(audience, archived, 3, 4)
     brought(audience, active, *range(1, 10))
@@ -407,7 +414,7 @@ def test_an_audience_of_which_single_windows_are_read_is_not_complete_while_othe
     audience = going_on("0", wanted=frozenset({"4"}))
     brought(audience, asked(audience), *range(1, 10))
     last = done(audience)
-    assert (last.error, last.left, last.failed, last.windows) == (None, 2, (), 4)
+    assert (last.error, last.left, last.failed, last.parts) == (None, 2, (), 4)
     assert not last.complete
 
 
@@ -429,7 +436,7 @@ def counted(audience: AudienceSync, fetch: Fetch, *seconds: int) -> None:
     """A page has told how many contacts there are."""
     assert (fetch.ask.offset, fetch.ask.count, fetch.reading.only_counts) == (0, 1, True)
     whole = page(fetch, *seconds)
-    assert audience.snapshot_is_right(fetch, SERVER_NOW)
+    assert audience.moment_is_right(fetch, SERVER_NOW)
     audience.arrived(fetch, whole)
     audience.counted(fetch, whole)
 
@@ -440,7 +447,7 @@ def test_a_new_snapshot_of_which_no_window_is_wanted_is_counted_and_told() -> No
     counted(audience, asked(audience), 3, 4)
     last = done(audience)
     assert list(audience.outcomes) == [SnapshotKnown(name=NEWS, snapshot=SNAPSHOT), last]
-    assert (last.windows, last.left, last.requests, last.read, last.error) == (4, 4, 2, 0, None)
+    assert (last.parts, last.left, last.requests, last.read, last.error) == (4, 4, 2, 0, None)
     assert not last.complete
 
 

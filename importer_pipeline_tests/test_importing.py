@@ -15,6 +15,7 @@ from importer_pipeline.resuming import ResumeRule
 from importer_pipeline.sandbox.faults import Latency, Unkindness
 from importer_pipeline.services import SyncLimits
 from importer_pipeline.snapshots import AudienceName
+from importer_pipeline.tasks import WindowsRequest
 from importer_pipeline.windows import Paging
 from importer_pipeline_tests.memory_history import MemoryHistory
 from importer_pipeline_tests.stage import Declared, Stage
@@ -33,13 +34,14 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield stage
 
 
-def tasks(clients: Clients, *, wanted: frozenset[str] | None = None) -> list[Task]:
+def tasks(clients: Clients, *, wanted: frozenset[str] | None = None, rule: ResumeRule = RULE) -> list[Task]:
     """All audiences, and the same for each of them."""
-    return [Task(client=client, audience=audience, wanted=wanted) for client, audience in clients.select([], [])]
+    request = WindowsRequest(wanted=wanted, rule=rule)
+    return [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], [])]
 
 
 def turns(clients: Clients, locks: AccountLocks) -> Turns:
-    return Turns(tasks(clients), clients=clients, settings=SETTINGS, rule=RULE, locks=locks)
+    return Turns(tasks(clients), clients=clients, settings=SETTINGS, locks=locks)
 
 
 def prepared(
@@ -52,11 +54,9 @@ def prepared(
 ) -> Import:
     """An import of all audiences, with locks of its own."""
     clients = stage.load(declared)
-    waiting = tasks(clients, wanted=wanted)
+    waiting = tasks(clients, wanted=wanted, rule=rule)
     locks = AccountLocks(stage.folder / "locks")
-    running = Turns(waiting, clients=clients, settings=SETTINGS, rule=rule, locks=locks).next(
-        history or MemoryHistory()
-    )
+    running = Turns(waiting, clients=clients, settings=SETTINGS, locks=locks).next(history or MemoryHistory())
     assert running is not None
     return running
 
@@ -110,7 +110,7 @@ def test_a_missing_secret_is_told_first_and_stops_only_its_client(stage: Stage, 
     for end in ends.values():
         assert isinstance(end.error, SecretMissing)
         assert not end.complete
-        assert (end.snapshot, end.requests, end.windows) == (None, 0, 0)
+        assert (end.snapshot, end.requests, end.parts) == (None, 0, 0)
     assert list(going) == []
     assert stage.missing("globex") == set()
     assert stage.clients["acme"].target.records == {}
@@ -219,7 +219,7 @@ def test_an_import_goes_on_where_an_earlier_one_was_ended_and_says_so(stage: Sta
     assert all(snapshot.completed for snapshot in latest.values())
     assert stage.missing("acme") == set()
     requests = sum(request.path.endswith("/members") for request in stage.sandbox.answered[asked_before:])
-    windows = sum(done.windows for done in told if isinstance(done, AudienceDone))
+    windows = sum(done.parts for done in told if isinstance(done, AudienceDone))
     assert 0 < requests <= windows - 5
 
 
@@ -238,7 +238,7 @@ def test_windows_that_no_snapshot_has_are_told_first_and_stop_only_their_audienc
     clients = stage.load()
     planned = [task for task in tasks(clients, wanted=frozenset()) if task.client.name == "globex"]
     locks = AccountLocks(stage.folder / "locks")
-    counting = Turns(planned, clients=clients, settings=SETTINGS, rule=RULE, locks=locks).next(history)
+    counting = Turns(planned, clients=clients, settings=SETTINGS, locks=locks).next(history)
     assert counting is not None
     for outcome in outcomes(counting):
         history.record(outcome)

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from importer_pipeline.audience_plan import SnapshotScope
 from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.outcomes import SnapshotKnown, WindowIn
 from importer_pipeline.resuming import ResumeRule, TakenUp, take_up
 from importer_pipeline.snapshots import AudienceName, Latest, Standing
 from importer_pipeline.windows import Stretch
-from importer_pipeline_tests.factories import imported, plan, snapshot
+from importer_pipeline_tests.factories import imported, snapshot
 from importer_pipeline_tests.memory_history import MemoryHistory
 
 BEFORE = 1_764_154_800
@@ -19,6 +20,8 @@ RULE = ResumeRule(within_seconds=24 * 3600.0, restart=False)
 NEWS = AudienceName("acme", "news")
 TAKEN = snapshot(total=9, archived_total=2, before=BEFORE)
 WINDOWS = {"0": imported(Stretch(0, 5)), "8": imported(Stretch(9, BEFORE))}
+STANDING = Standing(snapshot=TAKEN, windows=WINDOWS)
+ANEW = SnapshotScope(standing=None, wanted=None)
 
 
 def kept() -> MemoryHistory:
@@ -32,8 +35,13 @@ def kept() -> MemoryHistory:
 
 def taken_up(latest: Latest | None, *wanted: str, rule: ResumeRule = RULE, now: float = NOW) -> TakenUp:
     """Of a whole sync, or of single windows."""
-    asked_for = plan(wanted=frozenset(wanted)) if wanted else plan()
-    return take_up(asked_for, latest, kept(), rule=rule, now=now)
+    return taken_up_of(frozenset(wanted) or None, latest, rule=rule, now=now)
+
+
+def taken_up_of(
+    wanted: frozenset[str] | None, latest: Latest | None, *, rule: ResumeRule = RULE, now: float = NOW
+) -> TakenUp:
+    return take_up(NEWS, wanted, latest, kept(), fingerprint=TAKEN.fingerprint, rule=rule, now=now)
 
 
 def unfinished(**values: str | int | None) -> Latest:
@@ -42,7 +50,7 @@ def unfinished(**values: str | int | None) -> Latest:
 
 def test_an_unfinished_snapshot_is_gone_on_with_and_a_note_says_how_far_it_is() -> None:
     taken = taken_up(unfinished())
-    assert taken.plan == plan(standing=Standing(snapshot=TAKEN, windows=WINDOWS))
+    assert taken.scope == SnapshotScope(standing=STANDING, wanted=None)
     assert taken.note == "acme/news goes on with its snapshot of 2025-11-26T11:00:00+00:00: 2 of 4 windows are in"
 
 
@@ -50,7 +58,7 @@ def test_an_unfinished_snapshot_is_gone_on_with_and_a_note_says_how_far_it_is() 
     "latest", [None, Latest(snapshot=TAKEN, completed=True)], ids=["none", "one that is completed"]
 )
 def test_without_an_unfinished_snapshot_a_new_one_goes_without_saying(latest: Latest | None) -> None:
-    assert taken_up(latest) == TakenUp(plan=plan(), note="")
+    assert taken_up(latest) == TakenUp(scope=ANEW, note="")
 
 
 @pytest.mark.parametrize(
@@ -84,22 +92,22 @@ def test_a_note_says_why_an_unfinished_snapshot_is_not_gone_on_with(
     latest: Latest, rule: ResumeRule, now: float, reason: str
 ) -> None:
     taken = taken_up(latest, rule=rule, now=now)
-    assert taken == TakenUp(plan=plan(), note=f"acme/news takes a new snapshot: {reason}")
+    assert taken == TakenUp(scope=ANEW, note=f"acme/news takes a new snapshot: {reason}")
 
 
 def test_a_snapshot_as_old_as_the_rule_allows_is_gone_on_with() -> None:
-    assert taken_up(unfinished(), now=BEFORE + 24 * 3600.0).plan.standing is not None
+    assert taken_up(unfinished(), now=BEFORE + 24 * 3600.0).scope.standing is not None
 
 
 def test_a_plan_of_the_windows_alone_keeps_an_unfinished_snapshot_by_the_same_rule() -> None:
-    counted = plan(wanted=frozenset())
-    taken = take_up(counted, unfinished(), kept(), rule=RULE, now=NOW)
-    assert taken.plan == replace(counted, standing=Standing(snapshot=TAKEN, windows=WINDOWS))
+    counted = SnapshotScope(standing=None, wanted=frozenset())
+    taken = taken_up_of(frozenset(), unfinished())
+    assert taken.scope == replace(counted, standing=STANDING)
     assert taken.note.endswith("2 of 4 windows are in")
-    taken = take_up(counted, unfinished(), kept(), rule=replace(RULE, restart=True), now=NOW)
-    assert taken.plan == counted
-    taken = take_up(counted, Latest(snapshot=TAKEN, completed=True), kept(), rule=RULE, now=NOW)
-    assert taken.plan == counted
+    taken = taken_up_of(frozenset(), unfinished(), rule=replace(RULE, restart=True))
+    assert taken.scope == counted
+    taken = taken_up_of(frozenset(), Latest(snapshot=TAKEN, completed=True))
+    assert taken.scope == counted
 
 
 @pytest.mark.parametrize("completed", [False, True], ids=["unfinished", "completed"])
@@ -109,8 +117,8 @@ def test_single_windows_are_those_of_the_newest_snapshot_however_old_it_is(
 ) -> None:
     latest = Latest(snapshot=TAKEN, completed=completed)
     taken = taken_up(latest, "4", "archived-0", rule=rule, now=BEFORE + 1e9)
-    assert taken.plan.standing == Standing(snapshot=TAKEN, windows=WINDOWS)
-    assert taken.plan.wanted == {"4", "archived-0"}
+    assert taken.scope.standing == STANDING
+    assert taken.scope.wanted == {"4", "archived-0"}
     assert taken.note == ""
 
 

@@ -9,6 +9,8 @@ from importer_pipeline.outcomes import (
     AudienceDone,
     ContactsRefused,
     Outcome,
+    Part,
+    Piece,
     Progress,
     RefusedContact,
     WindowFailed,
@@ -22,8 +24,9 @@ from importer_pipeline_tests.factories import imported, snapshot
 NEWS, OTHER = AudienceName("acme", "news"), AudienceName("globex", "news")
 DONE = AudienceDone(
     name=NEWS,
+    part=Part.WINDOW,
     snapshot=snapshot(total=5000, archived_total=10),
-    windows=7,
+    parts=7,
     failed=(),
     left=0,
     is_whole=True,
@@ -51,14 +54,16 @@ def failed(*windows: str, error: ImporterError = LOST) -> AudienceDone:
     return replace(DONE, failed=windows, error=error)
 
 
+def refused(name: AudienceName, window: str, *contacts: RefusedContact) -> Outcome:
+    piece = Piece(name=name, part=Part.WINDOW, key=window)
+    return ContactsRefused(piece=piece, snapshot_id="taken earlier", fingerprint="of the list", contacts=contacts)
+
+
 def refusing(*ids: str, reason: str = "HTTP 422: ask the target why") -> list[Outcome]:
     """The outcomes of an audience of which these contacts are refused, two to a window."""
     contacts = [RefusedContact(contact_id=contact_id, reason=reason) for contact_id in ids]
     return [
-        *(
-            ContactsRefused(name=NEWS, window=str(at), contacts=tuple(contacts[at : at + 2]))
-            for at in range(0, len(contacts), 2)
-        ),
+        *(refused(NEWS, str(at), *contacts[at : at + 2]) for at in range(0, len(contacts), 2)),
         replace(DONE, refused=len(ids), refused_now=len(ids)),
     ]
 
@@ -76,7 +81,8 @@ def test_an_import_that_is_all_in_needs_no_words() -> None:
 
 
 def test_a_window_that_failed_on_the_way_is_told_with_its_audience_only() -> None:
-    assert failure(WindowFailed(name=NEWS, window="0", error=LOST)) is None
+    lost = WindowFailed(name=NEWS, snapshot_id="taken earlier", window="0", fingerprint="of the list", error=LOST)
+    assert failure(lost) is None
 
 
 @pytest.mark.parametrize(
@@ -100,7 +106,7 @@ def test_failed_windows_are_named_up_to_five_with_the_error_and_what_to_do(
 
 def test_an_audience_of_which_nothing_could_be_read_is_named_without_windows() -> None:
     error = KeyRefused("Mailchimp refuses the key (HTTP 401)", remedy="check the client's mailchimp secret")
-    assert failure(replace(failed(error=error), snapshot=None, windows=0)) == (
+    assert failure(replace(failed(error=error), snapshot=None, parts=0)) == (
         "Not all in: 1 of 1 audiences. Everything else is in.\n"
         "- acme/news: Mailchimp refuses the key (HTTP 401): check the client's mailchimp secret"
     )
@@ -155,7 +161,7 @@ def test_windows_and_refused_contacts_of_several_audiences_stand_in_one_message(
 def test_each_audiences_refused_contacts_are_named_with_it() -> None:
     bad = RefusedContact(contact_id="x", reason="no id")
     other = [
-        ContactsRefused(name=OTHER, window="0", contacts=(bad,)),
+        refused(OTHER, "0", bad),
         replace(DONE, name=OTHER, refused_now=1),
     ]
     assert failure(*refusing("a"), *other) == (
@@ -201,7 +207,7 @@ def test_how_fast_a_run_was_is_told_by_what_it_imported_itself() -> None:
     ],
 )
 def test_an_audience_of_which_windows_are_left_tells_how_many(left: int, windows: int, told: str) -> None:
-    assert done_line(replace(DONE, left=left, is_whole=False, windows=windows)).startswith(
+    assert done_line(replace(DONE, left=left, is_whole=False, parts=windows)).startswith(
         f"acme/news {told}, 9 requests"
     )
 

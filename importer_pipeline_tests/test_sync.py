@@ -123,7 +123,7 @@ def test_a_count_delivers_nothing_and_tells_the_snapshot() -> None:
     assert engine.told.windows == {}
     known, done = engine.told.snapshots["acme/news"], engine.told.done["acme/news"]
     assert (known.total, known.archived_total) == (29, 7)
-    assert (done.windows, done.left, done.error) == (len(known.keys), 10, None)
+    assert (done.parts, done.left, done.error) == (len(known.keys), 10, None)
 
 
 def test_a_count_is_taken_again_by_mailchimps_clock_where_that_is_behind() -> None:
@@ -153,7 +153,7 @@ def test_windows_that_were_not_asked_for_when_their_client_was_stopped_are_left(
         engine.fail(fetch, revoked)
     done = engine.told.done["acme/news"]
     assert set(done.failed) == {fetch.key for fetch in fetches if not fetch.archived}
-    assert (done.left, done.windows) == (15, 25)
+    assert (done.left, done.parts) == (15, 25)
     assert {key.rpartition("/")[2] for key in engine.told.failed} == set(done.failed)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.audience_plan import AudiencePlan, SnapshotScope
 from importer_pipeline.clients import Audience, Client, fingerprint
 from importer_pipeline.connections import ConnectionBook
 from importer_pipeline.contacts import Contact, RecordMapping
@@ -26,7 +26,7 @@ from importer_pipeline.services import SyncLimits
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Target, TargetLimits
-from importer_pipeline.windows import BEGINNING, Paging
+from importer_pipeline.windows import Paging
 from importer_pipeline.workers import Lines, Workers, as_ours
 from importer_pipeline_tests.stage import Stage, once
 
@@ -80,9 +80,8 @@ def plan(client: Client, audience: Audience, *, connections: int) -> AudiencePla
         account_connections=connections,
         target=f"{client.target.url}#{client.name}",
         fingerprint=fingerprint(client, audience),
-        since=BEGINNING,
-        standing=None,
-        wanted=None,
+        scope=SnapshotScope(standing=None, wanted=None),
+        quarantined=frozenset(),
     )
 
 

@@ -9,16 +9,22 @@ from collections.abc import Iterator
 import dagster as dg
 
 from importer_pipeline.clients import Clients
-from importer_pipeline.defs.names import CONTACT_WINDOWS, CONTACTS, POOL, audience_label
-from importer_pipeline.defs.reporting import run_import
+from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS, CONTACTS, POOL, audience_label
+from importer_pipeline.defs.reporting import WhenBusy, run_import
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
 from importer_pipeline.defs.sign_of_life import SignOfLife
-from importer_pipeline.defs.specs import contacts_spec, windows_spec
-from importer_pipeline.importing import Task
+from importer_pipeline.defs.specs import changes_spec, contacts_spec, windows_spec
+from importer_pipeline.hours import parse_hour_key
+from importer_pipeline.importing import ImportSettings, Task
 from importer_pipeline.resuming import ResumeRule
+from importer_pipeline.tasks import HoursRequest, Request, WindowsRequest
+from importer_pipeline.windows import Stretch
 
 RESUME_WITHIN_HOURS = 24.0
 """Age up to which an unfinished snapshot is gone on with."""
+
+RESUME_RULE = ResumeRule(within_seconds=RESUME_WITHIN_HOURS * 3600, restart=False)
+"""Where nobody says otherwise."""
 
 
 def contacts_assets(clients: Clients) -> dg.AssetsDefinition:
@@ -37,13 +43,8 @@ def contacts_assets(clients: Clients) -> dg.AssetsDefinition:
         target: TargetResource,
         sign_of_life: dg.ResourceParam[SignOfLife],
     ) -> Iterator[dg.Output[None]]:
-        labels = [audience_label(key) for key in sorted(context.selected_asset_keys)]
-        run_import(
-            context,
-            [Task(client=client, audience=audience, wanted=None) for client, audience in clients.select([], labels)],
-            clients=clients,
-            settings=import_settings(mailchimp, target),
-            rule=ResumeRule(within_seconds=RESUME_WITHIN_HOURS * 3600, restart=False),
+        _import_selected(
+            context, clients, import_settings(mailchimp, target), WindowsRequest(wanted=None, rule=RESUME_RULE)
         )
         yield from ()
 
@@ -66,15 +67,47 @@ def windows_assets(clients: Clients) -> dg.AssetsDefinition:
         target: TargetResource,
         sign_of_life: dg.ResourceParam[SignOfLife],
     ) -> Iterator[dg.Output[None]]:
-        labels = [audience_label(key) for key in sorted(context.selected_asset_keys)]
-        wanted = frozenset(context.partition_keys)
-        run_import(
-            context,
-            [Task(client=client, audience=audience, wanted=wanted) for client, audience in clients.select([], labels)],
-            clients=clients,
-            settings=import_settings(mailchimp, target),
-            rule=ResumeRule(within_seconds=RESUME_WITHIN_HOURS * 3600, restart=False),
-        )
+        request = WindowsRequest(wanted=frozenset(context.partition_keys), rule=RESUME_RULE)
+        _import_selected(context, clients, import_settings(mailchimp, target), request)
         yield from ()
 
     return contact_windows
+
+
+def changes_assets(clients: Clients, hours: dg.HourlyPartitionsDefinition) -> dg.AssetsDefinition:
+    """`contact_changes` of every audience: the contacts that changed in an hour, each hour a partition."""
+
+    @dg.multi_asset(
+        name=CONTACT_CHANGES,
+        specs=[changes_spec(client, audience) for client, audience in clients.select([], [])],
+        partitions_def=hours,
+        can_subset=True,
+        pool=POOL,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def contact_changes(
+        context: dg.AssetExecutionContext,
+        mailchimp: MailchimpResource,
+        target: TargetResource,
+        sign_of_life: dg.ResourceParam[SignOfLife],
+    ) -> Iterator[dg.Output[None]]:
+        found = [hour for key in context.partition_keys if (hour := parse_hour_key(key)) is not None]
+        request = HoursRequest(hours=Stretch(min(found).first, max(found).last))
+        _import_selected(context, clients, import_settings(mailchimp, target), request)
+        yield from ()
+
+    return contact_changes
+
+
+def _import_selected(
+    context: dg.AssetExecutionContext, clients: Clients, settings: ImportSettings, request: Request
+) -> None:
+    """Do the same with each of the audiences whose asset is selected."""
+    labels = [audience_label(key) for key in sorted(context.selected_asset_keys)]
+    run_import(
+        context,
+        [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], labels)],
+        clients=clients,
+        settings=settings,
+        when_busy=WhenBusy.WAIT,
+    )

@@ -5,6 +5,8 @@ line and killed goes on for ever. Here stands when a run is dead and what is don
 how a run shows that it lives is in `sign_of_life`.
 """
 
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
 
 from importer_pipeline.errors import LockFolderUnusable
@@ -14,6 +16,11 @@ MARK_TAG = "importer_pipeline/sign_of_life"
 """The tag of a run that holds its lock: see `RunLocks.mark`."""
 
 _RUNNING = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+
+_WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
+
+_UNMARKED_SECONDS = 300.0
+"""How long a run may take until it bears its mark."""
 
 _GONE = "The process of this run is gone: it was killed, or its machine went down."
 
@@ -34,6 +41,27 @@ def report_dead_runs(instance: dg.DagsterInstance, locks: RunLocks) -> list[str]
     dead = [run_id for run_id in marked if _report_if_dead(instance, run_id, locks)]
     locks.remove_old()
     return dead
+
+
+def live_runs(instance: dg.DagsterInstance, locks: RunLocks, job: str) -> list[str]:
+    """Ids of a job's runs that may still do something: that wait for their turn, or whose processes live here.
+
+    To be asked once the dead ones have been reported. A run that says that it goes on and of which nothing can be told is not
+    believed for long: it may have been killed on another machine.
+
+    Raises:
+        LockFolderUnusable: the locks can't be looked at.
+    """
+    young = dg.RunsFilter(job_name=job, statuses=list(_RUNNING), created_after=_ago(_UNMARKED_SECONDS))
+    waiting = instance.get_runs(dg.RunsFilter(job_name=job, statuses=list(_WAITING)))
+    running = instance.get_runs(dg.RunsFilter(job_name=job, statuses=list(_RUNNING)))
+    marked = [run for run in running if run.tags.get(MARK_TAG) == locks.mark(run.run_id)]
+    unmarked = [run for run in instance.get_runs(young) if MARK_TAG not in run.tags]
+    return [run.run_id for run in (*waiting, *marked, *unmarked)]
+
+
+def _ago(seconds: float) -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=seconds)
 
 
 def _report_if_dead(instance: dg.DagsterInstance, run_id: str, locks: RunLocks) -> bool:

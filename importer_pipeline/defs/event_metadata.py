@@ -9,12 +9,13 @@ from typing import Annotated
 import dagster as dg
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
-from importer_pipeline.outcomes import AudienceDone, WindowIn
+from importer_pipeline.chain import HourBroughtIn, SnapshotIn
+from importer_pipeline.hours import parse_hour_key
+from importer_pipeline.outcomes import AudienceDone, HourIn, WindowIn
 from importer_pipeline.snapshots import SNAPSHOT_FORMAT, ImportedWindow, Snapshot
 from importer_pipeline.windows import Stretch, timestamp
 
 Metadata = Mapping[str, dg.MetadataValue]
-
 
 _SNAPSHOT = TypeAdapter(Snapshot)
 
@@ -33,6 +34,24 @@ class _StoredWindow(BaseModel):
     contacts_accepted: int
     contacts_refused: int
     requests: int
+
+
+class _StoredContacts(BaseModel):
+    """A snapshot that is in, as it stands in an event."""
+
+    snapshot: str
+    fingerprint: str
+    changed_until: float
+
+
+class _StoredHour(BaseModel):
+    """An hour as it stands in an event."""
+
+    fingerprint: str
+    chain_from: str
+
+
+_BY_ITSELF = "brought in by itself"
 
 
 def snapshot_metadata(snapshot: Snapshot) -> Metadata:
@@ -80,7 +99,7 @@ def window_metadata(outcome: WindowIn) -> Metadata:
 def read_window(metadata: Metadata, snapshot: Snapshot) -> ImportedWindow | None:
     """The window that a materialization tells of; None if it is not of this snapshot."""
     try:
-        stored = _StoredWindow.model_validate({name: value.value for name, value in metadata.items()})
+        stored = _StoredWindow.model_validate(_values(metadata))
     except ValidationError:
         return None
     if stored.snapshot != snapshot.id:
@@ -103,14 +122,53 @@ def contacts_metadata(done: AudienceDone, snapshot: Snapshot) -> Metadata:
         "contacts_accepted": dg.MetadataValue.int(done.accepted),
         "contacts_refused": dg.MetadataValue.int(done.refused),
         "archived_contacts": dg.MetadataValue.int(archived),
-        "windows": dg.MetadataValue.int(done.windows),
+        "windows": dg.MetadataValue.int(done.parts),
         "requests": dg.MetadataValue.int(done.requests),
         "seconds": dg.MetadataValue.float(round(done.elapsed_seconds, 3)),
         "contacts_per_second": dg.MetadataValue.float(round(done.accepted_per_second, 1)),
         "changed_until": dg.MetadataValue.timestamp(float(snapshot.before)),
         "paths_that_no_contact_has": dg.MetadataValue.text(", ".join(done.lacking) or "none"),
         "snapshot": dg.MetadataValue.text(snapshot.id),
+        "fingerprint": dg.MetadataValue.text(snapshot.fingerprint),
     }
+
+
+def read_snapshot_in(metadata: Metadata) -> SnapshotIn | None:
+    """What a materialization of `contacts` proves; None if it is not of ours."""
+    try:
+        stored = _StoredContacts.model_validate(_values(metadata))
+    except ValidationError:
+        return None
+    return SnapshotIn(fingerprint=stored.fingerprint, snapshot=stored.snapshot, before=int(stored.changed_until))
+
+
+def hour_metadata(outcome: HourIn) -> Metadata:
+    """Of the materialization of an hour."""
+    lag = {} if outcome.lag_seconds is None else {"lag_seconds": dg.MetadataValue.int(outcome.lag_seconds)}
+    return {
+        "dagster/partition_row_count": dg.MetadataValue.int(outcome.read),
+        "contacts_read": dg.MetadataValue.int(outcome.read),
+        "contacts_accepted": dg.MetadataValue.int(outcome.accepted),
+        "contacts_refused": dg.MetadataValue.int(outcome.refused),
+        **lag,
+        "changed_since": dg.MetadataValue.timestamp(float(outcome.walk.first)),
+        "changed_until": dg.MetadataValue.timestamp(float(outcome.walk.last)),
+        "chain_from": dg.MetadataValue.text(outcome.chain_from or _BY_ITSELF),
+        "fingerprint": dg.MetadataValue.text(outcome.fingerprint),
+    }
+
+
+def read_hour(partition: str | None, metadata: Metadata) -> HourBroughtIn | None:
+    """What a materialization of `contact_changes` proves; None if it is not of ours."""
+    hour = parse_hour_key(partition or "")
+    try:
+        stored = _StoredHour.model_validate(_values(metadata))
+    except ValidationError:
+        return None
+    if hour is None:
+        return None
+    chain_from = None if stored.chain_from == _BY_ITSELF else stored.chain_from
+    return HourBroughtIn(fingerprint=stored.fingerprint, hour=hour, chain_from=chain_from)
 
 
 def completes(metadata: Metadata, snapshot: Snapshot) -> bool:
@@ -124,6 +182,10 @@ def covered_in_words(covered: tuple[Stretch, ...]) -> str:
     if not covered:
         return "nothing: its contacts had changed, and were read with the windows below"
     return "; ".join(f"{_moment(stretch.first)} to {_moment(stretch.last)}" for stretch in covered)
+
+
+def _values(metadata: Metadata) -> dict[str, object]:
+    return {name: value.value for name, value in metadata.items()}
 
 
 def _moment(second: int) -> str:

@@ -4,24 +4,38 @@ All that a run leaves behind for the next is in these events; there is no other 
 format, counts for nothing.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import dagster as dg
 
+from importer_pipeline.chain import Evidence
+from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.event_log import Context, materializations, observations, plan_partition
 from importer_pipeline.defs.event_metadata import (
     completes,
     contacts_metadata,
+    hour_metadata,
     read_snapshot,
     read_window,
     snapshot_metadata,
     window_metadata,
 )
-from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
-from importer_pipeline.outcomes import AudienceDone, Outcome, SnapshotKnown, WindowFailed, WindowIn
+from importer_pipeline.defs.names import changes_key, contacts_key, windows_key, windows_partitions
+from importer_pipeline.defs.quarantine_events import read_entries, write_entries
+from importer_pipeline.outcomes import (
+    AudienceDone,
+    HourFailed,
+    HourIn,
+    Outcome,
+    SnapshotKnown,
+    WindowFailed,
+    WindowIn,
+)
+from importer_pipeline.quarantine import Entry, Quarantine
 from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
-from importer_pipeline.summary import done_line, window_line
+from importer_pipeline.summary import done_line, hour_line, window_line
 
 _MOST_EVENTS = 10
 """Events of an asset that are looked through for ours; others come from people."""
@@ -44,23 +58,24 @@ class EventLogHistory:
         self._context = context
         self._instance = context.instance
         self._known: dict[AudienceName, Snapshot] = {}
+        self._quarantine = Quarantine(began=time.time())
         self._without_windows: set[AudienceName] = set()
 
     def latest(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Latest]:
-        """See `snapshots.History`."""
+        """See `history.History`."""
         keys = [key for name in names for key in (contacts_key(name), windows_key(name))]
         known = {record.asset_entry.asset_key for record in self._instance.get_asset_records(keys)}
         self._without_windows = {name for name in names if windows_key(name) not in known}
         found: dict[AudienceName, Latest] = {}
         for name in names:
             key = contacts_key(name)
-            if key in known and (snapshot := self._newest_snapshot(key)) is not None:
+            if key in known and (snapshot := newest_snapshot(self._instance, name)) is not None:
                 self._known[name] = snapshot
                 found[name] = Latest(snapshot=snapshot, completed=self._is_completed(key, snapshot))
         return found
 
     def windows(self, name: AudienceName, snapshot: Snapshot) -> Mapping[str, ImportedWindow]:
-        """See `snapshots.History`."""
+        """See `history.History`."""
         found: dict[str, ImportedWindow] = {}
         for event in materializations(self._instance, windows_key(name), page=_PAGE):
             if event.partition is not None and event.partition not in found:
@@ -69,8 +84,26 @@ class EventLogHistory:
                     found[event.partition] = window
         return found
 
+    def evidence(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Sequence[Evidence]]:
+        """See `history.History`."""
+        return read_evidence(self._instance, names)
+
+    def entries(self, names: Sequence[AudienceName]) -> Sequence[Entry]:
+        """See `history.History`."""
+        entries = read_entries(self._instance, names)
+        for name in names:
+            for entry in self._quarantine.of(name):
+                self._quarantine.forget(entry.piece)
+        self._quarantine.entries.update({entry.piece: entry for entry in entries})
+        return entries
+
     def record(self, outcome: Outcome) -> None:
-        """Write down what a later run, or a person, will want to know of this outcome."""
+        """Write down what a later run, or a person, will want to know of this outcome.
+
+        What goes to the quarantine comes first: a window or hour is in only when that is known.
+        """
+        changed = self._quarantine.note(outcome, now=time.time())
+        write_entries(self._instance, self._context.log_event, self._quarantine, changed)
         if isinstance(outcome, SnapshotKnown):
             self._record_snapshot(outcome)
         elif isinstance(outcome, WindowIn):
@@ -84,12 +117,31 @@ class EventLogHistory:
             )
         elif isinstance(outcome, WindowFailed):
             plan_partition(self._context, windows_key(outcome.name), outcome.window)
+        elif isinstance(outcome, HourIn):
+            self._context.log_event(
+                dg.AssetMaterialization(
+                    changes_key(outcome.name),
+                    description=hour_line(outcome),
+                    partition=outcome.hour,
+                    metadata=hour_metadata(outcome),
+                )
+            )
+        elif isinstance(outcome, HourFailed):
+            plan_partition(self._context, changes_key(outcome.name), outcome.hour)
         elif isinstance(outcome, AudienceDone) and outcome.complete and outcome.snapshot is not None:
             # The line is the event's own: a log line beside it would double what a thousand audiences cost.
             self._context.log_event(
                 dg.AssetMaterialization(
                     contacts_key(outcome.name),
                     description=done_line(outcome),
+                    metadata=contacts_metadata(outcome, outcome.snapshot),
+                )
+            )
+        elif isinstance(outcome, AudienceDone) and outcome.is_accounted_for and outcome.snapshot is not None:
+            self._context.log_event(
+                dg.AssetObservation(
+                    contacts_key(outcome.name),
+                    description="All of the snapshot is in but for what is in the quarantine",
                     metadata=contacts_metadata(outcome, outcome.snapshot),
                 )
             )
@@ -125,10 +177,13 @@ class EventLogHistory:
         for start in range(same, len(after), _KEYS_AT_ONCE):
             self._instance.add_dynamic_partitions(partitions, after[start : start + _KEYS_AT_ONCE])
 
-    def _newest_snapshot(self, key: dg.AssetKey) -> Snapshot | None:
-        found = (read_snapshot(event.metadata) for event in observations(self._instance, key, most=_MOST_EVENTS))
-        return next((snapshot for snapshot in found if snapshot is not None), None)
-
     def _is_completed(self, key: dg.AssetKey, snapshot: Snapshot) -> bool:
         newest = islice(materializations(self._instance, key, page=_MOST_EVENTS), _MOST_EVENTS)
         return any(completes(event.metadata, snapshot) for event in newest)
+
+
+def newest_snapshot(instance: dg.DagsterInstance, name: AudienceName) -> Snapshot | None:
+    """The newest snapshot that was taken of an audience."""
+    events = observations(instance, contacts_key(name), most=_MOST_EVENTS)
+    found = (read_snapshot(event.metadata) for event in events)
+    return next((snapshot for snapshot in found if snapshot is not None), None)

@@ -6,19 +6,27 @@ from pydantic import Field
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.assets import RESUME_WITHIN_HOURS
 from importer_pipeline.defs.names import POOL
-from importer_pipeline.defs.reporting import run_import
+from importer_pipeline.defs.reporting import WhenBusy, run_import
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
 from importer_pipeline.defs.sign_of_life import SignOfLife
 from importer_pipeline.errors import SelectionUnknown
 from importer_pipeline.importing import Task
+from importer_pipeline.quarantine import RetryRule
 from importer_pipeline.resuming import ResumeRule
+from importer_pipeline.retries import Wanted
+from importer_pipeline.tasks import ChangesRequest, FirstSyncRequest, Request, RetryRequest, WindowsRequest
 
 
-class SnapshotConfig(dg.Config):
-    """Which audiences to take, all without a choice, and whether to go on with their unfinished snapshots."""
+class SelectionConfig(dg.Config):
+    """Which audiences to take, all without a choice."""
 
     clients: list[str] = Field(default=[], description="Names of clients, all of whose audiences are taken.")
     audiences: list[str] = Field(default=[], description="Single audiences, as client/audience.")
+
+
+class SnapshotConfig(SelectionConfig):
+    """Which audiences to take, and whether to go on with their unfinished snapshots."""
+
     restart: bool = Field(default=False, description="Take new snapshots, also where one is unfinished.")
     resume_within_hours: float = Field(
         default=RESUME_WITHIN_HOURS, ge=0, description="Age up to which an unfinished snapshot is gone on with."
@@ -30,13 +38,41 @@ class SnapshotConfig(dg.Config):
         return ResumeRule(within_seconds=self.resume_within_hours * 3600, restart=self.restart)
 
 
+class FullSyncConfig(SnapshotConfig):
+    """Which audiences to take in full."""
+
+    newcomers_only: bool = Field(
+        default=False,
+        description="Leave out those that have been synced since their last full sync: incremental_sync takes these.",
+    )
+
+    @property
+    def request(self) -> Request:
+        """What is asked for of each audience."""
+        windows = WindowsRequest(wanted=None, rule=self.rule)
+        return FirstSyncRequest(windows=windows) if self.newcomers_only else windows
+
+
+class ChangesConfig(SelectionConfig):
+    """Which audiences to bring up to date."""
+
+    newcomers: bool = Field(
+        default=True, description="Give audiences that were never synced in full a full sync, when the others are done."
+    )
+    retries: int = Field(
+        default=RetryRule().attempts,
+        ge=0,
+        description="How often something in the quarantine is tried, with growing pauses, until only a person does it.",
+    )
+
+
 def full_sync_job(clients: Clients) -> dg.JobDefinition:
     """`full_sync`: a snapshot of each audience is taken and imported, or an unfinished one gone on with."""
 
     @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
     def import_contacts(
         context: dg.OpExecutionContext,
-        config: SnapshotConfig,
+        config: FullSyncConfig,
         mailchimp: MailchimpResource,
         target: TargetResource,
         sign_of_life: dg.ResourceParam[SignOfLife],
@@ -44,10 +80,10 @@ def full_sync_job(clients: Clients) -> dg.JobDefinition:
         """Take a snapshot of each audience, or go on with an unfinished one, and bring its contacts to the target."""
         run_import(
             context,
-            _tasks(clients, config, wanted=None),
+            _tasks(clients, config, config.request),
             clients=clients,
             settings=import_settings(mailchimp, target),
-            rule=config.rule,
+            when_busy=WhenBusy.WAIT,
         )
 
     @dg.job(
@@ -78,10 +114,10 @@ def plan_windows_job(clients: Clients) -> dg.JobDefinition:
         """Take a snapshot of each audience that has no unfinished one, and register its windows."""
         run_import(
             context,
-            _tasks(clients, config, wanted=frozenset()),
+            _tasks(clients, config, WindowsRequest(wanted=frozenset(), rule=config.rule)),
             clients=clients,
             settings=import_settings(mailchimp, target),
-            rule=config.rule,
+            when_busy=WhenBusy.WAIT,
         )
 
     @dg.job(
@@ -98,11 +134,47 @@ def plan_windows_job(clients: Clients) -> dg.JobDefinition:
     return plan_windows
 
 
-def _tasks(clients: Clients, config: SnapshotConfig, *, wanted: frozenset[str] | None) -> list[Task]:
+def incremental_sync_job(clients: Clients) -> dg.JobDefinition:
+    """`incremental_sync`: every audience from the end of its own chain, all missing hours in one walk."""
+
+    @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
+    def import_changes(
+        context: dg.OpExecutionContext,
+        config: ChangesConfig,
+        mailchimp: MailchimpResource,
+        target: TargetResource,
+        sign_of_life: dg.ResourceParam[SignOfLife],
+    ) -> None:
+        """Bring in the contacts that changed since each audience was synced last."""
+        windows = WindowsRequest(wanted=None, rule=SnapshotConfig().rule)
+        retry = RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule(attempts=config.retries)), windows=windows)
+        run_import(
+            context,
+            _tasks(clients, config, ChangesRequest(retry=retry, newcomers=windows if config.newcomers else None)),
+            clients=clients,
+            settings=import_settings(mailchimp, target),
+            when_busy=WhenBusy.LEAVE,
+        )
+
+    @dg.job(
+        name="incremental_sync",
+        description=(
+            "Imports what changed: for each audience all hours that are over and not in yet, from the last one without a gap. "
+            "They show under contact_changes. An account that another run has is left to the next one."
+        ),
+        executor_def=dg.in_process_executor,
+    )
+    def incremental_sync() -> None:
+        import_changes()
+
+    return incremental_sync
+
+
+def _tasks(clients: Clients, config: SelectionConfig, request: Request) -> list[Task]:
     if not clients.clients:
         raise dg.Failure("there are no clients to import: see the warnings above", metadata={}, allow_retries=False)
     try:
         selection = clients.select(config.clients, config.audiences)
     except SelectionUnknown as error:
         raise dg.Failure(str(error), allow_retries=False) from None
-    return [Task(client=client, audience=audience, wanted=wanted) for client, audience in selection]
+    return [Task(client=client, audience=audience, request=request) for client, audience in selection]

@@ -10,6 +10,15 @@ CONTACTS = "contacts"
 CONTACT_WINDOWS = "contact_windows"
 """Last part of the key of the windows of an audience's snapshot."""
 
+CONTACT_CHANGES = "contact_changes"
+"""Last part of the key of an audience's changes by the hour."""
+
+QUARANTINE_KEY = dg.AssetKey(["quarantine"])
+"""The asset of what could not be imported."""
+
+QUARANTINE_PARTITIONS = dg.DynamicPartitionsDefinition(name="quarantine")
+"""A partition for each window or hour of which something is in the quarantine: see `outcomes.Piece`."""
+
 POOL = "mailchimp"
 """The pool that every step which calls Mailchimp takes a place in."""
 
@@ -22,6 +31,11 @@ def contacts_key(name: AudienceName) -> dg.AssetKey:
 def windows_key(name: AudienceName) -> dg.AssetKey:
     """The asset whose partitions are the windows of an audience's snapshot."""
     return dg.AssetKey([name.client, name.audience, CONTACT_WINDOWS])
+
+
+def changes_key(name: AudienceName) -> dg.AssetKey:
+    """The asset whose partitions are the hours in which contacts of an audience changed."""
+    return dg.AssetKey([name.client, name.audience, CONTACT_CHANGES])
 
 
 def windows_partitions(name: AudienceName) -> dg.DynamicPartitionsDefinition:

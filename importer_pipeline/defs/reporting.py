@@ -4,6 +4,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Sequence
+from enum import Enum
 
 import dagster as dg
 
@@ -13,8 +14,7 @@ from importer_pipeline.defs.history import EventLogHistory
 from importer_pipeline.errors import StopRun
 from importer_pipeline.importing import Import, ImportSettings, Task, Turns
 from importer_pipeline.locks import AccountLocks, default_folder
-from importer_pipeline.outcomes import AudienceDone, Outcome
-from importer_pipeline.resuming import ResumeRule
+from importer_pipeline.outcomes import AudienceDone, Outcome, Part
 from importer_pipeline.summary import ImportSummary, done_line, progress_line
 
 _LOG_EVERY_SECONDS = 5.0
@@ -29,8 +29,15 @@ _waiting: dict[tuple[str, str], tuple[Turns, ImportSummary]] = {}
 """What steps of this process have still to do: one that gave its place in the pool back comes again from the start."""
 
 
+class WhenBusy(Enum):
+    """What is done about accounts that another sync has."""
+
+    WAIT = "come again"
+    LEAVE = "leave them to a later run"
+
+
 def run_import(
-    context: Context, tasks: Sequence[Task], *, clients: Clients, settings: ImportSettings, rule: ResumeRule
+    context: Context, tasks: Sequence[Task], *, clients: Clients, settings: ImportSettings, when_busy: WhenBusy
 ) -> None:
     """Do the tasks, and report what is in as soon as it is.
 
@@ -44,7 +51,7 @@ def run_import(
         )
     history = EventLogHistory(context)
     turns, summary = _waiting.pop((context.run.run_id, step_key(context)), None) or (
-        Turns(tasks, clients=clients, settings=settings, rule=rule, locks=AccountLocks(default_folder())),
+        Turns(tasks, clients=clients, settings=settings, locks=AccountLocks(default_folder())),
         ImportSummary(),
     )
     while turns.waiting:
@@ -52,12 +59,18 @@ def run_import(
             running = turns.next(history)
         except StopRun as error:
             raise dg.Failure(str(error), allow_retries=False) from None
+        if running is None and when_busy is WhenBusy.LEAVE:
+            context.log.warning(
+                f"left to a later run: {_clients(turns)}. Another sync has the Mailchimp account; nothing is lost by it"
+            )
+            break
         if running is None:
             _waiting[context.run.run_id, step_key(context)] = turns, summary
             _come_again(context, turns)
         else:
             with running:
                 _report(context, running, history, summary)
+    context.log.info(summary.closing_line)
     if summary.failure is not None:
         raise dg.Failure(
             summary.failure,
@@ -94,10 +107,13 @@ def _record(context: Context, pending: deque[Outcome], history: EventLogHistory,
 
 def _come_again(context: Context, turns: Turns) -> None:
     """Give the place in the pool back and look again later: a step that only waits is to keep nobody from working."""
-    names = sorted({task.name.client for task in turns.waiting})
     if context.retry_number == 0:
-        context.log.info(f"waiting for other syncs of the Mailchimp accounts of {', '.join(names)}")
+        context.log.info(f"waiting for other syncs of the Mailchimp accounts of {_clients(turns)}")
     raise dg.RetryRequested(max_retries=_MOST_LOOKS, seconds_to_wait=_LOOK_AGAIN_SECONDS)
+
+
+def _clients(turns: Turns) -> str:
+    return ", ".join(sorted({task.name.client for task in turns.waiting}))
 
 
 class _Pace:
@@ -126,5 +142,5 @@ def _log_audience(context: Context, done: AudienceDone) -> None:
         )
     if done.error is not None:
         context.log.error(done_line(done))
-    elif not done.complete:
+    elif not done.complete or done.part is Part.CONTACT:
         context.log.info(done_line(done))

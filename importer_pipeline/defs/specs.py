@@ -3,7 +3,7 @@
 import dagster as dg
 
 from importer_pipeline.clients import Audience, Client
-from importer_pipeline.defs.names import contacts_key, group_name, windows_key, windows_partitions
+from importer_pipeline.defs.names import changes_key, contacts_key, group_name, windows_key, windows_partitions
 from importer_pipeline.snapshots import AudienceName
 
 KINDS = {"mailchimp"}
@@ -42,6 +42,25 @@ def windows_spec(client: Client, audience: Audience) -> dg.AssetSpec:
             "each here as it comes in. Any of them can be imported by hand; `plan_windows` registers those of a new snapshot."
         ),
         partitions_def=windows_partitions(name),
+        group_name=group_name(client.name),
+        owners=_owners(client),
+        kinds=KINDS,
+        tags=_tags(name),
+        metadata=_metadata(client, audience),
+        skippable=True,
+    )
+
+
+def changes_spec(client: Client, audience: Audience) -> dg.AssetSpec:
+    """`contact_changes`: the contacts of the audience that changed in an hour."""
+    name = AudienceName(client.name, audience.name)
+    return dg.AssetSpec(
+        changes_key(name),
+        description=(
+            f"The contacts of the Mailchimp audience {audience.list_id} that changed in an hour (UTC), archived ones too, at "
+            "the client's target. `incremental_sync` brings in all hours since the last one without a gap; any of them can be "
+            "imported again by hand."
+        ),
         group_name=group_name(client.name),
         owners=_owners(client),
         kinds=KINDS,

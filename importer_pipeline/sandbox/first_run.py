@@ -1,4 +1,4 @@
-"""`make demo`: a full sync of a made-up world with two clients in trouble, once more when they are mended, and the outcome.
+"""`make demo`: a full sync of a made-up world with two clients in trouble; an hour later what changed, and what was refused.
 
 Everything runs on this machine, in temporary folders, and ends by itself. The exit code is 0 if what happened is what must
 happen, 1 if not, 130 after Ctrl-C.
@@ -20,6 +20,7 @@ from typing import IO
 import pandas as pd
 
 import importer_pipeline
+from importer_pipeline.hours import HOUR_SECONDS
 from importer_pipeline.sandbox.children import DagsterChild, environment
 from importer_pipeline.sandbox.first_world import SNAPSHOT_AGE_SECONDS, FirstWorld, Load, Standing, stand_still
 from importer_pipeline.sandbox.server import SandboxServer
@@ -30,17 +31,18 @@ _CHANGES_PER_SECOND = 50.0
 _CONNECTIONS = 10
 _MOST_TURNED_AWAY = 10
 _WIDTH = 118
-_COMMAND = ("job", "execute", "-m", "importer_pipeline", "-j", "full_sync")
+_COMMAND = ("job", "execute", "-m", "importer_pipeline", "-j")
+_OP = "(?:import_contacts|import_changes|retry_quarantined)"
 _LOGGED = re.compile(
-    r" - dagster - [A-Z]+ - full_sync - [0-9a-f-]{36} - (?:\d+ - import_contacts - ASSET_MATERIALIZATION|import_contacts)"
-    r" - (?P<text>.+)"
+    r" - dagster - [A-Z]+ - \w+ - [0-9a-f-]{36} - "
+    rf"(?:\d+ - {_OP} - ASSET_MATERIALIZATION|{_OP}) - (?P<text>(?!\S+ window ).+)"
 )
 _PROBLEM = re.compile(r"- (?P<client>[\w-]+)/[\w-]+.*: .+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
-    """A full sync that has ended.
+    """A run that has ended.
 
     Attributes:
         exit_code: of the command.
@@ -67,10 +69,10 @@ class _Place:
         world.write_clients_file(folder / "clients.yaml", server)
         self._variables = environment(folder / "clients.yaml", dagster_home=home)
 
-    def run(self) -> tuple[int, dict[str, str]]:
-        """Runs the command, shows how it goes on; its exit code, and what its failure says of which client."""
+    def run(self, job: str) -> tuple[int, dict[str, str]]:
+        """Runs the job, shows how it goes on; its exit code, and what its failure says of which client."""
         problems: dict[str, str] = {}
-        with DagsterChild(_COMMAND, variables=self._variables, output=None) as child:
+        with DagsterChild([*_COMMAND, job], variables=self._variables, output=None) as child:
             for line in child.lines():
                 print(line, file=self._log)
                 if logged := _LOGGED.search(line):
@@ -84,7 +86,7 @@ class _Place:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Does all of it. The exit code: see the module."""
     summary = (
-        "A full sync of a made-up world, and what came of it: under a minute, nothing needed, nothing left behind."
+        "A full sync of a made-up world, and what changed since: about a minute, nothing needed, nothing left behind."
     )
     argparse.ArgumentParser(prog="make demo", description=summary).parse_args(arguments)
     # SIGINT too: what was started in the background ignores it, and would hand that down to its children.
@@ -116,7 +118,7 @@ def _first_run() -> int:
         print(f"   {world.revoked.name}: its Mailchimp key has been revoked")
         with world.served(changes_per_second=_CHANGES_PER_SECOND) as server:
             place = _Place(Path(folder), world, server, log)
-            wrong = [*_while_contacts_change(place, world, server), *_when_mended(place, world)]
+            wrong = [*_while_contacts_change(place, world, server), *_an_hour_later(place, world)]
     print(f"\nIt took {time.monotonic() - began:.0f} s, and nothing runs any more. All that Dagster said: {log_path}")
     if wrong:
         print("\nThis must not be:", *wrong, sep="\n- ")
@@ -128,7 +130,7 @@ def _first_run() -> int:
 def _while_contacts_change(place: _Place, world: FirstWorld, server: SandboxServer) -> list[str]:
     _say(f"2. A full sync, while {_CHANGES_PER_SECOND:.0f} contacts change every second:")
     began = world.revoked.account.now()
-    exit_code, problems = _run(place)
+    exit_code, problems = _run(place, "full_sync")
     stand_still(server)
     sync = Sync(exit_code=exit_code, problems=problems, standings=world.standings(began=began), load=world.load())
     _say("3. Now nothing changes any more. How the targets stand, compared contact by contact:")
@@ -136,18 +138,25 @@ def _while_contacts_change(place: _Place, world: FirstWorld, server: SandboxServ
     return first_faults(sync, revoked=world.revoked.name, refusing=world.refusing.name)
 
 
-def _when_mended(place: _Place, world: FirstWorld) -> list[str]:
+def _an_hour_later(place: _Place, world: FirstWorld) -> list[str]:
     _say(
-        "4. The remedies are taken: the key is good again, the two contacts are acceptable. The sandbox's clock is put two "
-        "minutes ahead, so that what was still to come is old enough for a snapshot. The same command again:"
+        "4. The remedies are taken: the key is good again, the two contacts are acceptable. An hour passes by the sandbox's "
+        "clock. What changed is brought in, as it is every hour; the client that was left out gets its full sync, last:"
     )
     world.mend()
-    world.let_time_pass(2 * SNAPSHOT_AGE_SECONDS)
+    world.let_time_pass(HOUR_SECONDS + 2 * SNAPSHOT_AGE_SECONDS)
     world.forget()
     began = world.revoked.account.now()
-    exit_code, problems = _run(place)
-    sync = Sync(exit_code=exit_code, problems=problems, standings=world.standings(began=began), load=world.load())
-    _say("5. The outcome:")
+    exit_code, problems = _run(place, "incremental_sync")
+    _say("5. The two contacts that were refused stand in the quarantine. They are tried again:")
+    redriven, more_problems = _run(place, "redrive_quarantine")
+    sync = Sync(
+        exit_code=exit_code or redriven,
+        problems=problems | more_problems,
+        standings=world.standings(began=began),
+        load=world.load(),
+    )
+    _say("6. The outcome:")
     _show(sync)
     compared = world.world.compare()["clients"].values()
     surplus = sum(client["surplus"] for client in compared)
@@ -158,9 +167,9 @@ def _when_mended(place: _Place, world: FirstWorld) -> list[str]:
     return wrong
 
 
-def _run(place: _Place) -> tuple[int, dict[str, str]]:
-    print(f"   $ dagster {' '.join(_COMMAND)}", flush=True)
-    return place.run()
+def _run(place: _Place, job: str) -> tuple[int, dict[str, str]]:
+    print(f"   $ dagster {' '.join(_COMMAND)} {job}", flush=True)
+    return place.run(job)
 
 
 def first_faults(sync: Sync, *, revoked: str, refusing: str) -> list[str]:
@@ -176,7 +185,7 @@ def first_faults(sync: Sync, *, revoked: str, refusing: str) -> list[str]:
 
 
 def last_faults(sync: Sync) -> list[str]:
-    """What must not be after the sync without trouble: a line each."""
+    """What must not be when there is no trouble any more: a line each."""
     wrong = _faults(sync, troubled=set())
     if sync.exit_code != 0:
         wrong.append(f"the run ended with exit code {sync.exit_code}")

@@ -12,7 +12,14 @@ import yaml
 
 from importer_pipeline.defs.history import EventLogHistory
 from importer_pipeline.errors import ImporterError, TriesUsedUp
-from importer_pipeline.outcomes import AudienceDone, Outcome, SnapshotKnown, WindowFailed, WindowIn
+from importer_pipeline.outcomes import (
+    AudienceDone,
+    Outcome,
+    Part,
+    SnapshotKnown,
+    WindowFailed,
+    WindowIn,
+)
 from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
 from importer_pipeline.windows import Stretch
 
@@ -53,7 +60,13 @@ def window_in(
 
 def window_failed(key: str) -> WindowFailed:
     """A window could not be imported."""
-    return WindowFailed(name=NAME, window=key, error=TriesUsedUp("no answer, 4 times"))
+    return WindowFailed(
+        name=NAME,
+        snapshot_id=FIRST.id,
+        window=key,
+        fingerprint=FIRST.fingerprint,
+        error=TriesUsedUp("no answer, 4 times"),
+    )
 
 
 def done(
@@ -61,9 +74,9 @@ def done(
 ) -> AudienceDone:
     """Nothing more comes of the audience in this run."""
     return AudienceDone(
-        name=name, snapshot=taken, windows=5, failed=(), left=left, is_whole=taken is not None and not left, read=3100,
-        accepted=3098, refused=2, requests=6, accepted_now=3098, refused_now=2, elapsed_seconds=2.0, lacking=(),
-        error=error,
+        name=name, part=Part.WINDOW, snapshot=taken, parts=5, failed=(), left=left,
+        is_whole=taken is not None and not left, read=3100, accepted=3098, refused=2, requests=6, accepted_now=3098,
+        refused_now=2, elapsed_seconds=2.0, lacking=(), error=error,
     )  # fmt: skip
 
 
@@ -71,11 +84,11 @@ class Recorder(Protocol):
     """A history as a process has it: what earlier ones left, to be added to."""
 
     def latest(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Latest]:
-        """See `snapshots.History`."""
+        """See `history.History`."""
         ...
 
     def windows(self, name: AudienceName, snapshot: Snapshot) -> Mapping[str, ImportedWindow]:
-        """See `snapshots.History`."""
+        """See `history.History`."""
         ...
 
     def record(self, outcome: Outcome) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from importer_pipeline.defs.event_log import Context, materializations, observations, plan_partition
+from importer_pipeline.defs.event_log import Context, Stored, materializations, observations, plan_partition
 from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
 from importer_pipeline_tests.defs.recorded import NAME, clients_file
 from importer_pipeline_tests.partitions import Shown, shown
@@ -119,7 +119,7 @@ def test_the_run_itself_says_which_partitions_it_planned_and_in_which_step(
     assert {(event.step_key, event.job_name) for event in ours} == {(step.step_key, step.job_name)}
 
 
-def metadata_of(events: Sequence[dg.AssetMaterialization | dg.AssetObservation]) -> list[object]:
+def metadata_of(events: Sequence[Stored]) -> list[object]:
     return [event.metadata["number"].value for event in events]
 
 

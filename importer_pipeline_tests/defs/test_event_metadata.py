@@ -15,7 +15,11 @@ from importer_pipeline.defs.event_metadata import (
     snapshot_metadata,
     window_metadata,
 )
-from importer_pipeline.outcomes import AudienceDone, WindowIn
+from importer_pipeline.outcomes import (
+    AudienceDone,
+    Part,
+    WindowIn,
+)
 from importer_pipeline.snapshots import AudienceName, ImportedWindow, Snapshot
 from importer_pipeline.windows import Stretch
 
@@ -34,8 +38,8 @@ WINDOW = WindowIn(
 def done(*, lacking: tuple[str, ...] = (), elapsed_seconds: float = 4.0) -> AudienceDone:
     """An audience of which the last contacts have come in."""
     return AudienceDone(
-        name=NAME, snapshot=SNAPSHOT, windows=4, failed=(), left=0, is_whole=True, read=3020, accepted=3018, refused=2,
-        requests=5, accepted_now=1509, refused_now=1, elapsed_seconds=elapsed_seconds, lacking=lacking, error=None,
+        name=NAME, part=Part.WINDOW, snapshot=SNAPSHOT, parts=4, failed=(), left=0, is_whole=True, read=3020, accepted=3018,
+        refused=2, requests=5, accepted_now=1509, refused_now=1, elapsed_seconds=elapsed_seconds, lacking=lacking, error=None,
     )  # fmt: skip
 
 

@@ -9,7 +9,15 @@ import pytest
 
 from importer_pipeline.defs.history import EventLogHistory
 from importer_pipeline.errors import TriesUsedUp
-from importer_pipeline.outcomes import AudienceDone, ContactsRefused, Outcome, RefusedContact, WindowIn
+from importer_pipeline.outcomes import (
+    AudienceDone,
+    ContactsRefused,
+    Outcome,
+    Part,
+    Piece,
+    RefusedContact,
+    WindowIn,
+)
 from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
 from importer_pipeline_tests.defs.recorded import (
     FIRST,
@@ -175,7 +183,12 @@ def test_that_an_older_snapshot_was_completed_is_not_said_of_the_newer(kept: Kep
 
 
 def test_a_window_that_failed_and_contacts_that_were_refused_are_nothing_to_go_on_with(kept: Kept) -> None:
-    refused = ContactsRefused(name=NAME, window="0", contacts=(RefusedContact(contact_id="c0de", reason="bad"),))
+    refused = ContactsRefused(
+        piece=Piece(name=NAME, part=Part.WINDOW, key="0"),
+        snapshot_id=FIRST.id,
+        fingerprint=FIRST.fingerprint,
+        contacts=(RefusedContact(contact_id="c0de", reason="bad"),),
+    )
     tell(kept, known(), window_failed("990"), refused, window_in("0"))
     assert windows(kept, FIRST) == [{"0": imported()}]
 

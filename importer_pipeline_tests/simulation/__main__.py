@@ -7,24 +7,29 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
+from importer_pipeline_tests.simulation.days import run_days
 from importer_pipeline_tests.simulation.run import run_seed
 
+_KINDS = {"syncs": run_seed, "days": run_days}
 
-def _attempt(seed: int) -> tuple[int, str, Counter[str]]:
+
+def _attempt(seed: int, kind: str) -> tuple[int, str, Counter[str]]:
     try:
-        return seed, "", run_seed(seed)
+        return seed, "", _KINDS[kind](seed)
     except Exception as error:
         return seed, "".join(traceback.format_exception(error)[-3:]), Counter()
 
 
-def _attempts(seeds: range, processes: int) -> Iterator[tuple[int, str, Counter[str]]]:
+def _attempts(seeds: range, kind: str, processes: int) -> Iterator[tuple[int, str, Counter[str]]]:
+    attempt = partial(_attempt, kind=kind)
     if processes == 1:
-        yield from map(_attempt, seeds)
+        yield from map(attempt, seeds)
         return
     with ProcessPoolExecutor(processes) as pool:
         try:
-            yield from pool.map(_attempt, seeds, chunksize=5)
+            yield from pool.map(attempt, seeds, chunksize=5)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -36,18 +41,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--until-failure", action="store_true", help="stop at the first seed that fails")
+    parser.add_argument(
+        "--kind", choices=tuple(_KINDS), help="full syncs, or days of hourly ones; both without a choice"
+    )
     chosen = parser.parse_args(arguments)
+    seeds = range(chosen.first, chosen.first + chosen.seeds)
+    kinds = [chosen.kind] if chosen.kind else list(_KINDS)
+    failed = 0
+    for kind in kinds:
+        failed += _run(seeds, kind, chosen)
+        if failed and chosen.until_failure:
+            break
+    return 1 if failed else 0
+
+
+def _run(seeds: range, kind: str, chosen: argparse.Namespace) -> int:
     started, failed, happened = time.monotonic(), 0, Counter[str]()
-    for seed, trouble, counts in _attempts(range(chosen.first, chosen.first + chosen.seeds), chosen.processes):
+    for seed, trouble, counts in _attempts(seeds, kind, chosen.processes):
         happened.update(counts)
         if trouble:
             failed += 1
-            print(f"seed {seed} failed; again: --first {seed} --seeds 1\n{trouble}", flush=True)
+            print(f"{kind} {seed} failed; again: --kind {kind} --first {seed} --seeds 1\n{trouble}", flush=True)
             if chosen.until_failure:
-                return 1
-    print(f"{time.monotonic() - started:.0f} s: " + ", ".join(f"{n} {what}" for what, n in sorted(happened.items())))
-    print(f"{chosen.seeds - failed} passed, {failed} failed")
-    return 1 if failed else 0
+                return failed
+    counts = ", ".join(f"{n} {what}" for what, n in sorted(happened.items()))
+    print(f"{kind}, {time.monotonic() - started:.0f} s: {counts}")
+    print(f"{kind}: {len(seeds) - failed} passed, {failed} failed")
+    return failed
 
 
 if __name__ == "__main__":

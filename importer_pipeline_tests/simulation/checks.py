@@ -3,11 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from importer_pipeline.audience_sync import SNAPSHOT_AGE_SECONDS, Fetch
-from importer_pipeline.outcomes import AudienceDone, WindowIn
+from importer_pipeline.audience_plan import SNAPSHOT_AGE_SECONDS, SnapshotScope
+from importer_pipeline.audience_sync import Fetch
+from importer_pipeline.contacts import ID_OF_NO_ADDRESS
+from importer_pipeline.hours import parse_hour_key
+from importer_pipeline.outcomes import AudienceDone, HourIn, WindowIn
 from importer_pipeline.posting import Post
+from importer_pipeline.quarantine import Quarantine
 from importer_pipeline.sandbox.members import Member
-from importer_pipeline.snapshots import ImportedWindow, Snapshot
+from importer_pipeline.snapshots import AudienceName, ImportedWindow, Snapshot
 from importer_pipeline.spans import Purpose
 from importer_pipeline.sync import Sync
 from importer_pipeline_tests.memory_history import MemoryHistory
@@ -35,7 +39,8 @@ def check_not_read_again(request: Fetch | Post, history: MemoryHistory) -> None:
     """What an earlier run has brought in is not read again, unless it is asked for."""
     if isinstance(request, Fetch) and request.reading.span.purpose is Purpose.WINDOWS:
         plan = request.audience.plan
-        if plan.standing is not None and request.key in history.windows(plan.name, plan.standing.snapshot):
+        standing = plan.scope.standing if isinstance(plan.scope, SnapshotScope) else None
+        if standing is not None and request.key in history.windows(plan.name, standing.snapshot):
             raise Broken(f"{plan.name} {request.key} is read again")
 
 
@@ -50,6 +55,23 @@ def check_window(scenario: Scenario, world: World, refused: set[str], outcome: W
             stretch.first <= member.changed <= stretch.last for stretch in imported.covered
         ):
             check_member(scenario, world, member, refused, taken_at, f"window {outcome.window}")
+
+
+def quarantined(quarantine: Quarantine, name: AudienceName) -> set[str]:
+    """Ids of an audience's contacts that are in the quarantine."""
+    ids = {contact_id for entry in quarantine.of(name) for contact_id in entry.contacts}
+    return ids | {ID_OF_NO_ADDRESS} if "" in ids else ids
+
+
+def check_hour(scenario: Scenario, world: World, quarantine: Quarantine, outcome: HourIn, *, began: float) -> None:
+    """All that changed in an hour that is in must be at the target, if it stood still since the process began."""
+    hour = parse_hour_key(outcome.hour)
+    assert hour is not None
+    refused = quarantined(quarantine, outcome.name)
+    first = hour.first if outcome.chain_from is None else max(hour.first, outcome.walk.first)
+    for member in world.members:
+        if first <= member.changed <= hour.last:
+            check_member(scenario, world, member, refused, began, f"hour {outcome.hour}")
 
 
 def check_moment(scenario: Scenario, world: World, snapshot: Snapshot, *, taken_at: float) -> None:

@@ -1,13 +1,14 @@
 """What one seed means: accounts, audiences, their contacts, how unkind the world is, and what happens in it meanwhile."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from random import Random
+from typing import NamedTuple
 
 from pydantic import SecretStr
 
-from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.audience_plan import AudiencePlan, SnapshotScope
 from importer_pipeline.contacts import DEFAULT_RECORD, RecordMapping
 from importer_pipeline.mailchimp import Account, CredentialKind, Credentials, MailchimpLimits
 from importer_pipeline.sandbox.accounts import SandboxAccount
@@ -15,12 +16,12 @@ from importer_pipeline.sandbox.adapter import SandboxAdapter
 from importer_pipeline.sandbox.compare import RecordOf, default_record, record_by_list
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.faults import Fault, Unkindness
-from importer_pipeline.sandbox.members import MemberList
+from importer_pipeline.sandbox.members import Member, MemberList
 from importer_pipeline.sandbox.target import Manner, Refusal, SandboxTarget, TargetRecord
 from importer_pipeline.services import SyncLimits
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.target import Target, TargetLimits
-from importer_pipeline.windows import BEGINNING, Paging
+from importer_pipeline.windows import Paging
 from importer_pipeline.workers import Lines
 
 START = 1_700_000_000.0
@@ -42,6 +43,14 @@ class Clock:
         return self.now
 
 
+class Mapped(NamedTuple):
+    """A mapping, and what it makes of a member."""
+
+    mapping: RecordMapping
+    record_of: RecordOf
+    fingerprint: str
+
+
 @dataclass(eq=False, kw_only=True)
 class World:
     """One audience and all that it is read from and written to."""
@@ -52,6 +61,8 @@ class World:
     target: SandboxTarget
     target_key: str
     record_of: RecordOf
+    other: "Mapped"
+    """What the clients file may say of its records instead."""
     refusals: tuple[Refusal, ...] = ()
     """What its target refuses, misfortunes apart."""
     touched: dict[int, float] = field(default_factory=dict[int, float])
@@ -215,21 +226,43 @@ def _add_client(scenario: Scenario, name: str) -> None:
                     account_connections=connections,
                     target="http://sandbox/target" if rng.random() < 0.5 else f"http://sandbox/{name}",
                     fingerprint=list_id,
-                    since=BEGINNING,
-                    standing=None,
-                    wanted=None,
+                    scope=SnapshotScope(standing=None, wanted=None),
+                    quarantined=frozenset(),
                 ),
                 lines=Lines(account=ours, list_id=list_id, mapping=RecordMapping.of(spec, list_id=list_id), target=to),
                 members=_members(scenario, account, list_id),
                 target=target,
                 target_key=target_key,
                 record_of=default_record if audiences == 1 else record_by_list,
+                other=Mapped(
+                    RecordMapping.of(
+                        {**spec, "firstname": spec["lastname"], "lastname": spec["firstname"]}, list_id=list_id
+                    ),
+                    _swapped(default_record if audiences == 1 else record_by_list),
+                    f"{list_id} with its names swapped",
+                ),
             )
         )
     if not scenario.is_calm:
         target.refusals = tuple(_refusals(rng))
         for world in scenario.worlds[-audiences:]:
             world.refusals = target.refusals
+
+
+def _swapped(record_of: RecordOf) -> RecordOf:
+    def swapped(member: Member, members: MemberList) -> TargetRecord | None:
+        record = record_of(member, members)
+        return record and record._replace(firstname=record.lastname, lastname=record.firstname)
+
+    return swapped
+
+
+def edit(world: World) -> None:
+    """The clients file maps its contacts otherwise from now on, or as before again."""
+    before = Mapped(world.lines.mapping, world.record_of, world.plan.fingerprint)
+    world.lines = replace(world.lines, mapping=world.other.mapping)
+    world.plan = replace(world.plan, fingerprint=world.other.fingerprint)
+    world.record_of, world.other = world.other.record_of, before
 
 
 def _members(scenario: Scenario, account: SandboxAccount, list_id: str) -> MemberList:

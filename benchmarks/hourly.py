@@ -1,0 +1,131 @@
+"""What the hourly run costs with a thousand clients: nothing new, some changes in each; and what three days of downtime do."""
+
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from benchmarks import commands
+from benchmarks.rows import Row, at_most, beside
+from benchmarks.worlds import BenchWorld
+from importer_pipeline.defs.names import CONTACT_CHANGES
+from importer_pipeline.hours import HOUR_SECONDS, last_second_over
+from importer_pipeline.sandbox.core import Sandbox
+from importer_pipeline.sandbox.demo import DemoOptions, build_world, write_clients_file
+from importer_pipeline.sandbox.faults import Latency
+from importer_pipeline.sandbox.server import SandboxServer
+from importer_pipeline.sandbox.target import Manner
+from importer_pipeline.sandbox.world import World
+
+_CLIENTS = 1000
+_CONTACTS = 20
+_DOWN_CLIENTS, _DOWN_HOURS = 100, 72
+_PAGE_SECONDS = 0.2
+_LATENCY = Latency(least_seconds=_PAGE_SECONDS, most_seconds=_PAGE_SECONDS)
+_FIRST: dict[str, Any] = {"ops": {"import_contacts": {"config": {}}}}
+_CONFIG: dict[str, Any] = {"ops": {"import_changes": {"config": {"newcomers": False}}}}
+
+
+class _Clock:
+    """The sandbox's clock, which can be moved on."""
+
+    def __init__(self, *, behind_hours: int) -> None:
+        self._behind = behind_hours * HOUR_SECONDS
+
+    def __call__(self) -> float:
+        """Epoch seconds."""
+        return time.time() - self._behind
+
+    def catch_up(self) -> None:
+        """From now on it is right, as Mailchimp's is: a sync guesses what hour it is there by its own."""
+        self._behind = 0
+
+
+class _HourlyWorld(BenchWorld):
+    """A thousand clients, and a clock."""
+
+    def __init__(self, url: str, clients: Path, world: World, clock: _Clock) -> None:
+        super().__init__(url, clients)
+        self._world = world
+        self.clock = clock
+
+    def change(self) -> None:
+        """All contacts have changed in the last hour that is over."""
+        at = last_second_over(int(time.time())) - HOUR_SECONDS // 3
+        for client in self._world.clients:
+            listed = client.lists[0]
+            for member in list(listed):
+                listed.update(member.contact_id, merge_fields={"FNAME": "Changed"}, at=at)
+
+
+def hourly() -> list[Row]:
+    """The run of an hour, beside one with nothing to ask for."""
+    with _served(_CLIENTS, behind_hours=1) as world, commands.new_home() as home:
+        commands.job("full_sync", clients=world.clients, home=home, config=_FIRST)
+        world.clock.catch_up()
+        quiet, quiet_pages = _run_and_count(world, home)
+        start = _run(world, home)
+        world.change()
+        _wipe_hours(home)
+        busy, _ = _run_and_count(world, home)
+        world.check()
+    with _served(_DOWN_CLIENTS, behind_hours=_DOWN_HOURS) as world, commands.new_home() as home:
+        commands.job("full_sync", clients=world.clients, home=home, config=_FIRST)
+        world.clock.catch_up()
+        world.change()
+        down, down_pages = _run_and_count(world, home)
+        world.check()
+    return [
+        beside("start: with nothing to ask for", start.wall_seconds, "s", note=f"{start.cpu_seconds:.1f} s of CPU"),
+        at_most(f"nothing new with {_CLIENTS} clients", quiet.wall_seconds, 15, "s"),
+        at_most("its CPU", quiet.cpu_seconds, 12, "s"),
+        at_most("its requests per client", quiet_pages / _CLIENTS, 2, ""),
+        at_most(f"{_CONTACTS} changes in each", busy.wall_seconds, 20, "s", note=f"{busy.cpu_seconds:.1f} s of CPU"),
+        at_most(
+            f"requests per client for {_DOWN_HOURS} hours", down_pages / _DOWN_CLIENTS, 2, "",
+            note=f"{down.wall_seconds:.1f} s, {down.cpu_seconds:.1f} s of CPU",
+        ),
+    ]  # fmt: skip
+
+
+def _run(world: _HourlyWorld, home: Path) -> commands.Ran:
+    return commands.job("incremental_sync", clients=world.clients, home=home, config=_CONFIG)
+
+
+def _run_and_count(world: _HourlyWorld, home: Path) -> tuple[commands.Ran, int]:
+    world.forget()
+    ran = _run(world, home)
+    return ran, world.seen().pages
+
+
+def _wipe_hours(home: Path) -> None:
+    """The same hours are missing again."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.wipe_assets([key for key in instance.all_asset_keys() if key.path[-1] == CONTACT_CHANGES])
+
+
+@contextmanager
+def _served(clients: int, *, behind_hours: int) -> Generator[_HourlyWorld]:
+    clock = _Clock(behind_hours=behind_hours)
+    sandbox = Sandbox(clock=clock)
+    world, keys = build_world(_options(clients), sandbox)
+    with (
+        tempfile.TemporaryDirectory(prefix="importer-bench-") as folder,
+        SandboxServer(sandbox, world.clients) as server,
+    ):
+        file = Path(folder, "clients.yaml")
+        write_clients_file(file, world, keys, server)
+        yield _HourlyWorld(server.url, file, world, clock)
+
+
+def _options(clients: int) -> DemoOptions:
+    none = Latency(least_seconds=0.0, most_seconds=0.0)
+    return DemoOptions(
+        clients=clients, audiences=1, contacts=_CONTACTS, archived_share=0.0, latency=_LATENCY, target_latency=none,
+        rates={}, target_rates={}, target_rates_after_storing={}, page_limit=None, revoked=False, hanging=False,
+        refused=0, manner=Manner.REJECT, seed=0,
+    )  # fmt: skip

@@ -1,0 +1,109 @@
+"""How far an audience is synced without a gap, and what follows from there. Pure.
+
+A chain begins with a snapshot of which everything is in or in the quarantine, and goes on over the hours since, as long as none
+is missing that is not in the quarantine. It is a chain of one list, one target and one mapping: its fingerprint. What is proved
+is that every contact whose `last_changed` lies before the chain's end, and who has stood still since, is at the target or known
+to the quarantine, by itself or with its window or hour. It says nothing of when that was read, so hours may have been brought
+in in any order, and again.
+
+What stands in the way of it ends it there:
+
+- An hour that was not brought in is a hole: the hours behind it count for nothing until it is filled. One that failed by
+  itself is in the quarantine, and the sync that read it adds the hours behind it to the chain.
+- An event of another fingerprint ends all that was before it. The target has been sent records of another kind since, so even
+  going back to what the clients file said earlier begins anew.
+- Events that are not ours, such as those that people report by hand, count for nothing.
+
+An hour says what chain it was added to if it was written by a sync that went on from a chain's end. Such an hour proves the
+chain up to its own end, whatever became of the events before it: they may be wiped, or pruned with their runs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from importer_pipeline.windows import Stretch
+
+LOOK_BACK_SECONDS = 300
+"""How far before its first second a walk of changes reads again: a contact may be stamped minutes before it can be seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotTaken:
+    """A snapshot was taken, and some of it may be at the target."""
+
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotIn:
+    """All of a snapshot was brought in, or is in the quarantine."""
+
+    fingerprint: str
+    snapshot: str
+    """Its id."""
+    before: int
+    """Epoch seconds: it holds all contacts changed up to then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourBroughtIn:
+    """All contacts changed in an hour were brought in."""
+
+    fingerprint: str
+    hour: Stretch
+    chain_from: str | None
+    """Id of the snapshot that begins the chain which it was added to; None if it was brought in by itself."""
+
+
+Evidence = SnapshotTaken | SnapshotIn | HourBroughtIn
+"""What stands in the event log of an audience."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """All that changed up to a moment is in."""
+
+    snapshot: str
+    """Id of the snapshot that it begins with."""
+    end: int
+    """The last second of it, in epoch seconds."""
+    hours: frozenset[Stretch]
+    """Hours behind its end that have been brought in already."""
+
+
+def chain_of(newest_first: Iterable[Evidence], *, fingerprint: str) -> Chain | None:
+    """The chain of an audience, or None where there is none and only a full sync can begin one.
+
+    Args:
+        newest_first: all that is known of the audience, in the order in which it was written, the newest first. It may end
+            with the newest hour that was added to a chain and the newest snapshot that is in: what is older adds nothing.
+        fingerprint: what the audience is now.
+    """
+    hours: set[Stretch] = set()
+    ends: list[tuple[int, str]] = []
+    for evidence in newest_first:
+        if evidence.fingerprint != fingerprint:
+            break
+        if isinstance(evidence, SnapshotIn):
+            ends.append((evidence.before, evidence.snapshot))
+        elif isinstance(evidence, HourBroughtIn):
+            hours.add(evidence.hour)
+            if evidence.chain_from is not None:
+                ends.append((evidence.hour.last, evidence.chain_from))
+    if not ends:
+        return None
+    end, snapshot = max(ends)
+    for hour in sorted(hours):
+        if hour.first <= end + 1:
+            end = max(end, hour.last)
+    return Chain(snapshot=snapshot, end=end, hours=frozenset(hour for hour in hours if hour.last > end))
+
+
+def why_no_chain(newest_first: Iterable[Evidence], *, fingerprint: str) -> str:
+    """Why there is none, as the end of a sentence."""
+    for evidence in newest_first:
+        if evidence.fingerprint != fingerprint:
+            return "what was synced is another list, target or record mapping than the clients file names now"
+        if isinstance(evidence, SnapshotTaken):
+            return "its snapshot is not all in"
+    return "nothing in the event log says that a full sync of it has succeeded"

@@ -1,0 +1,166 @@
+"""The asset `quarantine`, the job that tries all of it again, and the sensor that finds what failed."""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+from pydantic import Field
+
+from importer_pipeline.clients import Clients
+from importer_pipeline.defs.assets import RESUME_RULE
+from importer_pipeline.defs.event_log import Context
+from importer_pipeline.defs.names import POOL, QUARANTINE_KEY, QUARANTINE_PARTITIONS
+from importer_pipeline.defs.quarantine_events import forget, open_pieces, parse_piece, read_entries
+from importer_pipeline.defs.reckoning import Audiences, reckon, reckon_recent_runs
+from importer_pipeline.defs.reporting import WhenBusy, run_import
+from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
+from importer_pipeline.defs.sign_of_life import SignOfLife
+from importer_pipeline.importing import ImportSettings, Task
+from importer_pipeline.outcomes import Piece
+from importer_pipeline.retries import Wanted
+from importer_pipeline.tasks import RetryRequest, WindowsRequest
+
+_MOST_NAMED = 10
+
+
+class RedriveConfig(dg.Config):
+    """Which of the quarantine to try again, all without a choice."""
+
+    partitions: list[str] = Field(default=[], description="Partitions of the asset quarantine.")
+    forget: bool = Field(
+        default=False, description="Drop them instead: their contacts are imported when they change, or by a full sync."
+    )
+
+
+def quarantine_asset(clients: Clients) -> dg.AssetsDefinition:
+    """`quarantine`: what could not be imported. Materializing a partition tries it again."""
+
+    @dg.multi_asset(
+        name="quarantine",
+        specs=[
+            dg.AssetSpec(
+                QUARANTINE_KEY,
+                description=(
+                    "What could not be imported and why: a partition for each window or hour that failed, or of which some "
+                    "contacts are not in. Materializing a partition tries it again; it goes when all of it is in. Contacts "
+                    "are shown by Mailchimp's id, which is derived from their address."
+                ),
+                partitions_def=QUARANTINE_PARTITIONS,
+                kinds={"mailchimp", "pandas"},
+                skippable=True,
+            )
+        ],
+        can_subset=True,
+        pool=POOL,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def quarantine(
+        context: dg.AssetExecutionContext,
+        mailchimp: MailchimpResource,
+        target: TargetResource,
+        sign_of_life: dg.ResourceParam[SignOfLife],
+    ) -> Iterator[dg.Output[None]]:
+        _redrive(context, clients, import_settings(mailchimp, target), _pieces(context.partition_keys))
+        yield from ()
+
+    return quarantine
+
+
+def redrive_job(clients: Clients) -> dg.JobDefinition:
+    """`redrive_quarantine`: all that is in the quarantine, or a list, in one run."""
+
+    @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
+    def retry_quarantined(
+        context: dg.OpExecutionContext,
+        config: RedriveConfig,
+        mailchimp: MailchimpResource,
+        target: TargetResource,
+        sign_of_life: dg.ResourceParam[SignOfLife],
+    ) -> None:
+        """Find what failed runs left, and try again what is in the quarantine."""
+        for piece in reckon_recent_runs(context.instance, clients):
+            context.log.info(f"a failed run left {piece}")
+        pieces = _pieces(config.partitions) if config.partitions else open_pieces(context.instance)
+        if config.forget:
+            forget(context.instance, context.log_event, pieces)
+            context.log.info(f"dropped from the quarantine: {len(pieces)}")
+            return
+        _redrive(context, clients, import_settings(mailchimp, target), pieces)
+
+    @dg.job(
+        name="redrive_quarantine",
+        description=(
+            "Tries again what is in the quarantine, all of it or a list, in one run. Needs no daemon: it looks itself for "
+            "what failed runs left."
+        ),
+        executor_def=dg.in_process_executor,
+    )
+    def redrive_quarantine() -> None:
+        retry_quarantined()
+
+    return redrive_quarantine
+
+
+def failed_partitions_sensor(clients: Clients) -> dg.SensorDefinition:
+    """`quarantine_failed_partitions`: puts what failed runs left into the quarantine, from wherever they were started."""
+    audiences = Audiences(clients)
+
+    @dg.run_failure_sensor(
+        name="quarantine_failed_partitions",
+        description="Puts the windows and hours that a failed run did not bring in into the quarantine.",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        monitor_all_code_locations=True,
+    )
+    def quarantine_failed_partitions(context: dg.RunFailureSensorContext) -> None:
+        try:
+            found = reckon(context.instance, context.dagster_run, audiences)
+        except Exception as error:
+            # Whoever raises here never sees this run again, nor does redrive_quarantine need us to.
+            context.log.error(f"run {context.dagster_run.run_id} was not looked through: {type(error).__name__}")
+            return
+        for piece in found:
+            context.log.info(f"in the quarantine: {piece}")
+
+    return quarantine_failed_partitions
+
+
+def _pieces(keys: Sequence[str]) -> list[Piece]:
+    pieces = {key: parse_piece(key) for key in keys}
+    unknown = [key for key, piece in pieces.items() if piece is None]
+    if unknown:
+        raise dg.Failure(
+            f"no partition of the quarantine is called {', '.join(unknown[:_MOST_NAMED])}: "
+            "write them like client/audience/contact_windows/990 or client/audience/contact_changes/2026-11-24-07:00",
+            allow_retries=False,
+        )
+    return [piece for piece in pieces.values() if piece is not None]
+
+
+def _redrive(context: Context, clients: Clients, settings: ImportSettings, pieces: Sequence[Piece]) -> None:
+    """Try these again.
+
+    Raises:
+        dagster.Failure: some are not in after that.
+    """
+    names = {piece.name for piece in pieces}
+    wanted = Wanted(pieces=frozenset(pieces), rule=None)
+    request = RetryRequest(wanted=wanted, windows=WindowsRequest(wanted=None, rule=RESUME_RULE))
+    declared = [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], [])]
+    tasks = [task for task in declared if task.name in names]
+    gone = sorted(map(str, names - {task.name for task in tasks}))
+    if gone:
+        context.log.warning(
+            f"not in the clients file, so not tried: {', '.join(gone)}. Remedy: declare them, or run redrive_quarantine with "
+            "`forget: true` and their partitions"
+        )
+    run_import(context, tasks, clients=clients, settings=settings, when_busy=WhenBusy.WAIT)
+    asked = set(pieces)
+    still = [entry for entry in read_entries(context.instance, [task.name for task in tasks]) if entry.piece in asked]
+    if still:
+        more = f" and {len(still) - _MOST_NAMED} more" if len(still) > _MOST_NAMED else ""
+        lines = [
+            f"- {entry.piece}: {next(iter((*entry.failures.values(), *entry.contacts.values()))).reason}"
+            for entry in still[:_MOST_NAMED]
+            if entry.is_open
+        ]
+        raise dg.Failure("\n".join([f"Still in the quarantine: {len(still)}{more}", *lines]), allow_retries=False)
+    context.log.info(f"out of the quarantine: {len(pieces)}")

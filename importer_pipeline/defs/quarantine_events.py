@@ -1,0 +1,189 @@
+"""The quarantine in Dagster's event log: each entry is a partition of one asset; its newest materialization says all of it."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import dagster as dg
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from importer_pipeline.defs.event_log import materializations_of_partitions
+from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
+from importer_pipeline.outcomes import Part, Piece
+from importer_pipeline.quarantine import Entry, Quarantine, Trouble
+from importer_pipeline.snapshots import AudienceName
+
+_FORMAT = 1
+_MOST_ROWS = 100
+"""Rows of a table that Dagster is given to show."""
+
+_ALL_OF_IT = "(all of it)"
+_NO_ID = "(no id)"
+_UNKNOWN = "unknown"
+"""A snapshot that is not the newest: all of that one has to be brought in."""
+
+_PARTITIONS = str(QUARANTINE_PARTITIONS.name)
+
+LogEvent = Callable[[dg.AssetMaterialization], None]
+
+
+class _StoredEntry(BaseModel):
+    """An entry as it stands in an event."""
+
+    format: int
+    fingerprint: str
+    failures: dict[str, Trouble]
+    contacts: dict[str, Trouble]
+
+
+_STORED = TypeAdapter(_StoredEntry)
+
+
+def open_pieces(instance: dg.DagsterInstance) -> list[Piece]:
+    """All that is in the quarantine, by window or hour."""
+    keys = instance.get_dynamic_partitions(_PARTITIONS)
+    return [piece for key in keys if (piece := parse_piece(key)) is not None]
+
+
+def parse_piece(key: str) -> Piece | None:
+    """The window or hour that a partition of the quarantine stands for; None if it is none of ours."""
+    parts = key.split("/")
+    if len(parts) != 4 or parts[2] not in {Part.WINDOW.value, Part.HOUR.value}:
+        return None
+    return Piece(name=AudienceName(parts[0], parts[1]), part=Part(parts[2]), key=parts[3])
+
+
+def read_entries(instance: dg.DagsterInstance, names: Iterable[AudienceName] | None = None) -> list[Entry]:
+    """What is in the quarantine.
+
+    Args:
+        instance: where.
+        names: of these audiences; None for all.
+    """
+    wanted = None if names is None else set(names)
+    pieces = {str(piece): piece for piece in open_pieces(instance) if wanted is None or piece.name in wanted}
+    newest = materializations_of_partitions(instance, QUARANTINE_KEY, list(pieces))
+    return [
+        _read(piece, newest[key].metadata) if key in newest else _unreadable(piece) for key, piece in pieces.items()
+    ]
+
+
+def write_entries(
+    instance: dg.DagsterInstance, log_event: LogEvent, quarantine: Quarantine, changed: Sequence[Piece]
+) -> None:
+    """Write down entries that were opened or changed, and let those go that were closed.
+
+    Args:
+        instance: where.
+        log_event: writes an event, of a step or of none.
+        quarantine: the entries as they are now.
+        changed: the windows and hours whose entries were opened, changed or closed.
+    """
+    for piece in changed:
+        entry = quarantine.entries.get(piece)
+        if entry is None:
+            instance.delete_dynamic_partition(_PARTITIONS, str(piece))
+            continue
+        # First the event: a partition without one would say that something is there, and not what.
+        log_event(_entry_event(entry))
+        instance.add_dynamic_partitions(_PARTITIONS, [str(piece)])
+
+
+def forget(instance: dg.DagsterInstance, log_event: LogEvent, pieces: Iterable[Piece]) -> None:
+    """Drop entries, whatever is not in of them, and say so: no one finds them again in the runs that failed."""
+    for piece in pieces:
+        log_event(
+            dg.AssetMaterialization(
+                QUARANTINE_KEY, description="Dropped, though not in: somebody said so", partition=str(piece)
+            )
+        )
+        instance.delete_dynamic_partition(_PARTITIONS, str(piece))
+
+
+def last_told(instance: dg.DagsterInstance, pieces: Sequence[Piece]) -> Mapping[Piece, float]:
+    """When something was said last of windows and hours, that they are in the quarantine or no more, in epoch seconds."""
+    newest = materializations_of_partitions(instance, QUARANTINE_KEY, [str(piece) for piece in pieces])
+    return {piece: newest[str(piece)].timestamp for piece in pieces if str(piece) in newest}
+
+
+def _entry_event(entry: Entry) -> dg.AssetMaterialization:
+    """The event that says all of an entry."""
+    troubles = [*entry.failures.values(), *entry.contacts.values()]
+    return dg.AssetMaterialization(
+        QUARANTINE_KEY,
+        description=_in_words(entry),
+        partition=str(entry.piece),
+        metadata={
+            "reason": dg.MetadataValue.text(troubles[0].reason),
+            "contacts": dg.MetadataValue.int(len(entry.contacts)),
+            "attempts": dg.MetadataValue.int(max(trouble.attempts for trouble in troubles)),
+            "first_seen": dg.MetadataValue.timestamp(float(min(trouble.first_seen for trouble in troubles))),
+            "last_seen": dg.MetadataValue.timestamp(float(max(trouble.last_seen for trouble in troubles))),
+            "table": _table(entry),
+            # As text: Dagster shows JSON with a line for each bracket.
+            "entry": dg.MetadataValue.text(
+                json.dumps(
+                    {
+                        "format": _FORMAT,
+                        "fingerprint": entry.fingerprint,
+                        "failures": {key: asdict(trouble) for key, trouble in entry.failures.items()},
+                        "contacts": {key: asdict(trouble) for key, trouble in entry.contacts.items()},
+                    },
+                    separators=(",", ":"),
+                )
+            ),
+        },
+    )
+
+
+def _read(piece: Piece, metadata: Mapping[str, dg.MetadataValue]) -> Entry:
+    """The entry that an event tells of; of one that can't be read, only that it is there."""
+    value = metadata.get("entry")
+    try:
+        stored = _STORED.validate_json(str(value.value) if value is not None else "")
+    except ValidationError:
+        stored = None
+    if stored is None or stored.format != _FORMAT:
+        return _unreadable(piece)
+    return Entry(piece=piece, fingerprint=stored.fingerprint, failures=stored.failures, contacts=stored.contacts)
+
+
+def _unreadable(piece: Piece) -> Entry:
+    """That something of it is not in, and nothing more: its events were wiped, or are of another version."""
+    reason = "what was known of it is gone from the event log: materialize this partition to import all of it again"
+    trouble = Trouble(reason=reason, snapshot=_UNKNOWN, attempts=1, first_seen=0, last_seen=0)
+    key = _UNKNOWN if piece.part is Part.WINDOW else ""
+    return Entry(piece=piece, fingerprint="", failures={key: trouble})
+
+
+def _in_words(entry: Entry) -> str:
+    contacts = len(entry.contacts)
+    if entry.failures:
+        return f"{entry.piece} could not be imported"
+    return f"{contacts} contact{'' if contacts == 1 else 's'} of {entry.piece} could not be imported"
+
+
+def _table(entry: Entry) -> dg.TableMetadataValue:
+    # Here, because it takes a third of a second that runs without trouble need not wait for.
+    import pandas as pd
+
+    table = pd.DataFrame(list(_rows(entry)))
+    shown = table.head(_MOST_ROWS)
+    columns = [dg.TableColumn(str(name), "int" if name == "attempts" else "string") for name in table.columns]
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({str(key): value for key, value in row.items()}) for row in shown.to_dict("records")],
+        schema=dg.TableSchema(columns=columns),
+    )
+
+
+def _rows(entry: Entry) -> Iterator[dict[str, str | int]]:
+    named = [*((_ALL_OF_IT, it) for it in entry.failures.values()), *entry.contacts.items()]
+    for contact_id, trouble in named:
+        yield {
+            "contact_id": contact_id or _NO_ID,
+            "reason": trouble.reason,
+            "attempts": trouble.attempts,
+            "first_seen": datetime.fromtimestamp(trouble.first_seen, UTC).isoformat(),
+            "last_seen": datetime.fromtimestamp(trouble.last_seen, UTC).isoformat(),
+        }

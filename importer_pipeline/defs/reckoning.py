@@ -1,0 +1,146 @@
+"""What failed runs left behind, put into the quarantine, from wherever they were started.
+
+A step puts what fails into the quarantine itself. What it can't tell of is found here, by the events that its run left: it was
+killed, or an account was of no use for windows and hours that somebody had asked for.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from importer_pipeline.client import fingerprint
+from importer_pipeline.clients import Clients
+from importer_pipeline.defs.event_log import materializations_of_partitions
+from importer_pipeline.defs.history import newest_snapshot
+from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS
+from importer_pipeline.defs.quarantine_events import last_told, write_entries
+from importer_pipeline.hours import parse_hour_key
+from importer_pipeline.outcomes import Part, Piece
+from importer_pipeline.quarantine import Entry, Quarantine, Trouble
+from importer_pipeline.snapshots import AudienceName
+
+_WILL_RETRY_TAG = "dagster/will_retry"
+
+_LOOK_BACK = timedelta(days=7)
+_MOST_RUNS = 500
+
+_PARTS = {CONTACT_WINDOWS: Part.WINDOW, CONTACT_CHANGES: Part.HOUR}
+
+
+class Audiences:
+    """The declared audiences, for what their pieces are called and what they are read for."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._fingerprints = {
+            AudienceName(client.name, audience.name): fingerprint(client, audience)
+            for client, audience in clients.select([], [])
+        }
+
+    def piece(self, key: dg.AssetKey, partition: str) -> Piece | None:
+        """The window or hour that a partition of an asset stands for; None if it is none of a declared audience."""
+        if len(key.path) != 3 or key.path[2] not in _PARTS:
+            return None
+        name = AudienceName(key.path[0], key.path[1])
+        return Piece(name=name, part=_PARTS[key.path[2]], key=partition) if name in self._fingerprints else None
+
+    def fingerprint(self, name: AudienceName) -> str:
+        """What the audience is now."""
+        return self._fingerprints[name]
+
+
+def reckon_recent_runs(instance: dg.DagsterInstance, clients: Clients) -> list[Piece]:
+    """Put into the quarantine what the failed runs of the last week left; doing it again changes nothing."""
+    since = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.now(UTC) - _LOOK_BACK)
+    audiences = Audiences(clients)
+    return [piece for run in instance.get_runs(since, limit=_MOST_RUNS) for piece in reckon(instance, run, audiences)]
+
+
+def reckon(instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audiences) -> list[Piece]:
+    """Put into the quarantine what a failed run was to bring in and did not.
+
+    Left alone is what has been brought in since, what the quarantine has been told of since, and what will be tried again.
+
+    Returns:
+        what was put there.
+    """
+    if run.tags.get(_WILL_RETRY_TAG) == "true":
+        return []
+    planned = _failed(instance, run, audiences)
+    if not planned:
+        return []
+    known = last_told(instance, list(planned))
+    quarantine = Quarantine(began=0.0)
+    for piece, (key, at) in planned.items():
+        if known.get(piece, 0.0) >= at or _is_in_since(instance, key, piece, at):
+            continue
+        entry = _entry(instance, piece, run, audiences, at)
+        if entry is not None:
+            quarantine.entries[piece] = entry
+    write_entries(instance, instance.report_runless_asset_event, quarantine, list(quarantine.entries))
+    return list(quarantine.entries)
+
+
+def _failed(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audiences
+) -> Mapping[Piece, tuple[dg.AssetKey, float]]:
+    """What the run was to bring in and did not, with the asset, and when that was planned."""
+    found: dict[Piece, tuple[dg.AssetKey, float]] = {}
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED):
+        event = entry.get_dagster_event()
+        piece = _piece(event, audiences)
+        if piece is not None and event.asset_key is not None:
+            found[piece] = (event.asset_key, entry.timestamp)
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+        piece = _piece(entry.get_dagster_event(), audiences)
+        if piece is not None:
+            found.pop(piece, None)
+    return found
+
+
+def _piece(event: dg.DagsterEvent, audiences: Audiences) -> Piece | None:
+    if event.asset_key is None or event.partition is None:
+        return None
+    return audiences.piece(event.asset_key, event.partition)
+
+
+def _is_in_since(instance: dg.DagsterInstance, key: dg.AssetKey, piece: Piece, at: float) -> bool:
+    newest = materializations_of_partitions(instance, key, [piece.key]).get(piece.key)
+    return newest is not None and newest.timestamp >= at
+
+
+def _entry(
+    instance: dg.DagsterInstance, piece: Piece, run: dg.DagsterRun, audiences: Audiences, at: float
+) -> Entry | None:
+    """The entry of something that failed; None where it is of a snapshot that is no more, or of no hour."""
+    is_now, snapshot_id = audiences.fingerprint(piece.name), ""
+    if piece.part is Part.WINDOW:
+        snapshot = newest_snapshot(instance, piece.name)
+        if snapshot is None or snapshot.fingerprint != is_now or piece.key not in snapshot.keys:
+            return None
+        snapshot_id = snapshot.id
+    elif parse_hour_key(piece.key) is None:
+        return None
+    trouble = Trouble(
+        reason=_reason(instance, run, piece.name),
+        snapshot=snapshot_id,
+        attempts=1,
+        first_seen=int(at),
+        last_seen=int(at),
+    )
+    return Entry(piece=piece, fingerprint=is_now, failures={snapshot_id: trouble})
+
+
+def _reason(instance: dg.DagsterInstance, run: dg.DagsterRun, name: AudienceName) -> str:
+    """What the run says of the audience, or that it says nothing."""
+    for line in _lines(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)):
+        if line.startswith(f"- {name} "):
+            return line.removeprefix("- ")
+    return f"run {run.run_id} ended before it was brought in: materialize this partition to try it again"
+
+
+def _lines(failures: Iterable[dg.EventLogEntry]) -> Iterable[str]:
+    for entry in failures:
+        data = entry.get_dagster_event().step_failure_data.user_failure_data
+        if data is not None and data.description is not None:
+            yield from data.description.splitlines()

@@ -1,0 +1,96 @@
+"""The hourly schedules: one for what changed, and one for audiences that have to be synced in full first.
+
+Two, because a schedule starts one job, and because a full sync may take longer than an hour: what changes elsewhere does not
+wait for it.
+"""
+
+import dagster as dg
+from dagster._core.errors import DagsterInvalidDefinitionError
+
+from importer_pipeline.chain import chain_of
+from importer_pipeline.client import fingerprint
+from importer_pipeline.clients import Clients
+from importer_pipeline.defs.chain_evidence import read_evidence
+from importer_pipeline.defs.dead_runs import live_runs, report_dead_runs
+from importer_pipeline.errors import LockFolderUnusable, SettingsInvalid
+from importer_pipeline.locks import RunLocks, default_folder
+from importer_pipeline.settings import Settings
+from importer_pipeline.snapshots import AudienceName
+
+
+def hourly_schedules(
+    clients: Clients, settings: Settings, *, changes: dg.JobDefinition, full: dg.JobDefinition
+) -> list[dg.ScheduleDefinition]:
+    """`hourly_sync` and `hourly_first_sync`.
+
+    Args:
+        clients: all clients.
+        settings: when they run, and whether they do by themselves.
+        changes: what imports the changes.
+        full: what imports whole audiences.
+
+    Raises:
+        SettingsInvalid: the cron expression is none.
+    """
+    status = dg.DefaultScheduleStatus.RUNNING if settings.hourly == "on" else dg.DefaultScheduleStatus.STOPPED
+
+    def hourly_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        return _skip(context.instance, changes) or dg.RunRequest(
+            run_config={"ops": {"import_changes": {"config": {"newcomers": False}}}}
+        )
+
+    def hourly_first_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        skip = _skip(context.instance, full)
+        if skip is not None:
+            return skip
+        if not _newcomers(context.instance, clients):
+            return dg.SkipReason("every audience has been synced in full, and its changes since")
+        return dg.RunRequest(run_config={"ops": {"import_contacts": {"config": {"newcomers_only": True}}}})
+
+    try:
+        return [
+            dg.ScheduleDefinition(
+                name="hourly_sync",
+                description="What changed, for every audience that has been synced in full.",
+                job=changes,
+                cron_schedule=settings.hourly_cron,
+                default_status=status,
+                execution_fn=hourly_sync,
+            ),
+            dg.ScheduleDefinition(
+                name="hourly_first_sync",
+                description="A full sync of audiences that have none, or whose list, target or mapping was changed.",
+                job=full,
+                cron_schedule=settings.hourly_cron,
+                default_status=status,
+                execution_fn=hourly_first_sync,
+            ),
+        ]
+    except DagsterInvalidDefinitionError:
+        raise SettingsInvalid(
+            "IMPORTER_HOURLY_CRON: expected a cron expression of five fields, found something else",
+            remedy='write it like "7 * * * *", or unset it',
+        ) from None
+
+
+def _skip(instance: dg.DagsterInstance, job: dg.JobDefinition) -> dg.SkipReason | None:
+    """Why the job is not to be started now, if so. Dead runs are reported first: they would look like live ones."""
+    locks = RunLocks(default_folder())
+    try:
+        report_dead_runs(instance, locks)
+        live = live_runs(instance, locks, job.name)
+    except LockFolderUnusable as error:
+        return dg.SkipReason(str(error))
+    if not live:
+        return None
+    return dg.SkipReason(f"run {live[0]} of {job.name} still goes on: what it leaves is taken up by the next tick")
+
+
+def _newcomers(instance: dg.DagsterInstance, clients: Clients) -> bool:
+    """Whether some audience has no chain."""
+    now = {
+        AudienceName(client.name, audience.name): fingerprint(client, audience)
+        for client, audience in clients.select([], [])
+    }
+    evidence = read_evidence(instance, list(now))
+    return any(chain_of(evidence[name], fingerprint=is_now) is None for name, is_now in now.items())

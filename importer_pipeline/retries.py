@@ -1,0 +1,82 @@
+"""Which of the quarantine is tried again, and how. Pure.
+
+A refused contact is asked for by its id. A failed window is read in its snapshot if that is still the newest; where a newer one
+has been taken, only that one can bring its contacts in, as a whole. A failed hour is read by its time, and so is one in which
+contacts changed that have no id: those of windows come in with the next snapshot.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from importer_pipeline.hours import parse_hour_key
+from importer_pipeline.outcomes import Part, Piece
+from importer_pipeline.quarantine import Entry, RetryRule, Trouble
+from importer_pipeline.snapshots import Snapshot
+from importer_pipeline.windows import Stretch, joined
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which of the quarantine is tried again."""
+
+    pieces: frozenset[Piece] | None
+    """Single entries; None for all."""
+    rule: RetryRule | None
+    """Only what is due by it; None for all."""
+
+    def has(self, piece: Piece, trouble: Trouble, *, now: float) -> bool:
+        """Whether something is tried again."""
+        is_named = self.pieces is None or piece in self.pieces
+        return is_named and (self.rule is None or self.rule.is_due(trouble, now=now))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """How it is tried again."""
+
+    contact_ids: tuple[str, ...]
+    """Contacts to ask for by their ids."""
+    windows: frozenset[str]
+    """Keys of windows of the newest snapshot."""
+    whole_snapshot: bool
+    """Whether a snapshot has to be brought in as a whole."""
+    hours: tuple[Stretch, ...]
+    """Hours, those that follow one another together."""
+
+
+def retries(entries: Iterable[Entry], wanted: Wanted, *, snapshot: Snapshot | None, now: float) -> Retries:
+    """What to do about entries of one audience.
+
+    Args:
+        entries: what is open.
+        wanted: which of it is tried again.
+        snapshot: the newest one of the audience.
+        now: epoch seconds.
+    """
+    contact_ids: set[str] = set()
+    windows: set[str] = set()
+    hours: list[Stretch] = []
+    whole_snapshot = False
+    for entry in entries:
+        piece = entry.piece
+        contact_ids |= {
+            contact_id for contact_id in entry.contact_ids if wanted.has(piece, entry.contacts[contact_id], now=now)
+        }
+        nameless = [trouble for contact_id, trouble in entry.contacts.items() if not contact_id]
+        by_hour = [*entry.failures.values(), *nameless] if piece.part is Part.HOUR else []
+        if any(wanted.has(piece, trouble, now=now) for trouble in by_hour):
+            hour = parse_hour_key(piece.key)
+            hours += [hour] if hour is not None else []
+        for trouble in entry.failures.values() if piece.part is Part.WINDOW else ():
+            if not wanted.has(piece, trouble, now=now):
+                continue
+            if snapshot is not None and trouble.snapshot == snapshot.id:
+                windows.add(piece.key)
+            else:
+                whole_snapshot = True
+    return Retries(
+        contact_ids=tuple(sorted(contact_ids)),
+        windows=frozenset(windows),
+        whole_snapshot=whole_snapshot,
+        hours=tuple(joined(hours)),
+    )

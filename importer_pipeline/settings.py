@@ -1,0 +1,42 @@
+"""What the environment says of a deployment; who the clients are is `clients`."""
+
+import os
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from importer_pipeline.errors import SettingsInvalid
+
+
+class Settings(BaseModel):
+    """A deployment's settings, each an environment variable."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    hourly: Literal["on", "off"] = Field(default="off", alias="IMPORTER_HOURLY")
+    """Whether the hourly schedules run without anyone turning them on: on a server, not on a laptop."""
+    hourly_cron: str = Field(default="7 * * * *", alias="IMPORTER_HOURLY_CRON", min_length=1)
+    """When they run, in UTC."""
+    months_in_view: int = Field(default=3, alias="IMPORTER_MONTHS_IN_VIEW", ge=1, le=120)
+    """Months before the present one whose hours are partitions."""
+
+    def first_hour(self, now: datetime) -> datetime:
+        """The first of the hours that are partitions: those of whole months, so that it seldom moves."""
+        months = now.astimezone(UTC).year * 12 + now.astimezone(UTC).month - 1 - self.months_in_view
+        return datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)
+
+
+def settings_from_environment() -> Settings:
+    """What the environment says. A variable that is empty counts as not set.
+
+    Raises:
+        SettingsInvalid: a variable has a value that it can't have. The message names all such.
+    """
+    names = [field.alias for field in Settings.model_fields.values() if field.alias]
+    given = {name: value for name in names if (value := os.environ.get(name))}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        wrong = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors(include_input=False)]
+        raise SettingsInvalid("; ".join(wrong), remedy="correct the environment variable, or unset it") from None

@@ -1,0 +1,164 @@
+"""One seed of days: hourly syncs of what changed, with all that happens between them, until the source comes to rest."""
+
+from collections import Counter
+from dataclasses import replace
+
+from importer_pipeline.chain import chain_of
+from importer_pipeline.errors import SnapshotUnusable
+from importer_pipeline.hours import HOUR_SECONDS, hours_of
+from importer_pipeline.quarantine import RetryRule
+from importer_pipeline.resuming import ResumeRule
+from importer_pipeline.retries import Wanted
+from importer_pipeline.snapshots import AudienceName
+from importer_pipeline.tasks import (
+    ChangesRequest,
+    FirstSyncRequest,
+    HoursRequest,
+    Request,
+    RetryRequest,
+    WindowsRequest,
+)
+from importer_pipeline.windows import Stretch
+from importer_pipeline_tests.simulation.checks import Broken, check_rest, quarantined
+from importer_pipeline_tests.simulation.process import Life, run_requests
+from importer_pipeline_tests.simulation.run import scenario_is_unkind
+from importer_pipeline_tests.simulation.scenario import Scenario, World, befall, change, draw, edit, recover
+
+_MOST_TICKS_AT_REST = 16
+_TICK_AT = 7 * 60
+_WINDOWS = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=86_400.0, restart=False))
+_DUE = RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule()), windows=_WINDOWS)
+_ALL = RetryRequest(wanted=Wanted(pieces=None, rule=None), windows=_WINDOWS)
+
+
+def run_days(seed: int) -> Counter[str]:
+    """Run a seed; raises `Broken` where a promise does not hold. Returns what happened, counted."""
+    scenario = draw(seed)
+    rng = scenario.rng
+    life = Life(scenario=scenario, worlds={world.plan.name: world for world in scenario.worlds})
+    scenario_is_unkind(scenario, unkind=True)
+    scenario.is_calm = False
+    scenario.limits = replace(scenario.limits, isolation_posts=rng.choice((6, 64)))
+    for _ in range(rng.choice((3, 8, 20, 40))):
+        _an_hour_passes(life, changes=rng.choice((0, 0, 1, 3, 10)))
+        if rng.random() < 0.85:
+            _tick(life, changes=scenario.changes / 10, deaths=scenario.deaths)
+        _something_else(life)
+    recover(scenario)
+    scenario_is_unkind(scenario, unkind=False)
+    scenario.limits = replace(scenario.limits, isolation_posts=64)
+    if rng.random() < 0.5:
+        for world in scenario.worlds:
+            world.target.refusals = world.refusals = ()
+    _come_to_rest(life)
+    return life.happened
+
+
+def _an_hour_passes(life: Life, *, changes: int) -> None:
+    scenario = life.scenario
+    now = scenario.clock.now
+    next_tick = now - now % HOUR_SECONDS + HOUR_SECONDS + _TICK_AT
+    for moment in sorted(scenario.rng.uniform(now, next_tick) for _ in range(changes)):
+        scenario.clock.now = moment
+        change(scenario)
+        life.happened["changes"] += 1
+    scenario.clock.now = next_tick + scenario.rng.random() * 60
+
+
+def _tick(life: Life, *, changes: float, deaths: float) -> None:
+    """What the two hourly schedules start, one after the other."""
+    life.happened["ticks"] += 1
+    newcomers = _WINDOWS if life.scenario.rng.random() < 0.2 else None
+    run_requests(
+        life,
+        dict.fromkeys(life.worlds, ChangesRequest(retry=_DUE, newcomers=newcomers)),
+        changes=changes,
+        deaths=deaths,
+    )
+    run_requests(life, dict.fromkeys(life.worlds, FirstSyncRequest(windows=_WINDOWS)), changes=changes, deaths=deaths)
+
+
+def _something_else(life: Life) -> None:
+    """What people do now and then, and what befalls clients."""
+    scenario, rng = life.scenario, life.scenario.rng
+    name = rng.choice(list(life.worlds))
+    kind = rng.random()
+    if kind < 0.06:
+        life.happened["hours by hand"] += 1
+        _run_one(life, name, HoursRequest(hours=_some_hours(life)))
+    elif kind < 0.09:
+        rule = ResumeRule(within_seconds=86_400.0, restart=rng.random() < 0.5)
+        _run_one(life, name, WindowsRequest(wanted=None, rule=rule))
+    elif kind < 0.12:
+        latest = life.history.latest([name]).get(name)
+        keys = latest.snapshot.keys if latest is not None else ["0"]
+        wanted = frozenset(rng.sample(keys, rng.randint(1, len(keys))))
+        _run_one(life, name, WindowsRequest(wanted=wanted, rule=_WINDOWS.rule))
+    elif kind < 0.15:
+        _run_one(life, name, _ALL)
+    elif kind < 0.17:
+        life.happened["edits"] += 1
+        edit(life.worlds[name])
+    elif kind < 0.18:
+        life.happened["wiped"] += 1
+        life.history.forget_hours(name)
+    elif kind < 0.21 and scenario.misfortune:
+        befall(scenario)
+    elif kind < 0.35:
+        recover(scenario)
+        scenario_is_unkind(scenario, unkind=True)
+
+
+def _run_one(life: Life, name: AudienceName, request: Request) -> None:
+    try:
+        run_requests(life, {name: request}, changes=life.scenario.changes / 10, deaths=life.scenario.deaths)
+    except SnapshotUnusable:
+        life.happened["windows of no use"] += 1
+
+
+def _some_hours(life: Life) -> Stretch:
+    """One hour or several one behind the other, of the last days; the present one perhaps."""
+    now, rng = int(life.scenario.clock.now), life.scenario.rng
+    first = now - rng.randint(0, 30) * HOUR_SECONDS
+    hours = list(hours_of(Stretch(first, min(now, first + rng.randint(0, 5) * HOUR_SECONDS))))
+    return Stretch(hours[0].first, hours[-1].last)
+
+
+def _come_to_rest(life: Life) -> None:
+    """Ticks without a fault, until all that changed is behind the chain's end and the quarantine has been tried."""
+    scenario = life.scenario
+    still_since = scenario.clock.now
+    waiting = set(life.worlds)
+    for _ in range(_MOST_TICKS_AT_REST):
+        _an_hour_passes(life, changes=0)
+        _tick(life, changes=0.0, deaths=0.0)
+        run_requests(life, dict.fromkeys(life.worlds, _ALL), changes=0.0, deaths=0.0)
+        for name in list(waiting):
+            if _is_lost(scenario, life.worlds[name]):
+                waiting.discard(name)
+            elif _chain_end(life, name) > still_since + 3 * HOUR_SECONDS:
+                waiting.discard(name)
+                _check_rest(life, name)
+        if not waiting:
+            return
+    raise Broken(f"no sync succeeds at rest: {sorted(map(str, waiting))}")
+
+
+def _chain_end(life: Life, name: AudienceName) -> float:
+    """By our clock; 0 where there is no chain."""
+    world = life.worlds[name]
+    chain = chain_of(life.history.evidence([name])[name], fingerprint=world.plan.fingerprint)
+    account = life.scenario.sandbox.accounts[world.plan.account]
+    return 0.0 if chain is None else chain.end - account.clock_offset_seconds
+
+
+def _check_rest(life: Life, name: AudienceName) -> None:
+    entries = life.history.quarantine.of(name)
+    if any(entry.failures for entry in entries):
+        raise Broken(f"at rest of {name}: something that does not fail is still in the quarantine")
+    check_rest(life.scenario, life.worlds[name], quarantined(life.history.quarantine, name))
+
+
+def _is_lost(scenario: Scenario, world: World) -> bool:
+    """Whether nothing can be had of the audience, whoever asks."""
+    return not scenario.sandbox.accounts[world.plan.account].secrets

@@ -1,0 +1,149 @@
+"""Where a chain of hours ends: each rule by example, and that no second is ever claimed that nothing proves."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from importer_pipeline.chain import (
+    Chain,
+    Evidence,
+    HourBroughtIn,
+    SnapshotIn,
+    SnapshotTaken,
+    chain_of,
+    why_no_chain,
+)
+from importer_pipeline.hours import HOUR_SECONDS
+from importer_pipeline.windows import Stretch, joined
+
+OURS, OTHER = "ours", "other"
+HALF_PAST = 10 * HOUR_SECONDS + 1800
+"""In the middle of the tenth hour."""
+
+
+def hour(number: int, *, chained: bool = False, fingerprint: str = OURS) -> HourBroughtIn:
+    """An hour that was brought in, by a chain's sync or by itself."""
+    return HourBroughtIn(fingerprint=fingerprint, hour=stretch(number), chain_from="first" if chained else None)
+
+
+def stretch(number: int) -> Stretch:
+    return Stretch(number * HOUR_SECONDS, (number + 1) * HOUR_SECONDS - 1)
+
+
+def snapshot(before: int = HALF_PAST, *, name: str = "first", fingerprint: str = OURS) -> SnapshotIn:
+    return SnapshotIn(fingerprint=fingerprint, snapshot=name, before=before)
+
+
+def taken(fingerprint: str = OURS) -> SnapshotTaken:
+    return SnapshotTaken(fingerprint=fingerprint)
+
+
+def end_of(*written: Evidence) -> int | None:
+    """Where the chain ends of what was written in this order."""
+    chain = chain_of(reversed(written), fingerprint=OURS)
+    return None if chain is None else chain.end
+
+
+@pytest.mark.parametrize(
+    ("written", "end"),
+    [
+        pytest.param([taken(), snapshot()], HALF_PAST, id="a snapshot begins it"),
+        pytest.param([snapshot(), hour(10, chained=True)], stretch(10).last, id="an hour goes on with it"),
+        pytest.param([hour(12, chained=True)], stretch(12).last, id="an hour of a chain proves it by itself"),
+        pytest.param(
+            [snapshot(), hour(10, chained=True), hour(11, chained=True)],
+            stretch(11).last,
+            id="one hour behind the other",
+        ),
+        pytest.param([snapshot(), hour(10)], stretch(10).last, id="an hour by itself that closes a gap is a link"),
+        pytest.param([snapshot(), hour(11), hour(10)], stretch(11).last, id="in whatever order"),
+        pytest.param([snapshot(), hour(12)], HALF_PAST, id="a later hour by itself is behind a hole"),
+        pytest.param([hour(12, chained=True), hour(4)], stretch(12).last, id="an old hour again changes nothing"),
+        pytest.param(
+            [snapshot(), hour(10, chained=True), hour(11), hour(13)], stretch(11).last, id="up to the first hole only"
+        ),
+        pytest.param(
+            [snapshot(), hour(10, chained=True), taken(), snapshot(15 * HOUR_SECONDS, name="second")],
+            15 * HOUR_SECONDS,
+            id="a later snapshot begins anew",
+        ),
+        pytest.param(
+            [snapshot(), hour(10, chained=True), taken()], stretch(10).last, id="one that is not in leaves it be"
+        ),
+        pytest.param(
+            [hour(12, chained=True), snapshot(HALF_PAST, name="late")],
+            stretch(12).last,
+            id="a snapshot that took longer than the hours does not set it back",
+        ),
+        pytest.param([], None, id="nothing"),
+        pytest.param([hour(10), hour(11)], None, id="hours by themselves begin none"),
+        pytest.param([taken()], None, id="a snapshot that is not in begins none"),
+        pytest.param([snapshot(fingerprint=OTHER)], None, id="another list, target or mapping"),
+        pytest.param(
+            [snapshot(), hour(10, chained=True), taken(OTHER)], None, id="it ends where another one was only begun"
+        ),
+        pytest.param(
+            [snapshot(), hour(10, chained=True), hour(11, fingerprint=OTHER), hour(11)],
+            None,
+            id="going back to what was before begins anew",
+        ),
+        pytest.param(
+            [snapshot(fingerprint=OTHER), taken(), snapshot()], HALF_PAST, id="what was before another one is forgotten"
+        ),
+    ],
+)
+def test_a_chain_ends_where_the_first_second_is_not_proved(written: list[Evidence], end: int | None) -> None:
+    assert end_of(*written) == end
+
+
+def test_hours_behind_a_hole_are_told_for_they_need_not_be_told_again() -> None:
+    chain = chain_of([hour(14), hour(12), snapshot()], fingerprint=OURS)
+    assert chain == Chain(snapshot="first", end=HALF_PAST, hours=frozenset({stretch(12), stretch(14)}))
+
+
+def test_the_chain_names_the_snapshot_that_its_end_goes_back_to() -> None:
+    newer = snapshot(20 * HOUR_SECONDS, name="second")
+    chain = chain_of([newer, hour(10, chained=True), snapshot()], fingerprint=OURS)
+    assert chain is not None
+    assert chain.snapshot == "second"
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "why"),
+    [
+        pytest.param([], "nothing in the event log says that a full sync of it has succeeded", id="nothing"),
+        pytest.param([taken()], "its snapshot is not all in", id="unfinished"),
+        pytest.param(
+            [snapshot(fingerprint=OTHER)],
+            "what was synced is another list, target or record mapping than the clients file names now",
+            id="edited",
+        ),
+    ],
+)
+def test_why_there_is_no_chain_is_said(newest_first: list[Evidence], why: str) -> None:
+    assert why_no_chain(newest_first, fingerprint=OURS) == why
+
+
+evidences = st.lists(
+    st.one_of(
+        st.builds(hour, st.integers(0, 12), chained=st.booleans(), fingerprint=st.sampled_from([OURS, OURS, OTHER])),
+        st.builds(snapshot, st.integers(0, 13 * HOUR_SECONDS), fingerprint=st.sampled_from([OURS, OURS, OTHER])),
+        st.builds(taken, st.sampled_from([OURS, OURS, OTHER])),
+    ),
+    max_size=12,
+)
+
+
+@given(evidences)
+def test_no_second_is_claimed_that_nothing_proves(newest_first: list[Evidence]) -> None:
+    chain = chain_of(newest_first, fingerprint=OURS)
+    since = next((at for at, it in enumerate(newest_first) if it.fingerprint != OURS), len(newest_first))
+    proofs = newest_first[:since]
+    begun = [it.before for it in proofs if isinstance(it, SnapshotIn)]
+    begun += [it.hour.last for it in proofs if isinstance(it, HourBroughtIn) and it.chain_from is not None]
+    if chain is None:
+        assert not begun
+        return
+    proved = joined([Stretch(0, max(begun)), *(it.hour for it in proofs if isinstance(it, HourBroughtIn))])
+    assert chain.end == proved[0].last
+    assert all(it.last > chain.end for it in chain.hours)
