@@ -10,15 +10,15 @@ from importer_pipeline.errors import SettingsInvalid
 
 
 class Settings(BaseModel):
-    """A deployment's settings, each an environment variable."""
+    """A deployment's settings, each an environment variable: `hourly_cron` is IMPORTER_HOURLY_CRON."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True)
 
-    hourly: Literal["on", "off"] = Field(default="off", alias="IMPORTER_HOURLY")
+    hourly: Literal["on", "off"] = "off"
     """Whether the hourly schedules run without anyone turning them on: on a server, not on a laptop."""
-    hourly_cron: str = Field(default="7 * * * *", alias="IMPORTER_HOURLY_CRON", min_length=1)
+    hourly_cron: str = "7 * * * *"
     """When they run, in UTC."""
-    months_in_view: int = Field(default=3, alias="IMPORTER_MONTHS_IN_VIEW", ge=1, le=120)
+    months_in_view: int = Field(default=3, ge=1, le=120)
     """Months before the present one whose hours are partitions."""
 
     def first_hour(self, now: datetime) -> datetime:
@@ -33,10 +33,14 @@ def settings_from_environment() -> Settings:
     Raises:
         SettingsInvalid: a variable has a value that it can't have. The message names all such.
     """
-    names = [field.alias for field in Settings.model_fields.values() if field.alias]
-    given = {name: value for name in names if (value := os.environ.get(name))}
+    given = {name: value for name in Settings.model_fields if (value := os.environ.get(_variable(name)))}
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
-        wrong = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors(include_input=False)]
+        problems = error.errors(include_input=False)
+        wrong = [f"{_variable(str(problem['loc'][0]))}: {problem['msg']}" for problem in problems]
         raise SettingsInvalid("; ".join(wrong), remedy="correct the environment variable, or unset it") from None
+
+
+def _variable(name: str) -> str:
+    return f"IMPORTER_{name.upper()}"

@@ -4,11 +4,13 @@ Stays out: the world that they import (see `stage` and `held_client`).
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,12 +21,14 @@ from dagster._core.execution.backfill import BulkActionStatus
 from importer_pipeline.defs.names import POOL, windows_key
 from importer_pipeline.sandbox.children import environment
 from importer_pipeline.snapshots import AudienceName
-from importer_pipeline_tests.runs import ROOT, dagster_home, full_sync_command
+from importer_pipeline_tests.runs import ROOT, dagster_home, full_sync_command, job_command
 
 SECONDS = 60.0
 """Patience with anything: far more than it takes."""
 
 _LOOK_EVERY_SECONDS = 0.05
+
+_IN_PROCESS = re.compile(r"Executing steps in process \(pid: (\d+)\)")
 
 
 class Commands:
@@ -72,6 +76,13 @@ class Commands:
         self._started.append(process)
         return process
 
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        """Tell one of them to end, and whatever it started."""
+        process.send_signal(signal.SIGINT)
+        process.wait(SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
     def start_full_sync(self, config: Mapping[str, Any]) -> subprocess.Popen[bytes]:
         """`dagster job execute -j full_sync`."""
         return self.start(*full_sync_command(self._folder, config))
@@ -79,6 +90,28 @@ class Commands:
     def full_sync(self, config: Mapping[str, Any]) -> int:
         """The same, until it has ended: its exit code."""
         return self.start_full_sync(config).wait(SECONDS)
+
+    def run(self, job: str, config: Mapping[str, Any]) -> int:
+        """`dagster job execute -j ...`, until it has ended: its exit code."""
+        return self.start(*job_command(job, self._folder, config)).wait(SECONDS)
+
+    def latest(self, job: str) -> dg.DagsterRun | None:
+        """The newest run of a job."""
+        runs = self.instance.get_runs(dg.RunsFilter(job_name=job), limit=1)
+        return runs[0] if runs else None
+
+    def process_of(self, run_id: str) -> int | None:
+        """The process in which a run's steps are executed; None before there is one."""
+        for entry in self.instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+            found = _IN_PROCESS.search(entry.get_dagster_event().message or "")
+            if found:
+                return int(found[1])
+        return None
+
+    @property
+    def quarantined(self) -> set[str]:
+        """The partitions of the quarantine."""
+        return set(self.instance.get_dynamic_partitions("quarantine"))
 
     @property
     def statuses(self) -> list[dg.DagsterRunStatus]:

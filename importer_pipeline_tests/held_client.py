@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from importer_pipeline.clients import Clients
+from importer_pipeline.hours import HOUR_SECONDS
 from importer_pipeline.importing import account_identity
 from importer_pipeline.locks import AccountLocks, default_folder
 from importer_pipeline.sandbox.faults import Fate, Unkindness
@@ -91,6 +92,27 @@ class HeldClient:
     def let_target_answer_after(self, *, seconds: float) -> None:
         """From now on its target stores what it gets at once, and says so later."""
         self._client.target.unkindness = Holding(quick_pages=0, held_seconds=seconds)
+
+    def go_back(self, *, hours: int) -> None:
+        """It is so many hours earlier by Mailchimp's clock, and its contacts have changed before that."""
+        self._client.account.clock_offset_seconds = -hours * HOUR_SECONDS
+        for member in list(self._client.lists[0]):
+            self._client.lists[0].restamp([member.contact_id], member.changed - hours * HOUR_SECONDS)
+
+    def let_hours_pass(self, hours: int = 1) -> None:
+        """Some contacts change, and so much later it is by Mailchimp's clock."""
+        listed = self._client.lists[0]
+        for member in list(listed)[:5]:
+            listed.update(member.contact_id, merge_fields={"FNAME": f"At {self._client.account.now()}"})
+        self._client.account.clock_offset_seconds += hours * HOUR_SECONDS
+
+    @contextmanager
+    def revoked(self) -> Generator[None]:
+        """Mailchimp refuses its key while the `with` block runs."""
+        secrets = set(self._client.account.secrets)
+        self._client.account.secrets.clear()
+        yield
+        self._client.account.secrets |= secrets
 
     @property
     def keys(self) -> set[str]:

@@ -29,15 +29,18 @@ class ServedDagster:
 
     Args:
         commands: with whose DAGSTER_HOME they are started.
+
+    Attributes:
+        process: the command.
     """
 
     def __init__(self, commands: Commands) -> None:
         with socket.create_server((_HOST, 0)) as listener:
             port = listener.getsockname()[1]
         self._url = f"http://{_HOST}:{port}"
-        process = commands.start("dev", "-h", _HOST, "-p", str(port))
-        until(lambda: process.poll() is not None or self._answers())
-        assert process.poll() is None
+        self.process = commands.start("dev", "-h", _HOST, "-p", str(port))
+        until(lambda: self.process.poll() is not None or self._answers())
+        assert self.process.poll() is None
 
     def launch(self, job: str, config: Mapping[str, Any]) -> str:
         """Launch a job: its run's id."""
