@@ -24,7 +24,7 @@ help: ## say what there is
 
 install: $(INSTALLED) ## make .venv with this project and its tools, in the versions of constraints.txt
 
-demo: $(INSTALLED) ## a full sync of a made-up world, faults included, with a look at what came of it
+demo: $(INSTALLED) ## a full sync of a made-up world, faults included; an hour later what changed; what came of it
 	$(RUN) -m importer_pipeline.sandbox.first_run
 
 dev: $(INSTALLED) $(HOME_OF_DAGSTER)/dagster.yaml ## such a world with Dagster's UI at PORT=3000, until Ctrl-C
