@@ -44,7 +44,7 @@ package: $(INSTALLED) ## build the wheel, install it in an empty environment els
 	$(RUN) -m importer_pipeline_tests.check_package
 
 pytest: $(INSTALLED) ## the tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto --dist worksteal
 
 test-ui: $(INSTALLED_FOR_UI) ## Dagster's own UI in a browser (Debian's package `chromium`), as a user meets the pipeline there
 	$(RUN) -m pyright --pythonpath $(RUN) --project importer_pipeline_tests/ui

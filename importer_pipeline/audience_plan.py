@@ -68,8 +68,11 @@ class HoursScope:
         return max(BEGINNING, self.first - 1 - LOOK_BACK_SECONDS)
 
     def guess(self, server_now: int) -> int:
-        """Up to when contacts are taken, as far as Mailchimp's clock is known before it has answered."""
-        return self.right(server_now)
+        """Up to when contacts are taken, as far as Mailchimp's clock is known before it has answered.
+
+        Something is asked for in any case: that nothing is over yet is for Mailchimp's clock to say, and not for ours.
+        """
+        return max(self.first, self.right(server_now))
 
     def right(self, server_time: int) -> int:
         """Up to when contacts are taken at that moment of Mailchimp's clock."""

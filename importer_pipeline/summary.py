@@ -46,9 +46,9 @@ class ImportSummary:
         """What came of all of it."""
         done = [it for it in self.done if it.part is not Part.CONTACT]
         hours = sum(it.parts - it.left - len(it.failed) for it in done if it.part is Part.HOUR)
-        by_hours = f", {_parts(Part.HOUR, hours)} of them" if any(it.part is Part.HOUR for it in done) else ""
-        accepted = sum(it.accepted_now for it in self.done)
-        return f"{sum(it.complete for it in done)} of {len(done)} audiences in{by_hours}; contacts accepted: {accepted}"
+        said = [f"{sum(it.complete for it in done)} of {len(done)} audiences in"] if done else []
+        said += [f"{_parts(Part.HOUR, hours)} brought in"] if hours else []
+        return "; ".join([*said, f"contacts accepted: {sum(it.accepted_now for it in self.done)}"])
 
     @property
     def failure(self) -> str | None:

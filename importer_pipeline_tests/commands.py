@@ -153,9 +153,9 @@ def exit_codes(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
     return [process.wait(SECONDS) for process in processes]
 
 
-def until(holds: Callable[[], bool]) -> None:
+def until(holds: Callable[[], bool], *, seconds: float = SECONDS) -> None:
     """Wait for it, but not for ever."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(_LOOK_EVERY_SECONDS)

@@ -17,6 +17,8 @@ from importer_pipeline_tests.served import ServedDagster
 
 WINDOWS = windows_key(AudienceName(*AUDIENCE.split("/")))
 FAILURE = dg.DagsterRunStatus.FAILURE
+TICKS_SECONDS = 240.0
+"""Patience with what a tick starts: there is one a minute, and the daemon looks for new runs and backfills when it gets to it."""
 
 
 @pytest.fixture
@@ -38,28 +40,29 @@ def test_hours_pass_and_whatever_happens_all_that_changed_comes_in(acme: HeldCli
     served = ServedDagster(commands)
 
     # The schedule fires.
-    until(lambda: not acme.missing)
+    until(lambda: not acme.missing, seconds=TICKS_SECONDS)
 
     # What fails from the command line and from the UI comes to the quarantine, and a redrive brings it back.
     with acme.revoked():
         by_hand = commands.start("asset", "materialize", "--select", f"{AUDIENCE}/contact_windows", "--partition", "0")
         assert by_hand.wait(60) == 1
         served.launch_backfill(WINDOWS, ["40"])
-        until(lambda: commands.quarantined == {f"{AUDIENCE}/contact_windows/{key}" for key in ("0", "40")})
+        both = {f"{AUDIENCE}/contact_windows/{key}" for key in ("0", "40")}
+        until(lambda: commands.quarantined == both, seconds=TICKS_SECONDS)
     assert commands.run("redrive_quarantine", run_config(op="retry_quarantined")) == 0
     assert commands.quarantined == set()
 
     # A run that is killed does not stop the next tick.
-    held = acme.hold(after_pages=0, seconds=60)
+    held = acme.hold(after_pages=0, seconds=30)
     acme.let_hours_pass(1)
-    until(lambda: bool(held.asked))
+    until(lambda: bool(held.asked), seconds=TICKS_SECONDS)
     killed = commands.latest("incremental_sync")
     assert killed is not None
     pid = commands.process_of(killed.run_id)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     acme.let_go()
-    until(lambda: not acme.missing)
+    until(lambda: not acme.missing, seconds=TICKS_SECONDS)
     assert commands.status(killed.run_id) is FAILURE
 
     # What changes while nothing runs is brought in by what is started later.
@@ -67,5 +70,5 @@ def test_hours_pass_and_whatever_happens_all_that_changed_comes_in(acme: HeldCli
     acme.let_hours_pass(2)
     assert acme.missing
     ServedDagster(commands)
-    until(lambda: not acme.missing)
+    until(lambda: not acme.missing, seconds=TICKS_SECONDS)
     assert commands.quarantined == set()

@@ -59,7 +59,7 @@ def test_what_changed_in_an_hour_is_brought_in_when_it_is_over(news: Newsletter)
     assert sum(ran.numbers(news.CHANGES, hour)["contacts_read"] for hour in hours_of(ran)) >= 3
 
 
-def test_of_an_audience_in_which_nothing_is_new_two_pages_are_asked_for_once_an_hour(news: Newsletter) -> None:
+def test_while_no_hour_is_over_one_page_is_asked_for_and_nothing_is_told(news: Newsletter) -> None:
     news.let_hours_pass(2)
     news.incremental_sync()
     news.account.clock_offset_seconds = 0  # Now the guess of its time is right.
@@ -67,7 +67,7 @@ def test_of_an_audience_in_which_nothing_is_new_two_pages_are_asked_for_once_an_
     assert len(hours_of(first)) >= HOURS_BACK - 2
     news.asked()
     again = news.incremental_sync()
-    assert (again.success, hours_of(again), news.asked()) == (True, [], [])
+    assert (again.success, hours_of(again), len(news.asked())) == (True, [], 1)
 
 
 def test_three_days_are_as_many_requests_as_an_hour_and_each_hour_is_told(news: Newsletter) -> None:
