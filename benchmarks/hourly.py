@@ -33,8 +33,8 @@ _CONFIG: dict[str, Any] = {"ops": {"import_changes": {"config": {"newcomers": Fa
 class _Clock:
     """The sandbox's clock, which can be moved on."""
 
-    def __init__(self, *, behind_hours: int) -> None:
-        self._behind = behind_hours * HOUR_SECONDS
+    def __init__(self, *, behind_seconds: float) -> None:
+        self._behind = behind_seconds
 
     def __call__(self) -> float:
         """Epoch seconds."""
@@ -42,7 +42,7 @@ class _Clock:
 
     def catch_up(self) -> None:
         """From now on it is right, as Mailchimp's is: a sync guesses what hour it is there by its own."""
-        self._behind = 0
+        self._behind = 0.0
 
 
 class _HourlyWorld(BenchWorld):
@@ -64,7 +64,7 @@ class _HourlyWorld(BenchWorld):
 
 def hourly() -> list[Row]:
     """The run of an hour, beside one with nothing to ask for."""
-    with _served(_CLIENTS, behind_hours=1) as world, commands.new_home() as home:
+    with _served(_CLIENTS, behind_seconds=_since_an_hour_began()) as world, commands.new_home() as home:
         commands.job("full_sync", clients=world.clients, home=home, config=_FIRST)
         world.clock.catch_up()
         quiet, quiet_pages = _run_and_count(world, home)
@@ -73,7 +73,7 @@ def hourly() -> list[Row]:
         _wipe_hours(home)
         busy, _ = _run_and_count(world, home)
         world.check()
-    with _served(_DOWN_CLIENTS, behind_hours=_DOWN_HOURS) as world, commands.new_home() as home:
+    with _served(_DOWN_CLIENTS, behind_seconds=_DOWN_HOURS * HOUR_SECONDS) as world, commands.new_home() as home:
         commands.job("full_sync", clients=world.clients, home=home, config=_FIRST)
         world.clock.catch_up()
         world.change()
@@ -102,6 +102,12 @@ def _run_and_count(world: _HourlyWorld, home: Path) -> tuple[commands.Ran, int]:
     return ran, world.seen().pages
 
 
+def _since_an_hour_began() -> float:
+    """As long as it is since the newest hour that is over began: a full sync of then leaves that hour, and no other."""
+    now = time.time()
+    return now - (last_second_over(int(now)) - HOUR_SECONDS + 300)
+
+
 def _wipe_hours(home: Path) -> None:
     """The same hours are missing again."""
     with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -109,8 +115,8 @@ def _wipe_hours(home: Path) -> None:
 
 
 @contextmanager
-def _served(clients: int, *, behind_hours: int) -> Generator[_HourlyWorld]:
-    clock = _Clock(behind_hours=behind_hours)
+def _served(clients: int, *, behind_seconds: float) -> Generator[_HourlyWorld]:
+    clock = _Clock(behind_seconds=behind_seconds)
     sandbox = Sandbox(clock=clock)
     world, keys = build_world(_options(clients), sandbox)
     with (

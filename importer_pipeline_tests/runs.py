@@ -81,14 +81,15 @@ def new_instance(folders: pytest.TempPathFactory) -> dg.DagsterInstance:
     blank = folders.getbasetemp() / "blank_instance"
     if not blank.exists():
         blank.mkdir()
-        with _instance_in(blank) as made:
+        with instance_in(blank) as made:
             made.get_runs()
     folder = folders.mktemp("instance")
     shutil.copytree(blank, folder, dirs_exist_ok=True)
-    return _instance_in(folder)
+    return instance_in(folder)
 
 
-def _instance_in(folder: Path) -> dg.DagsterInstance:
+def instance_in(folder: Path) -> dg.DagsterInstance:
+    """The instance of a folder."""
     # What steps print is not kept: for that, Dagster redirects the whole process, which two runs at once do not bear.
     nowhere = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     return dg.DagsterInstance.local_temp(str(folder), overrides={"compute_logs": nowhere})

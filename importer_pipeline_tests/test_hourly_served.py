@@ -18,7 +18,7 @@ from importer_pipeline_tests.served import ServedDagster
 WINDOWS = windows_key(AudienceName(*AUDIENCE.split("/")))
 FAILURE = dg.DagsterRunStatus.FAILURE
 TICKS_SECONDS = 240.0
-"""Patience with what a tick starts: there is one a minute, and the daemon looks for new runs and backfills when it gets to it."""
+"""Patience with what a tick starts: there is one a minute, and the daemon takes its time with runs and backfills."""
 
 
 @pytest.fixture
