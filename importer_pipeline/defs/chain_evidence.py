@@ -65,9 +65,9 @@ def _newest(name: AudienceName, records: Mapping[dg.AssetKey, AssetRecord]) -> l
             return None
         found.append((stored.storage_id, evidence))
         written_at = max(written_at, stored.timestamp)
-    # Whoever takes a snapshot wipes the windows of the one before.
+    # Whoever takes a snapshot wipes the windows of the one before. Without a record they were, and none has come in since.
     windows = records.get(windows_key(name))
-    is_newest = windows is None or last_wiped(windows) <= written_at
+    is_newest = windows is not None and last_wiped(windows) <= written_at
     return found if found and is_newest else None
 
 

@@ -5,6 +5,7 @@ killed, or an account was of no use for windows and hours that somebody had aske
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -14,7 +15,7 @@ from importer_pipeline.clients import Clients
 from importer_pipeline.defs.event_log import materializations_of_partitions
 from importer_pipeline.defs.history import newest_snapshot
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS
-from importer_pipeline.defs.quarantine_events import last_told, write_entries
+from importer_pipeline.defs.quarantine_events import last_told, read_entries, write_entries
 from importer_pipeline.hours import parse_hour_key
 from importer_pipeline.outcomes import Part, Piece
 from importer_pipeline.quarantine import Entry, Quarantine, Trouble
@@ -69,16 +70,22 @@ def reckon(instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audience
     planned = _failed(instance, run, audiences)
     if not planned:
         return []
+    record = instance.get_run_record_by_id(run.run_id)
+    began = 0.0 if record is None or record.start_time is None else record.start_time
     known = last_told(instance, list(planned))
-    quarantine = Quarantine(began=0.0)
+    quarantine = Quarantine(read_entries(instance, {piece.name for piece in planned}), began=began)
+    found: list[Piece] = []
     for piece, (key, at) in planned.items():
-        if known.get(piece, 0.0) >= at or _is_in_since(instance, key, piece, at):
+        # What the run itself has told is told better: the step knows more than its events.
+        if known.get(piece, 0.0) >= min(began, at) or _is_in_since(instance, key, piece, at):
             continue
         entry = _entry(instance, piece, run, audiences, at)
         if entry is not None:
-            quarantine.entries[piece] = entry
-    write_entries(instance, instance.report_runless_asset_event, quarantine, list(quarantine.entries))
-    return list(quarantine.entries)
+            before = quarantine.entries.get(piece, entry)
+            quarantine.entries[piece] = replace(before, failures=before.failures | entry.failures)
+            found.append(piece)
+    write_entries(instance, instance.report_runless_asset_event, quarantine, found)
+    return found
 
 
 def _failed(
@@ -134,7 +141,7 @@ def _entry(
 def _reason(instance: dg.DagsterInstance, run: dg.DagsterRun, name: AudienceName) -> str:
     """What the run says of the audience, or that it says nothing."""
     for line in _lines(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)):
-        if line.startswith(f"- {name} "):
+        if line.startswith((f"- {name} ", f"- {name}:")):
             return line.removeprefix("- ")
     return f"run {run.run_id} ended before it was brought in: materialize this partition to try it again"
 
