@@ -1,15 +1,24 @@
 """The newsletter of one client on a stage, and the runs that import it, in an instance that remembers them."""
 
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from importer_pipeline.clients import Clients
-from importer_pipeline.defs.quarantine_events import read_entries
+from importer_pipeline.defs.names import QUARANTINE_KEY
+from importer_pipeline.defs.quarantine_events import read_entries, write_entries
 from importer_pipeline.hours import HOUR_SECONDS, hour_key, last_second_over
-from importer_pipeline.quarantine import Entry
+from importer_pipeline.quarantine import Entry, Quarantine, Trouble
+from importer_pipeline.sandbox.faults import Fault, Rule, Unkindness
 from importer_pipeline.sandbox.members import MemberList
 from importer_pipeline.sandbox.messages import SandboxRequest
+from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline_tests.partitions import Shown, shown
 from importer_pipeline_tests.runs import (
     Ran,
@@ -17,11 +26,12 @@ from importer_pipeline_tests.runs import (
     import_windows,
     incremental_sync,
     materialize,
+    new_instance,
     plan_windows,
     redrive,
     run_config,
 )
-from importer_pipeline_tests.stage import Declared, Stage
+from importer_pipeline_tests.stage import Declared, Stage, in_order
 
 PAGE = 50
 """Contacts of a window, so that few contacts are several windows."""
@@ -61,6 +71,11 @@ class Newsletter:
         return self.stage.clients["acme"].lists[0]
 
     @property
+    def two(self) -> list[str]:
+        """Ids of the two contacts that have stood still for longest."""
+        return [member.id for member in in_order(self.listed)[:2]]
+
+    @property
     def shown(self) -> Shown:
         """Its windows as Dagster's UI shows them now."""
         return shown(self.instance, "acme/newsletter", clients=self.stage.folder / "clients.yaml")
@@ -80,10 +95,15 @@ class Newsletter:
         self.clients = self.stage.load(declared)
 
     def go_back(self, *, hours: int) -> None:
-        """It is so many hours earlier by Mailchimp's clock, and its contacts have changed before that, minutes apart."""
-        self.account.clock_offset_seconds = -hours * HOUR_SECONDS
-        for number, member in enumerate(list(self.listed)):
-            self.listed.restamp([member.contact_id], self.account.now() - 3600 - 300 * number)
+        """It is so many hours earlier by Mailchimp's clock, and its contacts have changed before that, minutes apart.
+
+        To the half of an hour, so that none ends while a test goes on: it is up to an hour earlier than that.
+        """
+        since_half_past = (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
+        self.account.clock_offset_seconds = -hours * HOUR_SECONDS - since_half_past
+        for listed in self.stage.clients["acme"].lists:
+            for number, member in enumerate(list(listed)):
+                listed.restamp([member.contact_id], self.account.now() - 3600 - 300 * number)
 
     def let_hours_pass(self, hours: int = 1) -> None:
         """So much later it is by Mailchimp's clock."""
@@ -109,15 +129,48 @@ class Newsletter:
         """The job that tries again what is in the quarantine."""
         return redrive(self.clients, run_config(op="retry_quarantined", **config), instance=self.instance)
 
-    def import_hours(self, *keys: str) -> Ran:
+    def import_hours(self, *keys: str, **mailchimp: Any) -> Ran:
         """One hour, or those from the first to the last, launched by hand."""
         asset = dg.AssetKey.from_user_string(self.CHANGES)
-        return materialize(self.clients, [asset], instance=self.instance, partitions=keys)
+        return materialize(self.clients, [asset], instance=self.instance, partitions=keys, mailchimp=mailchimp)
+
+    def refuse(self, *ids: str) -> None:
+        """The target refuses these contacts from now on, and no others."""
+        self.target.refusals = (Refusal.of_ids(set(ids), Manner.REJECT),) if ids else ()
+
+    def fail(self, applies: Callable[[SandboxRequest], bool] | None = None) -> None:
+        """Mailchimp fails for these requests from now on, and for none without."""
+        self.account.unkindness = Unkindness(rules=(Rule(applies=applies, fault=Fault.ERROR_500),) if applies else ())
+
+    @contextmanager
+    def revoked(self) -> Generator[None]:
+        """Meanwhile the account's key opens nothing."""
+        (key,) = self.account.secrets
+        self.account.secrets.clear()
+        yield
+        self.account.secrets.add(key)
+
+    def retry(self, *partitions: str) -> Ran:
+        """A partition of the quarantine, or those from the first to the last, materialized by hand."""
+        return materialize(self.clients, [QUARANTINE_KEY], instance=self.instance, partitions=partitions)
 
     @property
     def quarantined(self) -> dict[str, Entry]:
         """What is in the quarantine, by partition."""
         return {str(entry.piece): entry for entry in read_entries(self.instance)}
+
+    def let_quarantine_rest(self, *, seconds: int) -> None:
+        """What is in the quarantine was tried for the last time so much earlier."""
+
+        def earlier(troubles: dict[str, Trouble]) -> dict[str, Trouble]:
+            return {key: replace(it, last_seen=it.last_seen - seconds) for key, it in troubles.items()}
+
+        entries = [
+            replace(entry, failures=earlier(entry.failures), contacts=earlier(entry.contacts))
+            for entry in self.quarantined.values()
+        ]
+        kept = Quarantine(entries, began=0.0)
+        write_entries(self.instance, self.instance.report_runless_asset_event, kept, list(kept.entries))
 
     def full_sync(self, *, page_size: int = PAGE, **config: Any) -> Ran:
         """The job that imports all that is not in."""
@@ -136,3 +189,16 @@ class Newsletter:
         """The requests to Mailchimp since this was called last."""
         answered, self._looked_at = self.stage.sandbox.answered[self._looked_at :], len(self.stage.sandbox.answered)
         return [request for request in answered if request.method == "GET"]
+
+
+@contextmanager
+def newsletter_of_before(
+    folder: Path, folders: pytest.TempPathFactory, *, hours: int = 8, audiences: int = 1
+) -> Generator[Newsletter]:
+    """One of 60 contacts, so many hours earlier by Mailchimp's clock, that was never synced."""
+    stage = Stage(folder)
+    stage.add("acme", contacts=60, audiences=audiences)
+    with stage, new_instance(folders) as instance:
+        newsletter = Newsletter(stage, instance)
+        newsletter.go_back(hours=hours)
+        yield newsletter

@@ -1,15 +1,27 @@
 """What we need of Dagster's event log beyond its public interface. Everything internal to Dagster stands here."""
 
+# pyright: reportPrivateUsage=false
+
+import logging
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.events import AssetMaterializationPlannedData
+from dagster._core.events import AssetMaterializationPlannedData, AssetObservationData, StepMaterializationData
+from dagster._core.storage.event_log import (
+    SqlEventLogStorage,
+    SqlEventLogStorageTable,
+    SqliteEventLogStorage,
+)
 from dagster._core.storage.event_log.base import AssetRecord
+from sqlalchemy.engine import Connection
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
 """Of a step."""
 
+AssetEvent = dg.AssetMaterialization | dg.AssetObservation
 
 _PARTITIONS_AT_ONCE = 500
 """Partitions that are looked up in one statement."""
@@ -29,8 +41,31 @@ class Stored:
 
 def step_key(context: Context) -> str:
     """What the step is called in its run."""
-    op_context = context.op_execution_context if isinstance(context, dg.AssetExecutionContext) else context
-    return str(op_context.op_handle)
+    return str(_op_context(context).op_handle)
+
+
+def store_events(context: Context, events: Sequence[AssetEvent]) -> None:
+    """Write events of the step, all of them or none, and in their order.
+
+    `context.log_event` writes them one by one, each with connections of its own: 9 ms of CPU with SQLite, where a hundred at
+    once take 2 ms each.
+    """
+    if not events:
+        return
+    entries = [_entry(context, event) for event in events]
+    storage = context.instance.event_log_storage
+    if isinstance(storage, SqliteEventLogStorage):
+        # There, a run's events are in a file of its own, and those of assets in a common one as well.
+        with storage.run_connection(context.run.run_id) as connection:
+            _insert(connection, storage, entries)
+        with storage.index_transaction() as connection:
+            _index(connection, storage, entries, _insert(connection, storage, entries))
+    elif isinstance(storage, SqlEventLogStorage):
+        with storage.index_transaction() as connection:
+            _index(connection, storage, entries, _insert(connection, storage, entries))
+    else:
+        for entry in entries:
+            storage.store_event(entry)
 
 
 def plan_partition(context: Context, key: dg.AssetKey, partition: str) -> None:
@@ -109,3 +144,58 @@ def last_wiped(record: AssetRecord) -> float:
     """When an asset was wiped last, in epoch seconds; 0 if it never was."""
     details = record.asset_entry.asset_details
     return 0.0 if details is None or details.last_wipe_timestamp is None else details.last_wipe_timestamp
+
+
+def _op_context(context: Context) -> dg.OpExecutionContext:
+    return context.op_execution_context if isinstance(context, dg.AssetExecutionContext) else context
+
+
+def _entry(context: Context, event: AssetEvent) -> dg.EventLogEntry:
+    """What `context.log_event` would write."""
+    step_context = _op_context(context).get_step_execution_context()
+    step = step_context.step
+    if isinstance(event, dg.AssetMaterialization):
+        kind, data, message = (
+            dg.DagsterEventType.ASSET_MATERIALIZATION,
+            StepMaterializationData(event),
+            event.description,
+        )
+    else:
+        kind, data, message = dg.DagsterEventType.ASSET_OBSERVATION, AssetObservationData(event), None
+    return dg.EventLogEntry(
+        error_info=None,
+        level=logging.DEBUG,
+        user_message=message or "",
+        run_id=context.run.run_id,
+        timestamp=time.time(),
+        step_key=step.key,
+        job_name=step_context.job_name,
+        dagster_event=dg.DagsterEvent(
+            event_type_value=kind.value,
+            job_name=step_context.job_name,
+            step_handle=step.handle,
+            node_handle=step.node_handle,
+            step_kind_value=step.kind.value,
+            logging_tags=step_context.event_tags,
+            event_specific_data=data,
+            message=message,
+            pid=os.getpid(),
+        ),
+    )
+
+
+def _insert(connection: Connection, storage: SqlEventLogStorage, entries: Sequence[dg.EventLogEntry]) -> list[int]:
+    """Write down the events themselves; returns their storage ids."""
+    insert = SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
+    return list(connection.execute(insert, [storage._event_to_row(entry) for entry in entries]).scalars())
+
+
+def _index(
+    connection: Connection, storage: SqlEventLogStorage, entries: Sequence[dg.EventLogEntry], ids: Sequence[int]
+) -> None:
+    """Let their assets know them: of each asset, the newest."""
+    storage._store_asset_event_tags(connection, entries, ids)
+    newest = {str(entry.get_dagster_event().asset_key): (entry, id_) for entry, id_ in zip(entries, ids, strict=True)}
+    # In the order of their keys: two processes that lock the rows of the same assets never wait for each other.
+    for key in sorted(newest):
+        storage._store_asset_event(connection, *newest[key])

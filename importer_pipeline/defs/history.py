@@ -12,7 +12,14 @@ import dagster as dg
 
 from importer_pipeline.chain import Evidence
 from importer_pipeline.defs.chain_evidence import read_evidence
-from importer_pipeline.defs.event_log import Context, materializations, observations, plan_partition
+from importer_pipeline.defs.event_log import (
+    AssetEvent,
+    Context,
+    materializations,
+    observations,
+    plan_partition,
+    store_events,
+)
 from importer_pipeline.defs.event_metadata import (
     completes,
     contacts_metadata,
@@ -60,6 +67,7 @@ class EventLogHistory:
         self._known: dict[AudienceName, Snapshot] = {}
         self._quarantine = Quarantine(began=time.time())
         self._without_windows: set[AudienceName] = set()
+        self._events: list[AssetEvent] = []
 
     def latest(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Latest]:
         """See `history.History`."""
@@ -98,7 +106,7 @@ class EventLogHistory:
         return entries
 
     def record(self, outcome: Outcome) -> None:
-        """Write down what a later run, or a person, will want to know of this outcome.
+        """Write down what a later run, or a person, will want to know of this outcome; some of it waits for `flush`.
 
         What goes to the quarantine comes first: a window or hour is in only when that is known.
         """
@@ -107,7 +115,7 @@ class EventLogHistory:
         if isinstance(outcome, SnapshotKnown):
             self._record_snapshot(outcome)
         elif isinstance(outcome, WindowIn):
-            self._context.log_event(
+            self._events.append(
                 dg.AssetMaterialization(
                     windows_key(outcome.name),
                     description=window_line(outcome),
@@ -118,7 +126,7 @@ class EventLogHistory:
         elif isinstance(outcome, WindowFailed):
             plan_partition(self._context, windows_key(outcome.name), outcome.window)
         elif isinstance(outcome, HourIn):
-            self._context.log_event(
+            self._events.append(
                 dg.AssetMaterialization(
                     changes_key(outcome.name),
                     description=hour_line(outcome),
@@ -129,8 +137,7 @@ class EventLogHistory:
         elif isinstance(outcome, HourFailed):
             plan_partition(self._context, changes_key(outcome.name), outcome.hour)
         elif isinstance(outcome, AudienceDone) and outcome.complete and outcome.snapshot is not None:
-            # The line is the event's own: a log line beside it would double what a thousand audiences cost.
-            self._context.log_event(
+            self._events.append(
                 dg.AssetMaterialization(
                     contacts_key(outcome.name),
                     description=done_line(outcome),
@@ -138,13 +145,29 @@ class EventLogHistory:
                 )
             )
         elif isinstance(outcome, AudienceDone) and outcome.is_accounted_for and outcome.snapshot is not None:
-            self._context.log_event(
+            self._events.append(
                 dg.AssetObservation(
                     contacts_key(outcome.name),
                     description="All of the snapshot is in but for what is in the quarantine",
                     metadata=contacts_metadata(outcome, outcome.snapshot),
                 )
             )
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait for `flush`."""
+        return len(self._events)
+
+    def flush(self) -> list[str]:
+        """Write down what waits, in its order.
+
+        Returns:
+            a line for each thing that came in, for people: whole audiences first.
+        """
+        store_events(self._context, self._events)
+        brought_in = [event for event in self._events if isinstance(event, dg.AssetMaterialization)]
+        self._events.clear()
+        return [event.description or "" for event in sorted(brought_in, key=lambda it: it.partition is not None)]
 
     def _record_snapshot(self, outcome: SnapshotKnown) -> None:
         """Register a snapshot's windows, and say that it is the newest. The old one's windows are all missing then.
@@ -158,7 +181,7 @@ class EventLogHistory:
             self._instance.wipe_assets([windows_key(name)])
         self._register(name, snapshot)
         if snapshot != known:
-            self._context.log_event(
+            self._events.append(
                 dg.AssetObservation(
                     contacts_key(name), description="A snapshot was taken", metadata=snapshot_metadata(snapshot)
                 )

@@ -18,6 +18,11 @@ from importer_pipeline.outcomes import AudienceDone, Outcome, Part
 from importer_pipeline.summary import ImportSummary, done_line, progress_line
 
 _LOG_EVERY_SECONDS = 5.0
+_MOST_AT_ONCE = 200
+"""Events that are written in one transaction: with SQLite, other processes wait for it."""
+
+_MOST_LINES = 10
+"""Lines of what came in that are logged at once; all of it stands in the events."""
 _LOOK_AGAIN_SECONDS = 3
 _MOST_LOOKS = 28_800
 """A day of looking whether an account is free."""
@@ -103,6 +108,17 @@ def _record(context: Context, pending: deque[Outcome], history: EventLogHistory,
         if isinstance(outcome, AudienceDone):
             _log_audience(context, outcome)
         pending.popleft()
+        if history.waiting >= _MOST_AT_ONCE:
+            _flush(context, history)
+    _flush(context, history)
+
+
+def _flush(context: Context, history: EventLogHistory) -> None:
+    """Write down what has been told, and log the first lines of it."""
+    lines = history.flush()
+    if lines:
+        more = [f"and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
+        context.log.info("\n".join([*lines[:_MOST_LINES], *more]))
 
 
 def _come_again(context: Context, turns: Turns) -> None:

@@ -102,6 +102,8 @@ def record(history: Recorder, outcomes: Iterable[Outcome]) -> None:
     history.latest(sorted({outcome.name for outcome in told}))
     for outcome in told:
         history.record(outcome)
+    if isinstance(history, EventLogHistory):
+        history.flush()
 
 
 def go_on(history: Recorder, name: AudienceName) -> Snapshot:

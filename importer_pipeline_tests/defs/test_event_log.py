@@ -6,7 +6,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from importer_pipeline.defs.event_log import Context, Stored, materializations, observations, plan_partition
+from importer_pipeline.defs.event_log import (
+    Context,
+    Stored,
+    materializations,
+    observations,
+    plan_partition,
+    store_events,
+)
 from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
 from importer_pipeline_tests.defs.recorded import NAME, clients_file
 from importer_pipeline_tests.partitions import Shown, shown
@@ -117,6 +124,41 @@ def test_the_run_itself_says_which_partitions_it_planned_and_in_which_step(
     (step,) = [event for event in events if event.is_step_start]
     assert [event.partition for event in ours] == ["0", "990"]
     assert {(event.step_key, event.job_name) for event in ours} == {(step.step_key, step.job_name)}
+
+
+EVENTS = [
+    dg.AssetMaterialization(KEY, description="window 0", partition="0", metadata={"number": 1}),
+    dg.AssetObservation(contacts_key(NAME), description="a snapshot", metadata={"number": 2}),
+    dg.AssetMaterialization(KEY, description="window 990", partition="990", metadata={"number": 3}),
+    dg.AssetMaterialization(contacts_key(NAME), description="all", metadata={"number": 4}),
+]
+
+
+def told(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
+    kinds = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
+    events = [entry.get_dagster_event() for entry in instance.all_logs(run_id, of_type=kinds)]
+    ours = [event for event in events if event.asset_key in {KEY, contacts_key(NAME)}]
+    return [event._replace(logging_tags=dict(event.logging_tags or {}) | {"run_id": ""}) for event in ours]
+
+
+@STEPS
+def test_events_that_are_stored_together_are_those_that_the_step_would_have_logged(
+    instance: dg.DagsterInstance, look: Callable[[], Shown], run: Run
+) -> None:
+    def log(context: Context) -> None:
+        for event in EVENTS:
+            context.log_event(event)
+
+    logged = run(instance, log)
+    by_one = told(instance, logged)
+    instance.wipe_assets([KEY, contacts_key(NAME)])
+    stored = run(instance, lambda context: store_events(context, EVENTS))
+    assert told(instance, stored) == by_one
+    assert look() == Shown(keys=KEYS, green={"0", "990"}, red=set(), blue=set(), grey={"1980"})
+    newest = instance.get_latest_materialization_events([KEY, contacts_key(NAME)])
+    assert {key: event.run_id for key, event in newest.items() if event} == {KEY: stored, contacts_key(NAME): stored}
+    assert metadata_of(list(materializations(instance, KEY, page=10))) == [3, 1]
+    assert metadata_of(list(observations(instance, contacts_key(NAME), most=10))) == [2]
 
 
 def metadata_of(events: Sequence[Stored]) -> list[object]:

@@ -226,21 +226,19 @@ class DyingInstance:
         writes: how many come through.
     """
 
-    WRITES = ("wipe_assets", "add_dynamic_partitions", "delete_dynamic_partition", "report_dagster_event")
+    WRITES = (
+        "wipe_assets", "add_dynamic_partitions", "delete_dynamic_partition", "report_dagster_event", "event_log_storage",
+    )  # fmt: skip
 
     def __init__(self, instance: dg.DagsterInstance, *, writes: int) -> None:
         self._instance = instance
         self._writes = writes
 
-    def write(self) -> None:
-        """One more; the process may be gone before it."""
-        if not self._writes:
-            raise Died
-        self._writes -= 1
-
     def __getattr__(self, name: str) -> Any:
         if name in self.WRITES:
-            self.write()
+            if not self._writes:
+                raise Died
+            self._writes -= 1
         return getattr(self._instance, name)
 
 
@@ -251,9 +249,8 @@ class DyingContext:
         self.instance = DyingInstance(context.instance, writes=writes)
         self._context = context
 
-    def log_event(self, event: dg.AssetMaterialization | dg.AssetObservation) -> None:
-        self.instance.write()
-        self._context.log_event(event)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
 
 
 def dies(context: dg.OpExecutionContext, name: AudienceName, taken: Snapshot, *, writes: int) -> bool:

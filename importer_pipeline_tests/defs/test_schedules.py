@@ -1,7 +1,7 @@
 """The hourly schedules, as the daemon evaluates them."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -68,8 +68,9 @@ def test_it_runs_by_itself_on_a_server_only(
 
 def test_the_time_can_be_set_and_a_wrong_one_is_named() -> None:
     assert schedule("hourly_sync", Settings(hourly_cron="23 * * * *")).cron_schedule == "23 * * * *"
-    with pytest.raises(SettingsInvalid, match="IMPORTER_HOURLY_CRON: expected a cron expression of five fields"):
-        build_defs(CLIENTS, Settings(hourly_cron="every hour"))
+    for wrong in ("every hour", "", "61 * * * *", "7 * * *"):
+        with pytest.raises(SettingsInvalid, match="IMPORTER_HOURLY_CRON: expected a cron expression of five fields"):
+            build_defs(CLIENTS, Settings(hourly_cron=wrong))
 
 
 def test_each_asks_for_a_run_of_its_own_and_leaves_newcomers_to_the_other(instance: dg.DagsterInstance) -> None:
@@ -98,12 +99,17 @@ def test_no_full_sync_is_asked_for_when_every_audience_has_had_one(
         assert asked_for(build_defs(news.clients), "hourly_first_sync", instance)[0]
 
 
-def begun(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus, *, marked: bool) -> str:
+def begun(
+    instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus, *, marked: bool, alive: bool = False
+) -> str:
     """A run that stands so; as a dead or a live process would have marked it."""
     definitions = build_defs(CLIENTS)
     run = instance.create_run_for_job(definitions.resolve_job_def(job), status=status)
+    locks = RunLocks(default_folder())
+    if alive:
+        locks.hold(run.run_id)
     if marked:
-        instance.add_run_tags(run.run_id, {MARK_TAG: RunLocks(default_folder()).mark(run.run_id)})
+        instance.add_run_tags(run.run_id, {MARK_TAG: locks.mark(run.run_id)})
     return run.run_id
 
 
@@ -118,6 +124,44 @@ def test_while_a_run_of_the_job_goes_on_none_is_asked_for(
     requests, why = asked_for(build_defs(CLIENTS), name, instance)
     assert requests == []
     assert why == f"run {run_id} of {job} still goes on: what it leaves is taken up by the next tick"
+
+
+@pytest.mark.parametrize(("name", "job"), SCHEDULES.items())
+def test_a_run_whose_process_lives_is_waited_for(name: str, job: str, instance: dg.DagsterInstance) -> None:
+    run_id = begun(instance, job, dg.DagsterRunStatus.STARTED, marked=True, alive=True)
+    requests, why = asked_for(build_defs(CLIENTS), name, instance)
+    assert (requests, why.split(" still goes on")[0]) == ([], f"run {run_id} of {job}")
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.STARTED
+
+
+@pytest.mark.parametrize(("name", "job"), SCHEDULES.items())
+def test_a_run_that_was_killed_long_ago_before_it_took_its_lock_is_not_believed(
+    name: str, job: str, instance: dg.DagsterInstance
+) -> None:
+    killed = dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.STARTED)
+    instance.run_storage.add_historical_run(killed, run_creation_time=datetime.now(UTC) - timedelta(hours=1))
+    assert len(asked_for(build_defs(CLIENTS), name, instance)[0]) == 1
+
+
+@pytest.mark.parametrize(("name", "job"), SCHEDULES.items())
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE], ids=["well", "badly"])
+def test_a_run_that_has_ended_is_no_reason_to_wait(
+    name: str, job: str, status: dg.DagsterRunStatus, instance: dg.DagsterInstance
+) -> None:
+    begun(instance, job, status, marked=True)
+    assert len(asked_for(build_defs(CLIENTS), name, instance)[0]) == 1
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_where_it_can_not_be_told_who_lives_the_tick_is_skipped_and_says_what_to_do(
+    name: str, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    (tmp_path / "state").write_text("no folder", encoding="utf-8")
+    requests, why = asked_for(build_defs(CLIENTS), name, instance)
+    assert requests == []
+    assert "let this user write there" in why
 
 
 @pytest.mark.parametrize(("name", "job"), SCHEDULES.items())

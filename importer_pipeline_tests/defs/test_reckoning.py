@@ -1,0 +1,276 @@
+"""What failed runs leave behind, found by their events: by the sensor as Dagster evaluates it, and by a redrive without one."""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from importer_pipeline.definitions import build_defs
+from importer_pipeline.defs.names import changes_key, contacts_key, windows_key
+from importer_pipeline.defs.reckoning import Audiences, reckon, reckon_recent_runs
+from importer_pipeline.hours import hour_key
+from importer_pipeline.outcomes import Part, Piece
+from importer_pipeline.sandbox.faults import Fault, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.target import Manner, Refusal
+from importer_pipeline.snapshots import AudienceName
+from importer_pipeline_tests.defs.declared import client, declared
+from importer_pipeline_tests.newsletter import Newsletter
+from importer_pipeline_tests.runs import Ran, materialize, new_instance
+from importer_pipeline_tests.stage import Stage, in_order, key_of
+
+ALL = ("0", "40", "archived-0")
+"""The windows of sixty contacts."""
+
+
+@pytest.fixture
+def news(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newsletter]:
+    """One that is eight hours back, and was never synced."""
+    stage = Stage(tmp_path)
+    stage.add("acme", contacts=60)
+    with stage, new_instance(tmp_path_factory) as instance:
+        newsletter = Newsletter(stage, instance)
+        newsletter.go_back(hours=8)
+        yield newsletter
+
+
+@contextmanager
+def revoked(news: Newsletter) -> Generator[None]:
+    """Meanwhile the account's key opens nothing."""
+    (key,) = news.account.secrets
+    news.account.secrets.clear()
+    yield
+    news.account.secrets.add(key)
+
+
+def windows_by_hand(news: Newsletter) -> Ran:
+    """Windows are registered, launched by hand, and left: the key is refused."""
+    assert news.plan_windows().success
+    with revoked(news):
+        ran = news.import_windows("0", "archived-0")
+    assert not ran.success
+    assert news.quarantined == {}
+    return ran
+
+
+def window(key: str) -> str:
+    """A window's partition in the quarantine."""
+    return f"{Newsletter.WINDOWS}/{key}"
+
+
+def run_of(news: Newsletter, ran: Ran) -> dg.DagsterRun:
+    """What Dagster keeps of a run."""
+    found = news.instance.get_run_by_id(ran.run_id)
+    assert found is not None
+    return found
+
+
+def reckoned(news: Newsletter, ran: Ran) -> set[str]:
+    """What is put into the quarantine for a run, as partitions."""
+    return {str(piece) for piece in reckon(news.instance, run_of(news, ran), Audiences(news.clients))}
+
+
+def reasons(news: Newsletter) -> set[str]:
+    """Why windows and hours are in the quarantine as a whole."""
+    return {trouble.reason for entry in news.quarantined.values() for trouble in entry.failures.values()}
+
+
+def sensed(news: Newsletter, ran: Ran) -> None:
+    """Dagster calls the sensor for a run that has failed."""
+    (failed,) = news.instance.all_logs(ran.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    sense(news, run_of(news, ran), failed)
+
+
+def sense(news: Newsletter, run: dg.DagsterRun, failed: dg.EventLogEntry) -> None:
+    context = dg.build_run_status_sensor_context(
+        sensor_name="quarantine_failed_partitions", dagster_event=failed.get_dagster_event(), dagster_run=run,
+        dagster_instance=news.instance,
+    ).for_run_failure()  # fmt: skip
+    sensor(news)(context)
+
+
+def sensor(news: Newsletter) -> dg.SensorDefinition:
+    """The sensor of these clients."""
+    return build_defs(news.clients).resolve_sensor_def("quarantine_failed_partitions")
+
+
+@pytest.mark.parametrize(
+    ("key", "partition", "piece"),
+    [
+        (windows_key(AudienceName("acme", "list-0")), "990", "acme/list-0/contact_windows/990"),
+        (changes_key(AudienceName("acme", "list-0")), "2026-11-24-07:00", "acme/list-0/contact_changes/2026-11-24-07:00"),
+        (windows_key(AudienceName("acme", "list-1")), "990", None),
+        (windows_key(AudienceName("globex", "list-0")), "990", None),
+        (contacts_key(AudienceName("acme", "list-0")), "990", None),
+        (dg.AssetKey(["acme", "list-0"]), "990", None),
+        (dg.AssetKey(["some", "acme", "list-0", "contact_windows"]), "990", None),
+    ],
+    ids=["a window", "an hour", "no such audience", "no such client", "contacts", "an audience", "another's asset"],
+)  # fmt: skip
+def test_only_windows_and_hours_of_declared_audiences_are_pieces(
+    key: dg.AssetKey, partition: str, piece: str | None
+) -> None:
+    found = Audiences(declared(client("acme"))).piece(key, partition)
+    assert (None if found is None else str(found)) == piece
+
+
+def test_the_sensor_runs_by_itself(news: Newsletter) -> None:
+    assert sensor(news).default_status is dg.DefaultSensorStatus.RUNNING
+
+
+def test_the_sensor_puts_what_a_run_by_hand_left_into_the_quarantine_with_its_reason(news: Newsletter) -> None:
+    sensed(news, windows_by_hand(news))
+    assert set(news.quarantined) == {window(key) for key in ALL}
+    assert all("Mailchimp refuses the key" in reason for reason in reasons(news))
+    assert news.redrive().success
+    assert (news.quarantined, news.missing, news.shown.green) == ({}, set(), set(ALL))
+
+
+def test_hours_by_hand_come_there_too(news: Newsletter) -> None:
+    assert news.full_sync(page_size=1000).success
+    changed = news.change(0)
+    hour = hour_key(news.account.now())
+    news.let_hours_pass(2)
+    with revoked(news):
+        ran = news.import_hours(hour)
+    assert (ran.success, news.quarantined) == (False, {})
+    sensed(news, ran)
+    assert set(news.quarantined) == {f"{news.CHANGES}/{hour}"}
+    assert news.missing == changed
+    assert news.redrive().success
+    assert (news.quarantined, news.missing) == ({}, set())
+
+
+def test_the_reason_is_what_the_run_says_of_the_audience(news: Newsletter) -> None:
+    ran = news.import_hours(news.hour(ago=-1))
+    sensed(news, ran)
+    (reason,) = reasons(news)
+    assert "is not over by Mailchimp's clock: launch it again in some minutes" in reason
+
+
+def test_of_a_run_that_says_nothing_the_reason_is_that_it_ended(news: Newsletter) -> None:
+    news.plan_windows()
+    ran = materialize(
+        news.clients, [dg.AssetKey.from_user_string(news.WINDOWS)], instance=news.instance, partitions=["40"],
+        mailchimp={"page_size": 1},
+    )  # fmt: skip
+    sensed(news, ran)
+    assert set(news.quarantined) == {window("40")}
+    assert reasons(news) == {
+        f"run {ran.run_id} ended before it was brought in: materialize this partition to try it again"
+    }
+
+
+def test_to_look_twice_changes_nothing(news: Newsletter) -> None:
+    ran = windows_by_hand(news)
+    assert reckoned(news, ran) == {window(key) for key in ALL}
+    before = news.quarantined
+    assert reckoned(news, ran) == set()
+    sensed(news, ran)
+    assert reckon_recent_runs(news.instance, news.clients) == []
+    assert news.quarantined == before
+
+
+def test_what_came_out_of_the_quarantine_is_not_put_there_again(news: Newsletter) -> None:
+    ran = windows_by_hand(news)
+    sensed(news, ran)
+    assert news.redrive().success
+    sensed(news, ran)
+    assert news.quarantined == {}
+
+
+def test_what_has_come_in_since_is_left_alone(news: Newsletter) -> None:
+    ran = windows_by_hand(news)
+    assert news.import_windows("0", "40").success
+    assert reckoned(news, ran) == {window("archived-0")}
+
+
+def test_what_will_be_tried_again_is_left_alone(news: Newsletter) -> None:
+    ran = windows_by_hand(news)
+    news.instance.add_run_tags(ran.run_id, {"dagster/will_retry": "true"})
+    assert reckoned(news, ran) == set()
+    assert reckon_recent_runs(news.instance, news.clients) == []
+
+
+def test_a_run_that_was_canceled_is_left_alone(news: Newsletter) -> None:
+    ran = windows_by_hand(news)
+    news.instance.report_run_canceled(run_of(news, ran))
+    assert news.redrive().success
+    assert news.shown.green == set()
+
+
+def test_windows_that_the_newest_snapshot_has_not_are_left_alone(news: Newsletter) -> None:
+    ran = windows_by_hand(news)
+    assert news.plan_windows(restart=True, page_size=1000).success
+    assert window("40") not in reckoned(news, ran)
+
+
+def test_windows_of_another_mapping_are_left_to_a_full_sync(news: Newsletter) -> None:
+    ran = windows_by_hand(news)
+    news.declare(record={"firstname": "merge_fields.LNAME"})
+    assert reckoned(news, ran) == set()
+
+
+def test_what_the_step_has_told_is_not_told_anew(news: Newsletter) -> None:
+    news.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(40), fault=Fault.ERROR_500),))
+    ran = news.full_sync()
+    before = news.quarantined
+    assert set(before) == {window("40")}
+    sensed(news, ran)
+    assert news.quarantined == before
+
+
+def test_a_window_that_fails_later_keeps_its_refused_contacts(news: Newsletter) -> None:
+    bad = {member.id for member in in_order(news.listed)[:2]}
+    news.target.refusals = (Refusal.of_ids(bad, Manner.REJECT),)
+    news.full_sync(page_size=1000)
+    before = news.quarantined[window("0")]
+    with revoked(news):
+        sensed(news, news.import_windows("0"))
+    after = news.quarantined[window("0")]
+    assert (set(after.contacts), after.contacts) == (bad, before.contacts)
+    assert len(after.failures) == 1
+
+
+def test_a_job_that_plans_nothing_leaves_nothing(news: Newsletter) -> None:
+    with revoked(news):
+        ran = news.full_sync()
+        sensed(news, ran)
+    assert (ran.success, news.quarantined) == (False, {})
+
+
+def test_what_a_client_left_that_is_gone_is_found_when_it_is_back(news: Newsletter) -> None:
+    ran = windows_by_hand(news)
+    with_acme = news.clients
+    news.stage.add("globex", contacts=20)
+    news.clients = news.stage.load({"globex": news.stage.declared()["globex"]})
+    sensed(news, ran)
+    assert (news.quarantined, reckon_recent_runs(news.instance, news.clients)) == ({}, [])
+    news.clients = with_acme
+    found = reckon_recent_runs(news.instance, news.clients)
+    assert set(found) == {Piece(name=AudienceName("acme", "newsletter"), part=Part.WINDOW, key=key) for key in ALL}
+
+
+def test_the_sensor_never_raises_and_a_redrive_makes_up_for_it(news: Newsletter) -> None:
+    ran = windows_by_hand(news)
+    (run_log,) = Path(news.instance.root_directory).rglob(f"{ran.run_id}.db")
+    (failed,) = news.instance.all_logs(ran.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    held = run_log.read_bytes()
+    run_log.write_bytes(b"no database any more" * 100)
+    sense(news, run_of(news, ran), failed)
+    run_log.write_bytes(held)
+    assert news.quarantined == {}
+    ran = news.redrive()
+    assert ran.success
+    assert any(f"a failed run left {window('0')}" in told.text for told in ran.told)
+    assert set(ALL) <= news.shown.green
+
+
+def test_no_key_is_in_what_is_found(news: Newsletter) -> None:
+    sensed(news, windows_by_hand(news))
+    records = news.instance.fetch_materializations(dg.AssetKey("quarantine"), limit=10).records
+    written = "".join(dg.serialize_value(record.event_log_entry) for record in records)
+    acme = news.stage.clients["acme"]
+    assert len(records) == len(ALL)
+    assert [key for key in (key_of(acme), key_of(acme).partition("-")[0], acme.target.api_key) if key in written] == []
