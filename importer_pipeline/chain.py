@@ -35,6 +35,13 @@ class SnapshotTaken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormChanged:
+    """From then on contacts were sent for another list, target or mapping than before, though not with a snapshot."""
+
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotIn:
     """All of a snapshot was brought in, or is in the quarantine."""
 
@@ -55,7 +62,7 @@ class HourBroughtIn:
     """Id of the snapshot that begins the chain which it was added to; None if it was brought in by itself."""
 
 
-Evidence = SnapshotTaken | SnapshotIn | HourBroughtIn
+Evidence = SnapshotTaken | FormChanged | SnapshotIn | HourBroughtIn
 """What stands in the event log of an audience."""
 
 
@@ -106,4 +113,6 @@ def why_no_chain(newest_first: Iterable[Evidence], *, fingerprint: str) -> str:
             return "what was synced is another list, target or record mapping than the clients file names now"
         if isinstance(evidence, SnapshotTaken):
             return "its snapshot is not all in"
+        if isinstance(evidence, FormChanged):
+            return "its list, target or record mapping has been changed since the last full sync"
     return "nothing in the event log says that a full sync of it has succeeded"

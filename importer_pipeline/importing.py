@@ -19,7 +19,7 @@ from importer_pipeline.errors import ImporterError, SecretMissing, SnapshotUnusa
 from importer_pipeline.history import History
 from importer_pipeline.locks import AccountLocks
 from importer_pipeline.mailchimp import OAUTH_METADATA_URL, Account, MailchimpLimits
-from importer_pipeline.outcomes import AudienceDone, Outcome, Part, Progress
+from importer_pipeline.outcomes import AudienceDone, FingerprintChanged, Outcome, Part, Progress
 from importer_pipeline.services import SyncLimits
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.sync import Sync
@@ -154,7 +154,8 @@ class Import:
         self._locks = locks
         self._accounts: dict[str, Account] = {}
         self._targets: dict[str, Target] = {}
-        self._not_started: list[Outcome] = []
+        self._not_started: list[AudienceDone] = []
+        self._changed: list[FingerprintChanged] = []
         plans: list[AudiencePlan] = []
         lines: dict[AudienceName, Lines] = {}
         resolver = Resolver([task.asked for task in tasks], history)
@@ -168,6 +169,8 @@ class Import:
             if resolved.note:
                 self.notes.append(resolved.note)
             self.later += [replace(task, request=request) for request in resolved.later]
+            if resolved.changes_form:
+                self._changed.append(FingerprintChanged(name=task.name, fingerprint=task.asked.fingerprint))
             if resolved.scope is not None:
                 lines[task.name] = line
                 plans.append(self._plan(task, resolved.scope, resolver.quarantined(task.asked)))
@@ -202,8 +205,12 @@ class Import:
         return replace(progress, audiences=progress.audiences + len(self._not_started))
 
     def run(self) -> Iterator[list[Outcome]]:
-        """Import everything; see `Workers.run`. The first outcomes are the audiences that can't be started."""
-        for outcomes in chain([self._not_started], self._workers.run()):
+        """Import everything; see `Workers.run`.
+
+        The first outcomes are the audiences that can't be started, and what a later run has to know before anything is sent.
+        """
+        first: list[Outcome] = [*self._not_started, *self._changed]
+        for outcomes in chain([first], self._workers.run()):
             yield outcomes
             self._release_what_is_done(outcomes)
 

@@ -40,6 +40,15 @@ class RefusedContact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FingerprintChanged:
+    """Contacts are about to be sent for another list, target or mapping than the last ones, though not with a snapshot."""
+
+    name: AudienceName
+    fingerprint: str
+    """What they are sent for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotKnown:
     """The snapshot that is read: told before its first window, and again when Mailchimp has told more of it."""
 
@@ -209,7 +218,8 @@ class Progress:
 
 
 Outcome = (
-    SnapshotKnown
+    FingerprintChanged
+    | SnapshotKnown
     | WindowIn
     | WindowFailed
     | HourIn

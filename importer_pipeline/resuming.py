@@ -21,18 +21,21 @@ class ResumeRule:
     restart: bool
     """Whether a new one is taken in any case."""
 
-    def why_not(self, latest: Latest, *, fingerprint: str, now: float) -> str | None:
+    def why_not(self, latest: Latest, *, fingerprint: str, was_other: bool, now: float) -> str | None:
         """Why the newest snapshot is not gone on with, as the end of a sentence; None if it is.
 
         Args:
             latest: the newest one, not completed.
             fingerprint: what the audience is now.
+            was_other: whether contacts have been sent for another fingerprint since.
             now: epoch seconds.
         """
         if self.restart:
             return "restart is set"
         if latest.snapshot.fingerprint != fingerprint:
             return "the unfinished one is of another list, target or record mapping"
+        if was_other:
+            return "since the unfinished one was taken, contacts were sent for another list, target or record mapping"
         if now - latest.snapshot.before > self.within_seconds:
             return (
                 f"the unfinished one of {timestamp(latest.snapshot.before)} is older than "
@@ -52,7 +55,7 @@ class TakenUp:
 
 def take_up(
     name: AudienceName, wanted: frozenset[str] | None, latest: Latest | None, history: History, *,
-    fingerprint: str, rule: ResumeRule, now: float,
+    fingerprint: str, was_other: bool, rule: ResumeRule, now: float,
 ) -> TakenUp:  # fmt: skip
     """Find the snapshot that a sync goes on with.
 
@@ -64,6 +67,7 @@ def take_up(
         latest: the audience's newest snapshot.
         history: for what is in of it.
         fingerprint: what the audience is now.
+        was_other: whether the last contacts of it were sent for another fingerprint.
         rule: when a whole sync goes on with it.
         now: epoch seconds.
 
@@ -72,11 +76,11 @@ def take_up(
     """
     anew = SnapshotScope(standing=None, wanted=wanted)
     if wanted:
-        latest = _with_windows(latest, wanted, fingerprint=fingerprint)
+        latest = _with_windows(latest, wanted, fingerprint=fingerprint, was_other=was_other)
     elif latest is None or latest.completed:
         return TakenUp(scope=anew, note="")
     else:
-        why_not = rule.why_not(latest, fingerprint=fingerprint, now=now)
+        why_not = rule.why_not(latest, fingerprint=fingerprint, was_other=was_other, now=now)
         if why_not is not None:
             return TakenUp(scope=anew, note=f"{name} takes a new snapshot: {why_not}")
     snapshot = latest.snapshot
@@ -89,7 +93,7 @@ def take_up(
     return TakenUp(scope=SnapshotScope(standing=standing, wanted=wanted), note="" if wanted else note)
 
 
-def _with_windows(latest: Latest | None, keys: Collection[str], *, fingerprint: str) -> Latest:
+def _with_windows(latest: Latest | None, keys: Collection[str], *, fingerprint: str, was_other: bool) -> Latest:
     """The newest snapshot, if it has these windows."""
     remedy = "run plan_windows, which registers the windows of a new snapshot, or full_sync"
     if latest is None:
@@ -97,6 +101,10 @@ def _with_windows(latest: Latest | None, keys: Collection[str], *, fingerprint: 
     if latest.snapshot.fingerprint != fingerprint:
         raise SnapshotUnusable(
             "the snapshot is of another list, target or record mapping than the clients file names now", remedy=remedy
+        )
+    if was_other:
+        raise SnapshotUnusable(
+            "since the snapshot was taken, contacts were sent for another list, target or record mapping", remedy=remedy
         )
     known = latest.snapshot.keys
     unknown = sorted(set(keys) - set(known))

@@ -62,7 +62,8 @@ class ImportSummary:
         head += [f"refused: {refused} contact{'' if refused == 1 else 's'}"] if refused else []
         first = ", ".join(head)
         has_more = any(done.left and done.error is None for done in self.done)
-        rest = "" if has_more else " Everything else is in."
+        nothing = not any(done.complete or done.accepted for done in self.done)
+        rest = "" if has_more or nothing else " Everything else is in."
         return "\n".join([f"{first[0].upper()}{first[1:]}.{rest}", *lines])
 
     def _lines(self, done: AudienceDone) -> list[str]:

@@ -90,6 +90,8 @@ class Resolved:
     """What is to be asked for after that, one behind the other."""
     note: str = ""
     """What a person would like to know about it; "" where it goes without saying."""
+    changes_form: bool = False
+    """Whether contacts are sent for another fingerprint than the last ones, of which nothing else would tell."""
 
 
 class Resolver:
@@ -102,8 +104,7 @@ class Resolver:
 
     def __init__(self, asked: Sequence[Asked], history: History) -> None:
         self._history = history
-        by_chain = [it.name for it in asked if isinstance(it.request, ChangesRequest | FirstSyncRequest)]
-        self._evidence: Mapping[AudienceName, Sequence[Evidence]] = history.evidence(by_chain) if by_chain else {}
+        self._evidence: Mapping[AudienceName, Sequence[Evidence]] = history.evidence([it.name for it in asked])
         self._entries: dict[AudienceName, list[Entry]] = {it.name: [] for it in asked}
         for entry in history.entries([it.name for it in asked]):
             self._entries[entry.piece.name].append(entry)
@@ -126,11 +127,10 @@ class Resolver:
         """
         match asked.request:
             case HoursRequest(hours=hours):
-                return Resolved(
-                    scope=HoursScope(first=hours.first, last=hours.last, chain_from=None, known=frozenset())
-                )
+                scope = HoursScope(first=hours.first, last=hours.last, chain_from=None, known=frozenset())
+                return Resolved(scope=scope, changes_form=self._was_other(asked))
             case ContactsRequest(contact_ids=contact_ids):
-                return Resolved(scope=ContactsScope(contact_ids=contact_ids))
+                return Resolved(scope=ContactsScope(contact_ids=contact_ids), changes_form=self._was_other(asked))
             case RetryRequest() as request:
                 return Resolved(scope=None, later=self._retries(asked, request, now))
             case ChangesRequest() as request:
@@ -160,6 +160,11 @@ class Resolver:
     def _chain(self, asked: Asked) -> Chain | None:
         return chain_of(self._evidence[asked.name], fingerprint=asked.fingerprint)
 
+    def _was_other(self, asked: Asked) -> bool:
+        """Whether the last contacts of the audience were sent for another fingerprint."""
+        evidence = self._evidence[asked.name]
+        return bool(evidence) and evidence[0].fingerprint != asked.fingerprint
+
     def _resolve_windows(self, asked: Asked, request: WindowsRequest, now: float) -> Resolved:
         taken = take_up(
             asked.name,
@@ -167,6 +172,7 @@ class Resolver:
             self._latest.get(asked.name),
             self._history,
             fingerprint=asked.fingerprint,
+            was_other=self._was_other(asked),
             rule=request.rule,
             now=now,
         )

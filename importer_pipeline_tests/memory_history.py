@@ -3,9 +3,17 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from importer_pipeline.chain import Evidence, HourBroughtIn, SnapshotIn, SnapshotTaken
+from importer_pipeline.chain import Evidence, FormChanged, HourBroughtIn, SnapshotIn, SnapshotTaken
 from importer_pipeline.hours import parse_hour_key
-from importer_pipeline.outcomes import AudienceDone, ContactsRefused, HourIn, Outcome, SnapshotKnown, WindowIn
+from importer_pipeline.outcomes import (
+    AudienceDone,
+    ContactsRefused,
+    FingerprintChanged,
+    HourIn,
+    Outcome,
+    SnapshotKnown,
+    WindowIn,
+)
 from importer_pipeline.quarantine import Entry, Quarantine
 from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
 
@@ -60,7 +68,9 @@ class MemoryHistory:
     def record(self, outcome: Outcome) -> None:
         """Keep what a later run will want to know."""
         self.quarantine.note(outcome, now=self._now)
-        if isinstance(outcome, SnapshotKnown):
+        if isinstance(outcome, FingerprintChanged):
+            self._evidence[outcome.name].append(FormChanged(fingerprint=outcome.fingerprint))
+        elif isinstance(outcome, SnapshotKnown):
             self._evidence[outcome.name].append(SnapshotTaken(fingerprint=outcome.snapshot.fingerprint))
             self._snapshots[outcome.name] = outcome.snapshot
             self._windows.setdefault(outcome.snapshot.id, {})

@@ -33,15 +33,18 @@ def kept() -> MemoryHistory:
     return history
 
 
-def taken_up(latest: Latest | None, *wanted: str, rule: ResumeRule = RULE, now: float = NOW) -> TakenUp:
+def taken_up(
+    latest: Latest | None, *wanted: str, was_other: bool = False, rule: ResumeRule = RULE, now: float = NOW
+) -> TakenUp:
     """Of a whole sync, or of single windows."""
-    return taken_up_of(frozenset(wanted) or None, latest, rule=rule, now=now)
+    return taken_up_of(frozenset(wanted) or None, latest, was_other=was_other, rule=rule, now=now)
 
 
 def taken_up_of(
-    wanted: frozenset[str] | None, latest: Latest | None, *, rule: ResumeRule = RULE, now: float = NOW
-) -> TakenUp:
-    return take_up(NEWS, wanted, latest, kept(), fingerprint=TAKEN.fingerprint, rule=rule, now=now)
+    wanted: frozenset[str] | None, latest: Latest | None, *, was_other: bool = False, rule: ResumeRule = RULE,
+    now: float = NOW,
+) -> TakenUp:  # fmt: skip
+    return take_up(NEWS, wanted, latest, kept(), fingerprint=TAKEN.fingerprint, was_other=was_other, rule=rule, now=now)
 
 
 def unfinished(**values: str | int | None) -> Latest:
@@ -52,6 +55,14 @@ def test_an_unfinished_snapshot_is_gone_on_with_and_a_note_says_how_far_it_is() 
     taken = taken_up(unfinished())
     assert taken.scope == SnapshotScope(standing=STANDING, wanted=None)
     assert taken.note == "acme/news goes on with its snapshot of 2025-11-26T11:00:00+00:00: 2 of 4 windows are in"
+
+
+def test_one_since_which_contacts_were_sent_in_another_form_is_not_gone_on_with() -> None:
+    taken = taken_up(unfinished(), was_other=True)
+    assert taken.scope == SnapshotScope(standing=None, wanted=None)
+    assert "since the unfinished one was taken, contacts were sent for another list" in taken.note
+    with pytest.raises(SnapshotUnusable, match="since the snapshot was taken, contacts were sent for another list"):
+        taken_up(unfinished(), "0", was_other=True)
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,8 @@ def test_failed_windows_are_named_up_to_five_with_the_error_and_what_to_do(
 
 def test_an_audience_of_which_nothing_could_be_read_is_named_without_windows() -> None:
     error = KeyRefused("Mailchimp refuses the key (HTTP 401)", remedy="check the client's mailchimp secret")
-    assert failure(replace(failed(error=error), snapshot=None, parts=0)) == (
-        "Not all in: 1 of 1 audiences. Everything else is in.\n"
+    assert failure(replace(failed(error=error), snapshot=None, parts=0, accepted=0)) == (
+        "Not all in: 1 of 1 audiences.\n"
         "- acme/news: Mailchimp refuses the key (HTTP 401): check the client's mailchimp secret"
     )
 

@@ -5,26 +5,27 @@ looked through event by event only where something else was written last: an hou
 is not in.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import islice
 
 import dagster as dg
 
-from importer_pipeline.chain import Evidence, HourBroughtIn, SnapshotTaken
+from importer_pipeline.chain import Evidence, HourBroughtIn, SnapshotIn, SnapshotTaken
 from importer_pipeline.defs.event_log import (
-    AssetRecord,
     Stored,
-    last_wiped,
     materializations,
+    newest_materializations,
     observations,
-    stored_materialization,
 )
-from importer_pipeline.defs.event_metadata import read_hour, read_snapshot, read_snapshot_in
+from importer_pipeline.defs.event_metadata import (
+    read_form,
+    read_hour,
+    read_snapshot,
+    read_snapshot_in,
+    snapshot_of_window,
+)
 from importer_pipeline.defs.names import CONTACTS, changes_key, contacts_key, windows_key
 from importer_pipeline.snapshots import AudienceName
-
-_AT_ONCE = 3000
-"""Assets that are looked up in one statement: SQLite takes no more than some tens of thousands."""
 
 _PAGE = 200
 """Hours that are read at once."""
@@ -39,66 +40,58 @@ Found = tuple[int, Evidence]
 def read_evidence(instance: dg.DagsterInstance, names: Sequence[AudienceName]) -> Mapping[AudienceName, list[Evidence]]:
     """What stands in the log of each audience, the newest first, as far as it matters for the chain."""
     keys = [key for name in names for key in (contacts_key(name), changes_key(name), windows_key(name))]
-    records: dict[dg.AssetKey, AssetRecord] = {}
-    for start in range(0, len(keys), _AT_ONCE):
-        for record in instance.get_asset_records(keys[start : start + _AT_ONCE]):
-            records[record.asset_entry.asset_key] = record
+    newest = newest_materializations(instance, keys)
     evidence: dict[AudienceName, list[Evidence]] = {}
     for name in names:
-        found = _newest(name, records)
+        found = _newest(name, newest)
         if found is None:
-            found = list(_all(instance, name, records))
+            found = list(_all(instance, name, newest))
         evidence[name] = [it for _, it in sorted(found, key=lambda one: one[0], reverse=True)]
     return evidence
 
 
-def _newest(name: AudienceName, records: Mapping[dg.AssetKey, AssetRecord]) -> list[Found] | None:
+def _newest(name: AudienceName, newest: Mapping[dg.AssetKey, Stored | None]) -> list[Found] | None:
     """The newest hour and the newest snapshot, or None where they do not tell all."""
     found: list[Found] = []
-    written_at = 0.0
+    snapshot: str | None = None
     for key in (changes_key(name), contacts_key(name)):
-        stored = _last_materialization(records.get(key))
+        stored = newest.get(key)
         if stored is None:
             continue
         evidence = _proof(key, stored)
         if evidence is None or (isinstance(evidence, HourBroughtIn) and evidence.chain_from is None):
             return None
         found.append((stored.storage_id, evidence))
-        written_at = max(written_at, stored.timestamp)
-    # Whoever takes a snapshot wipes the windows of the one before. Without a record they were, and none has come in since.
-    windows = records.get(windows_key(name))
-    is_newest = windows is not None and last_wiped(windows) <= written_at
+        snapshot = evidence.snapshot if isinstance(evidence, SnapshotIn) else evidence.chain_from
+    # Whoever takes a newer snapshot, or sends contacts in another form, wipes its windows.
+    windows = newest.get(windows_key(name))
+    is_newest = windows is not None and snapshot_of_window(windows.metadata) == snapshot
     return found if found and is_newest else None
 
 
-def _all(
-    instance: dg.DagsterInstance, name: AudienceName, records: Mapping[dg.AssetKey, AssetRecord]
-) -> Iterator[Found]:
+def _all(instance: dg.DagsterInstance, name: AudienceName, known: Container[dg.AssetKey]) -> Iterator[Found]:
     """Everything up to the newest hour that was added to a chain, and the newest snapshots."""
-    if changes_key(name) in records:
+    if changes_key(name) in known:
         for stored in materializations(instance, changes_key(name), page=_PAGE):
             hour = read_hour(stored.partition, stored.metadata)
             if hour is not None:
                 yield stored.storage_id, hour
                 if hour.chain_from is not None:
                     break
-    if contacts_key(name) in records:
+    if contacts_key(name) in known:
         for stored in islice(materializations(instance, contacts_key(name), page=_MOST_EVENTS), _MOST_EVENTS):
             if (snapshot_in := read_snapshot_in(stored.metadata)) is not None:
                 yield stored.storage_id, snapshot_in
         for stored in observations(instance, contacts_key(name), most=_MOST_EVENTS):
             if (snapshot := read_snapshot(stored.metadata)) is not None:
                 yield stored.storage_id, SnapshotTaken(fingerprint=snapshot.fingerprint)
+            elif (changed := read_form(stored.metadata)) is not None:
+                yield stored.storage_id, changed
             elif (snapshot_in := read_snapshot_in(stored.metadata)) is not None:
                 yield stored.storage_id, snapshot_in
 
 
-def _last_materialization(record: AssetRecord | None) -> Stored | None:
-    last = None if record is None else record.asset_entry.last_materialization_record
-    return None if last is None else stored_materialization(last)
-
-
-def _proof(key: dg.AssetKey, stored: Stored) -> Evidence | None:
+def _proof(key: dg.AssetKey, stored: Stored) -> SnapshotIn | HourBroughtIn | None:
     if key.path[-1] == CONTACTS:
         return read_snapshot_in(stored.metadata)
     return read_hour(stored.partition, stored.metadata)

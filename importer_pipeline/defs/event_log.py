@@ -15,13 +15,15 @@ from dagster._core.storage.event_log import (
     SqlEventLogStorageTable,
     SqliteEventLogStorage,
 )
-from dagster._core.storage.event_log.base import AssetRecord
 from sqlalchemy.engine import Connection
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
 """Of a step."""
 
 AssetEvent = dg.AssetMaterialization | dg.AssetObservation
+
+_ASSETS_AT_ONCE = 3000
+"""Assets that are looked up in one statement: SQLite takes no more than some tens of thousands."""
 
 _PARTITIONS_AT_ONCE = 500
 """Partitions that are looked up in one statement."""
@@ -100,6 +102,18 @@ def materializations(instance: dg.DagsterInstance, key: dg.AssetKey, *, page: in
         cursor = result.cursor
 
 
+def newest_materializations(
+    instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]
+) -> Mapping[dg.AssetKey, Stored | None]:
+    """The materialization that was written last, of each of some assets of which anything was; None where none was."""
+    newest: dict[dg.AssetKey, Stored | None] = {}
+    for start in range(0, len(keys), _ASSETS_AT_ONCE):
+        for record in instance.get_asset_records(keys[start : start + _ASSETS_AT_ONCE]):
+            last = record.asset_entry.last_materialization_record
+            newest[record.asset_entry.asset_key] = None if last is None else stored_materialization(last)
+    return newest
+
+
 def materializations_of_partitions(
     instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Sequence[str]
 ) -> Mapping[str, Stored]:
@@ -138,12 +152,6 @@ def stored_materialization(record: dg.EventLogRecord) -> Stored | None:
     if materialization is None:
         return None
     return Stored(record.storage_id, record.timestamp, materialization.partition, materialization.metadata)
-
-
-def last_wiped(record: AssetRecord) -> float:
-    """When an asset was wiped last, in epoch seconds; 0 if it never was."""
-    details = record.asset_entry.asset_details
-    return 0.0 if details is None or details.last_wipe_timestamp is None else details.last_wipe_timestamp
 
 
 def _op_context(context: Context) -> dg.OpExecutionContext:

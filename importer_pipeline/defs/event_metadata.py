@@ -9,9 +9,9 @@ from typing import Annotated
 import dagster as dg
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
-from importer_pipeline.chain import HourBroughtIn, SnapshotIn
+from importer_pipeline.chain import FormChanged, HourBroughtIn, SnapshotIn
 from importer_pipeline.hours import parse_hour_key
-from importer_pipeline.outcomes import AudienceDone, HourIn, WindowIn
+from importer_pipeline.outcomes import AudienceDone, FingerprintChanged, HourIn, WindowIn
 from importer_pipeline.snapshots import SNAPSHOT_FORMAT, ImportedWindow, Snapshot
 from importer_pipeline.windows import Stretch, timestamp
 
@@ -53,6 +53,8 @@ class _StoredHour(BaseModel):
 
 _BY_ITSELF = "brought in by itself"
 
+_FORM_CHANGED = "form_changed_to"
+
 
 def snapshot_metadata(snapshot: Snapshot) -> Metadata:
     """Of the observation that says that a snapshot has been taken."""
@@ -80,6 +82,17 @@ def read_snapshot(metadata: Metadata) -> Snapshot | None:
         return None
 
 
+def form_metadata(outcome: FingerprintChanged) -> Metadata:
+    """Of the observation that says that contacts are sent for another fingerprint from now on."""
+    return {_FORM_CHANGED: dg.MetadataValue.text(outcome.fingerprint)}
+
+
+def read_form(metadata: Metadata) -> FormChanged | None:
+    """What such an observation tells; None if it is no such one."""
+    value = metadata.get(_FORM_CHANGED)
+    return None if value is None else FormChanged(fingerprint=str(value.value))
+
+
 def window_metadata(outcome: WindowIn) -> Metadata:
     """Of the materialization of a window."""
     imported = outcome.imported
@@ -94,6 +107,12 @@ def window_metadata(outcome: WindowIn) -> Metadata:
         # As text: Dagster shows JSON with a line for each bracket.
         "covered": dg.MetadataValue.text(" ".join(f"{it.first}-{it.last}" for it in imported.covered)),
     }
+
+
+def snapshot_of_window(metadata: Metadata) -> str | None:
+    """Id of the snapshot that a materialized window is of; None if it is not of ours."""
+    value = metadata.get("snapshot")
+    return value.value if value is not None and isinstance(value.value, str) else None
 
 
 def read_window(metadata: Metadata, snapshot: Snapshot) -> ImportedWindow | None:

@@ -23,6 +23,7 @@ from importer_pipeline.defs.event_log import (
 from importer_pipeline.defs.event_metadata import (
     completes,
     contacts_metadata,
+    form_metadata,
     hour_metadata,
     read_snapshot,
     read_window,
@@ -33,6 +34,7 @@ from importer_pipeline.defs.names import changes_key, contacts_key, windows_key,
 from importer_pipeline.defs.quarantine_events import read_entries, write_entries
 from importer_pipeline.outcomes import (
     AudienceDone,
+    FingerprintChanged,
     HourFailed,
     HourIn,
     Outcome,
@@ -112,7 +114,9 @@ class EventLogHistory:
         """
         changed = self._quarantine.note(outcome, now=time.time())
         write_entries(self._instance, self._context.log_event, self._quarantine, changed)
-        if isinstance(outcome, SnapshotKnown):
+        if isinstance(outcome, FingerprintChanged):
+            self._record_change(outcome)
+        elif isinstance(outcome, SnapshotKnown):
             self._record_snapshot(outcome)
         elif isinstance(outcome, WindowIn):
             self._events.append(
@@ -169,6 +173,17 @@ class EventLogHistory:
         self._events.clear()
         return [event.description or "" for event in sorted(brought_in, key=lambda it: it.partition is not None)]
 
+    def _record_change(self, outcome: FingerprintChanged) -> None:
+        """Say that what comes is of another form. Windows that are in are of the one before: they are missing then."""
+        self._instance.wipe_assets([windows_key(outcome.name)])
+        self._events.append(
+            dg.AssetObservation(
+                contacts_key(outcome.name),
+                description="From here on contacts are sent for another list, target or record mapping",
+                metadata=form_metadata(outcome),
+            )
+        )
+
     def _record_snapshot(self, outcome: SnapshotKnown) -> None:
         """Register a snapshot's windows, and say that it is the newest. The old one's windows are all missing then.
 
@@ -203,6 +218,13 @@ class EventLogHistory:
     def _is_completed(self, key: dg.AssetKey, snapshot: Snapshot) -> bool:
         newest = islice(materializations(self._instance, key, page=_MOST_EVENTS), _MOST_EVENTS)
         return any(completes(event.metadata, snapshot) for event in newest)
+
+
+def snapshot_taken_at(instance: dg.DagsterInstance, name: AudienceName, snapshot: Snapshot) -> float:
+    """When it was first said that a snapshot was taken, in epoch seconds; 0 where nothing says so."""
+    events = observations(instance, contacts_key(name), most=_MOST_EVENTS)
+    told = [event.timestamp for event in events if (of := read_snapshot(event.metadata)) and of.id == snapshot.id]
+    return min(told, default=0.0)
 
 
 def newest_snapshot(instance: dg.DagsterInstance, name: AudienceName) -> Snapshot | None:

@@ -16,6 +16,7 @@ from importer_pipeline.defs.resources import MailchimpResource, TargetResource, 
 from importer_pipeline.defs.sign_of_life import SignOfLife
 from importer_pipeline.importing import ImportSettings, Task
 from importer_pipeline.outcomes import Piece
+from importer_pipeline.quarantine import Entry
 from importer_pipeline.retries import Wanted
 from importer_pipeline.tasks import RetryRequest, WindowsRequest
 
@@ -123,6 +124,18 @@ def failed_partitions_sensor(clients: Clients) -> dg.SensorDefinition:
     return quarantine_failed_partitions
 
 
+def _why(entry: Entry, fingerprint: str) -> str:
+    """Why an entry is still there.
+
+    Args:
+        entry: it is open.
+        fingerprint: what its audience is now.
+    """
+    if entry.fingerprint not in ("", fingerprint):
+        return "it was read for another list, target or record mapping: a full sync replaces it"
+    return next(iter((*entry.failures.values(), *entry.contacts.values()))).reason
+
+
 def _pieces(keys: Sequence[str]) -> list[Piece]:
     pieces = {key: parse_piece(key) for key in keys}
     unknown = [key for key, piece in pieces.items() if piece is None]
@@ -157,10 +170,7 @@ def _redrive(context: Context, clients: Clients, settings: ImportSettings, piece
     still = [entry for entry in read_entries(context.instance, [task.name for task in tasks]) if entry.piece in asked]
     if still:
         more = f" and {len(still) - _MOST_NAMED} more" if len(still) > _MOST_NAMED else ""
-        lines = [
-            f"- {entry.piece}: {next(iter((*entry.failures.values(), *entry.contacts.values()))).reason}"
-            for entry in still[:_MOST_NAMED]
-            if entry.is_open
-        ]
+        now = {task.name: task.asked.fingerprint for task in tasks}
+        lines = [f"- {entry.piece}: {_why(entry, now[entry.piece.name])}" for entry in still[:_MOST_NAMED]]
         raise dg.Failure("\n".join([f"Still in the quarantine: {len(still)}{more}", *lines]), allow_retries=False)
     context.log.info(f"out of the quarantine: {len(pieces)}")

@@ -4,6 +4,7 @@ A step puts what fails into the quarantine itself. What it can't tell of is foun
 killed, or an account was of no use for windows and hours that somebody had asked for.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import dagster as dg
 from importer_pipeline.client import fingerprint
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.event_log import materializations_of_partitions
-from importer_pipeline.defs.history import newest_snapshot
+from importer_pipeline.defs.history import newest_snapshot, snapshot_taken_at
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS
 from importer_pipeline.defs.quarantine_events import last_told, read_entries, write_entries
 from importer_pipeline.hours import parse_hour_key
@@ -72,6 +73,7 @@ def reckon(instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audience
         return []
     record = instance.get_run_record_by_id(run.run_id)
     began = 0.0 if record is None or record.start_time is None else record.start_time
+    ended = time.time() if record is None or record.end_time is None else record.end_time
     known = last_told(instance, list(planned))
     quarantine = Quarantine(read_entries(instance, {piece.name for piece in planned}), began=began)
     found: list[Piece] = []
@@ -79,7 +81,7 @@ def reckon(instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audience
         # What the run itself has told is told better: the step knows more than its events.
         if known.get(piece, 0.0) >= min(began, at) or _is_in_since(instance, key, piece, at):
             continue
-        entry = _entry(instance, piece, run, audiences, at)
+        entry = _entry(instance, piece, run, audiences, at, ended)
         if entry is not None:
             before = quarantine.entries.get(piece, entry)
             quarantine.entries[piece] = replace(before, failures=before.failures | entry.failures)
@@ -117,17 +119,21 @@ def _is_in_since(instance: dg.DagsterInstance, key: dg.AssetKey, piece: Piece, a
 
 
 def _entry(
-    instance: dg.DagsterInstance, piece: Piece, run: dg.DagsterRun, audiences: Audiences, at: float
+    instance: dg.DagsterInstance, piece: Piece, run: dg.DagsterRun, audiences: Audiences, at: float, ended: float
 ) -> Entry | None:
-    """The entry of something that failed; None where it is of a snapshot that is no more, or of no hour."""
+    """The entry of something that failed; None where it is of a snapshot that is no more, or of no hour that was over."""
     is_now, snapshot_id = audiences.fingerprint(piece.name), ""
     if piece.part is Part.WINDOW:
         snapshot = newest_snapshot(instance, piece.name)
         if snapshot is None or snapshot.fingerprint != is_now or piece.key not in snapshot.keys:
             return None
+        if at < snapshot_taken_at(instance, piece.name, snapshot):
+            return None  # Of the one before it, which may have had a window of that name: the newest reads all of it again.
         snapshot_id = snapshot.id
-    elif parse_hour_key(piece.key) is None:
-        return None
+    else:
+        hour = parse_hour_key(piece.key)
+        if hour is None or hour.last >= ended:
+            return None
     trouble = Trouble(
         reason=_reason(instance, run, piece.name),
         snapshot=snapshot_id,

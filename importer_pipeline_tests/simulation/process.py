@@ -8,7 +8,7 @@ from importer_pipeline.audience_plan import AudiencePlan, SnapshotScope
 from importer_pipeline.audience_sync import Fetch
 from importer_pipeline.connections import ConnectionBook
 from importer_pipeline.errors import ImporterError
-from importer_pipeline.outcomes import AudienceDone, HourIn, Outcome, SnapshotKnown, WindowIn
+from importer_pipeline.outcomes import AudienceDone, FingerprintChanged, HourIn, Outcome, SnapshotKnown, WindowIn
 from importer_pipeline.pages import Page
 from importer_pipeline.posting import Post
 from importer_pipeline.snapshots import AudienceName
@@ -81,6 +81,8 @@ def run_requests(
         for it in asked:
             resolved = resolver.resolve(it, now=life.scenario.clock.now)
             later += [(it.name, request) for request in resolved.later]
+            if resolved.changes_form:
+                life.history.record(FingerprintChanged(name=it.name, fingerprint=it.fingerprint))
             if resolved.scope is not None:
                 quarantined = resolver.quarantined(it)
                 plans.append(replace(life.worlds[it.name].plan, scope=resolved.scope, quarantined=quarantined))
