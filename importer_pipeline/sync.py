@@ -89,8 +89,6 @@ class Sync:
         self._offered: set[AudienceSync] = set()
         self._winding_down = False
         self._fetching = 0
-        self._untried = {plan.name.client for plan in plans}
-        self._trying: set[str] = set()
         self.outcomes: deque[Outcome] = deque()
         self._audiences = [
             AudienceSync(plan, paging=paging, snapshot_id=f"{rng.getrandbits(64):016x}") for plan in plans
@@ -160,7 +158,6 @@ class Sync:
     def fetched(self, fetch: Fetch, page: Page, now: float) -> None:
         """Mailchimp has answered with a page."""
         account, audience = self._account(fetch.audience), fetch.audience
-        self._trying.discard(audience.plan.name.client)
         if page.server_time is None:
             self.fetch_failed(fetch, BrokenAnswer("expected a Date header, found none that can be read"), now)
             return
@@ -183,7 +180,6 @@ class Sync:
     def fetch_failed(self, fetch: Fetch, error: ImporterError, now: float) -> None:
         """Mailchimp's answer is an error, or none came."""
         audience = fetch.audience
-        self._trying.discard(audience.plan.name.client)
         if not audience.is_current(fetch):
             pass
         elif audience.stopped is not None:
@@ -235,23 +231,16 @@ class Sync:
                 continue
             if not self._posting.has_room(audience):
                 self._posting.park(audience, now, lambda _, audience=audience: self._offer(audience))
-            elif audience.plan.name.client in self._trying or not account.service.acquire(now):
+            elif not account.service.acquire(now):
                 account.service.park(now, lambda _, audience=audience: self._offer(audience))
             else:
                 fetch = audience.next(now, now + self._epoch_offset_seconds + account.clock_ahead_seconds)
                 self._offer(audience)
                 if fetch is not None:
                     self._fetching += 1
-                    self._try_key(audience.plan.name.client)
                     return fetch
                 account.service.release(now)
         return None
-
-    def _try_key(self, client: str) -> None:
-        """A client's first request is on the wire: until its answer tells whether the key opens, there is no second one."""
-        if client in self._untried:
-            self._untried.discard(client)
-            self._trying.add(client)
 
     def _settle(self, audience: AudienceSync, now: float) -> None:
         """Take an audience up again after something came of one of its pages, or find it done."""

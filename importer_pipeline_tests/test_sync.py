@@ -70,6 +70,16 @@ COVERED = {"0": Stretch(0, 5), "4": Stretch(6, 8), "8": Stretch(9, BEFORE), "arc
 """The windows of nine contacts, a second each from 1 on, and of no more than one page of archived ones."""
 
 
+def test_of_a_client_with_many_audiences_one_request_tells_that_its_key_is_refused() -> None:
+    engine = Engine(*(plan(f"list-{number}") for number in range(8)), plan(client="globex"))
+    taken = [request for request in engine.take_all() if isinstance(request, Fetch)]
+    assert sorted(fetch.audience.plan.name.client for fetch in taken) == ["acme", "globex"]
+    (ours,) = [fetch for fetch in taken if fetch.audience.plan.name.client == "acme"]
+    engine.fail(ours, KeyRefused("HTTP 401"))
+    assert [request for request in engine.take_all() if isinstance(request, Fetch)] == []
+    assert sum(isinstance(done.error, KeyRefused) for done in engine.told.done.values()) == 8
+
+
 def of_which_are_in(*known: str) -> Standing:
     """A snapshot of these contacts that an earlier run has read in part."""
     return Standing(snapshot=snapshot(before=BEFORE), windows={key: imported(COVERED[key]) for key in known})

@@ -17,7 +17,7 @@ from importer_pipeline.defs.event_log import materializations_of_partitions
 from importer_pipeline.defs.history import newest_snapshot, snapshot_taken_at
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS
 from importer_pipeline.defs.quarantine_events import last_told, read_entries, write_entries
-from importer_pipeline.hours import parse_hour_key
+from importer_pipeline.hours import SETTLED_SECONDS, parse_hour_key
 from importer_pipeline.outcomes import Part, Piece
 from importer_pipeline.quarantine import Entry, Quarantine, Trouble
 from importer_pipeline.snapshots import AudienceName
@@ -72,7 +72,7 @@ def reckon(instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audience
     if not planned:
         return []
     record = instance.get_run_record_by_id(run.run_id)
-    began = 0.0 if record is None or record.start_time is None else record.start_time
+    began = time.time() if record is None or record.start_time is None else record.start_time
     ended = time.time() if record is None or record.end_time is None else record.end_time
     known = last_told(instance, list(planned))
     quarantine = Quarantine(read_entries(instance, {piece.name for piece in planned}), began=began)
@@ -132,7 +132,7 @@ def _entry(
         snapshot_id = snapshot.id
     else:
         hour = parse_hour_key(piece.key)
-        if hour is None or hour.last >= ended:
+        if hour is None or ended <= hour.last + SETTLED_SECONDS:
             return None
     trouble = Trouble(
         reason=_reason(instance, run, piece.name),

@@ -1,5 +1,6 @@
 """What failed runs leave behind, found by their events: by the sensor as Dagster evaluates it, and by a redrive without one."""
 
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,9 +9,10 @@ import dagster as dg
 import pytest
 
 from importer_pipeline.definitions import build_defs
+from importer_pipeline.defs.event_log import plan_partition
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key
 from importer_pipeline.defs.reckoning import Audiences, reckon, reckon_recent_runs
-from importer_pipeline.hours import hour_key
+from importer_pipeline.hours import HOUR_SECONDS, hour_key
 from importer_pipeline.outcomes import Part, Piece
 from importer_pipeline.sandbox.faults import Fault, Rule, Unkindness, at_offsets
 from importer_pipeline.sandbox.target import Manner, Refusal
@@ -113,6 +115,24 @@ def test_only_windows_and_hours_of_declared_audiences_are_pieces(
 ) -> None:
     found = Audiences(declared(client("acme"))).piece(key, partition)
     assert (None if found is None else str(found)) == piece
+
+
+def test_an_hour_that_was_not_over_when_its_run_ended_is_left_to_the_hourly_runs(news: Newsletter) -> None:
+    now, key = int(time.time()), changes_key(AudienceName("acme", "newsletter"))
+
+    @dg.op(out=dg.Out(dg.Nothing))
+    def step(context: dg.OpExecutionContext) -> None:
+        for ago in (0, 2):
+            plan_partition(context, key, hour_key(now - ago * HOUR_SECONDS))
+        raise dg.Failure("not all is in", allow_retries=False)
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def process() -> None:
+        step()
+
+    ran = process.execute_in_process(instance=news.instance, raise_on_error=False)
+    found = reckon(news.instance, ran.dagster_run, Audiences(news.clients))
+    assert [piece.key for piece in found] == [hour_key(now - 2 * HOUR_SECONDS)]
 
 
 def test_the_sensor_runs_by_itself(news: Newsletter) -> None:
