@@ -32,10 +32,8 @@ class ResumeRule:
         """
         if self.restart:
             return "restart is set"
-        if latest.snapshot.fingerprint != fingerprint:
-            return "the unfinished one is of another list, target or record mapping"
-        if was_other:
-            return "since the unfinished one was taken, contacts were sent for another list, target or record mapping"
+        if latest.snapshot.fingerprint != fingerprint or was_other:
+            return f"the unfinished one is {_of_another(latest, fingerprint)}"
         if now - latest.snapshot.before > self.within_seconds:
             return (
                 f"the unfinished one of {timestamp(latest.snapshot.before)} is older than "
@@ -98,14 +96,8 @@ def _with_windows(latest: Latest | None, keys: Collection[str], *, fingerprint: 
     remedy = "run plan_windows, which registers the windows of a new snapshot, or full_sync"
     if latest is None:
         raise SnapshotUnusable("there is no snapshot whose windows could be imported", remedy=remedy)
-    if latest.snapshot.fingerprint != fingerprint:
-        raise SnapshotUnusable(
-            "the snapshot is of another list, target or record mapping than the clients file names now", remedy=remedy
-        )
-    if was_other:
-        raise SnapshotUnusable(
-            "since the snapshot was taken, contacts were sent for another list, target or record mapping", remedy=remedy
-        )
+    if latest.snapshot.fingerprint != fingerprint or was_other:
+        raise SnapshotUnusable(f"the snapshot is {_of_another(latest, fingerprint)}", remedy=remedy)
     known = latest.snapshot.keys
     unknown = sorted(set(keys) - set(known))
     if unknown:
@@ -115,3 +107,13 @@ def _with_windows(latest: Latest | None, keys: Collection[str], *, fingerprint: 
             remedy=f"take some of its {len(known)}: {', '.join(known[:_MOST_NAMED])}, ...; or run plan_windows for a new one",
         )
     return latest
+
+
+def _of_another(latest: Latest, fingerprint: str) -> str:
+    """Why a snapshot is of no use for what the audience is now, though it was once perhaps, as the end of a sentence."""
+    other = "another list, target or record mapping than the clients file names now"
+    return (
+        f"of {other}"
+        if latest.snapshot.fingerprint != fingerprint
+        else f"older than contacts that were sent for {other}"
+    )

@@ -60,8 +60,8 @@ def test_an_unfinished_snapshot_is_gone_on_with_and_a_note_says_how_far_it_is() 
 def test_one_since_which_contacts_were_sent_in_another_form_is_not_gone_on_with() -> None:
     taken = taken_up(unfinished(), was_other=True)
     assert taken.scope == SnapshotScope(standing=None, wanted=None)
-    assert "since the unfinished one was taken, contacts were sent for another list" in taken.note
-    with pytest.raises(SnapshotUnusable, match="since the snapshot was taken, contacts were sent for another list"):
+    assert "the unfinished one is older than contacts that were sent for another list" in taken.note
+    with pytest.raises(SnapshotUnusable, match="the snapshot is older than contacts that were sent for another list"):
         taken_up(unfinished(), "0", was_other=True)
 
 
@@ -80,7 +80,7 @@ def test_without_an_unfinished_snapshot_a_new_one_goes_without_saying(latest: La
             unfinished(fingerprint="of another list"),
             RULE,
             NOW,
-            "the unfinished one is of another list, target or record mapping",
+            "the unfinished one is of another list, target or record mapping than the clients file names now",
             id="another fingerprint",
         ),
         pytest.param(

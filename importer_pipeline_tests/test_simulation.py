@@ -95,7 +95,7 @@ BREAKS = {
     ),
     "an unfinished snapshot of another mapping is gone on with": Break(
         "resuming.py",
-        "        if latest.snapshot.fingerprint != fingerprint:\n            return",
+        "        if latest.snapshot.fingerprint != fingerprint or was_other:\n            return",
         "        if False:\n            return",
         "days",
         first=206,
