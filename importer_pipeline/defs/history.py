@@ -79,7 +79,8 @@ class EventLogHistory:
         found: dict[AudienceName, Latest] = {}
         for name in names:
             key = contacts_key(name)
-            if key in known and (snapshot := newest_snapshot(self._instance, name)) is not None:
+            if key in known and (newest := newest_snapshot(self._instance, name)) is not None:
+                snapshot, _ = newest
                 self._known[name] = snapshot
                 found[name] = Latest(snapshot=snapshot, completed=self._is_completed(key, snapshot))
         return found
@@ -220,15 +221,11 @@ class EventLogHistory:
         return any(completes(event.metadata, snapshot) for event in newest)
 
 
-def snapshot_taken_at(instance: dg.DagsterInstance, name: AudienceName, snapshot: Snapshot) -> float:
-    """When it was first said that a snapshot was taken, in epoch seconds; 0 where nothing says so."""
+def newest_snapshot(instance: dg.DagsterInstance, name: AudienceName) -> tuple[Snapshot, float] | None:
+    """The newest snapshot that was taken of an audience, and when that was first said, in epoch seconds."""
     events = observations(instance, contacts_key(name), most=_MOST_EVENTS)
-    told = [event.timestamp for event in events if (of := read_snapshot(event.metadata)) and of.id == snapshot.id]
-    return min(told, default=0.0)
-
-
-def newest_snapshot(instance: dg.DagsterInstance, name: AudienceName) -> Snapshot | None:
-    """The newest snapshot that was taken of an audience."""
-    events = observations(instance, contacts_key(name), most=_MOST_EVENTS)
-    found = (read_snapshot(event.metadata) for event in events)
-    return next((snapshot for snapshot in found if snapshot is not None), None)
+    told = [(snapshot, event.timestamp) for event in events if (snapshot := read_snapshot(event.metadata)) is not None]
+    if not told:
+        return None
+    newest = told[0][0]
+    return newest, min(at for snapshot, at in told if snapshot.id == newest.id)

@@ -14,7 +14,7 @@ import dagster as dg
 from importer_pipeline.client import fingerprint
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.event_log import materializations_of_partitions
-from importer_pipeline.defs.history import newest_snapshot, snapshot_taken_at
+from importer_pipeline.defs.history import newest_snapshot
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS
 from importer_pipeline.defs.quarantine_events import last_told, read_entries, write_entries
 from importer_pipeline.hours import SETTLED_SECONDS, parse_hour_key
@@ -124,11 +124,13 @@ def _entry(
     """The entry of something that failed; None where it is of a snapshot that is no more, or of no hour that was over."""
     is_now, snapshot_id = audiences.fingerprint(piece.name), ""
     if piece.part is Part.WINDOW:
-        snapshot = newest_snapshot(instance, piece.name)
-        if snapshot is None or snapshot.fingerprint != is_now or piece.key not in snapshot.keys:
+        newest = newest_snapshot(instance, piece.name)
+        if newest is None:
             return None
-        if at < snapshot_taken_at(instance, piece.name, snapshot):
-            return None  # Of the one before it, which may have had a window of that name: the newest reads all of it again.
+        snapshot, taken_at = newest
+        # What was planned before it was taken is of an older one: the newest reads all of that again.
+        if at < taken_at or snapshot.fingerprint != is_now or piece.key not in snapshot.keys:
+            return None
         snapshot_id = snapshot.id
     else:
         hour = parse_hour_key(piece.key)
