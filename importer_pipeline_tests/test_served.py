@@ -57,7 +57,7 @@ def test_a_backfill_of_scattered_windows_and_a_full_sync_both_end_well_and_a_ful
     assert commands.status(full_sync) is STARTED
     held = acme.let_go()
     until(lambda: commands.status(full_sync) is SUCCESS)
-    # Twenty runs, two at a time, each a process that takes seconds to start; and Dagster looks twice a minute whether all ended.
+    # Twenty runs, two at a time, each a process that takes seconds to start; Dagster looks twice a minute whether all ended.
     until(lambda: commands.backfill_status(backfill) is BulkActionStatus.COMPLETED_SUCCESS, seconds=180)
     assert len(commands.runs_of_backfill(backfill)) == len(SCATTERED)
     assert not reported - acme.reported
