@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.event_log import SqlEventLogStorage
+from sqlalchemy import text
 
 from benchmarks import commands
 from benchmarks.rows import Row, at_most, beside
 from benchmarks.worlds import BenchWorld
 from importer_pipeline.defs.names import CONTACT_CHANGES
-from importer_pipeline.hours import HOUR_SECONDS, last_second_over
+from importer_pipeline.hours import HOUR_SECONDS, hour_key, last_second_over
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.demo import DemoOptions, build_world, write_clients_file
 from importer_pipeline.sandbox.faults import Latency
@@ -24,6 +26,7 @@ from importer_pipeline.sandbox.world import World
 _CLIENTS = 1000
 _CONTACTS = 20
 _DOWN_CLIENTS, _DOWN_HOURS = 100, 72
+_HISTORY_HOURS = 1000
 _PAGE_SECONDS = 0.2
 _LATENCY = Latency(least_seconds=_PAGE_SECONDS, most_seconds=_PAGE_SECONDS)
 _FIRST: dict[str, Any] = {"ops": {"import_contacts": {"config": {}}}}
@@ -40,9 +43,9 @@ class _Clock:
         """Epoch seconds."""
         return time.time() - self._behind
 
-    def catch_up(self) -> None:
+    def catch_up(self, *, but_for_seconds: float = 0.0) -> None:
         """From now on it is right, as Mailchimp's is: a sync guesses what hour it is there by its own."""
-        self._behind = 0.0
+        self._behind = but_for_seconds
 
 
 class _HourlyWorld(BenchWorld):
@@ -73,6 +76,14 @@ def hourly() -> list[Row]:
         _wipe_hours(home)
         busy, _ = _run_and_count(world, home)
         world.check()
+    with _served(_CLIENTS, behind_seconds=_since_an_hour_began() + HOUR_SECONDS) as world, commands.new_home() as home:
+        commands.job("full_sync", clients=world.clients, home=home, config=_FIRST)
+        world.clock.catch_up(but_for_seconds=HOUR_SECONDS)
+        _run(world, home)
+        _write_history(home, hours=_HISTORY_HOURS)
+        world.clock.catch_up()
+        late = _run(world, home)
+        world.check()
     with _served(_DOWN_CLIENTS, behind_seconds=_DOWN_HOURS * HOUR_SECONDS) as world, commands.new_home() as home:
         commands.job("full_sync", clients=world.clients, home=home, config=_FIRST)
         world.clock.catch_up()
@@ -84,6 +95,10 @@ def hourly() -> list[Row]:
         at_most(f"nothing new with {_CLIENTS} clients", quiet.wall_seconds, 15, "s"),
         at_most("its CPU", quiet.cpu_seconds, 12, "s"),
         at_most("its requests per client", quiet_pages / _CLIENTS, 2, ""),
+        at_most(
+            f"nothing new after {_HISTORY_HOURS} hours", late.wall_seconds, 15, "s",
+            note=f"{late.cpu_seconds:.1f} s of CPU",
+        ),
         at_most(f"{_CONTACTS} changes in each", busy.wall_seconds, 20, "s", note=f"{busy.cpu_seconds:.1f} s of CPU"),
         at_most(
             f"requests per client for {_DOWN_HOURS} hours", down_pages / _DOWN_CLIENTS, 2, "",
@@ -106,6 +121,24 @@ def _since_an_hour_began() -> float:
     """As long as it is since the newest hour that is over began: a full sync of then leaves that hour, and no other."""
     now = time.time()
     return now - (last_second_over(int(now)) - HOUR_SECONDS + 300)
+
+
+def _write_history(home: Path, *, hours: int) -> None:
+    """So many hours of each audience are in the log, all older than what is there: copies of its newest one."""
+    copy = text(
+        "INSERT INTO event_logs (id, run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition) "
+        "SELECT -:back * 10000000 - id, run_id, replace(event, partition, :key), dagster_event_type, timestamp, step_key, "
+        "asset_key, :key FROM event_logs WHERE id > 0 AND dagster_event_type = 'ASSET_MATERIALIZATION' AND partition = :newest"
+    )
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        storage = instance.event_log_storage
+        assert isinstance(storage, SqlEventLogStorage)
+        newest = last_second_over(int(time.time())) - HOUR_SECONDS
+        for back in range(1, hours + 1):
+            keys = {"key": hour_key(newest - back * HOUR_SECONDS), "newest": hour_key(newest)}
+            with storage.index_connection() as connection:
+                copied = connection.execute(copy, {"back": back, **keys}).rowcount
+            assert copied == _CLIENTS, f"{copied} of {keys}"
 
 
 def _wipe_hours(home: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from importer_pipeline.hours import HOUR_SECONDS, hour_key, last_second_over
 from importer_pipeline.importing import account_identity
 from importer_pipeline.locks import AccountLocks, default_folder
+from importer_pipeline.sandbox.faults import Fault, Unkindness
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline_tests.newsletter import Newsletter, newsletter_of_before
 from importer_pipeline_tests.runs import Ran
@@ -269,3 +270,27 @@ def test_a_revoked_key_costs_one_request_and_fails_no_other_client(news: Newslet
     assert hours_of(ran)[-1] == news.hour()
     assert "- globex/newsletter" in ran.message
     assert "acme" not in ran.message
+
+
+def test_an_account_whose_every_request_hangs_holds_nobody_up(news: Newsletter) -> None:
+    neighbour(news)
+    assert news.full_sync(page_size=1000, clients=["globex"]).success
+    news.let_hours_pass()
+    news.change(0, 1)
+    globex = news.stage.clients["globex"]
+    globex.account.clock_offset_seconds = news.account.clock_offset_seconds
+    changed = next(iter(globex.lists[0]))
+    globex.lists[0].update(
+        changed.contact_id, merge_fields={"FNAME": "Changed"}, at=globex.account.now() - HOUR_SECONDS
+    )
+    news.account.unkindness = Unkindness(rates={Fault.HANG: 1.0}, hang_seconds=0.5)
+    ran = news.incremental_sync(mailchimp={"retries": 0, "read_timeout_seconds": 1.0})
+    assert not ran.success
+    assert "no whole answer came in time" in ran.message
+    assert [line.split("/")[0] for line in ran.message.splitlines()[1:]] == ["- acme"]
+    assert news.stage.missing("globex") == set()
+    told = [number for number, it in enumerate(ran.told) if it.asset == "globex/newsletter/contact_changes"]
+    given_up = [number for number, it in enumerate(ran.told) if it.text.startswith("acme/newsletter is not all in")]
+    assert told
+    assert given_up
+    assert max(told) < min(given_up)

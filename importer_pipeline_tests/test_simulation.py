@@ -100,6 +100,13 @@ BREAKS = {
         "days",
         first=206,
     ),
+    "nobody learns that contacts were sent in another form": Break(
+        "tasks.py",
+        "return Resolved(scope=scope, changes_form=self._was_other(asked))",
+        "return Resolved(scope=scope)",
+        "days",
+        first=150,
+    ),
     "an hour by itself begins a chain": Break(
         "tasks.py", "chain_from=None, known=frozenset()", 'chain_from="", known=frozenset()', "days", first=188
     ),

@@ -7,20 +7,30 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 from dagster._core.events import AssetMaterializationPlannedData, AssetObservationData, StepMaterializationData
 from dagster._core.storage.event_log import (
+    AssetKeyTable,
     SqlEventLogStorage,
     SqlEventLogStorageTable,
     SqliteEventLogStorage,
 )
+from dagster_postgres import PostgresEventLogStorage
+from sqlalchemy import inspect
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
 """Of a step."""
 
 AssetEvent = dg.AssetMaterialization | dg.AssetObservation
+
+_INDEX_COLUMN = "last_materialization_timestamp"
+
+_INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+"""Those that can change a row that is there."""
 
 _ASSETS_AT_ONCE = 3000
 """Assets that are looked up in one statement: SQLite takes no more than some tens of thousands."""
@@ -50,24 +60,23 @@ def store_events(context: Context, events: Sequence[AssetEvent]) -> None:
     """Write events of the step, all of them or none, and in their order.
 
     `context.log_event` writes them one by one, each with connections of its own: 9 ms of CPU with SQLite, where a hundred at
-    once take 2 ms each.
+    once take a fifth of it.
     """
     if not events:
         return
     entries = [_entry(context, event) for event in events]
     storage = context.instance.event_log_storage
+    if not isinstance(storage, SqliteEventLogStorage | PostgresEventLogStorage):
+        for entry in entries:
+            storage.store_event(entry)
+        return
+    rows = [storage._event_to_row(entry) for entry in entries]
     if isinstance(storage, SqliteEventLogStorage):
         # There, a run's events are in a file of its own, and those of assets in a common one as well.
         with storage.run_connection(context.run.run_id) as connection:
-            _insert(connection, storage, entries)
-        with storage.index_transaction() as connection:
-            _index(connection, storage, entries, _insert(connection, storage, entries))
-    elif isinstance(storage, SqlEventLogStorage):
-        with storage.index_transaction() as connection:
-            _index(connection, storage, entries, _insert(connection, storage, entries))
-    else:
-        for entry in entries:
-            storage.store_event(entry)
+            _insert(connection, rows)
+    with storage.index_transaction() as connection:
+        _index(connection, storage, entries, _insert(connection, rows))
 
 
 def plan_partition(context: Context, key: dg.AssetKey, partition: str) -> None:
@@ -192,10 +201,10 @@ def _entry(context: Context, event: AssetEvent) -> dg.EventLogEntry:
     )
 
 
-def _insert(connection: Connection, storage: SqlEventLogStorage, entries: Sequence[dg.EventLogEntry]) -> list[int]:
+def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
     """Write down the events themselves; returns their storage ids."""
     insert = SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
-    return list(connection.execute(insert, [storage._event_to_row(entry) for entry in entries]).scalars())
+    return list(connection.execute(insert, rows).scalars())
 
 
 def _index(
@@ -203,7 +212,26 @@ def _index(
 ) -> None:
     """Let their assets know them: of each asset, the newest."""
     storage._store_asset_event_tags(connection, entries, ids)
-    newest = {str(entry.get_dagster_event().asset_key): (entry, id_) for entry, id_ in zip(entries, ids, strict=True)}
+    newest = {_asset(entry): (entry, id_) for entry, id_ in zip(entries, ids, strict=True)}
+    columns = {column["name"] for column in inspect(connection).get_columns(AssetKeyTable.name)}
+    rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     # In the order of their keys: two processes that lock the rows of the same assets never wait for each other.
     for key in sorted(newest):
-        storage._store_asset_event(connection, *newest[key])
+        values = storage._get_asset_entry_values(*newest[key], has_asset_key_index_cols=_INDEX_COLUMN in columns)
+        rows.setdefault(tuple(values), []).append({"asset_key": key, **values})
+    for names, group in rows.items():
+        insert = _INSERTS[connection.dialect.name](AssetKeyTable)
+        known = [AssetKeyTable.c.asset_key]
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=known, set_={name: insert.excluded[name] for name in names})
+            if names
+            else insert.on_conflict_do_nothing(index_elements=known),
+            group,
+        )
+
+
+def _asset(entry: dg.EventLogEntry) -> str:
+    """The key of an event's asset, as the tables have it."""
+    key = entry.get_dagster_event().asset_key
+    assert key is not None, "an event of an asset"
+    return key.to_string()

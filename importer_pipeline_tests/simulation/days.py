@@ -26,6 +26,8 @@ from importer_pipeline_tests.simulation.scenario import Scenario, World, befall,
 
 _MOST_TICKS_AT_REST = 16
 _TICK_AT = 7 * 60
+_DAY_HOURS = 24
+_MANY_DEATHS = 0.05
 _WINDOWS = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=86_400.0, restart=False))
 _DUE = RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule()), windows=_WINDOWS)
 _ALL = RetryRequest(wanted=Wanted(pieces=None, rule=None), windows=_WINDOWS)
@@ -99,6 +101,8 @@ def _something_else(life: Life) -> None:
     elif kind < 0.17:
         life.happened["edits"] += 1
         edit(life.worlds[name])
+        if life.happened["edits"] % 2 == 0:
+            _send_and_edit_back(life, name)
     elif kind < 0.18:
         life.happened["wiped"] += 1
         life.history.forget_hours(name)
@@ -114,6 +118,15 @@ def _run_one(life: Life, name: AudienceName, request: Request) -> None:
         run_requests(life, {name: request}, changes=life.scenario.changes / 10, deaths=life.scenario.deaths)
     except SnapshotUnusable:
         life.happened["windows of no use"] += 1
+
+
+def _send_and_edit_back(life: Life, name: AudienceName) -> None:
+    """Contacts are sent in the other form, by a run that may die in the middle; and the clients file is as it was."""
+    now = int(life.scenario.clock.now)
+    (*_, last) = hours_of(Stretch(now, now))
+    request = HoursRequest(hours=Stretch(last.first - _DAY_HOURS * HOUR_SECONDS, last.last - HOUR_SECONDS))
+    run_requests(life, {name: request}, changes=0.0, deaths=_MANY_DEATHS)
+    edit(life.worlds[name])
 
 
 def _some_hours(life: Life) -> Stretch:
