@@ -26,11 +26,12 @@
     │   ├── TargetKeyRefused          the target answers 401 or 403
     │   ├── TargetMisplaced           the target answers with a redirect
     │   └── TargetDown                window after window without a 2xx
-    └── StopRun                     nothing can be started
+    └── StopRun                     nothing can be started, or go on
         ├── ClientsFileInvalid        the clients file, or a file of its folder
         ├── SettingsInvalid           an environment variable that can't be
         ├── SelectionUnknown          the run config names what the clients file lacks
-        └── LockFolderUnusable        no lock file can be made, so nothing would keep two syncs apart
+        ├── LocksUnusable             there can be no locks, so nothing would keep two syncs apart
+        └── LocksLost                 the locks that were held may be another sync's by now
 
 A message says what was expected, what was seen and what to do. It never holds a body, an address, a name or a key: all of
 them end in Dagster's event log, where nobody can erase them. Where it happened (client, audience, window) is added by who
@@ -161,7 +162,7 @@ class TargetDown(StopClient):
 
 
 class StopRun(ImporterError):
-    """The run can't start."""
+    """The run can't start, or can't go on."""
 
 
 class ClientsFileInvalid(StopRun):
@@ -184,5 +185,9 @@ class SelectionUnknown(StopRun):
     """The run config names a client or an audience that the clients file does not hold."""
 
 
-class LockFolderUnusable(StopRun):
-    """No lock file can be made, so nothing would keep two syncs of one account apart."""
+class LocksUnusable(StopRun):
+    """There can be no locks, so nothing would keep two syncs of one account apart."""
+
+
+class LocksLost(StopRun):
+    """The locks of accounts that were held are gone: another sync may have them by now."""

@@ -185,7 +185,7 @@ class Import:
             rng=random.Random(),
             epoch_offset_seconds=time.time() - time.monotonic(),
         )
-        self._workers = Workers(self._sync, lines)
+        self._workers = Workers(self._sync, lines, locks.check)
 
     def __enter__(self) -> Self:
         return self

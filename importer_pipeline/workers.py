@@ -9,7 +9,7 @@ import http
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,11 +70,13 @@ class Workers:
     Args:
         sync: what to do.
         lines: for each of its audiences.
+        check: is asked before each request, and raises where none may be sent any more. Then `run` raises it, too.
     """
 
-    def __init__(self, sync: Sync, lines: Mapping[AudienceName, Lines]) -> None:
+    def __init__(self, sync: Sync, lines: Mapping[AudienceName, Lines], check: Callable[[], None]) -> None:
         self._sync = sync
         self._lines = lines
+        self._check = check
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._news = threading.Condition(self._lock)
@@ -161,11 +163,14 @@ class Workers:
     def _thread(self) -> None:
         try:
             while (request := self._next_request()) is not None:
+                self._check()
                 if isinstance(request, Fetch):
                     self._fetch(request)
                 else:
                     self._post(request)
-        except BaseException as error:  # A defect in the engine: the run must end with it instead of waiting for ever.
+        except (
+            BaseException
+        ) as error:  # No request may be sent, or a defect: the run must end with it instead of waiting for ever.
             with self._lock:
                 self._crash = error
         finally:

@@ -12,9 +12,9 @@ from random import Random
 from typing import Any
 
 from importer_pipeline.clients import Clients
+from importer_pipeline.file_locks import FileAccountLocks, default_folder
 from importer_pipeline.hours import HOUR_SECONDS
 from importer_pipeline.importing import account_identity
-from importer_pipeline.locks import AccountLocks, default_folder
 from importer_pipeline.sandbox.faults import Fate, Unkindness
 from importer_pipeline.sandbox.members import ARCHIVED
 from importer_pipeline.sandbox.messages import SandboxRequest
@@ -144,7 +144,7 @@ class HeldClient:
     @contextmanager
     def account_taken(self) -> Generator[bool]:
         """Have its account to ourselves, as another sync would: whether it was free."""
-        locks = AccountLocks(default_folder())
+        locks = FileAccountLocks(default_folder())
         taken = locks.take({account_identity(client) for client in self.clients.clients})
         yield bool(taken)
         locks.release_all()

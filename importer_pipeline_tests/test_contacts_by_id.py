@@ -50,7 +50,7 @@ def told(stage: Stage, *contact_ids: str, limits: SyncLimits | None = None) -> l
         [asked], paging=SMALL, limits=limits or SyncLimits(retries=0), book=ConnectionBook(), rng=Halfway(),
         epoch_offset_seconds=0.0,
     )  # fmt: skip
-    workers = Workers(sync, {asked.name: lines_of(stage)})
+    workers = Workers(sync, {asked.name: lines_of(stage)}, check=lambda: None)
     try:
         return [outcome for outcomes in workers.run() for outcome in outcomes]
     finally:
@@ -92,7 +92,7 @@ def test_without_its_list_nothing_is_known_of_a_contact(stage: Stage) -> None:
     sync = Sync(
         [asked], paging=SMALL, limits=SyncLimits(), book=ConnectionBook(), rng=Halfway(), epoch_offset_seconds=0.0
     )
-    workers = Workers(sync, {asked.name: lines})
+    workers = Workers(sync, {asked.name: lines}, check=lambda: None)
     (done,) = [outcome for outcomes in workers.run() for outcome in outcomes]
     workers.end()
     client.account.lists.update(lists)

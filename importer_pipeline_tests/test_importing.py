@@ -8,8 +8,8 @@ import pytest
 
 from importer_pipeline.clients import Clients
 from importer_pipeline.errors import SecretMissing, SnapshotUnusable
+from importer_pipeline.file_locks import FileAccountLocks
 from importer_pipeline.importing import Import, ImportSettings, Task, Turns, account_identity
-from importer_pipeline.locks import AccountLocks
 from importer_pipeline.outcomes import AudienceDone, Outcome, Progress, SnapshotKnown, WindowIn
 from importer_pipeline.resuming import ResumeRule
 from importer_pipeline.sandbox.faults import Latency, Unkindness
@@ -40,7 +40,7 @@ def tasks(clients: Clients, *, wanted: frozenset[str] | None = None, rule: Resum
     return [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], [])]
 
 
-def turns(clients: Clients, locks: AccountLocks) -> Turns:
+def turns(clients: Clients, locks: FileAccountLocks) -> Turns:
     return Turns(tasks(clients), clients=clients, settings=SETTINGS, locks=locks)
 
 
@@ -55,7 +55,7 @@ def prepared(
     """An import of all audiences, with locks of its own."""
     clients = stage.load(declared)
     waiting = tasks(clients, wanted=wanted, rule=rule)
-    locks = AccountLocks(stage.folder / "locks")
+    locks = FileAccountLocks(stage.folder / "locks")
     running = Turns(waiting, clients=clients, settings=SETTINGS, locks=locks).next(history or MemoryHistory())
     assert running is not None
     return running
@@ -139,31 +139,31 @@ def test_an_account_is_locked_until_all_of_its_audiences_are_done(stage: Stage) 
     longer.fill(900, changed_between=(now - 2000, now - 300), seed=1)
     clients, folder = stage.load(), stage.folder / "locks"
     identities = {client.name: account_identity(client) for client in clients.clients}
-    running = turns(clients, AccountLocks(folder)).next(MemoryHistory())
+    running = turns(clients, FileAccountLocks(folder)).next(MemoryHistory())
     assert running is not None
     open_audiences = {"acme": 2, "globex": 1}
     with running:
         for outcomes in running.run():
-            others = AccountLocks(folder)
+            others = FileAccountLocks(folder)
             free = others.take(identities.values())
             others.release_all()
             assert free <= {identities[name] for name, count in open_audiences.items() if not count}
             for outcome in outcomes:
                 if isinstance(outcome, AudienceDone):
                     open_audiences[outcome.name.client] -= 1
-        others = AccountLocks(folder)
+        others = FileAccountLocks(folder)
         assert others.take(identities.values()) == set(identities.values())
         others.release_all()
 
 
 def test_an_import_that_is_left_early_gives_its_locks_back(stage: Stage) -> None:
     clients, folder = stage.load(), stage.folder / "locks"
-    running = turns(clients, AccountLocks(folder)).next(MemoryHistory())
+    running = turns(clients, FileAccountLocks(folder)).next(MemoryHistory())
     assert running is not None
     with running:
         for _ in running.run():
             break
-    others = AccountLocks(folder)
+    others = FileAccountLocks(folder)
     identities = {account_identity(client) for client in clients.clients}
     assert others.take(identities) == identities
     others.release_all()
@@ -172,9 +172,9 @@ def test_an_import_that_is_left_early_gives_its_locks_back(stage: Stage) -> None
 def test_free_accounts_have_their_turn_before_busy_ones(stage: Stage) -> None:
     clients, folder = stage.load(), stage.folder / "locks"
     busy = account_identity(clients.clients[0])
-    others = AccountLocks(folder)
+    others = FileAccountLocks(folder)
     others.take([busy])
-    to_do = turns(clients, AccountLocks(folder))
+    to_do = turns(clients, FileAccountLocks(folder))
     free = to_do.next(MemoryHistory())
     assert free is not None
     assert set(done(free)) == {"globex/newsletter"}
@@ -237,7 +237,7 @@ def test_windows_that_no_snapshot_has_are_told_first_and_stop_only_their_audienc
     history = MemoryHistory()
     clients = stage.load()
     planned = [task for task in tasks(clients, wanted=frozenset()) if task.client.name == "globex"]
-    locks = AccountLocks(stage.folder / "locks")
+    locks = FileAccountLocks(stage.folder / "locks")
     counting = Turns(planned, clients=clients, settings=SETTINGS, locks=locks).next(history)
     assert counting is not None
     for outcome in outcomes(counting):
@@ -255,9 +255,9 @@ def test_windows_that_no_snapshot_has_are_told_first_and_stop_only_their_audienc
 
 def test_an_import_that_is_left_holds_its_locks_until_nothing_of_it_is_on_the_wire(stage: Stage) -> None:
     stage.clients["acme"].account.unkindness = Unkindness(latency=Latency.fixed(0.05))
-    clients, others = stage.load(), AccountLocks(stage.folder / "locks")
+    clients, others = stage.load(), FileAccountLocks(stage.folder / "locks")
     identity = account_identity(clients.clients[0])
-    running = turns(clients, AccountLocks(stage.folder / "locks")).next(MemoryHistory())
+    running = turns(clients, FileAccountLocks(stage.folder / "locks")).next(MemoryHistory())
     assert running is not None
     with running:
         for _ in running.run():

@@ -6,9 +6,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from importer_pipeline.file_locks import FileAccountLocks, default_folder
 from importer_pipeline.hours import HOUR_SECONDS, hour_key, last_second_over
 from importer_pipeline.importing import account_identity
-from importer_pipeline.locks import AccountLocks, default_folder
 from importer_pipeline.sandbox.faults import Fault, Unkindness
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline_tests.newsletter import Newsletter, newsletter_of_before
@@ -235,7 +235,7 @@ def test_a_client_that_is_gone_for_a_while_loses_nothing_and_goes_on_where_it_wa
 
 def test_an_account_that_another_run_has_is_left_to_the_next(news: Newsletter) -> None:
     news.let_hours_pass(2)
-    locks = AccountLocks(default_folder())
+    locks = FileAccountLocks(default_folder())
     assert locks.take({account_identity(client) for client in news.clients.clients})
     ran = news.incremental_sync()
     assert (ran.success, hours_of(ran), news.asked()) == (True, [], [])

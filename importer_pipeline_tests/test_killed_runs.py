@@ -16,7 +16,7 @@ import pytest
 
 from importer_pipeline.defs.dead_runs import MARK_TAG, report_dead_runs
 from importer_pipeline.defs.names import POOL
-from importer_pipeline.locks import RunLocks, default_folder
+from importer_pipeline.file_locks import FileRunLocks, default_folder
 from importer_pipeline_tests.runs import ROOT, dagster_home
 from importer_pipeline_tests.waiting import FOLDER, GO
 
@@ -67,7 +67,7 @@ class Processes:
         self._started: list[subprocess.Popen[bytes]] = []
         self._met: set[str] = set()
         self.instance = dg.DagsterInstance.from_config(str(self._home))
-        self.locks = RunLocks(default_folder())
+        self.locks = FileRunLocks(default_folder())
         # The first look makes the database, and Dagster does not bear ten first looks at once.
         self.instance.get_runs()
         self.instance.event_log_storage.get_pool_limits()

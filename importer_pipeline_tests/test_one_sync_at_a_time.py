@@ -12,8 +12,8 @@ import pytest
 
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.names import POOL
+from importer_pipeline.file_locks import FileAccountLocks, default_folder
 from importer_pipeline.importing import account_identity
-from importer_pipeline.locks import AccountLocks, default_folder
 from importer_pipeline_tests.runs import Ran, full_sync, materialize, new_instance, plan_windows, run_config
 from importer_pipeline_tests.stage import Stage
 
@@ -25,7 +25,7 @@ WAITING = "waiting for other syncs of the Mailchimp accounts of acme"
 def busy(clients: Clients, name: str) -> Generator[None]:
     """Another sync has that client's account while the block runs."""
     (account,) = [account_identity(client) for client in clients.clients if client.name == name]
-    locks = AccountLocks(default_folder())
+    locks = FileAccountLocks(default_folder())
     assert locks.take([account]) == {account}
     try:
         yield
@@ -152,6 +152,6 @@ def test_after_a_sync_its_accounts_are_free(tmp_path: Path) -> None:
         clients = stage.load()
         full_sync(clients)
         accounts = {account_identity(client) for client in clients.clients}
-        locks = AccountLocks(default_folder())
+        locks = FileAccountLocks(default_folder())
         assert locks.take(accounts) == accounts
         locks.release_all()

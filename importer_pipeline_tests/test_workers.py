@@ -16,7 +16,7 @@ from importer_pipeline.audience_plan import AudiencePlan, SnapshotScope
 from importer_pipeline.clients import Audience, Client, fingerprint
 from importer_pipeline.connections import ConnectionBook
 from importer_pipeline.contacts import Contact, RecordMapping
-from importer_pipeline.errors import KeyRefused, QuarantineWindow, TriesUsedUp
+from importer_pipeline.errors import KeyRefused, LocksLost, QuarantineWindow, TriesUsedUp
 from importer_pipeline.mailchimp import Account, MailchimpLimits
 from importer_pipeline.outcomes import AudienceDone, Outcome, Progress, WindowFailed, WindowIn
 from importer_pipeline.sandbox.faults import Fault, Latency, Unkindness
@@ -92,6 +92,7 @@ def workers(
     connections: int = 10,
     limits: SyncLimits | None = None,
     before: dict[str, Callable[[], None]] | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Workers:
     """Workers for the clients, or for one of them; before a page of an audience is mapped, a call may be made."""
     every = [entry for entry in stage.load().select([], []) if entry[0].name.startswith(of)]
@@ -110,6 +111,7 @@ def workers(
             (name := AudienceName(client.name, audience.name)): lines(client, audience, calls.get(str(name)))
             for client, audience in every
         },
+        check,
     )
 
 
@@ -341,3 +343,21 @@ def test_what_stood_in_memory_before_a_run_is_kept_from_the_collector_only_while
 def test_an_error_of_ours_stays_itself() -> None:
     error = KeyRefused("HTTP 401")
     assert as_ours(error) is error
+
+
+def test_no_request_is_sent_once_the_locks_are_lost(stage: Stage) -> None:
+    def lost_after_three() -> None:
+        if len(stage.sandbox.answered) >= 3:
+            raise LocksLost("the locks are gone")
+
+    for name in ("acme", "globex"):
+        stage.add(name, contacts=2000)
+    running = workers(stage, check=lost_after_three)
+    with pytest.raises(LocksLost):
+        outcomes(running)
+    running.leave(patience_seconds=10)
+    # Those that were asked for at the same moment as the third are answered.
+    assert 3 <= len(stage.sandbox.answered) <= 3 + 20
+    answered = len(stage.sandbox.answered)
+    running.end()
+    assert len(stage.sandbox.answered) == answered

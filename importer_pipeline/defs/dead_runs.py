@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from importer_pipeline.errors import LockFolderUnusable
-from importer_pipeline.locks import RunLocks, default_folder
+from importer_pipeline.defs.locking import run_locks
+from importer_pipeline.errors import LocksLost, LocksUnusable
+from importer_pipeline.locks import RunLocks
 
 MARK_TAG = "importer_pipeline/sign_of_life"
 """The tag of a run that holds its lock: see `RunLocks.mark`."""
@@ -34,7 +35,7 @@ def report_dead_runs(instance: dg.DagsterInstance, locks: RunLocks) -> list[str]
         ids of the runs that were found dead.
 
     Raises:
-        LockFolderUnusable: the locks can't be looked at.
+        LocksUnusable: the locks can't be looked at.
     """
     runs = instance.get_runs(dg.RunsFilter(statuses=list(_RUNNING)))
     marked = [run.run_id for run in runs if MARK_TAG in run.tags and run.tags[MARK_TAG] == locks.mark(run.run_id)]
@@ -50,7 +51,7 @@ def live_runs(instance: dg.DagsterInstance, locks: RunLocks, job: str) -> list[s
     believed for long: it may have been killed on another machine.
 
     Raises:
-        LockFolderUnusable: the locks can't be looked at.
+        LocksUnusable: the locks can't be looked at.
     """
     young = dg.RunsFilter(job_name=job, statuses=list(_RUNNING), created_after=_ago(_UNMARKED_SECONDS))
     waiting = instance.get_runs(dg.RunsFilter(job_name=job, statuses=list(_WAITING)))
@@ -88,8 +89,8 @@ def _report_if_dead(instance: dg.DagsterInstance, run_id: str, locks: RunLocks) 
 def dead_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Report, and start no run."""
     try:
-        dead = report_dead_runs(context.instance, RunLocks(default_folder()))
-    except LockFolderUnusable as error:
+        dead = report_dead_runs(context.instance, run_locks(context.instance))
+    except (LocksLost, LocksUnusable) as error:
         return dg.SkipReason(str(error))
     return dg.SkipReason(
         f"reported as ended, since their processes are gone: {', '.join(dead)}" if dead else "no run is dead"

@@ -3,7 +3,8 @@
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from enum import Enum
 
 import dagster as dg
@@ -11,9 +12,9 @@ import dagster as dg
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.event_log import Context, step_key
 from importer_pipeline.defs.history import EventLogHistory
+from importer_pipeline.defs.locking import account_locks
 from importer_pipeline.errors import StopRun
 from importer_pipeline.importing import Import, ImportSettings, Task, Turns
-from importer_pipeline.locks import AccountLocks, default_folder
 from importer_pipeline.outcomes import AudienceDone, Outcome, Part
 from importer_pipeline.summary import ImportSummary, done_line, progress_line
 
@@ -56,14 +57,12 @@ def run_import(
         )
     history = EventLogHistory(context)
     turns, summary = _waiting.pop((context.run.run_id, step_key(context)), None) or (
-        Turns(tasks, clients=clients, settings=settings, locks=AccountLocks(default_folder())),
+        Turns(tasks, clients=clients, settings=settings, locks=account_locks(context.instance)),
         ImportSummary(),
     )
     while turns.waiting:
-        try:
+        with _as_failure():
             running = turns.next(history)
-        except StopRun as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
         if running is None and when_busy is WhenBusy.LEAVE:
             context.log.warning(
                 f"left to a later run: {_clients(turns)}. Another sync has the Mailchimp account; nothing is lost by it"
@@ -73,7 +72,7 @@ def run_import(
             _waiting[context.run.run_id, step_key(context)] = turns, summary
             _come_again(context, turns)
         else:
-            with running:
+            with _as_failure(), running:
                 _report(context, running, history, summary)
     context.log.info(summary.closing_line)
     if summary.failure is not None:
@@ -82,6 +81,15 @@ def run_import(
             metadata={"audiences_not_in": sum(done.error is not None for done in summary.done)},
             allow_retries=False,
         )
+
+
+@contextmanager
+def _as_failure() -> Generator[None]:
+    """What ends the whole run is told in its own words."""
+    try:
+        yield
+    except StopRun as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
 
 
 def _report(context: Context, running: Import, history: EventLogHistory, summary: ImportSummary) -> None:

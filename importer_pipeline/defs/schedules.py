@@ -12,8 +12,8 @@ from importer_pipeline.client import fingerprint
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.dead_runs import live_runs, report_dead_runs
-from importer_pipeline.errors import LockFolderUnusable, SettingsInvalid
-from importer_pipeline.locks import RunLocks, default_folder
+from importer_pipeline.defs.locking import run_locks
+from importer_pipeline.errors import LocksLost, LocksUnusable, SettingsInvalid
 from importer_pipeline.settings import Settings
 from importer_pipeline.snapshots import AudienceName
 
@@ -75,11 +75,11 @@ def hourly_schedules(
 
 def _skip(instance: dg.DagsterInstance, job: dg.JobDefinition) -> dg.SkipReason | None:
     """Why the job is not to be started now, if so. Dead runs are reported first: they would look like live ones."""
-    locks = RunLocks(default_folder())
+    locks = run_locks(instance)
     try:
         report_dead_runs(instance, locks)
         live = live_runs(instance, locks, job.name)
-    except LockFolderUnusable as error:
+    except (LocksLost, LocksUnusable) as error:
         return dg.SkipReason(str(error))
     if not live:
         return None

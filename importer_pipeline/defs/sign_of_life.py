@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from importer_pipeline.defs.dead_runs import MARK_TAG, report_dead_runs
-from importer_pipeline.errors import LockFolderUnusable
-from importer_pipeline.locks import RunLocks, default_folder
+from importer_pipeline.defs.locking import run_locks
+from importer_pipeline.errors import LocksLost, LocksUnusable
 
 
 class SignOfLife:
@@ -34,13 +34,13 @@ def sign_of_life(context: dg.InitResourceContext) -> Iterator[SignOfLife]:
 
 
 def _give_sign_of_life(instance: dg.DagsterInstance, run_id: str, log: dg.DagsterLogManager) -> None:
-    locks = RunLocks(default_folder())
     try:
+        locks = run_locks(instance)
         for dead in report_dead_runs(instance, locks):
             log.warning(f"run {dead} stood as running, but its process is gone: it is reported as ended")
         if locks.hold(run_id):
             instance.add_run_tags(run_id, {MARK_TAG: locks.mark(run_id)})
-    except LockFolderUnusable as error:
+    except (LocksLost, LocksUnusable) as error:
         log.warning(f"nobody will notice if this run's process is killed, since {error}")
 
 

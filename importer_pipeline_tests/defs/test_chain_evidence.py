@@ -1,6 +1,6 @@
 """What the event log has of a chain: as much as a history that forgets nothing, whatever was written, wiped or made up."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -19,19 +19,12 @@ from importer_pipeline.snapshots import AudienceName, Snapshot
 from importer_pipeline.windows import Stretch
 from importer_pipeline_tests.defs.recorded import NAME, done, known, record, run_and_record, snapshot, window_in
 from importer_pipeline_tests.memory_history import MemoryHistory
-from importer_pipeline_tests.runs import new_instance
 
 START = 1_700_000_000 // HOUR_SECONDS * HOUR_SECONDS
 """The first second of an hour."""
 
 OURS, OTHERS = "f00d", "cafe"
 """What the audience is, and what it was for a while."""
-
-
-@pytest.fixture
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    with new_instance(tmp_path_factory) as made:
-        yield made
 
 
 def taken(snapshot_id: str = "first", *, fingerprint: str = OURS, before: int = START + 1800) -> Snapshot:

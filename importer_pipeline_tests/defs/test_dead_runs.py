@@ -3,7 +3,7 @@
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,27 +12,32 @@ import dagster as dg
 import pytest
 
 from importer_pipeline.defs.dead_runs import MARK_TAG, dead_runs_sensor, report_dead_runs
+from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.defs.names import POOL
 from importer_pipeline.defs.sign_of_life import SignOfLife, sign_of_life
-from importer_pipeline.locks import RunLocks, default_folder
+from importer_pipeline.file_locks import FileRunLocks, default_folder
+from importer_pipeline.locks import RunLocks
 
 STARTED, CANCELING = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING
 SUCCESS, FAILURE, CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED
 
 
-@pytest.fixture(scope="module")
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    """One for all tests: each has lock files of its own, so that the runs of the others are none of its business."""
-    with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("instance"))) as made:
-        made.event_log_storage.set_concurrency_slots(POOL, 1)
-        yield made
+FILES = pytest.mark.parametrize("instance", ["sqlite"], indirect=True)
+"""Where the locks are files."""
 
 
 @pytest.fixture
-def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunLocks:
-    """The locks of this test, where the resource and the sensor have them, too."""
+def instance(instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dg.DagsterInstance:
+    """One whose pool has one place. Locks that are files are in a folder of the test's own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return RunLocks(default_folder())
+    instance.event_log_storage.set_concurrency_slots(POOL, 1)
+    return instance
+
+
+@pytest.fixture
+def locks(instance: dg.DagsterInstance) -> RunLocks:
+    """Those that the resource and the sensor use, too."""
+    return run_locks(instance)
 
 
 def marked_run(
@@ -110,18 +115,19 @@ def test_a_run_that_has_ended_is_left_alone(
     assert (status_of(instance, ended), ends(instance, ended)) == (status, [])
 
 
-class EndsMeanwhile(RunLocks):
+class EndsMeanwhile:
     """Locks that are free because the run has just ended by itself, and said so."""
 
-    def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
-        super().__init__(folder)
+    def __init__(self, locks: RunLocks, instance: dg.DagsterInstance) -> None:
         self._instance = instance
+        self._locks = locks
+        self.hold, self.mark, self.remove_old = locks.hold, locks.mark, locks.remove_old
 
     @contextmanager
     def if_free(self, run_id: str) -> Generator[bool]:
         ended = dg.DagsterEvent(event_type_value=dg.DagsterEventType.PIPELINE_SUCCESS.value, job_name="full_sync")
         self._instance.report_dagster_event(ended, run_id)
-        with super().if_free(run_id) as free:
+        with self._locks.if_free(run_id) as free:
             yield free
 
 
@@ -129,7 +135,7 @@ def test_a_run_that_ends_by_itself_while_it_is_looked_at_is_left_alone(
     instance: dg.DagsterInstance, locks: RunLocks
 ) -> None:
     ended = marked_run(instance, locks)
-    assert report_dead_runs(instance, EndsMeanwhile(default_folder(), instance)) == []
+    assert report_dead_runs(instance, EndsMeanwhile(locks, instance)) == []
     assert (status_of(instance, ended), ends(instance, ended)) == (SUCCESS, [])
 
 
@@ -139,10 +145,11 @@ def test_a_run_without_a_mark_is_left_alone(instance: dg.DagsterInstance, locks:
     assert status_of(instance, unmarked) is STARTED
 
 
+@FILES
 def test_a_run_of_another_folder_or_machine_is_left_alone(
     instance: dg.DagsterInstance, locks: RunLocks, tmp_path: Path
 ) -> None:
-    there = [RunLocks(tmp_path / "elsewhere"), RunLocks(default_folder(), machine="another")]
+    there = [FileRunLocks(tmp_path / "elsewhere"), FileRunLocks(default_folder(), machine="another")]
     runs = [marked_run(instance, other) for other in there]
     assert report_dead_runs(instance, locks) == []
     assert [status_of(instance, run_id) for run_id in runs] == [STARTED, STARTED]
@@ -256,6 +263,7 @@ def unusable(locks: RunLocks) -> None:
     default_folder().touch()
 
 
+@FILES
 @pytest.mark.usefixtures("unusable")
 @RUNS
 def test_a_run_goes_on_without_a_lock_and_says_what_to_do(instance: dg.DagsterInstance, run: Run) -> None:
@@ -281,6 +289,7 @@ def test_the_sensor_reports_dead_runs_and_says_so(instance: dg.DagsterInstance, 
     assert status_of(instance, dead) is FAILURE
 
 
+@FILES
 @pytest.mark.usefixtures("unusable")
 def test_the_sensor_says_what_to_do_where_it_cannot_tell(instance: dg.DagsterInstance) -> None:
     assert "let this user write there" in tick(instance)

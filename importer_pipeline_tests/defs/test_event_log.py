@@ -1,6 +1,6 @@
 """What is used of Dagster beyond its public interface: these fail where a new version changes it, before users do."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -17,17 +17,15 @@ from importer_pipeline.defs.event_log import (
 from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
 from importer_pipeline_tests.defs.recorded import NAME, clients_file
 from importer_pipeline_tests.partitions import Shown, shown
-from importer_pipeline_tests.runs import new_instance
 
 KEY = windows_key(NAME)
 KEYS = ["0", "990", "1980"]
 
 
 @pytest.fixture
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    with new_instance(tmp_path_factory) as made:
-        made.add_dynamic_partitions(str(windows_partitions(NAME).name), KEYS)
-        yield made
+def instance(instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    instance.add_dynamic_partitions(str(windows_partitions(NAME).name), KEYS)
+    return instance
 
 
 @pytest.fixture

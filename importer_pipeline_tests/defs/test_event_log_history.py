@@ -1,6 +1,5 @@
 """What the history in the event log does besides what every history does: partitions and their colours, and foreign events."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -31,15 +30,8 @@ from importer_pipeline_tests.defs.recorded import (
     window_in,
 )
 from importer_pipeline_tests.partitions import Shown, shown
-from importer_pipeline_tests.runs import new_instance
 
 OTHER = AudienceName("acme", "customers")
-
-
-@pytest.fixture
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    with new_instance(tmp_path_factory) as made:
-        yield made
 
 
 def found(instance: dg.DagsterInstance, name: AudienceName = NAME) -> tuple[Latest, set[str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Protocol, cast
+from typing import Protocol
 
 import dagster as dg
 import pytest
@@ -19,6 +19,7 @@ from importer_pipeline.outcomes import (
     WindowIn,
 )
 from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
+from importer_pipeline_tests.conftest import NewInstance
 from importer_pipeline_tests.defs.recorded import (
     FIRST,
     NAME,
@@ -36,7 +37,6 @@ from importer_pipeline_tests.defs.recorded import (
     window_in,
 )
 from importer_pipeline_tests.memory_history import MemoryHistory
-from importer_pipeline_tests.runs import new_instance
 
 OTHER = AudienceName("acme", "customers")
 FAILED = TriesUsedUp("no answer, 4 times")
@@ -70,17 +70,13 @@ class InEventLog:
         return run(self.instance, lambda context: act(EventLogHistory(context)))
 
 
-@pytest.fixture
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    with new_instance(tmp_path_factory) as made:
-        yield made
-
-
-@pytest.fixture(params=["in memory", "in the event log"])
-def kept(request: pytest.FixtureRequest) -> Kept:
+@pytest.fixture(params=["in memory", "sqlite", "postgres"])
+def kept(request: pytest.FixtureRequest, instance_of: NewInstance) -> Iterator[Kept]:
     if request.param == "in memory":
-        return InMemory()
-    return InEventLog(cast("dg.DagsterInstance", request.getfixturevalue("instance")))
+        yield InMemory()
+        return
+    with instance_of(request.param) as made:
+        yield InEventLog(made)
 
 
 def tell(kept: Kept, *outcomes: Outcome) -> None:

@@ -1,6 +1,5 @@
 """The quarantine as it stands in an event log: what is written is read back, and what can't be read is not lost."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,19 +19,12 @@ from importer_pipeline.outcomes import Part, Piece
 from importer_pipeline.quarantine import Entry, Quarantine, Trouble
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline_tests.defs.recorded import NAME
-from importer_pipeline_tests.runs import new_instance
 
 OTHER = AudienceName("globex", "customers")
 WINDOW = Piece(name=NAME, part=Part.WINDOW, key="990")
 HOUR = Piece(name=NAME, part=Part.HOUR, key="2026-11-24-07:00")
 THEIRS = Piece(name=OTHER, part=Part.WINDOW, key="archived-0")
 PARTITIONS = str(QUARANTINE_PARTITIONS.name)
-
-
-@pytest.fixture
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    with new_instance(tmp_path_factory) as made:
-        yield made
 
 
 def trouble(reason: str = "bad", *, attempts: int = 1, seen: tuple[int, int] = (100, 200)) -> Trouble:

@@ -10,7 +10,7 @@ import pytest
 from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.dead_runs import MARK_TAG
 from importer_pipeline.errors import SettingsInvalid
-from importer_pipeline.locks import RunLocks, default_folder
+from importer_pipeline.file_locks import FileRunLocks, default_folder
 from importer_pipeline.settings import Settings
 from importer_pipeline_tests.defs.declared import client, declared
 from importer_pipeline_tests.newsletter import Newsletter
@@ -105,7 +105,7 @@ def begun(
     """A run that stands so; as a dead or a live process would have marked it."""
     definitions = build_defs(CLIENTS)
     run = instance.create_run_for_job(definitions.resolve_job_def(job), status=status)
-    locks = RunLocks(default_folder())
+    locks = FileRunLocks(default_folder())
     if alive:
         locks.hold(run.run_id)
     if marked:

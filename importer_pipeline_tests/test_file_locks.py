@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from importer_pipeline.errors import LockFolderUnusable
-from importer_pipeline.locks import AccountLocks, RunLocks
+from importer_pipeline.errors import LocksUnusable
+from importer_pipeline.file_locks import FileAccountLocks, FileRunLocks
 
 HOLD = """
 import sys, pathlib
-from importer_pipeline.locks import AccountLocks
-locks = AccountLocks(pathlib.Path(sys.argv[1]))
+from importer_pipeline.file_locks import FileAccountLocks
+locks = FileAccountLocks(pathlib.Path(sys.argv[1]))
 print(sorted(locks.take(sys.argv[2:])), flush=True)
 sys.stdin.read()
 """
@@ -38,11 +38,11 @@ def another_process(folder: Path, *accounts: str) -> Generator[subprocess.Popen[
 
 def test_free_accounts_are_taken_and_busy_ones_are_not_waited_for(tmp_path: Path) -> None:
     with another_process(tmp_path, "acme"):
-        assert AccountLocks(tmp_path).take(["acme", "globex"]) == {"globex"}
+        assert FileAccountLocks(tmp_path).take(["acme", "globex"]) == {"globex"}
 
 
 def test_an_account_is_free_once_its_holder_is_killed(tmp_path: Path) -> None:
-    locks = AccountLocks(tmp_path)
+    locks = FileAccountLocks(tmp_path)
     with another_process(tmp_path, "acme") as holder:
         assert locks.take(["acme"]) == set()
         holder.kill()
@@ -51,14 +51,14 @@ def test_an_account_is_free_once_its_holder_is_killed(tmp_path: Path) -> None:
 
 
 def test_what_is_held_already_is_taken_again(tmp_path: Path) -> None:
-    locks = AccountLocks(tmp_path)
+    locks = FileAccountLocks(tmp_path)
     locks.take(["acme"])
     assert locks.take(["acme"]) == {"acme"}
 
 
 @pytest.mark.parametrize("names", [["acme"], ["acme", "globex"]], ids=["the only one", "one of two"])
 def test_a_released_account_is_free_for_others(tmp_path: Path, names: list[str]) -> None:
-    ours, theirs = AccountLocks(tmp_path), AccountLocks(tmp_path)
+    ours, theirs = FileAccountLocks(tmp_path), FileAccountLocks(tmp_path)
     ours.take(names)
     assert theirs.take(names) == set()
     ours.release("acme")
@@ -66,25 +66,25 @@ def test_a_released_account_is_free_for_others(tmp_path: Path, names: list[str])
 
 
 def test_the_folder_is_for_its_user_only(tmp_path: Path) -> None:
-    AccountLocks(tmp_path / "locks").take(["acme"])
+    FileAccountLocks(tmp_path / "locks").take(["acme"])
     assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_folder_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(LockFolderUnusable, match=r"file for lock files can't be used .*: let this user write there"):
-        AccountLocks(tmp_path / "file").take(["acme"])
+    with pytest.raises(LocksUnusable, match=r"file for lock files can't be used .*: let this user write there"):
+        FileAccountLocks(tmp_path / "file").take(["acme"])
 
 
 def test_names_of_accounts_are_not_names_of_files(tmp_path: Path) -> None:
-    assert AccountLocks(tmp_path).take(["https://us6.api.mailchimp.com/3.0 acme"])
+    assert FileAccountLocks(tmp_path).take(["https://us6.api.mailchimp.com/3.0 acme"])
     assert all("acme" not in path.name for path in tmp_path.iterdir())
 
 
 HOLD_RUN = """
 import sys, pathlib
-from importer_pipeline.locks import RunLocks
-print(RunLocks(pathlib.Path(sys.argv[1])).hold(sys.argv[2]), flush=True)
+from importer_pipeline.file_locks import FileRunLocks
+print(FileRunLocks(pathlib.Path(sys.argv[1])).hold(sys.argv[2]), flush=True)
 sys.stdin.read()
 """
 
@@ -101,7 +101,7 @@ def run_of_another_process(folder: Path, run_id: str) -> Generator[subprocess.Po
 
 
 def is_free(folder: Path, run_id: str) -> bool:
-    with RunLocks(folder).if_free(run_id) as free:
+    with FileRunLocks(folder).if_free(run_id) as free:
         return free
 
 
@@ -118,19 +118,19 @@ def test_a_run_s_lock_is_free_once_its_process_is_killed(tmp_path: Path) -> None
 
 
 def test_a_run_s_lock_is_held_until_the_process_exits_whatever_becomes_of_the_object(tmp_path: Path) -> None:
-    assert RunLocks(tmp_path).hold("run")
+    assert FileRunLocks(tmp_path).hold("run")
     gc.collect()
     assert not is_free(tmp_path, "run")
 
 
 def test_a_run_s_lock_that_is_held_is_not_waited_for(tmp_path: Path) -> None:
-    RunLocks(tmp_path).hold("ours")
+    FileRunLocks(tmp_path).hold("ours")
     with run_of_another_process(tmp_path, "theirs"):
-        assert [RunLocks(tmp_path).hold(run_id) for run_id in ("ours", "theirs", "new")] == [False, False, True]
+        assert [FileRunLocks(tmp_path).hold(run_id) for run_id in ("ours", "theirs", "new")] == [False, False, True]
 
 
 def test_while_one_looks_at_a_dead_run_no_other_finds_it_free(tmp_path: Path) -> None:
-    with RunLocks(tmp_path).if_free("run") as free:
+    with FileRunLocks(tmp_path).if_free("run") as free:
         assert (free, is_free(tmp_path, "run"), is_free(tmp_path, "other")) == (True, False, True)
     assert is_free(tmp_path, "run")
 
@@ -142,30 +142,30 @@ def test_all_objects_of_a_folder_mark_a_run_alike_those_that_come_first_at_once_
         found: list[str] = []
         for number in range(25):
             together.wait()
-            found.append(RunLocks(tmp_path / str(number)).mark("run"))
+            found.append(FileRunLocks(tmp_path / str(number)).mark("run"))
         return found
 
     with ThreadPoolExecutor(8) as threads:
         (agreed,) = set(map(tuple, threads.map(marks, range(8))))
-    assert agreed == tuple(RunLocks(tmp_path / str(number)).mark("run") for number in range(25))
+    assert agreed == tuple(FileRunLocks(tmp_path / str(number)).mark("run") for number in range(25))
 
 
 def test_a_mark_is_of_one_run_in_one_folder_on_one_machine(tmp_path: Path) -> None:
-    mark = RunLocks(tmp_path / "here", machine="one").mark("run")
+    mark = FileRunLocks(tmp_path / "here", machine="one").mark("run")
     shutil.copytree(tmp_path / "here", tmp_path / "copy")
-    assert RunLocks(tmp_path / "copy", machine="one").mark("run") == mark
+    assert FileRunLocks(tmp_path / "copy", machine="one").mark("run") == mark
     others = {
-        RunLocks(tmp_path / "here", machine="one").mark("other run"),
-        RunLocks(tmp_path / "there", machine="one").mark("run"),
-        RunLocks(tmp_path / "copy", machine="another").mark("run"),
+        FileRunLocks(tmp_path / "here", machine="one").mark("other run"),
+        FileRunLocks(tmp_path / "there", machine="one").mark("run"),
+        FileRunLocks(tmp_path / "copy", machine="another").mark("run"),
     }
     shutil.rmtree(tmp_path / "here")
-    others.add(RunLocks(tmp_path / "here", machine="one").mark("run"))
+    others.add(FileRunLocks(tmp_path / "here", machine="one").mark("run"))
     assert len(others - {mark}) == 4
 
 
 def test_files_are_removed_of_runs_that_are_long_over_and_of_no_others(tmp_path: Path) -> None:
-    locks = RunLocks(tmp_path)
+    locks = FileRunLocks(tmp_path)
     assert is_free(tmp_path, "over")
     assert locks.hold("long")
     old = files(tmp_path)
@@ -183,12 +183,12 @@ def test_runs_that_start_while_files_are_removed_keep_their_locks(tmp_path: Path
 
     def remove() -> None:
         while not done.is_set():
-            RunLocks(tmp_path).remove_old()
+            FileRunLocks(tmp_path).remove_old()
 
     with ThreadPoolExecutor(2) as threads:
         removers = [threads.submit(remove) for _ in range(2)]
         try:
-            held = [RunLocks(tmp_path).hold(f"run {number}") for number in range(50)]
+            held = [FileRunLocks(tmp_path).hold(f"run {number}") for number in range(50)]
         finally:
             done.set()
         for remover in removers:
@@ -203,17 +203,17 @@ def test_old_files_may_be_removed_by_several_at_once(tmp_path: Path) -> None:
     for path in files(tmp_path):
         os.utime(path, (0, 0))
     with ThreadPoolExecutor(4) as threads:
-        for removed in [threads.submit(RunLocks(tmp_path).remove_old) for _ in range(4)]:
+        for removed in [threads.submit(FileRunLocks(tmp_path).remove_old) for _ in range(4)]:
             removed.result()
     assert files(tmp_path) == []
 
 
 def test_the_folders_of_runs_are_for_their_user_only(tmp_path: Path) -> None:
-    RunLocks(tmp_path / "locks").hold("run")
+    FileRunLocks(tmp_path / "locks").hold("run")
     assert [path.stat().st_mode & 0o777 for path in (tmp_path / "locks", tmp_path / "locks" / "runs")] == [0o700] * 2
 
 
-USES: dict[str, Callable[[RunLocks], object]] = {
+USES: dict[str, Callable[[FileRunLocks], object]] = {
     "hold": lambda locks: locks.hold("run"),
     "look": lambda locks: locks.if_free("run").__enter__(),
     "mark": lambda locks: locks.mark("run"),
@@ -223,13 +223,13 @@ USES: dict[str, Callable[[RunLocks], object]] = {
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_a_folder_that_cannot_be_used_for_runs_is_named_with_the_remedy(
-    tmp_path: Path, use: Callable[[RunLocks], object]
+    tmp_path: Path, use: Callable[[FileRunLocks], object]
 ) -> None:
     (tmp_path / "runs").touch()
-    with pytest.raises(LockFolderUnusable, match=r"runs for lock files can't be used .*: let this user write there"):
-        use(RunLocks(tmp_path))
+    with pytest.raises(LocksUnusable, match=r"runs for lock files can't be used .*: let this user write there"):
+        use(FileRunLocks(tmp_path))
 
 
 def test_ids_of_runs_are_not_names_of_files(tmp_path: Path) -> None:
-    assert RunLocks(tmp_path).hold("../../outside")
+    assert FileRunLocks(tmp_path).hold("../../outside")
     assert len(files(tmp_path)) == 1

@@ -1,0 +1,52 @@
+"""What many tests need: a Postgres, and Dagster instances that keep their events there or with SQLite."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import dagster as dg
+import pytest
+
+from importer_pipeline_tests.postgres import Postgres, postgres_server
+from importer_pipeline_tests.runs import new_instance
+
+NewInstance = Callable[[str], AbstractContextManager[dg.DagsterInstance]]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A server, for as long as the tests run."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[str]:
+    """The name of a new database that has Dagster's tables."""
+    name = postgres.new_database()
+    yield name
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def instance_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewInstance:
+    """What makes an instance of a kind, `sqlite` or `postgres`, in which nothing has run."""
+
+    @contextmanager
+    def make(kind: str) -> Generator[dg.DagsterInstance]:
+        if kind == "sqlite":
+            with new_instance(tmp_path_factory) as made:
+                yield made
+            return
+        postgres: Postgres = request.getfixturevalue("postgres")
+        database: str = request.getfixturevalue("database")
+        with postgres.instance(tmp_path_factory.mktemp("instance"), database) as made:
+            yield made
+
+    return make
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def instance(request: pytest.FixtureRequest, instance_of: NewInstance) -> Iterator[dg.DagsterInstance]:
+    """An instance in which nothing has run, of each kind."""
+    with instance_of(request.param) as made:
+        yield made
