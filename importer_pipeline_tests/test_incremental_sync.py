@@ -6,12 +6,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from importer_pipeline.file_locks import FileAccountLocks, default_folder
+from importer_pipeline.defs.locking import account_locks
 from importer_pipeline.hours import HOUR_SECONDS, hour_key, last_second_over
 from importer_pipeline.importing import account_identity
 from importer_pipeline.sandbox.faults import Fault, Unkindness
+from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline_tests.newsletter import Newsletter, newsletter_of_before
+from importer_pipeline_tests.postgres import Postgres
 from importer_pipeline_tests.runs import Ran
 
 HOURS_BACK = 8
@@ -20,24 +22,20 @@ THREE = ("newsletter", "customers", "events")
 
 
 @pytest.fixture
-def news(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Newsletter]:
+def news(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newsletter]:
     """One that has been synced in full, some hours ago by Mailchimp's clock."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    with newsletter_of_before(tmp_path, tmp_path_factory, hours=HOURS_BACK) as newsletter:
+    with newsletter_of_before(tmp_path, instance, hours=HOURS_BACK) as newsletter:
         assert newsletter.full_sync(page_size=1000).success
         newsletter.asked()
         yield newsletter
 
 
 @pytest.fixture
-def three(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Newsletter]:
+def three(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newsletter]:
     """One of three audiences of a client, all of which were synced in full by the end of the hour before."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    with newsletter_of_before(tmp_path, tmp_path_factory, hours=2, audiences=3) as newsletter:
+    with newsletter_of_before(tmp_path, instance, hours=2, audiences=3) as newsletter:
         assert newsletter.full_sync(page_size=1000).success
         newsletter.account.clock_offset_seconds = 0
         assert newsletter.incremental_sync().success
@@ -235,7 +233,7 @@ def test_a_client_that_is_gone_for_a_while_loses_nothing_and_goes_on_where_it_wa
 
 def test_an_account_that_another_run_has_is_left_to_the_next(news: Newsletter) -> None:
     news.let_hours_pass(2)
-    locks = FileAccountLocks(default_folder())
+    locks = account_locks(news.instance)
     assert locks.take({account_identity(client) for client in news.clients.clients})
     ran = news.incremental_sync()
     assert (ran.success, hours_of(ran), news.asked()) == (True, [], [])
@@ -294,3 +292,27 @@ def test_an_account_whose_every_request_hangs_holds_nobody_up(news: Newsletter) 
     assert told
     assert given_up
     assert max(told) < min(given_up)
+
+
+@pytest.mark.parametrize("instance", ["postgres"], indirect=True)
+def test_a_run_whose_locks_are_lost_asks_for_nothing_more_and_the_next_one_makes_up_for_it(
+    news: Newsletter, postgres: Postgres, database: str
+) -> None:
+    news.let_hours_pass()
+    changed = news.change(*range(10))
+    told = list[int]()
+
+    def end_the_session(request: SandboxRequest) -> bool:
+        if request.query.get("status") == "archived" and not told:
+            told.append(postgres.end_sessions(database))
+        return False
+
+    news.fail(end_the_session)
+    ran = news.incremental_sync()
+    assert told == [1]
+    assert not ran.success
+    assert ran.message.startswith("the connection to the database that holds the accounts' locks has broken")
+    assert "start the run again: it goes on where it stopped" in ran.message
+    assert news.missing & changed
+    assert news.incremental_sync().success
+    assert not news.missing & changed

@@ -124,19 +124,20 @@ def test_whoever_held_an_account_whose_session_was_ended_knows_it_at_once_and_ta
     locks.check()
     assert postgres.end_sessions(at.url.rpartition("/")[2]) == 1
     until(lambda: postgres.advisory_locks(at.url.rpartition("/")[2]) == 0)
-    for use in (locks.check, lambda: locks.take(["globex"]), lambda: at.accounts.take(["globex"])):
+    for use in (locks.check, lambda: locks.take(["acme"]), lambda: locks.take(["globex"])):
         with pytest.raises(LocksLost, match="start the run again: it goes on where it stopped"):
             use()
     with another_process(HOLD, at.url, "acme", says="['acme']"):
         locks.release_all()
+        assert at.accounts.take(["acme", "globex"]) == {"globex"}
 
 
-def test_a_session_that_held_nothing_is_made_anew(at: Database, postgres: Postgres) -> None:
-    locks = at.accounts
-    locks.take(["acme"])
-    locks.release("acme")
+def test_who_comes_after_a_session_has_ended_gets_another(at: Database, postgres: Postgres) -> None:
+    assert at.accounts.take(["acme"]) == {"acme"}
+    assert at.runs.hold("run")
     assert postgres.end_sessions(at.url.rpartition("/")[2]) == 1
-    until(lambda: locks.take(["acme"]) == {"acme"})
+    until(lambda: at.is_free("run"))
+    assert at.accounts.take(["acme"]) == {"acme"}
 
 
 def test_what_the_server_tells_meanwhile_is_no_loss(at: Database, postgres: Postgres) -> None:

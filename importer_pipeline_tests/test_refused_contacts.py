@@ -18,9 +18,9 @@ WINDOW, ARCHIVED = "acme/newsletter/contact_windows/0", "acme/newsletter/contact
 
 
 @pytest.fixture
-def news(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newsletter]:
+def news(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Newsletter]:
     """One that is eight hours back, and was never synced."""
-    with newsletter_of_before(tmp_path, tmp_path_factory) as newsletter:
+    with newsletter_of_before(tmp_path, instance) as newsletter:
         yield newsletter
 
 
