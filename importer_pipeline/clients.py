@@ -5,7 +5,7 @@ Stays out: what a client consists of (see `client`), and how one file is read (s
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from importer_pipeline.clients_file import SMALLEST_FILE, ClientsFile, read_clie
 from importer_pipeline.cross_checks import Register
 from importer_pipeline.errors import ClientsFileInvalid, SelectionUnknown
 from importer_pipeline.secret import Secret
+from importer_pipeline.shards import Shard
 
 __all__ = [
     "PATH_VARIABLE",
@@ -78,6 +79,10 @@ class Clients:
             for client, audience in every
             if client.name in chosen_clients or _label(client, audience) in chosen
         ]
+
+    def of_shard(self, shard: Shard) -> "Clients":
+        """Those of them that a shard has. Problems are told everywhere: nobody knows whose they would be."""
+        return replace(self, clients=tuple(client for client in self.clients if shard.takes(client.account)))
 
     def max_connections(self) -> dict[str, int]:
         """How many requests each Mailchimp account bears at once: the least that one of its clients declares."""

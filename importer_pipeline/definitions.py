@@ -1,4 +1,4 @@
-"""Everything put together: `build_defs` for any clients, and `defs` for those of the environment."""
+"""Everything put together: `build_defs` for any clients, and `defs` for those of the environment, or its shard of them."""
 
 from datetime import UTC, datetime
 
@@ -8,6 +8,7 @@ from importer_pipeline.clients import Clients, clients_from_environment
 from importer_pipeline.defs.assets import changes_assets, contacts_assets, windows_assets
 from importer_pipeline.defs.dead_runs import dead_runs_sensor
 from importer_pipeline.defs.jobs import full_sync_job, incremental_sync_job, plan_windows_job
+from importer_pipeline.defs.pruning import prune_job
 from importer_pipeline.defs.quarantine import failed_partitions_sensor, quarantine_asset, redrive_job
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource
 from importer_pipeline.defs.schedules import hourly_schedules
@@ -16,35 +17,40 @@ from importer_pipeline.settings import Settings, settings_from_environment
 
 
 def build_defs(clients: Clients, settings: Settings | None = None) -> Definitions:
-    """The definitions for these clients. What is wrong with some of them is logged, and the others go on.
+    """The definitions for these clients, or for a shard's share of them.
+
+    What is wrong with some of them is logged, and the others go on.
 
     Args:
-        clients: who is imported.
+        clients: who is imported: all, whichever shard it is.
         settings: of the deployment; None for the defaults.
 
     Raises:
         SettingsInvalid: a setting that Dagster does not take.
     """
     settings = settings or Settings()
+    shard = settings.shard
+    own = clients.of_shard(shard)
     log = get_dagster_logger()
     for problem in clients.problems:
         log.warning(problem)
-    for client in clients.clients:
+    for client in (clients if shard.is_first else own).clients:
         for problem in client.secret_problems():
             log.warning(problem)
     hours = HourlyPartitionsDefinition(start_date=settings.first_hour(datetime.now(UTC)), timezone="UTC")
-    assets = [
-        contacts_assets(clients),
-        windows_assets(clients),
-        changes_assets(clients, hours),
-        quarantine_asset(clients),
-    ]
-    full_sync, incremental_sync = full_sync_job(clients), incremental_sync_job(clients)
+    full_sync, incremental_sync = full_sync_job(own, shard), incremental_sync_job(own, shard)
+    assets = [contacts_assets(own), windows_assets(own), changes_assets(own, hours)] if own.clients else []
+    jobs = [full_sync, incremental_sync, plan_windows_job(own)]
+    sensors = [dead_runs_sensor]
+    if shard.is_first:
+        assets += [quarantine_asset(clients)] if clients.clients else []
+        jobs += [redrive_job(clients), prune_job(settings)]
+        sensors.append(failed_partitions_sensor(clients))
     return Definitions(
-        assets=assets if clients.clients else [],
-        jobs=[full_sync, incremental_sync, plan_windows_job(clients), redrive_job(clients)],
-        schedules=hourly_schedules(clients, settings, changes=incremental_sync, full=full_sync),
-        sensors=[dead_runs_sensor, failed_partitions_sensor(clients)],
+        assets=assets,
+        jobs=jobs,
+        schedules=hourly_schedules(own, settings, changes=incremental_sync, full=full_sync),
+        sensors=sensors,
         resources={"mailchimp": MailchimpResource(), "target": TargetResource(), "sign_of_life": sign_of_life},
         executor=in_process_executor,
     )

@@ -2,11 +2,19 @@
 
 import os
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from importer_pipeline.errors import SettingsInvalid
+from importer_pipeline.shards import Shard, parse_shard
+
+
+def _shard(written: object) -> object:
+    shard = parse_shard(written) if isinstance(written, str) else written
+    if shard is None:
+        raise ValueError("expected a shard and how many there are, counted from 0, such as 0/4 or 3/4")
+    return shard
 
 
 class Settings(BaseModel):
@@ -20,6 +28,9 @@ class Settings(BaseModel):
     """When they run, in UTC."""
     months_in_view: int = Field(default=3, ge=1, le=120)
     """Months before the present one whose hours are partitions."""
+
+    shard: Annotated[Shard, BeforeValidator(_shard)] = Shard()
+    """Which share of the clients this code location has, like 0/4."""
 
     def first_hour(self, now: datetime) -> datetime:
         """The first of the hours that are partitions: those of whole months, so that it seldom moves."""

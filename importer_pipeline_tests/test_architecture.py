@@ -65,6 +65,7 @@ PURE = (
     "resuming",
     "retries",
     "services",
+    "shards",
     "snapshots",
     "spans",
     "summary",

@@ -6,8 +6,9 @@ import pytest
 
 from importer_pipeline.errors import SettingsInvalid
 from importer_pipeline.settings import Settings, settings_from_environment
+from importer_pipeline.shards import Shard
 
-VARIABLES = ("IMPORTER_HOURLY", "IMPORTER_HOURLY_CRON", "IMPORTER_MONTHS_IN_VIEW")
+VARIABLES = ("IMPORTER_HOURLY", "IMPORTER_HOURLY_CRON", "IMPORTER_MONTHS_IN_VIEW", "IMPORTER_SHARD")
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +24,11 @@ def test_a_laptop_starts_nothing_by_itself() -> None:
 
 
 def test_a_server_says_so(environment: pytest.MonkeyPatch) -> None:
-    for name, value in zip(VARIABLES, ("on", "23 * * * *", "1"), strict=True):
+    for name, value in zip(VARIABLES, ("on", "23 * * * *", "1", "1/4"), strict=True):
         environment.setenv(name, value)
-    assert settings_from_environment() == Settings(hourly="on", hourly_cron="23 * * * *", months_in_view=1)
+    assert settings_from_environment() == Settings(
+        hourly="on", hourly_cron="23 * * * *", months_in_view=1, shard=Shard(1, 4)
+    )
 
 
 def test_an_empty_variable_is_not_set(environment: pytest.MonkeyPatch) -> None:
@@ -56,3 +59,10 @@ def test_all_that_is_wrong_is_named_with_its_variable_and_not_its_value(environm
 )
 def test_the_hours_in_view_begin_with_a_month(now: datetime, months: int, first: datetime) -> None:
     assert Settings(months_in_view=months).first_hour(now) == first
+
+
+@pytest.mark.parametrize("written", ["2/2", "1", "one/2", "-1/2", "0/0", "1/2/3", "1/ 2"])
+def test_a_shard_that_can_not_be_is_refused_with_what_to_write(environment: pytest.MonkeyPatch, written: str) -> None:
+    environment.setenv("IMPORTER_SHARD", written)
+    with pytest.raises(SettingsInvalid, match=r"^IMPORTER_SHARD: .*counted from 0, such as 0/4 or 3/4"):
+        settings_from_environment()

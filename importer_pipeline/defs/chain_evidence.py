@@ -50,6 +50,30 @@ def read_evidence(instance: dg.DagsterInstance, names: Sequence[AudienceName]) -
     return evidence
 
 
+def runs_of_last_hours(instance: dg.DagsterInstance, names: Sequence[AudienceName]) -> set[str]:
+    """The runs that wrote the hours which `read_evidence` reads: of each audience, up to the newest that a chain has."""
+    newest = newest_materializations(instance, [changes_key(name) for name in names])
+    found: set[str] = set()
+    for name in names:
+        stored = newest.get(changes_key(name))
+        hour = None if stored is None else read_hour(stored.partition, stored.metadata)
+        if stored is not None and hour is not None and hour.chain_from is not None:
+            found.add(stored.run_id)
+        else:
+            found.update(run_id for run_id, _ in _last_hours(instance, name))
+    return found
+
+
+def _last_hours(instance: dg.DagsterInstance, name: AudienceName) -> Iterator[tuple[str, Found]]:
+    """The newest hours, up to the first that was added to a chain, and whose runs wrote them."""
+    for stored in materializations(instance, changes_key(name), page=_PAGE):
+        hour = read_hour(stored.partition, stored.metadata)
+        if hour is not None:
+            yield stored.run_id, (stored.storage_id, hour)
+            if hour.chain_from is not None:
+                break
+
+
 def _newest(name: AudienceName, newest: Mapping[dg.AssetKey, Stored | None]) -> list[Found] | None:
     """The newest hour and the newest snapshot, or None where they do not tell all."""
     found: list[Found] = []
@@ -72,12 +96,7 @@ def _newest(name: AudienceName, newest: Mapping[dg.AssetKey, Stored | None]) -> 
 def _all(instance: dg.DagsterInstance, name: AudienceName, known: Container[dg.AssetKey]) -> Iterator[Found]:
     """Everything up to the newest hour that was added to a chain, and the newest snapshots."""
     if changes_key(name) in known:
-        for stored in materializations(instance, changes_key(name), page=_PAGE):
-            hour = read_hour(stored.partition, stored.metadata)
-            if hour is not None:
-                yield stored.storage_id, hour
-                if hour.chain_from is not None:
-                    break
+        yield from (found for _, found in _last_hours(instance, name))
     if contacts_key(name) in known:
         for stored in islice(materializations(instance, contacts_key(name), page=_MOST_EVENTS), _MOST_EVENTS):
             if (snapshot_in := read_snapshot_in(stored.metadata)) is not None:

@@ -5,6 +5,7 @@ line and killed goes on for ever. Here stands when a run is dead and what is don
 how a run shows that it lives is in `sign_of_life`.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -44,20 +45,27 @@ def report_dead_runs(instance: dg.DagsterInstance, locks: RunLocks) -> list[str]
     return dead
 
 
-def live_runs(instance: dg.DagsterInstance, locks: RunLocks, job: str) -> list[str]:
-    """Ids of a job's runs that may still do something: that wait for their turn, or whose processes live here.
+def live_runs(instance: dg.DagsterInstance, locks: RunLocks, job: str, tags: Mapping[str, str]) -> list[str]:
+    """Ids of a job's runs that may still do something: that wait for their turn, or whose processes live.
 
     To be asked once the dead ones have been reported. A run that says that it goes on and of which nothing can be told is not
     believed for long: it may have been killed on another machine.
 
+    Args:
+        instance: where.
+        locks: of its runs.
+        job: the job's name.
+        tags: of those that are meant, among all jobs of that name.
+
     Raises:
         LocksUnusable: the locks can't be looked at.
     """
-    young = dg.RunsFilter(job_name=job, statuses=list(_RUNNING), created_after=_ago(_UNMARKED_SECONDS))
-    waiting = instance.get_runs(dg.RunsFilter(job_name=job, statuses=list(_WAITING)))
-    running = instance.get_runs(dg.RunsFilter(job_name=job, statuses=list(_RUNNING)))
+    waiting, running, young = (
+        instance.get_runs(dg.RunsFilter(job_name=job, tags=dict(tags), statuses=list(statuses), created_after=after))
+        for statuses, after in ((_WAITING, None), (_RUNNING, None), (_RUNNING, _ago(_UNMARKED_SECONDS)))
+    )
     marked = [run for run in running if run.tags.get(MARK_TAG) == locks.mark(run.run_id)]
-    unmarked = [run for run in instance.get_runs(young) if MARK_TAG not in run.tags]
+    unmarked = [run for run in young if MARK_TAG not in run.tags]
     return [run.run_id for run in (*waiting, *marked, *unmarked)]
 
 

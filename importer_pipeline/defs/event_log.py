@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,7 +19,7 @@ from dagster._core.storage.event_log import (
     SqliteEventLogStorage,
 )
 from dagster_postgres import PostgresEventLogStorage
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
@@ -45,6 +46,8 @@ class Stored:
 
     storage_id: int
     """Grows with each event that is written."""
+    run_id: str
+    """Of the run that wrote it; "" where none did."""
     timestamp: float
     """When it was written, in epoch seconds."""
     partition: str | None
@@ -152,7 +155,9 @@ def observations(instance: dg.DagsterInstance, key: dg.AssetKey, *, most: int) -
     """The newest observations of an asset, the newest first."""
     for record in instance.fetch_observations(key, limit=most).records:
         if (observation := record.asset_observation) is not None:
-            yield Stored(record.storage_id, record.timestamp, observation.partition, observation.metadata)
+            yield Stored(
+                record.storage_id, record.run_id, record.timestamp, observation.partition, observation.metadata
+            )
 
 
 def stored_materialization(record: dg.EventLogRecord) -> Stored | None:
@@ -160,7 +165,33 @@ def stored_materialization(record: dg.EventLogRecord) -> Stored | None:
     materialization = record.asset_materialization
     if materialization is None:
         return None
-    return Stored(record.storage_id, record.timestamp, materialization.partition, materialization.metadata)
+    return Stored(
+        record.storage_id, record.run_id, record.timestamp, materialization.partition, materialization.metadata
+    )
+
+
+def runs_with_events(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> set[str]:
+    """The runs that have left materializations or observations of some assets in the log."""
+    storage = instance.event_log_storage
+    assert isinstance(storage, SqlEventLogStorage), "a Dagster instance of SQLite or Postgres"
+    table = SqlEventLogStorageTable.c
+    kinds = [dg.DagsterEventType.ASSET_MATERIALIZATION.value, dg.DagsterEventType.ASSET_OBSERVATION.value]
+    found: set[str] = set()
+    for start in range(0, len(keys), _ASSETS_AT_ONCE):
+        wanted = [key.to_string() for key in keys[start : start + _ASSETS_AT_ONCE]]
+        query = select(table.run_id).distinct().where(table.asset_key.in_(wanted), table.dagster_event_type.in_(kinds))
+        with storage.index_connection() as connection:
+            found.update(connection.execute(query).scalars())
+    return found
+
+
+def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Delete a run and its events."""
+    instance.delete_run(run_id)
+    storage = instance.event_log_storage
+    if isinstance(storage, SqliteEventLogStorage):
+        # Its events have a file of their own, which Dagster empties and leaves.
+        Path(storage.path_for_shard(run_id)).unlink(missing_ok=True)
 
 
 def _op_context(context: Context) -> dg.OpExecutionContext:

@@ -14,7 +14,11 @@ from importer_pipeline.importing import Task
 from importer_pipeline.quarantine import RetryRule
 from importer_pipeline.resuming import ResumeRule
 from importer_pipeline.retries import Wanted
+from importer_pipeline.shards import Shard
 from importer_pipeline.tasks import ChangesRequest, FirstSyncRequest, Request, RetryRequest, WindowsRequest
+
+SHARD_TAG = "importer_pipeline/shard"
+"""The tag of a run that says whose clients it syncs: several shards have jobs of the same names."""
 
 
 class SelectionConfig(dg.Config):
@@ -66,7 +70,7 @@ class ChangesConfig(SelectionConfig):
     )
 
 
-def full_sync_job(clients: Clients) -> dg.JobDefinition:
+def full_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
     """`full_sync`: a snapshot of each audience is taken and imported, or an unfinished one gone on with."""
 
     @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
@@ -92,6 +96,7 @@ def full_sync_job(clients: Clients) -> dg.JobDefinition:
             "Imports all contacts of each audience: takes a snapshot, or goes on with the unfinished one. "
             "Its windows show live under contact_windows."
         ),
+        tags={SHARD_TAG: str(shard)},
         executor_def=dg.in_process_executor,
     )
     def full_sync() -> None:
@@ -134,7 +139,7 @@ def plan_windows_job(clients: Clients) -> dg.JobDefinition:
     return plan_windows
 
 
-def incremental_sync_job(clients: Clients) -> dg.JobDefinition:
+def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
     """`incremental_sync`: every audience from the end of its own chain, all missing hours in one walk."""
 
     @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
@@ -162,6 +167,7 @@ def incremental_sync_job(clients: Clients) -> dg.JobDefinition:
             "Imports what changed: for each audience all hours that are over and not in yet, from the last one without a gap. "
             "They show under contact_changes. An account that another run has is left to the next one."
         ),
+        tags={SHARD_TAG: str(shard)},
         executor_def=dg.in_process_executor,
     )
     def incremental_sync() -> None:

@@ -107,6 +107,12 @@ def last_told(instance: dg.DagsterInstance, pieces: Sequence[Piece]) -> Mapping[
     return {piece: newest[str(piece)].timestamp for piece in pieces if str(piece) in newest}
 
 
+def runs_of_entries(instance: dg.DagsterInstance) -> set[str]:
+    """The runs that wrote what is said of what is in the quarantine."""
+    pieces = [str(piece) for piece in open_pieces(instance)]
+    return {it.run_id for it in materializations_of_partitions(instance, QUARANTINE_KEY, pieces).values()}
+
+
 def _entry_event(entry: Entry) -> dg.AssetMaterialization:
     """The event that says all of an entry."""
     troubles = [*entry.failures.values(), *entry.contacts.values()]

@@ -78,7 +78,7 @@ def _skip(instance: dg.DagsterInstance, job: dg.JobDefinition) -> dg.SkipReason 
     locks = run_locks(instance)
     try:
         report_dead_runs(instance, locks)
-        live = live_runs(instance, locks, job.name)
+        live = live_runs(instance, locks, job.name, job.tags)
     except (LocksLost, LocksUnusable) as error:
         return dg.SkipReason(str(error))
     if not live:

@@ -9,6 +9,7 @@ import pytest
 from importer_pipeline.clients import Clients
 from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.jobs import full_sync_job, plan_windows_job
+from importer_pipeline.shards import Shard
 from importer_pipeline_tests.defs.declared import client, declared
 from importer_pipeline_tests.runs import Ran, full_sync, plan_windows, run_config
 
@@ -82,12 +83,13 @@ def test_a_selection_of_what_is_not_declared_fails_with_the_nearest(
     assert (ran.success, ran.message.startswith(text)) == (False, True)
 
 
-@pytest.mark.parametrize("job_of", [full_sync_job, plan_windows_job], ids=["full_sync", "plan_windows"])
+@pytest.mark.parametrize(
+    "job", [full_sync_job(CLIENTS, Shard()), plan_windows_job(CLIENTS)], ids=["full_sync", "plan_windows"]
+)
 def test_a_step_takes_a_place_in_the_pool_and_is_no_process_of_its_own(
-    job_of: Callable[[Clients], dg.JobDefinition],
+    job: dg.JobDefinition,
 ) -> None:
-    made = job_of(CLIENTS)
-    assert [node.definition.pool for node in made.graph.nodes if isinstance(node.definition, dg.OpDefinition)] == [
+    assert [node.definition.pool for node in job.graph.nodes if isinstance(node.definition, dg.OpDefinition)] == [
         "mailchimp"
     ]
-    assert made.executor_def is dg.in_process_executor
+    assert job.executor_def is dg.in_process_executor

@@ -104,7 +104,8 @@ def begun(
 ) -> str:
     """A run that stands so; as a dead or a live process would have marked it."""
     definitions = build_defs(CLIENTS)
-    run = instance.create_run_for_job(definitions.resolve_job_def(job), status=status)
+    made = definitions.resolve_job_def(job)
+    run = instance.create_run_for_job(made, status=status, tags=made.run_tags)
     locks = FileRunLocks(default_folder())
     if alive:
         locks.hold(run.run_id)
