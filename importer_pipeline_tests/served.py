@@ -24,28 +24,20 @@ _TERMINATE = """mutation ($run: String!) {
 }"""
 
 
-class ServedDagster:
-    """Webserver and daemon, from the moment at which they answer until the commands' `with` block ends.
+class Ui:
+    """What a user does in the UI of a webserver.
 
     Args:
-        commands: with whose DAGSTER_HOME they are started.
-
-    Attributes:
-        process: the command.
+        url: the webserver's.
     """
 
-    def __init__(self, commands: Commands) -> None:
-        with socket.create_server((_HOST, 0)) as listener:
-            port = listener.getsockname()[1]
-        self._url = f"http://{_HOST}:{port}"
-        self.process = commands.start("dev", "-h", _HOST, "-p", str(port))
-        until(lambda: self.process.poll() is not None or self._answers())
-        assert self.process.poll() is None
+    def __init__(self, url: str) -> None:
+        self._url = url
 
-    def launch(self, job: str, config: Mapping[str, Any]) -> str:
-        """Launch a job: its run's id."""
+    def launch(self, job: str, config: Mapping[str, Any], *, location: str = "importer_pipeline") -> str:
+        """Launch a job of a code location: its run's id."""
         selector = {
-            "repositoryLocationName": "importer_pipeline",
+            "repositoryLocationName": location,
             "repositoryName": "__repository__",
             "pipelineName": job,
         }
@@ -70,8 +62,29 @@ class ServedDagster:
         assert done, answer.text
         return done
 
-    def _answers(self) -> bool:
+    @property
+    def answers(self) -> bool:
+        """Whether the webserver is ready."""
         try:
             return requests.get(f"{self._url}/server_info", timeout=SECONDS).status_code == http.HTTPStatus.OK
         except requests.ConnectionError:
             return False
+
+
+class ServedDagster(Ui):
+    """Webserver and daemon, from the moment at which they answer until the commands' `with` block ends.
+
+    Args:
+        commands: with whose DAGSTER_HOME they are started.
+
+    Attributes:
+        process: the command.
+    """
+
+    def __init__(self, commands: Commands) -> None:
+        with socket.create_server((_HOST, 0)) as listener:
+            port = listener.getsockname()[1]
+        super().__init__(f"http://{_HOST}:{port}")
+        self.process = commands.start("dev", "-h", _HOST, "-p", str(port))
+        until(lambda: self.process.poll() is not None or self.answers)
+        assert self.process.poll() is None

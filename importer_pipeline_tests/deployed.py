@@ -1,0 +1,215 @@
+"""A deployment as processes of this machine: what `deploy/compose.yaml` starts in containers, and what docs/deploy.md says.
+
+Stays out: Postgres (see `postgres`), and the world that is imported (see `stage`).
+"""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from importer_pipeline_tests.commands import until
+from importer_pipeline_tests.runs import ROOT
+
+DEPLOY = ROOT / "deploy"
+HOST = "127.0.0.1"
+
+_VARIABLE = re.compile(r"\$\{(?P<name>\w+):-(?P<default>[^}]*)\}")
+_BLOCK = re.compile(r"^ *```bash\n(?P<commands>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A service of the compose file, with what the compose file's own variables stand for filled in.
+
+    Attributes:
+        command: what runs in its container.
+        environment: which variables it gets there.
+        check: what tells whether it is well, as in its container.
+    """
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    check: Sequence[str]
+
+
+def services(variables: Mapping[str, str]) -> dict[str, Service]:
+    """The services of the compose file.
+
+    Args:
+        variables: of whoever calls `docker compose`.
+    """
+
+    def filled(value: Any) -> str:
+        return _VARIABLE.sub(lambda found: variables.get(found["name"]) or found["default"], str(value))
+
+    document = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+    return {
+        name: Service(
+            command=[filled(part) for part in service["command"]],
+            environment={key: filled(value) for key, value in service["environment"].items()},
+            check=[filled(part) for part in service.get("healthcheck", {}).get("test", ())],
+        )
+        for name, service in document["services"].items()
+    }
+
+
+def blocks(page: Path) -> list[str]:
+    """The commands that a page tells its reader to type, block by block."""
+    found = _BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return ["".join(f"{line.strip()}\n" for line in block["commands"].splitlines()) for block in found]
+
+
+def free_port() -> int:
+    """One that nobody listens at."""
+    with socket.create_server((HOST, 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Processes:
+    """Processes, each with all that it starts a group of its own; none outlives the `with` block.
+
+    Args:
+        folder: where they are started, and where their output goes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for name in list(self._running):
+            self.kill(name)
+
+    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start one; what it prints goes to a file, for who looks for the reason of a failure."""
+        with (self._folder / f"{name}.txt").open("ab") as output:
+            self._running[name] = subprocess.Popen(
+                command, cwd=self._folder, env=dict(environment), stdout=output, stderr=output, start_new_session=True
+            )
+
+    def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> int:
+        """Run one to its end: its exit code."""
+        self.start(name, command, environment)
+        return self._running.pop(name).wait(180)
+
+    def kill(self, name: str) -> None:
+        """`kill -9` for it and all that it has started, as when its container is killed."""
+        process = self._running.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def is_up(self, name: str) -> bool:
+        """Whether it still runs."""
+        return self._running[name].poll() is None
+
+
+class Composed:
+    """The services of the compose file as processes, all but Postgres; none outlives the `with` block.
+
+    Args:
+        folder: for their DAGSTER_HOME and output.
+        clients: the clients file.
+        postgres_port: where Postgres listens.
+        variables: of whoever calls `docker compose`.
+
+    Attributes:
+        url: the webserver's.
+    """
+
+    def __init__(self, folder: Path, *, clients: Path, postgres_port: int, variables: Mapping[str, str]) -> None:
+        self._services = services(variables)
+        self._ports = {name: free_port() for name in ("shard-0", "shard-1", "webserver")}
+        self._processes = Processes(folder)
+        home = folder / "home"
+        home.mkdir()
+        (home / "dagster.yaml").write_text((DEPLOY / "dagster.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+        password = folder / "password"
+        password.write_text("any\n", encoding="utf-8")
+        self._home = home
+        # What is elsewhere in a container: paths, hosts, ports.
+        self._here = {
+            "/etc/importer/clients.yaml": str(clients),
+            "/opt/importer/workspace.yaml": str(DEPLOY / "workspace.yaml"),
+            "/run/secrets/postgres_password": str(password),
+            "importer-entrypoint": str(DEPLOY / "entrypoint.sh"),
+            "python": sys.executable,
+            "5432": str(postgres_port),
+            "0.0.0.0": HOST,
+            "postgres": HOST,
+            "shard-0": HOST,
+            "shard-1": HOST,
+        }
+        self.url = f"http://{HOST}:{self._ports['webserver']}"
+
+    def __enter__(self) -> Self:
+        self._processes.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._processes.__exit__(kind, error, trace)
+
+    def run(self, name: str) -> int:
+        """Run a service to its end: its exit code."""
+        return self._processes.run(name, self._command(name), self._environment(name))
+
+    def start(self, *names: str) -> None:
+        """Start services, and wait until they say that they are well."""
+        for name in names:
+            self._processes.start(name, self._command(name), self._environment(name))
+        for name in names:
+            until(lambda name=name: self.is_well(name), seconds=120)
+            assert self._processes.is_up(name)
+
+    def is_well(self, name: str) -> bool:
+        """What its health check says."""
+        kind, *check = self._services[name].check
+        assert kind == "CMD"
+        command = [self._of(part, name) for part in check]
+        done = subprocess.run(command, env=self._environment(name), capture_output=True, timeout=120, check=False)
+        return done.returncode == 0
+
+    def kill(self, name: str) -> None:
+        """`kill -9`."""
+        self._processes.kill(name)
+
+    def _command(self, name: str) -> list[str]:
+        return [str(DEPLOY / "entrypoint.sh"), *(self._of(part, name) for part in self._services[name].command)]
+
+    def _environment(self, name: str) -> dict[str, str]:
+        own = {key: self._of(value, name) for key, value in self._services[name].environment.items()}
+        for shard in ("shard-0", "shard-1"):
+            own[f"IMPORTER_{shard.replace('-', '_').upper()}_PORT"] = str(self._ports[shard])
+        return outer_environment() | own | {"DAGSTER_HOME": str(self._home)}
+
+    def _of(self, written: str, name: str) -> str:
+        """What a part of a command, or a value, is here."""
+        if written in self._here:
+            return self._here[written]
+        port = str(self._ports.get(name, 0))
+        return port if written in {"4266", "3000"} else written.replace(":3000/", f":{port}/")
+
+
+def outer_environment() -> dict[str, str]:
+    """This process's environment without what would reach into a deployment."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
+    path = os.pathsep.join([str(Path(sys.executable).parent), mine["PATH"]])
+    return mine | {"PATH": path, "PYTHONPATH": str(ROOT), "no_proxy": HOST, "NO_PROXY": HOST}

@@ -1,0 +1,257 @@
+"""The deployment that is shipped, as processes: what its files say, what docs/deploy.md says, and what survives `kill -9`."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import requests
+
+from importer_pipeline.defs.names import POOL
+from importer_pipeline.hours import HOUR_SECONDS
+from importer_pipeline.sandbox.faults import Unkindness
+from importer_pipeline.settings import Settings
+from importer_pipeline.shards import Shard
+from importer_pipeline_tests.commands import until
+from importer_pipeline_tests.deployed import (
+    DEPLOY,
+    HOST,
+    Composed,
+    Processes,
+    blocks,
+    free_port,
+    outer_environment,
+    services,
+)
+from importer_pipeline_tests.held_client import Holding
+from importer_pipeline_tests.postgres import Postgres
+from importer_pipeline_tests.runs import ROOT
+from importer_pipeline_tests.served import Ui
+from importer_pipeline_tests.stage import Stage
+
+NAMES = ("acme", "globex", "hooli", "initech", "umbrella", "vandelay")
+TICK_SECONDS = 240.0
+EVERY_MINUTE = {"IMPORTER_HOURLY": "on", "IMPORTER_HOURLY_CRON": "* * * * *"}
+CHANGES = {"ops": {"import_changes": {"config": {"newcomers": False}}}}
+OVER = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+PAGE = ROOT / "docs" / "deploy.md"
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[str]:
+    """An empty one, as docs/deploy.md asks for."""
+    postgres.execute("CREATE ROLE dagster LOGIN PASSWORD 'any'")
+    postgres.execute("CREATE DATABASE dagster OWNER dagster")
+    yield "dagster"
+    postgres.drop_database("dagster")
+    postgres.execute("DROP ROLE dagster")
+
+
+class World:
+    """Some clients, six hours ago by Mailchimp's clock."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        for client in stage.clients.values():
+            client.account.clock_offset_seconds = -6 * HOUR_SECONDS
+            for listed in client.lists:
+                for number, member in enumerate(list(listed)):
+                    listed.restamp([member.contact_id], client.account.now() - HOUR_SECONDS - 60 * number)
+
+    def of_shard(self, shard: Shard) -> list[str]:
+        """The clients of a shard: each is alone on its account."""
+        return [client.name for client in self.stage.load().of_shard(shard).clients]
+
+    @property
+    def missing(self) -> set[str]:
+        """Ids of contacts that are not at their targets as they are."""
+        return set[str]().union(*(self.stage.missing(name) for name in self.stage.clients))
+
+    def let_an_hour_pass(self) -> None:
+        """Contacts change, and it is an hour later by Mailchimp's clock."""
+        for client in self.stage.clients.values():
+            for member in list(client.lists[0])[:3]:
+                client.lists[0].update(member.contact_id, merge_fields={"FNAME": f"At {client.account.now()}"})
+            client.account.clock_offset_seconds += HOUR_SECONDS
+
+    def hold(self, names: list[str]) -> list[Holding]:
+        """From now on their accounts answer very late."""
+        held = [Holding(quick_pages=0, held_seconds=60.0) for _ in names]
+        for name, holding in zip(names, held, strict=True):
+            self.stage.clients[name].account.unkindness = holding
+        return held
+
+    def let_go(self) -> None:
+        """From now on all answer at once."""
+        for client in self.stage.clients.values():
+            client.account.unkindness = Unkindness()
+
+    @property
+    def most_in_progress(self) -> int:
+        """The most requests that an account had from us at once, those that it refused for that included."""
+        figures = [it.account.traffic.figures(self.stage.sandbox.clock()) for it in self.stage.clients.values()]
+        return max(it.peak_in_progress + it.refused_429 for it in figures)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    stage = Stage(tmp_path)
+    for name in NAMES:
+        stage.add(name, contacts=30)
+    with stage:
+        yield World(stage)
+
+
+def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
+    world: World, tmp_path: Path, postgres: Postgres, database: str
+) -> None:
+    clients = world.stage.write()
+    shares = [world.of_shard(Shard(index, 2)) for index in range(2)]
+    assert all(shares)
+    with Composed(tmp_path, clients=clients, postgres_port=postgres.port, variables=EVERY_MINUTE) as composed:
+        assert composed.run("migrate") == 0
+        with postgres.instance(tmp_path / "home", database) as instance:
+            composed.start("shard-0", "shard-1", "webserver", "daemon")
+            ui = Ui(composed.url)
+
+            # The schedules fire in both shards.
+            until(lambda: not world.missing, seconds=TICK_SECONDS)
+            until(
+                lambda: {run.tags["importer_pipeline/shard"] for run in runs(instance, "full_sync")} == {"0/2", "1/2"}
+            )
+
+            # A shard is killed in the middle of a sync. The other one goes on; started again, it makes up for it.
+            held = world.hold(shares[1])
+            world.let_an_hour_pass()
+            for location in ("shard-0", "shard-1"):
+                ui.launch("incremental_sync", CHANGES, location=location)
+            until(lambda: any(it.asked for it in held), seconds=TICK_SECONDS)
+            composed.kill("shard-1")
+            until(
+                lambda: not set[str]().union(*(world.stage.missing(name) for name in shares[0])), seconds=TICK_SECONDS
+            )
+            world.let_go()
+            composed.start("shard-1")
+            until(lambda: not world.missing, seconds=TICK_SECONDS)
+
+            # The same with the sessions that hold the locks, with the daemon and with the webserver, all at once.
+            held = world.hold([*shares[0], *shares[1]])
+            world.let_an_hour_pass()
+            for location in ("shard-0", "shard-1"):
+                ui.launch("incremental_sync", CHANGES, location=location)
+            until(lambda: sum(bool(it.asked) for it in held) > len(held) // 2, seconds=TICK_SECONDS)
+            assert postgres.end_sessions(database)
+            composed.kill("daemon")
+            composed.kill("webserver")
+            world.let_go()
+            composed.start("webserver", "daemon")
+            until(lambda: not world.missing, seconds=TICK_SECONDS)
+
+            # Nothing is left behind: no run that goes on for ever, no place in the pool, no lock.
+            composed.kill("daemon")
+            until(lambda: all(run.status in OVER for run in instance.get_runs()))
+            until(lambda: not instance.event_log_storage.get_concurrency_info(POOL).pending_steps)
+            until(lambda: postgres.advisory_locks(database) == 0)
+            assert world.most_in_progress <= 10
+
+
+def runs(instance: dg.DagsterInstance, job: str) -> list[dg.DagsterRun]:
+    return list(instance.get_runs(dg.RunsFilter(job_name=job)))
+
+
+def test_who_does_what_the_page_says_word_for_word_has_a_working_service(
+    world: World, tmp_path: Path, postgres: Postgres, database: str
+) -> None:
+    folder = tmp_path / "checkout"
+    for part in ("importer_pipeline", "deploy", "pyproject.toml", "setup.py", "constraints.txt", "README.md"):
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    install, say, load, prepare, shard_0, shard_1, webserver, daemon, check = blocks(PAGE)
+    environment = outer_environment()
+    del environment["PYTHONPATH"]
+    port = free_port()
+    with Processes(folder) as processes:
+
+        def type_in(name: str, *commands: str) -> int:
+            return processes.run(name, ["bash", "-e", "-c", "".join(commands)], environment)
+
+        assert type_in("install", install, say) == 0
+        edit(
+            folder / "importer.env",
+            DAGSTER_HOME=str(folder / "home"),
+            DAGSTER_PG_PORT=str(postgres.port),
+            IMPORTER_CLIENTS=str(world.stage.write()),
+            IMPORTER_HOURLY_CRON='"* * * * *"',
+            IMPORTER_SHARD_0_PORT=str(free_port()),
+            IMPORTER_SHARD_1_PORT=str(free_port()),
+        )
+        environment["IMPORTER_WEBSERVER_PORT"] = str(port)
+        assert type_in("prepare", load, prepare) == 0
+        for name, command in (("0", shard_0), ("1", shard_1), ("webserver", webserver), ("daemon", daemon)):
+            processes.start(name, ["bash", "-e", "-c", load + command], environment)
+        until(lambda: type_in("check", load, check) == 0, seconds=120)
+        until(lambda: not world.missing, seconds=TICK_SECONDS)
+        locations = requests.post(
+            f"http://{HOST}:{port}/graphql",
+            json={"query": "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"},
+            timeout=60,
+        ).json()["data"]["workspaceOrError"]["locationEntries"]
+        assert locations == [{"name": f"shard-{index}", "loadStatus": "LOADED"} for index in range(2)]
+
+
+def edit(path: Path, **values: str) -> None:
+    """Change lines of a file with a variable each, which have to be there."""
+    text = path.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text, count = re.subn(rf"^{name}=.*$", lambda _, line=f"{name}={value}": line, text, flags=re.MULTILINE)
+        assert count == 1, name
+    path.write_text(text, encoding="utf-8")
+
+
+def used() -> set[str]:
+    """Every variable that the files of the deployment name, and that the settings are read from."""
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(DEPLOY.iterdir()) if path.is_file())
+    settings = {f"IMPORTER_{name.upper()}" for name in Settings.model_fields}
+    return settings | set(re.findall(r"\b(?:DAGSTER|IMPORTER)_[A-Z0-9_]*[A-Z0-9]\b", text))
+
+
+@pytest.mark.parametrize("name", sorted(used() - {"IMPORTER_SHARD_1_HOST", "IMPORTER_SHARD_1_PORT"}))
+def test_every_variable_is_explained(name: str) -> None:
+    assert f"`{name}`" in PAGE.read_text(encoding="utf-8")
+
+
+def test_every_variable_of_the_processes_is_in_the_example_of_their_environment() -> None:
+    example = set(re.findall(r"^(\w+)=", (DEPLOY / "importer.env.example").read_text(encoding="utf-8"), re.MULTILINE))
+    in_containers = {"DAGSTER_PG_PASSWORD_FILE", "IMPORTER_SHARD", "IMPORTER_WEBSERVER_PORT"}
+    assert used() - example - in_containers == {name for name in used() if name.endswith("_ON_HOST")}
+
+
+def test_the_services_that_hold_keys_are_those_that_need_them_and_none_runs_as_root() -> None:
+    assert "\nUSER 10001\n" in (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    made = services({})
+    assert [name for name, service in made.items() if "IMPORTER_CLIENTS" in service.environment] == [
+        "shard-0",
+        "shard-1",
+    ]
+    assert [made[f"shard-{index}"].environment["IMPORTER_SHARD"] for index in range(2)] == ["0/2", "1/2"]
+    assert all(service.check for name, service in made.items() if name != "migrate")
+
+
+@pytest.mark.parametrize(
+    ("variables", "printed"), [({}, "\n"), ({"DAGSTER_PG_PASSWORD_FILE": "password"}, "s3cr et\n")]
+)
+def test_the_entrypoint_puts_the_password_into_the_environment(
+    tmp_path: Path, variables: dict[str, str], printed: str
+) -> None:
+    (tmp_path / "password").write_text("s3cr et\n", encoding="utf-8")
+    command = [str(DEPLOY / "entrypoint.sh"), "sh", "-c", 'echo "${DAGSTER_PG_PASSWORD:-}"']
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER_")}
+    done = subprocess.run(command, cwd=tmp_path, env=mine | variables, capture_output=True, text=True, check=True)
+    assert done.stdout == printed
