@@ -136,6 +136,7 @@ def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
             )
             world.let_go()
             composed.start("shard-1")
+            ui.launch("incremental_sync", CHANGES, location="shard-1")
             until(lambda: not world.missing, seconds=TICK_SECONDS)
 
             # The same with the sessions that hold the locks, with the daemon and with the webserver, all at once.
@@ -149,6 +150,8 @@ def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
             composed.kill("webserver")
             world.let_go()
             composed.start("webserver", "daemon")
+            for location in ("shard-0", "shard-1"):
+                ui.launch("incremental_sync", CHANGES, location=location)
             until(lambda: not world.missing, seconds=TICK_SECONDS)
 
             # Nothing is left behind: no run that goes on for ever, no place in the pool, no lock.
