@@ -17,10 +17,10 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_FOR_UI := $(VENV)/.installed-for-ui
 HOME_OF_DAGSTER := $(CURDIR)/.dagster_home
 
-.PHONY: help install demo dev test lint package simulate pytest test-ui bench
+.PHONY: help install demo dev test lint package simulate pytest test-ui bench bench-scale
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED) ## make .venv with this project and its tools, in the versions of constraints.txt
 
@@ -52,6 +52,9 @@ test-ui: $(INSTALLED_FOR_UI) ## Dagster's own UI in a browser (Debian's package 
 
 bench: $(INSTALLED) ## how fast it is, beside the limit that ten connections set
 	$(RUN) -m benchmarks
+
+bench-scale: $(INSTALLED) ## what thousands of clients take, over Postgres: a quarter of an hour
+	$(RUN) -m benchmarks shards scale
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@echo "make: installing into $(VENV) (about a minute the first time)"

@@ -5,8 +5,10 @@ import os
 import platform
 import sys
 
-from benchmarks.measures import BENCHMARKS
+from benchmarks.measures import AT_SCALE, BENCHMARKS
 from benchmarks.rows import BenchmarkFailed, Row, table
+
+_EVERY = BENCHMARKS | AT_SCALE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows: list[tuple[str, Row]] = []
     for name in names:
         try:
-            rows += [(name, row) for row in BENCHMARKS[name]()]
+            rows += [(name, row) for row in _EVERY[name]()]
         except BenchmarkFailed as error:
             print(f"{name}: {error}", file=sys.stderr)
             rows.append((name, Row(what="could not be measured", seen="", kept=False)))
@@ -33,14 +35,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     # Not `choices`: with "*", argparse would want the empty list to be one of them.
     parser.add_argument(
-        "names", nargs="*", type=_known, metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all by default"
+        "names",
+        nargs="*",
+        type=_known,
+        metavar="NAME",
+        help=f"of {', '.join(_EVERY)}; by default all but {' and '.join(AT_SCALE)}",
     )
     return parser
 
 
 def _known(name: str) -> str:
-    if name not in BENCHMARKS:
-        raise argparse.ArgumentTypeError(f"one of {', '.join(BENCHMARKS)} is expected, not {name!r}")
+    if name not in _EVERY:
+        raise argparse.ArgumentTypeError(f"one of {', '.join(_EVERY)} is expected, not {name!r}")
     return name
 
 

@@ -33,7 +33,7 @@ _FIRST: dict[str, Any] = {"ops": {"import_contacts": {"config": {}}}}
 _CONFIG: dict[str, Any] = {"ops": {"import_changes": {"config": {"newcomers": False}}}}
 
 
-class _Clock:
+class Clock:
     """The sandbox's clock, which can be moved on."""
 
     def __init__(self, *, behind_seconds: float) -> None:
@@ -51,7 +51,7 @@ class _Clock:
 class _HourlyWorld(BenchWorld):
     """A thousand clients, and a clock."""
 
-    def __init__(self, url: str, clients: Path, world: World, clock: _Clock) -> None:
+    def __init__(self, url: str, clients: Path, world: World, clock: Clock) -> None:
         super().__init__(url, clients)
         self._world = world
         self.clock = clock
@@ -149,9 +149,9 @@ def _wipe_hours(home: Path) -> None:
 
 @contextmanager
 def _served(clients: int, *, behind_seconds: float) -> Generator[_HourlyWorld]:
-    clock = _Clock(behind_seconds=behind_seconds)
+    clock = Clock(behind_seconds=behind_seconds)
     sandbox = Sandbox(clock=clock)
-    world, keys = build_world(_options(clients), sandbox)
+    world, keys = build_world(options(clients, _LATENCY), sandbox)
     with (
         tempfile.TemporaryDirectory(prefix="importer-bench-") as folder,
         SandboxServer(sandbox, world.clients) as server,
@@ -161,10 +161,11 @@ def _served(clients: int, *, behind_seconds: float) -> Generator[_HourlyWorld]:
         yield _HourlyWorld(server.url, file, world, clock)
 
 
-def _options(clients: int) -> DemoOptions:
+def options(clients: int, latency: Latency, *, contacts: int = _CONTACTS) -> DemoOptions:
+    """A world without faults."""
     none = Latency(least_seconds=0.0, most_seconds=0.0)
     return DemoOptions(
-        clients=clients, audiences=1, contacts=_CONTACTS, archived_share=0.0, latency=_LATENCY, target_latency=none,
+        clients=clients, audiences=1, contacts=contacts, archived_share=0.0, latency=latency, target_latency=none,
         rates={}, target_rates={}, target_rates_after_storing={}, page_limit=None, revoked=False, hanging=False,
         refused=0, manner=Manner.REJECT, seed=0,
     )  # fmt: skip

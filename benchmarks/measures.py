@@ -11,6 +11,8 @@ from benchmarks.commands import Ran
 from benchmarks.hourly import hourly
 from benchmarks.resuming import resume
 from benchmarks.rows import Row, at_least, at_most, beside
+from benchmarks.scale import scale
+from benchmarks.shards import shards
 from benchmarks.worlds import BenchWorld, Seen, Watch, served
 
 _CONNECTIONS = 10
@@ -159,6 +161,9 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     measure.__name__: measure for measure in (full, changing, memory, clients, load, resume, hourly)
 }
 """By name, in the order in which they are run."""
+
+AT_SCALE: dict[str, Callable[[], list[Row]]] = {measure.__name__: measure for measure in (shards, scale)}
+"""Those that take a quarter of an hour, and run only when they are named."""
 
 
 def _pair(one: BenchWorld, world: BenchWorld) -> _Pair:

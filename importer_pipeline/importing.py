@@ -5,7 +5,7 @@ Knows nothing of Dagster: `defs` turns what comes out of it into events, and wha
 
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -154,6 +154,7 @@ class Import:
         self._locks = locks
         self._accounts: dict[str, Account] = {}
         self._targets: dict[str, Target] = {}
+        self._in_use: dict[str, list[Account | Target]] = defaultdict(list)
         self._not_started: list[AudienceDone] = []
         self._changed: list[FingerprintChanged] = []
         plans: list[AudiencePlan] = []
@@ -194,8 +195,8 @@ class Import:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._workers.end()
-        for line in (*self._accounts.values(), *self._targets.values()):
-            line.close()
+        for account in list(self._in_use):
+            self._close(account)
         self._locks.release_all()
 
     @property
@@ -228,7 +229,13 @@ class Import:
                 account = self._account_of[outcome.name]
                 self._open[account] -= 1
                 if not self._open[account]:
+                    self._close(account)
                     self._locks.release(account)
+
+    def _close(self, account: str) -> None:
+        """Close what is kept open for an account: a process that syncs thousands may have few files open at once."""
+        for line in self._in_use.pop(account, ()):
+            line.close()
 
     def _lines(self, client: Client, audience: Audience) -> Lines:
         if client.name not in self._targets:
@@ -242,6 +249,7 @@ class Import:
             key = client.target.api_key.read()
             self._targets[client.name] = Target(client.target.url, key, limits=self._settings.target)
             self._accounts[client.name] = account
+            self._in_use[account_identity(client)] += [account, self._targets[client.name]]
         return Lines(
             account=self._accounts[client.name],
             list_id=audience.list_id,

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from importer_pipeline.clients import Clients
@@ -154,6 +155,22 @@ def test_an_account_is_locked_until_all_of_its_audiences_are_done(stage: Stage) 
         others = FileAccountLocks(folder)
         assert others.take(identities.values()) == set(identities.values())
         others.release_all()
+
+
+def test_an_account_that_is_done_keeps_no_connection_open(stage: Stage) -> None:
+    port = int(stage.server.url.rpartition(":")[2])
+
+    def ours() -> int:
+        """Connections to the sandbox, of which this process has the other ends too."""
+        return sum(bool(it.raddr) and it.raddr.port == port for it in psutil.Process().net_connections("tcp"))
+
+    running = prepared(stage)
+    with running:
+        most = 0
+        for _ in running.run():
+            most = max(most, ours())
+        assert most
+        assert ours() == 0
 
 
 def test_an_import_that_is_left_early_gives_its_locks_back(stage: Stage) -> None:

@@ -41,7 +41,9 @@ class Sandbox:
         self.random = Random(seed)
         self.lock = threading.RLock()
         self.accounts: dict[str, SandboxAccount] = {}
+        self._opened: dict[str, SandboxAccount] = {}
         self.targets: dict[str, SandboxTarget] = {}
+        self._entered: dict[str, SandboxTarget] = {}
 
     def add_account(
         self, name: str, *, api_key: str, access_token: str | None = None, connections: int = 10,
@@ -71,12 +73,22 @@ class Sandbox:
     def account_of(self, request: SandboxRequest) -> SandboxAccount | None:
         """The account that the request's key or token opens: Basic with any user, or Bearer (D)."""
         secret = _secret(request.header("Authorization"))
-        return next((account for account in self.accounts.values() if secret and secret in account.secrets), None)
+        known = self._opened.get(secret)  # There may be thousands.
+        if known is None or secret not in known.secrets:
+            known = next((account for account in self.accounts.values() if secret and secret in account.secrets), None)
+        if known is not None:
+            self._opened[secret] = known
+        return known
 
     def target_of(self, request: SandboxRequest) -> SandboxTarget | None:
         """The target account whose key is the request's Authorization header."""
         key = request.header("Authorization")
-        return next((target for target in self.targets.values() if key and key == target.api_key), None)
+        known = self._entered.get(key)
+        if known is None or known.api_key != key:
+            known = next((target for target in self.targets.values() if key and key == target.api_key), None)
+        if known is not None:
+            self._entered[key] = known
+        return known
 
     def answer(self, request: SandboxRequest) -> SandboxAnswer:
         """The right answer to a request, true at this moment."""

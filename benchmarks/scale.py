@@ -1,0 +1,165 @@
+"""What a deployment takes with one, three and ten thousand clients in one shard: memory, starts, the hour, the database."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from benchmarks.hourly import Clock, options
+from benchmarks.postgres_home import Command, PostgresHome, postgres_home, start_job
+from benchmarks.rows import BenchmarkFailed, Row, beside
+from importer_pipeline.hours import HOUR_SECONDS
+from importer_pipeline.sandbox.core import Sandbox
+from importer_pipeline.sandbox.demo import build_world, write_clients_file
+from importer_pipeline.sandbox.faults import Latency
+from importer_pipeline.sandbox.server import SandboxServer
+from importer_pipeline.shards import Shard
+from importer_pipeline_tests.deployed import free_port
+
+_SIZES = (1000, 3000, 10_000)
+_CONTACTS = 5
+_LATENCY = Latency(least_seconds=0.2, most_seconds=0.2)
+_LONGEST_SECONDS = 300.0
+_SETTLING_SECONDS = 45.0
+"""How long webserver and daemon are let run before their memory is looked at."""
+
+_HOST = "127.0.0.1"
+_FULL: dict[str, Any] = {"ops": {"import_contacts": {"config": {}}}}
+_CHANGES: dict[str, Any] = {"ops": {"import_changes": {"config": {"newcomers": False}}}}
+_NOBODY: dict[str, Any] = {"ops": {"import_changes": {"config": {"newcomers": False, "clients": ["client-0001"]}}}}
+_CATALOG = "{ assetNodes { assetKey { path } groupName } }"
+_ONE_ASSET = """{ assetNodeOrError(assetKey: {path: ["client-0001", "newsletter", "contact_changes"]}) {
+  ... on AssetNode { assetMaterializations(limit: 20) { timestamp } partitionStats { numMaterialized numFailed } } } }"""
+
+
+def scale() -> list[Row]:
+    """A row for each figure and size."""
+    return [row for size in _SIZES for row in _of(size)]
+
+
+def _of(size: int) -> list[Row]:
+    with _served(size) as (clients, clock), postgres_home() as home:
+        _tell(f"scale: {size} clients, a full sync")
+        full = start_job(home, "full_sync", clients, _FULL, Shard()).ended()
+        clock.catch_up()
+        start = start_job(home, "incremental_sync", clients, _NOBODY, Shard()).ended()
+        _tell(f"scale: {size} clients, an hour")
+        events, megabytes = _events(home), home.megabytes
+        hour = start_job(home, "incremental_sync", clients, _CHANGES, Shard()).ended()
+        more_events, more_megabytes = _events(home) - events, home.megabytes - megabytes
+        _tell(f"scale: {size} clients, the servers")
+        rows = _servers(home, clients)
+    made = [
+        beside("first full sync", full[0], "s", note=f"{full[1]:.1f} s of CPU"),
+        beside("start of dagster job execute, one client", start[0], "s", note=f"{start[1]:.1f} s of CPU"),
+        beside("an hourly run with nothing new", hour[0], "s", note=f"{hour[1]:.1f} s of CPU"),
+        beside("events that it writes", more_events, ""),
+        beside("growth of the database a day", more_megabytes * 24, "MB", note=f"{more_megabytes:.1f} MB an hour"),
+        *rows,
+    ]
+    return [Row(what=f"{size:>6} clients: {row.what}", seen=row.seen, limit=row.limit, kept=row.kept) for row in made]
+
+
+def _servers(home: PostgresHome, clients: Path) -> list[Row]:
+    """Code server, webserver and daemon, one after the other."""
+    ports = {name: free_port() for name in ("code", "web")}
+    workspace = home.folder / "workspace.yaml"
+    server = f"{{host: {_HOST}, port: {ports['code']}, location_name: shard-0}}"
+    workspace.write_text(f"load_from:\n  - grpc_server: {server}\n", encoding="utf-8")
+    environment = home.environment(clients) | {"IMPORTER_HOURLY": "off"}
+    url = f"http://{_HOST}:{ports['web']}"
+    code = Command(
+        ["dagster", "code-server", "start", "-m", "importer_pipeline", "-h", _HOST, "-p", str(ports["code"])],
+        environment, home.folder / "code.txt",
+    )  # fmt: skip
+    check = ["dagster", "api", "grpc-health-check", "-p", str(ports["code"])]
+    # Each look starts an interpreter: what that takes is no part of the load.
+    load = _until(lambda: Command(check, environment, home.folder / "check.txt").ended(fails=None) and _ok(home))
+    web = Command(
+        ["dagster_webserver", "-w", str(workspace), "-h", _HOST, "-p", str(ports["web"])], environment,
+        home.folder / "web.txt",
+    )  # fmt: skip
+    try:
+        answers = _until(lambda: bool(_asked(url, _CATALOG, patient=False)))
+        catalog = _timed(url, _CATALOG)
+        one = _timed(url, _ONE_ASSET)
+        daemon = Command(["dagster._daemon", "run", "-w", str(workspace)], environment, home.folder / "daemon.txt")
+        try:
+            time.sleep(_SETTLING_SECONDS)
+            memory = {"code server": code, "webserver": web, "daemon": daemon}
+            rows = [beside(f"memory of the {name}", it.megabytes(), "MB") for name, it in memory.items()]
+        finally:
+            daemon.kill()
+    finally:
+        web.kill()
+        code.kill()
+    return [
+        beside("code server until it answers", load, "s"),
+        beside("webserver until it shows all assets", answers, "s"),
+        beside("the UI's list of all assets", catalog, "s"),
+        beside("an asset's page", one, "s"),
+        *rows,
+    ]
+
+
+def _ok(home: PostgresHome) -> bool:
+    """Whether the last health check was satisfied: it prints nothing otherwise than that it is."""
+    return "SERVING" in (home.folder / "check.txt").read_text(encoding="utf-8").upper()
+
+
+def _events(home: PostgresHome) -> int:
+    with home.postgres.instance(home.folder / "look", home.database) as instance:
+        storage: Any = instance.event_log_storage
+        with storage.index_connection() as connection:
+            return connection.exec_driver_sql("SELECT count(*) FROM event_logs").scalar()
+
+
+def _asked(url: str, query: str, *, patient: bool = True) -> Any:
+    try:
+        answer = requests.post(f"{url}/graphql", json={"query": query}, timeout=_LONGEST_SECONDS)
+        found = answer.json()["data"]
+    except (requests.ConnectionError, ValueError, KeyError):
+        if patient:
+            raise
+        return None
+    (value,) = found.values()
+    return value
+
+
+def _timed(url: str, query: str) -> float:
+    began = time.monotonic()
+    assert _asked(url, query)
+    return time.monotonic() - began
+
+
+def _until(holds: Callable[[], object]) -> float:
+    began = time.monotonic()
+    while not holds():
+        if time.monotonic() - began > _LONGEST_SECONDS:
+            raise BenchmarkFailed("a server did not come up")
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+@contextmanager
+def _served(size: int) -> Generator[tuple[Path, Clock]]:
+    """The sandbox: its clients file, and its clock, which is an hour late until it catches up."""
+    clock = Clock(behind_seconds=HOUR_SECONDS)
+    sandbox = Sandbox(clock=clock)
+    world, keys = build_world(options(size, _LATENCY, contacts=_CONTACTS), sandbox)
+    with (
+        tempfile.TemporaryDirectory(prefix="importer-bench-") as folder,
+        SandboxServer(sandbox, world.clients) as server,
+    ):
+        file = Path(folder, "clients.yaml")
+        write_clients_file(file, world, keys, server)
+        yield file, clock
+
+
+def _tell(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)

@@ -1,0 +1,168 @@
+"""Two shards over one Postgres: a thousand clients of all sizes, ten hours under change; how much faster two are than one."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import requests
+
+from benchmarks.hourly import Clock, options
+from benchmarks.postgres_home import PostgresHome, postgres_home, run_shards, start_job
+from benchmarks.rows import Row, at_most, beside
+from importer_pipeline.hours import HOUR_SECONDS
+from importer_pipeline.sandbox.core import Sandbox
+from importer_pipeline.sandbox.demo import build_world, write_clients_file
+from importer_pipeline.sandbox.faults import Latency
+from importer_pipeline.sandbox.server import SandboxServer
+from importer_pipeline.sandbox.world import World
+from importer_pipeline.shards import Shard
+
+_CLIENTS, _MEAN_CONTACTS, _MOST_CONTACTS, _HOURS = 1000, 2000, 200_000, 10
+_CHANGES_PER_SECOND, _CHANGES_AN_HOUR = 20, 5000
+_PAGE_SECONDS = 0.5
+_BOUND_CLIENTS, _BOUND_SECONDS = 800, 3.0
+_CONNECTIONS_OF_A_RUN = 100
+_DAY_SECONDS = 24 * HOUR_SECONDS
+
+_FULL: dict[str, Any] = {"ops": {"import_contacts": {"config": {}}}}
+_CHANGES: dict[str, Any] = {"ops": {"import_changes": {"config": {"newcomers": False}}}}
+_ONE, _TWO = [Shard(0, 1)], [Shard(0, 2), Shard(1, 2)]
+
+
+class _Served:
+    """A world that is served in this process, and its clients file."""
+
+    def __init__(self, sandbox: Sandbox, clock: Clock, world: World, server: SandboxServer, clients: Path) -> None:
+        self.clock, self.world, self.clients = clock, world, clients
+        self._sandbox, self._server = sandbox, server
+
+    def rest(self) -> None:
+        """From now on nothing changes."""
+        requests.post(f"{self._server.url}/sandbox/pause", timeout=60).raise_for_status()
+
+    @property
+    def pages(self) -> int:
+        """Pages of one walk of everything, active and archived."""
+        return sum(2 + len(client.lists[0]) // 990 for client in self.world.clients)
+
+    @property
+    def contacts(self) -> int:
+        """All of them."""
+        return sum(len(client.lists[0]) for client in self.world.clients)
+
+    @property
+    def most_at_once(self) -> int:
+        """The most requests that any account had at once, those that it refused for that included."""
+        figures = [client.account.traffic.figures(self._sandbox.clock()) for client in self.world.clients]
+        return max(it.peak_in_progress + it.refused_429 for it in figures)
+
+    def differing(self) -> tuple[int, int]:
+        """How many contacts are missing at their targets, and how many are there with other values."""
+        compared = self.world.compare()["clients"].values()
+        return sum(it["missing"] for it in compared), sum(it["stale"] for it in compared)
+
+
+def shards() -> list[Row]:
+    """See the module."""
+    return [*_ten_hours(), *_one_and_two()]
+
+
+def _ten_hours() -> list[Row]:
+    sizes = _pareto(_CLIENTS, Random(0))
+    behind = (_HOURS + 3) * HOUR_SECONDS
+    with (
+        _served(sizes, _PAGE_SECONDS, behind_seconds=behind, changes_per_second=_CHANGES_PER_SECOND) as served,
+        postgres_home() as home,
+    ):
+        _tell(f"shards: a full sync of {served.contacts:,} contacts of {_CLIENTS} clients")
+        wire = served.pages * _PAGE_SECONDS / (len(_TWO) * _CONNECTIONS_OF_A_RUN)
+        full_wall, full_cpu = run_shards(home, "full_sync", served.clients, _FULL, _TWO)
+        walls: list[float] = []
+        for hour in range(1, _HOURS + 1):
+            served.world.change(_CHANGES_AN_HOUR)
+            served.clock.catch_up(but_for_seconds=behind - hour * HOUR_SECONDS)
+            walls.append(run_shards(home, "incremental_sync", served.clients, _CHANGES, _TWO)[0])
+            _tell(f"shards: hour {hour} took {walls[-1]:.1f} s")
+        served.rest()
+        served.clock.catch_up()
+        run_shards(home, "incremental_sync", served.clients, _CHANGES, _TWO)
+        missing, stale = served.differing()
+        most = served.most_at_once
+        together = _both_with_the_same(served, home)
+    return [
+        beside(f"full sync of {_CLIENTS} clients", full_wall, "s", note=f"{full_cpu:.0f} s of CPU on both"),
+        beside("the wire alone, all connections busy", wire, "s", note=f"{served.pages} pages of {_PAGE_SECONDS} s"),
+        beside("an hour under change, on average", sum(walls) / len(walls), "s", note=f"longest {max(walls):.1f} s"),
+        at_most("missing at rest", missing, 0, ""),
+        at_most("stale at rest", stale, 0, ""),
+        at_most("requests at once of an account", most, 10, ""),
+        at_most("the same, two shards with the same clients", together, 10, ""),
+    ]
+
+
+def _both_with_the_same(served: _Served, home: PostgresHome) -> int:
+    """Two shards that both believe to have all clients: the most requests that an account had at once."""
+    _tell("shards: two with the same clients")
+    served.world.forget()
+    served.world.change(_CHANGES_AN_HOUR)
+    served.clock.catch_up(but_for_seconds=-2 * HOUR_SECONDS)
+    started = [start_job(home, "incremental_sync", served.clients, _CHANGES, _ONE[0]) for _ in range(2)]
+    for each in started:
+        each.ended()
+    assert served.differing() == (0, 0)
+    return served.most_at_once
+
+
+def _one_and_two() -> list[Row]:
+    walls: list[float] = []
+    for several in (_ONE, _TWO):
+        _tell(f"shards: {_BOUND_CLIENTS} clients, pages of {_BOUND_SECONDS} s, {len(several)}")
+        with (
+            _served([5] * _BOUND_CLIENTS, _BOUND_SECONDS, behind_seconds=0, changes_per_second=0) as served,
+            postgres_home() as home,
+        ):
+            walls.append(run_shards(home, "full_sync", served.clients, _FULL, several)[0])
+            assert served.differing() == (0, 0)
+    one, two = walls
+    return [
+        beside("latency-bound, one shard", one, "s"),
+        beside("the same, two shards", two, "s"),
+        at_most("ratio of the two", two / one, 0.6, "x"),
+    ]
+
+
+def _pareto(count: int, random: Random) -> list[int]:
+    """Sizes of clients, most of them small, with the mean that is wanted."""
+    drawn = [random.paretovariate(1.5) for _ in range(count)]
+    mean = sum(drawn) / count
+    return [min(_MOST_CONTACTS, round(each / mean * _MEAN_CONTACTS)) for each in drawn]
+
+
+@contextmanager
+def _served(
+    sizes: Sequence[int], page_seconds: float, *, behind_seconds: float, changes_per_second: float
+) -> Generator[_Served]:
+    clock = Clock(behind_seconds=behind_seconds)
+    sandbox = Sandbox(clock=clock)
+    latency = Latency(least_seconds=page_seconds, most_seconds=page_seconds)
+    world, keys = build_world(options(len(sizes), latency, contacts=0), sandbox)
+    now = int(clock())
+    for number, (client, size) in enumerate(zip(world.clients, sizes, strict=True)):
+        changed = (now - 30 * _DAY_SECONDS, now - HOUR_SECONDS)
+        client.lists[0].fill(size, changed_between=changed, seed=number, archived_share=0.1)
+    with (
+        tempfile.TemporaryDirectory(prefix="importer-bench-") as folder,
+        SandboxServer(sandbox, world.clients, changes_per_second=changes_per_second) as server,
+    ):
+        file = Path(folder, "clients.yaml")
+        write_clients_file(file, world, keys, server)
+        yield _Served(sandbox, clock, world, server, file)
+
+
+def _tell(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
