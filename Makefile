@@ -9,6 +9,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 SEEDS ?= 300
+# One more than there are cores: tests wait for disks and servers.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PORT ?= 3000
 
 VENV := .venv
@@ -44,7 +46,7 @@ package: $(INSTALLED) ## build the wheel, install it in an empty environment els
 	$(RUN) -m importer_pipeline_tests.check_package
 
 pytest: $(INSTALLED) ## the tests
-	$(RUN) -m pytest -n auto --dist worksteal
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 test-ui: $(INSTALLED_FOR_UI) ## Dagster's own UI in a browser (Debian's package `chromium`), as a user meets the pipeline there
 	$(RUN) -m pyright --pythonpath $(RUN) --project importer_pipeline_tests/ui

@@ -79,7 +79,7 @@ def _servers(home: PostgresHome, clients: Path) -> list[Row]:
     )  # fmt: skip
     check = ["dagster", "api", "grpc-health-check", "-p", str(ports["code"])]
     # Each look starts an interpreter: what that takes is no part of the load.
-    load = _until(lambda: Command(check, environment, home.folder / "check.txt").ended(fails=None) and _ok(home))
+    load = _until(lambda: _is_well(Command(check, environment, home.folder / "check.txt")))
     web = Command(
         ["dagster_webserver", "-w", str(workspace), "-h", _HOST, "-p", str(ports["web"])], environment,
         home.folder / "web.txt",
@@ -107,16 +107,14 @@ def _servers(home: PostgresHome, clients: Path) -> list[Row]:
     ]
 
 
-def _ok(home: PostgresHome) -> bool:
-    """Whether the last health check was satisfied: it prints nothing otherwise than that it is."""
-    return "SERVING" in (home.folder / "check.txt").read_text(encoding="utf-8").upper()
+def _is_well(check: Command) -> bool:
+    check.ended(fails=None)
+    return check.process.returncode == 0
 
 
 def _events(home: PostgresHome) -> int:
-    with home.postgres.instance(home.folder / "look", home.database) as instance:
-        storage: Any = instance.event_log_storage
-        with storage.index_connection() as connection:
-            return connection.exec_driver_sql("SELECT count(*) FROM event_logs").scalar()
+    ((count,),) = home.postgres.execute("SELECT count(*) FROM event_logs", database=home.database)
+    return count
 
 
 def _asked(url: str, query: str, *, patient: bool = True) -> Any:

@@ -60,9 +60,9 @@ class Postgres:
         """Where a database is."""
         return f"postgresql+psycopg2://postgres@{_HOST}:{self.port}/{database}"
 
-    def execute(self, statement: str, **parameters: Any) -> Sequence[Any]:
+    def execute(self, statement: str, *, database: str = "postgres", **parameters: Any) -> Sequence[Any]:
         """Execute a statement as the server's administrator."""
-        engine = sqlalchemy.create_engine(self.url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        engine = sqlalchemy.create_engine(self.url(database), isolation_level="AUTOCOMMIT", poolclass=NullPool)
         with engine.connect() as connection:
             result = connection.execute(sqlalchemy.text(statement), parameters)
             return result.fetchall() if result.returns_rows else []
@@ -84,8 +84,12 @@ class Postgres:
 
     def instance(self, folder: Path, database: str) -> dg.DagsterInstance:
         """A Dagster instance whose runs and events are in a database."""
-        storage = {"postgres": {"postgres_url": self.url(database)}}
-        return dg.DagsterInstance.local_temp(str(folder), overrides={"storage": storage, "compute_logs": _NOWHERE})
+        overrides = {
+            "storage": {"postgres": {"postgres_url": self.url(database)}},
+            "concurrency": {"pools": {"default_limit": 10}},
+            "compute_logs": _NOWHERE,
+        }
+        return dg.DagsterInstance.local_temp(str(folder), overrides=overrides)
 
     def end_sessions(self, database: str) -> int:
         """End the sessions in a database that hold locks, and wait until they are gone; how many there were."""

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy import inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
 """Of a step."""
@@ -80,6 +82,18 @@ def store_events(context: Context, events: Sequence[AssetEvent]) -> None:
             _insert(connection, rows)
     with storage.index_transaction() as connection:
         _index(connection, storage, entries, _insert(connection, rows))
+
+
+def make_pool_known(instance: dg.DagsterInstance, pool: str) -> None:
+    """Write down a pool that Dagster does not know yet, with its default limit.
+
+    Dagster does so itself when the first step of the pool comes, but where two come at once it fails one of the runs.
+    """
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits or pool in storage.get_concurrency_keys():
+        return
+    with suppress(DBAPIError):  # Another process was first.
+        storage.initialize_concurrency_limit_to_default(pool)
 
 
 def plan_partition(context: Context, key: dg.AssetKey, partition: str) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from importer_pipeline.defs.dead_runs import MARK_TAG, report_dead_runs
+from importer_pipeline.defs.event_log import make_pool_known
 from importer_pipeline.defs.locking import run_locks
+from importer_pipeline.defs.names import POOL
 from importer_pipeline.errors import LocksLost, LocksUnusable
 
 
@@ -25,6 +27,7 @@ def sign_of_life(context: dg.InitResourceContext) -> Iterator[SignOfLife]:
     instance, run, log = context.instance, context.run, context.log
     # No other process ever sees an ephemeral instance's runs.
     if instance is not None and run is not None and log is not None and not instance.is_ephemeral:
+        make_pool_known(instance, POOL)
         _give_sign_of_life(instance, run.run_id, log)
     try:
         yield SignOfLife()

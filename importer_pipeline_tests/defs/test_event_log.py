@@ -1,6 +1,9 @@
 """What is used of Dagster beyond its public interface: these fail where a new version changes it, before users do."""
 
+import threading
+import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
@@ -9,6 +12,7 @@ import pytest
 from importer_pipeline.defs.event_log import (
     Context,
     Stored,
+    make_pool_known,
     materializations,
     observations,
     plan_partition,
@@ -191,3 +195,20 @@ def test_the_newest_observations_are_read_the_newest_first(instance: dg.DagsterI
         instance.report_runless_asset_event(dg.AssetMaterialization(KEY, partition="0"))
     assert metadata_of(list(observations(instance, KEY, most=3))) == [4, 3, 2]
     assert metadata_of(list(observations(instance, KEY, most=10))) == [4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("instance", ["postgres"], indirect=True)
+def test_a_pool_that_many_make_known_at_once_is_known_to_all(instance: dg.DagsterInstance) -> None:
+    together = threading.Barrier(8, timeout=30)
+
+    def make(_: int) -> None:
+        together.wait()
+        make_pool_known(instance, "pool")
+
+    with ThreadPoolExecutor(8) as threads:
+        for made in [threads.submit(make, number) for number in range(8)]:
+            made.result()
+    limit = instance.global_op_concurrency_default_limit
+    assert limit == 10
+    claims = [instance.event_log_storage.claim_concurrency_slot("pool", str(uuid.uuid4()), "step") for _ in range(11)]
+    assert [claim.is_claimed for claim in claims] == [True] * limit + [False]
