@@ -108,6 +108,13 @@ class Stage:
         """What the clients file has to say, by client, for a test to alter. Secrets lie in files of their own."""
         return {name: self._declared(client) for name, client in self.clients.items()}
 
+    def on_own_accounts(self) -> dict[str, Declared]:
+        """The same with accounts called like their clients: which shard has them is known then."""
+        declared = self.declared()
+        for name, client in declared.items():
+            client["mailchimp"]["account"] = name
+        return declared
+
     def secret(self, name: str, text: str) -> dict[str, str]:
         """A file that holds a secret, as the clients file names it."""
         path = self.folder / "secrets" / name

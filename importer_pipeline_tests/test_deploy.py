@@ -64,7 +64,7 @@ class World:
 
     def of_shard(self, shard: Shard) -> list[str]:
         """The clients of a shard: each is alone on its account."""
-        return [client.name for client in self.stage.load().of_shard(shard).clients]
+        return [client.name for client in self.stage.load(self.stage.on_own_accounts()).of_shard(shard).clients]
 
     @property
     def missing(self) -> set[str]:
@@ -109,7 +109,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
     world: World, tmp_path: Path, postgres: Postgres, database: str
 ) -> None:
-    clients = world.stage.write()
+    clients = world.stage.write(world.stage.on_own_accounts())
     shares = [world.of_shard(Shard(index, 2)) for index in range(2)]
     assert all(shares)
     with Composed(tmp_path, clients=clients, postgres_port=postgres.port, variables=EVERY_MINUTE) as composed:
@@ -190,7 +190,7 @@ def test_who_does_what_the_page_says_word_for_word_has_a_working_service(
             folder / "importer.env",
             DAGSTER_HOME=str(folder / "home"),
             DAGSTER_PG_PORT=str(postgres.port),
-            IMPORTER_CLIENTS=str(world.stage.write()),
+            IMPORTER_CLIENTS=str(world.stage.write(world.stage.on_own_accounts())),
             IMPORTER_HOURLY_CRON='"* * * * *"',
             IMPORTER_SHARD_0_PORT=str(free_port()),
             IMPORTER_SHARD_1_PORT=str(free_port()),

@@ -35,12 +35,12 @@ def hourly_schedules(
     status = dg.DefaultScheduleStatus.RUNNING if settings.hourly == "on" else dg.DefaultScheduleStatus.STOPPED
 
     def hourly_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return _skip(context.instance, changes) or dg.RunRequest(
+        return _skip(context.instance, clients, changes) or dg.RunRequest(
             run_config={"ops": {"import_changes": {"config": {"newcomers": False}}}}
         )
 
     def hourly_first_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        skip = _skip(context.instance, full)
+        skip = _skip(context.instance, clients, full)
         if skip is not None:
             return skip
         if not _newcomers(context.instance, clients):
@@ -73,8 +73,10 @@ def hourly_schedules(
         ) from None
 
 
-def _skip(instance: dg.DagsterInstance, job: dg.JobDefinition) -> dg.SkipReason | None:
+def _skip(instance: dg.DagsterInstance, clients: Clients, job: dg.JobDefinition) -> dg.SkipReason | None:
     """Why the job is not to be started now, if so. Dead runs are reported first: they would look like live ones."""
+    if not clients.clients:
+        return dg.SkipReason("there are no clients here to import")
     locks = run_locks(instance)
     try:
         report_dead_runs(instance, locks)
