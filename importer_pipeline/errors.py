@@ -30,8 +30,8 @@
         ├── ClientsFileInvalid        the clients file, or a file of its folder
         ├── SettingsInvalid           an environment variable that can't be
         ├── SelectionUnknown          the run config names what the clients file lacks
-        ├── LocksUnusable             there can be no locks, so nothing would keep two syncs apart
-        └── LocksLost                 the locks that were held may be another sync's by now
+        └── LocksUnusable             there can be no locks, so nothing would keep two syncs apart
+            └── LocksLost               the locks that were held may be another sync's by now
 
 A message says what was expected, what was seen and what to do. It never holds a body, an address, a name or a key: all of
 them end in Dagster's event log, where nobody can erase them. Where it happened (client, audience, window) is added by who
@@ -189,5 +189,5 @@ class LocksUnusable(StopRun):
     """There can be no locks, so nothing would keep two syncs of one account apart."""
 
 
-class LocksLost(StopRun):
+class LocksLost(LocksUnusable):
     """The locks of accounts that were held are gone: another sync may have them by now."""

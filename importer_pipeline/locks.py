@@ -14,7 +14,7 @@ from typing import Protocol
 class AccountLocks(Protocol):
     """The locks of some accounts, as far as they are held.
 
-    Each method may raise `LocksUnusable`, where there can be no locks, and `LocksLost`, where those held are gone.
+    Each method may raise `LocksUnusable`: there can be no locks, or (`LocksLost`) those held are gone.
     """
 
     def take(self, accounts: Iterable[str]) -> set[str]:

@@ -12,6 +12,7 @@ import select
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy
@@ -163,31 +164,35 @@ _sessions: dict[str, LockSession] = {}
 _making = threading.Lock()
 
 
-def session_of(name: str, connect: Connect) -> LockSession:
-    """The session that this process has in a database; a new one where the one before has broken.
+@dataclass(frozen=True, slots=True)
+class LockDatabase:
+    """A database in which locks are held."""
 
-    Args:
-        name: of the database.
-        connect: makes the connection, if there is none.
+    name: str
+    """What tells it from others, as far as this process knows any."""
+    connect: Connect = field(repr=False)
+    """Makes a connection to it."""
 
-    Raises:
-        LocksUnusable: as `LockSession`.
-    """
-    with _making:
-        session = _sessions.get(name)
-        if session is None or not session.stands:
-            session = _sessions[name] = LockSession(connect)
-        return session
+    def session(self) -> LockSession:
+        """The session that this process has there; a new one where the one before has broken.
 
+        Raises:
+            LocksUnusable: as `LockSession`.
+        """
+        with _making:
+            session = _sessions.get(self.name)
+            if session is None or not session.stands:
+                session = _sessions[self.name] = LockSession(self.connect)
+            return session
 
-def _try_lock(name: str, connect: Connect, keys: Sequence[int]) -> tuple[LockSession, set[int]]:
-    """Lock what is free of the keys, and in which session: a new one where the one before breaks at this moment."""
-    session = session_of(name, connect)
-    try:
-        return session, session.try_lock(keys)
-    except LocksLost:
-        session = session_of(name, connect)
-        return session, session.try_lock(keys)
+    def try_lock(self, keys: Sequence[int]) -> tuple[LockSession, set[int]]:
+        """Lock what is free of the keys, and in which session: a new one where the one before breaks at this moment."""
+        session = self.session()
+        try:
+            return session, session.try_lock(keys)
+        except LocksLost:
+            session = self.session()
+            return session, session.try_lock(keys)
 
 
 class PostgresAccountLocks:
@@ -196,13 +201,11 @@ class PostgresAccountLocks:
     For it is the session, too, in which the run shows that it lives.
 
     Args:
-        name: of the database.
-        connect: makes a connection to it.
+        database: where they are.
     """
 
-    def __init__(self, name: str, connect: Connect) -> None:
-        self._name = name
-        self._connect = connect
+    def __init__(self, database: LockDatabase) -> None:
+        self._database = database
         self._session: LockSession | None = None
         self._held: dict[str, int] = {}
 
@@ -212,7 +215,7 @@ class PostgresAccountLocks:
         wanted = dict.fromkeys(accounts)
         keys = {account: _key("account", account) for account in wanted if account not in self._held}
         if self._session is None:
-            self._session, locked = _try_lock(self._name, self._connect, list(keys.values()))
+            self._session, locked = self._database.try_lock(list(keys.values()))
         else:
             locked = self._session.try_lock(list(keys.values()))
         self._held |= {account: key for account, key in keys.items() if key in locked}
@@ -241,17 +244,15 @@ class PostgresRunLocks:
     """See `locks.RunLocks`. Any process that uses the database can tell of any run whether it lives.
 
     Args:
-        name: of the database.
-        connect: makes a connection to it.
+        database: where they are.
     """
 
-    def __init__(self, name: str, connect: Connect) -> None:
-        self._name = name
-        self._connect = connect
+    def __init__(self, database: LockDatabase) -> None:
+        self._database = database
 
     def hold(self, run_id: str) -> bool:
         """See `locks.RunLocks`."""
-        _, locked = _try_lock(self._name, self._connect, [_key("run", run_id)])
+        _, locked = self._database.try_lock([_key("run", run_id)])
         return bool(locked)
 
     def mark(self, run_id: str) -> str:
@@ -261,7 +262,7 @@ class PostgresRunLocks:
     @contextmanager
     def if_free(self, run_id: str) -> Generator[bool]:
         """See `locks.RunLocks`."""
-        session, locked = _try_lock(self._name, self._connect, [_key("run", run_id)])
+        session, locked = self._database.try_lock([_key("run", run_id)])
         try:
             yield bool(locked)
         finally:

@@ -4,17 +4,17 @@ import gc
 import os
 import shutil
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from importer_pipeline.errors import LocksUnusable
 from importer_pipeline.file_locks import FileAccountLocks, FileRunLocks
+from importer_pipeline_tests.holders import another_process
 
 HOLD = """
 import sys, pathlib
@@ -25,25 +25,19 @@ sys.stdin.read()
 """
 
 
-@contextmanager
-def another_process(folder: Path, *accounts: str) -> Generator[subprocess.Popen[str]]:
-    """A process that holds the accounts until it is told to end, or killed."""
-    command = [sys.executable, "-c", HOLD, str(folder), *accounts]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == f"{sorted(accounts)}\n"
-        yield holder
-        holder.kill()
+def holder_of(folder: Path, *accounts: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    """A process that holds the accounts."""
+    return another_process(HOLD, str(folder), *accounts, says=f"{sorted(accounts)}")
 
 
 def test_free_accounts_are_taken_and_busy_ones_are_not_waited_for(tmp_path: Path) -> None:
-    with another_process(tmp_path, "acme"):
+    with holder_of(tmp_path, "acme"):
         assert FileAccountLocks(tmp_path).take(["acme", "globex"]) == {"globex"}
 
 
 def test_an_account_is_free_once_its_holder_is_killed(tmp_path: Path) -> None:
     locks = FileAccountLocks(tmp_path)
-    with another_process(tmp_path, "acme") as holder:
+    with holder_of(tmp_path, "acme") as holder:
         assert locks.take(["acme"]) == set()
         holder.kill()
         holder.wait()
@@ -89,15 +83,9 @@ sys.stdin.read()
 """
 
 
-@contextmanager
-def run_of_another_process(folder: Path, run_id: str) -> Generator[subprocess.Popen[str]]:
-    """A process that has the run's lock until it is told to end, or killed."""
-    command = [sys.executable, "-c", HOLD_RUN, str(folder), run_id]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "True\n"
-        yield holder
-        holder.kill()
+def run_of_another_process(folder: Path, run_id: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    """A process that has the run's lock."""
+    return another_process(HOLD_RUN, str(folder), run_id, says="True")
 
 
 def is_free(folder: Path, run_id: str) -> bool:

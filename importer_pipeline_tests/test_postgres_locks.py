@@ -1,10 +1,7 @@
 """The locks of a real Postgres, across processes, and what becomes of them when the connection breaks."""
 
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 
 import pytest
 import sqlalchemy
@@ -13,27 +10,30 @@ from sqlalchemy.pool import NullPool
 from importer_pipeline.errors import LocksLost, LocksUnusable
 from importer_pipeline.postgres_locks import (
     CONNECT_ARGUMENTS,
+    LockDatabase,
     LockSession,
     PostgresAccountLocks,
     PostgresRunLocks,
 )
 from importer_pipeline_tests.commands import until
+from importer_pipeline_tests.holders import another_process
 from importer_pipeline_tests.pooler import transaction_pooler
 from importer_pipeline_tests.postgres import Postgres, postgres_server
 
 CONNECT = """
 import sys
 import sqlalchemy
-from importer_pipeline.postgres_locks import PostgresAccountLocks, PostgresRunLocks
+from importer_pipeline.postgres_locks import LockDatabase, PostgresAccountLocks, PostgresRunLocks
 url = sys.argv[1]
 connect = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool).connect
+database = LockDatabase(url, connect)
 """
 HOLD = f"""{CONNECT}
-print(sorted(PostgresAccountLocks(url, connect).take(sys.argv[2:])), flush=True)
+print(sorted(PostgresAccountLocks(database).take(sys.argv[2:])), flush=True)
 sys.stdin.read()
 """
 HOLD_RUN = f"""{CONNECT}
-print(PostgresRunLocks(url, connect).hold(sys.argv[2]), flush=True)
+print(PostgresRunLocks(database).hold(sys.argv[2]), flush=True)
 sys.stdin.read()
 """
 
@@ -52,11 +52,11 @@ class Database:
 
     @property
     def accounts(self) -> PostgresAccountLocks:
-        return PostgresAccountLocks(self.url, self.connect)
+        return PostgresAccountLocks(LockDatabase(self.url, self.connect))
 
     @property
     def runs(self) -> PostgresRunLocks:
-        return PostgresRunLocks(self.url, self.connect)
+        return PostgresRunLocks(LockDatabase(self.url, self.connect))
 
     def is_free(self, run_id: str) -> bool:
         with self.runs.if_free(run_id) as free:
@@ -66,17 +66,6 @@ class Database:
 @pytest.fixture
 def at(postgres: Postgres, database: str) -> Database:
     return Database(postgres.url(database))
-
-
-@contextmanager
-def another_process(script: str, url: str, *names: str, says: str) -> Generator[subprocess.Popen[str]]:
-    """A process that holds locks until it is told to end, or killed."""
-    command = [sys.executable, "-c", script, url, *names]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == f"{says}\n"
-        yield holder
-        holder.kill()
 
 
 def test_free_accounts_are_taken_and_busy_ones_are_not_waited_for(at: Database) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from importer_pipeline.defs.locking import run_locks
-from importer_pipeline.errors import LocksLost, LocksUnusable
+from importer_pipeline.errors import LocksUnusable
 from importer_pipeline.locks import RunLocks
 
 MARK_TAG = "importer_pipeline/sign_of_life"
@@ -98,7 +98,7 @@ def dead_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Report, and start no run."""
     try:
         dead = report_dead_runs(context.instance, run_locks(context.instance))
-    except (LocksLost, LocksUnusable) as error:
+    except LocksUnusable as error:
         return dg.SkipReason(str(error))
     return dg.SkipReason(
         f"reported as ended, since their processes are gone: {', '.join(dead)}" if dead else "no run is dead"

@@ -20,7 +20,7 @@ from dagster._core.storage.event_log import (
     SqliteEventLogStorage,
 )
 from dagster_postgres import PostgresEventLogStorage
-from sqlalchemy import inspect, select
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
@@ -29,8 +29,6 @@ Context = dg.OpExecutionContext | dg.AssetExecutionContext
 """Of a step."""
 
 AssetEvent = dg.AssetMaterialization | dg.AssetObservation
-
-_INDEX_COLUMN = "last_materialization_timestamp"
 
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 """Those that can change a row that is there."""
@@ -258,11 +256,11 @@ def _index(
     """Let their assets know them: of each asset, the newest."""
     storage._store_asset_event_tags(connection, entries, ids)
     newest = {_asset(entry): (entry, id_) for entry, id_ in zip(entries, ids, strict=True)}
-    columns = {column["name"] for column in inspect(connection).get_columns(AssetKeyTable.name)}
+    has_columns = storage._has_asset_key_index_cols_on_connection(connection)
     rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     # In the order of their keys: two processes that lock the rows of the same assets never wait for each other.
     for key in sorted(newest):
-        values = storage._get_asset_entry_values(*newest[key], has_asset_key_index_cols=_INDEX_COLUMN in columns)
+        values = storage._get_asset_entry_values(*newest[key], has_asset_key_index_cols=has_columns)
         rows.setdefault(tuple(values), []).append({"asset_key": key, **values})
     for names, group in rows.items():
         insert = _INSERTS[connection.dialect.name](AssetKeyTable)

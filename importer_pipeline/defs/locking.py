@@ -2,24 +2,21 @@
 
 # pyright: reportPrivateUsage=false
 
-from functools import partial
-
 import dagster as dg
-import sqlalchemy
 from dagster_postgres import PostgresEventLogStorage
 from dagster_postgres.utils import create_pg_engine
 from sqlalchemy.pool import NullPool
 
 from importer_pipeline.file_locks import FileAccountLocks, FileRunLocks, default_folder
 from importer_pipeline.locks import AccountLocks, RunLocks
-from importer_pipeline.postgres_locks import CONNECT_ARGUMENTS, PostgresAccountLocks, PostgresRunLocks
+from importer_pipeline.postgres_locks import CONNECT_ARGUMENTS, LockDatabase, PostgresAccountLocks, PostgresRunLocks
 
 
 def account_locks(instance: dg.DagsterInstance) -> AccountLocks:
     """The locks of accounts that all processes of the instance share."""
     storage = instance.event_log_storage
     if isinstance(storage, PostgresEventLogStorage):
-        return PostgresAccountLocks(storage.postgres_url, partial(_connect, storage))
+        return PostgresAccountLocks(_database(storage))
     return FileAccountLocks(default_folder())
 
 
@@ -27,11 +24,11 @@ def run_locks(instance: dg.DagsterInstance) -> RunLocks:
     """The locks of runs that all processes of the instance share."""
     storage = instance.event_log_storage
     if isinstance(storage, PostgresEventLogStorage):
-        return PostgresRunLocks(storage.postgres_url, partial(_connect, storage))
+        return PostgresRunLocks(_database(storage))
     return FileRunLocks(default_folder())
 
 
-def _connect(storage: PostgresEventLogStorage) -> sqlalchemy.Connection:
+def _database(storage: PostgresEventLogStorage) -> LockDatabase:
     engine = create_pg_engine(
         storage.postgres_url,
         storage._token_provider,
@@ -39,4 +36,4 @@ def _connect(storage: PostgresEventLogStorage) -> sqlalchemy.Connection:
         poolclass=NullPool,
         connect_args=CONNECT_ARGUMENTS,
     )
-    return engine.connect()
+    return LockDatabase(storage.postgres_url, engine.connect)

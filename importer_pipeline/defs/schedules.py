@@ -13,7 +13,7 @@ from importer_pipeline.clients import Clients
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.dead_runs import live_runs, report_dead_runs
 from importer_pipeline.defs.locking import run_locks
-from importer_pipeline.errors import LocksLost, LocksUnusable, SettingsInvalid
+from importer_pipeline.errors import LocksUnusable, SettingsInvalid
 from importer_pipeline.settings import Settings
 from importer_pipeline.snapshots import AudienceName
 
@@ -81,7 +81,7 @@ def _skip(instance: dg.DagsterInstance, clients: Clients, job: dg.JobDefinition)
     try:
         report_dead_runs(instance, locks)
         live = live_runs(instance, locks, job.name, job.tags)
-    except (LocksLost, LocksUnusable) as error:
+    except LocksUnusable as error:
         return dg.SkipReason(str(error))
     if not live:
         return None

@@ -9,7 +9,7 @@ from importer_pipeline.defs.dead_runs import MARK_TAG, report_dead_runs
 from importer_pipeline.defs.event_log import make_pool_known
 from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.defs.names import POOL
-from importer_pipeline.errors import LocksLost, LocksUnusable
+from importer_pipeline.errors import LocksUnusable
 
 
 class SignOfLife:
@@ -43,7 +43,7 @@ def _give_sign_of_life(instance: dg.DagsterInstance, run_id: str, log: dg.Dagste
             log.warning(f"run {dead} stood as running, but its process is gone: it is reported as ended")
         if locks.hold(run_id):
             instance.add_run_tags(run_id, {MARK_TAG: locks.mark(run_id)})
-    except (LocksLost, LocksUnusable) as error:
+    except LocksUnusable as error:
         log.warning(f"nobody will notice if this run's process is killed, since {error}")
 
 
