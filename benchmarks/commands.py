@@ -9,11 +9,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks.rows import BenchmarkFailed
 
@@ -65,7 +67,7 @@ def job(name: str, *, clients: Path, home: Path, config: Mapping[str, Any] | Non
         config: of the run.
         fails: whether the run is to end as failed.
     """
-    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "importer_pipeline", "-j", name]
+    command = ["dagster", "job", "execute", "-m", "importer_pipeline", "-j", name]
     if config is not None:
         file = home / "config.yaml"
         file.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML, too.
@@ -83,7 +85,7 @@ def new_home() -> Generator[Path]:
 
 def validate(clients: Path) -> Ran:
     """`dagster definitions validate -m importer_pipeline`: everything is loaded, nothing is run."""
-    command = [sys.executable, "-m", "dagster", "definitions", "validate", "-m", "importer_pipeline"]
+    command = ["dagster", "definitions", "validate", "-m", "importer_pipeline"]
     with new_home() as home:
         return _measured(command, clients, home)
 
@@ -91,29 +93,76 @@ def validate(clients: Path) -> Ran:
 def module(name: str, *arguments: str, clients: Path) -> Ran:
     """`python -m <name>`."""
     with new_home() as home:
-        return _measured([sys.executable, "-m", name, *arguments], clients, home)
+        return _measured([name, *arguments], clients, home)
 
 
-def _measured(command: list[str], clients: Path, home: Path, *, fails: bool = False) -> Ran:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
-    environment = kept | {"DAGSTER_HOME": str(home), "IMPORTER_CLIENTS": str(clients), "PYTHONPATH": str(ROOT)}
-    log = home / "output"
-    with log.open("wb") as output:
-        started = time.monotonic()
-        process = subprocess.Popen(command, cwd=home, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        patience = threading.Timer(_LONGEST_SECONDS, process.kill)
+class Command:
+    """A process that has started, with what it takes.
+
+    Args:
+        command: what is run, as after `python -m`.
+        environment: what it has besides this process's, which is without what would reach into a Dagster of its own.
+        log: where its output goes; it is started beside it.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self._log = log
+        self._name = " ".join(command)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
+        variables = {**kept, "PYTHONPATH": str(ROOT), **environment}
+        with log.open("wb") as output:
+            self._started = time.monotonic()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *command], cwd=log.parent, env=variables, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def ended(self, *, fails: bool = False, longest_seconds: float = _LONGEST_SECONDS) -> Ran:
+        """Wait until it has ended, but not for ever.
+
+        Args:
+            fails: whether it is to end as failed.
+            longest_seconds: when it is killed.
+
+        Raises:
+            BenchmarkFailed: it has not ended as it should.
+        """
+        patience = threading.Timer(longest_seconds, self._process.kill)
         patience.start()
         # Not process.wait(): only this tells what that one child has used.
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_seconds = time.monotonic() - started
+        _, status, usage = os.wait4(self._process.pid, 0)
+        wall_seconds = time.monotonic() - self._started
         patience.cancel()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    printed = log.read_text(encoding="utf-8", errors="replace")
-    if bool(process.returncode) is not fails:
-        last = "\n".join(printed.splitlines()[-20:])
-        raise BenchmarkFailed(f"exit code {process.returncode} of {' '.join(command[1:])}\n{last}")
-    kilobytes = usage.ru_maxrss / 1024 if sys.platform == "darwin" else usage.ru_maxrss
-    return Ran(
-        wall_seconds=wall_seconds, cpu_seconds=usage.ru_utime + usage.ru_stime, peak_megabytes=kilobytes / 1024,
-        output=printed,
-    )  # fmt: skip
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        printed = self._log.read_text(encoding="utf-8", errors="replace")
+        if bool(self._process.returncode) is not fails:
+            last = "\n".join(printed.splitlines()[-20:])
+            raise BenchmarkFailed(f"exit code {self._process.returncode} of {self._name}\n{last}")
+        kilobytes = usage.ru_maxrss / 1024 if sys.platform == "darwin" else usage.ru_maxrss
+        return Ran(
+            wall_seconds=wall_seconds, cpu_seconds=usage.ru_utime + usage.ru_stime, peak_megabytes=kilobytes / 1024,
+            output=printed,
+        )  # fmt: skip
+
+    def megabytes(self) -> float:
+        """The memory that it and its children have in RAM."""
+        total = 0
+        for process in self._family():
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss
+        return total / 1e6
+
+    def kill(self) -> None:
+        """End it and its children."""
+        for process in self._family():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait()
+
+    def _family(self) -> list[psutil.Process]:
+        own = psutil.Process(self._process.pid)
+        return [own, *own.children(recursive=True)]
+
+
+def _measured(command: Sequence[str], clients: Path, home: Path, *, fails: bool = False) -> Ran:
+    environment = {"DAGSTER_HOME": str(home), "IMPORTER_CLIENTS": str(clients)}
+    return Command(command, environment, home / "output").ended(fails=fails)

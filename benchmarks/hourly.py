@@ -1,6 +1,5 @@
 """What the hourly run costs with a thousand clients: nothing new, some changes in each; and what three days of downtime do."""
 
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,15 +12,10 @@ from sqlalchemy import text
 
 from benchmarks import commands
 from benchmarks.rows import Row, at_most, beside
-from benchmarks.worlds import BenchWorld
+from benchmarks.worlds import BenchWorld, Clock, ServedHere, options, served_here
 from importer_pipeline.defs.names import CONTACT_CHANGES
 from importer_pipeline.hours import HOUR_SECONDS, hour_key, last_second_over
-from importer_pipeline.sandbox.core import Sandbox
-from importer_pipeline.sandbox.demo import DemoOptions, build_world, write_clients_file
 from importer_pipeline.sandbox.faults import Latency
-from importer_pipeline.sandbox.server import SandboxServer
-from importer_pipeline.sandbox.target import Manner
-from importer_pipeline.sandbox.world import World
 
 _CLIENTS = 1000
 _CONTACTS = 20
@@ -33,28 +27,13 @@ _FIRST: dict[str, Any] = {"ops": {"import_contacts": {"config": {}}}}
 _CONFIG: dict[str, Any] = {"ops": {"import_changes": {"config": {"newcomers": False}}}}
 
 
-class Clock:
-    """The sandbox's clock, which can be moved on."""
-
-    def __init__(self, *, behind_seconds: float) -> None:
-        self._behind = behind_seconds
-
-    def __call__(self) -> float:
-        """Epoch seconds."""
-        return time.time() - self._behind
-
-    def catch_up(self, *, but_for_seconds: float = 0.0) -> None:
-        """From now on it is right, as Mailchimp's is: a sync guesses what hour it is there by its own."""
-        self._behind = but_for_seconds
-
-
 class _HourlyWorld(BenchWorld):
     """A thousand clients, and a clock."""
 
-    def __init__(self, url: str, clients: Path, world: World, clock: Clock) -> None:
-        super().__init__(url, clients)
-        self._world = world
-        self.clock = clock
+    def __init__(self, served: ServedHere) -> None:
+        super().__init__(served.server.url, served.clients)
+        self._world = served.world
+        self.clock = served.clock
 
     def change(self) -> None:
         """All contacts have changed in the last hour that is over."""
@@ -149,23 +128,5 @@ def _wipe_hours(home: Path) -> None:
 
 @contextmanager
 def _served(clients: int, *, behind_seconds: float) -> Generator[_HourlyWorld]:
-    clock = Clock(behind_seconds=behind_seconds)
-    sandbox = Sandbox(clock=clock)
-    world, keys = build_world(options(clients, _LATENCY), sandbox)
-    with (
-        tempfile.TemporaryDirectory(prefix="importer-bench-") as folder,
-        SandboxServer(sandbox, world.clients) as server,
-    ):
-        file = Path(folder, "clients.yaml")
-        write_clients_file(file, world, keys, server)
-        yield _HourlyWorld(server.url, file, world, clock)
-
-
-def options(clients: int, latency: Latency, *, contacts: int = _CONTACTS) -> DemoOptions:
-    """A world without faults."""
-    none = Latency(least_seconds=0.0, most_seconds=0.0)
-    return DemoOptions(
-        clients=clients, audiences=1, contacts=contacts, archived_share=0.0, latency=latency, target_latency=none,
-        rates={}, target_rates={}, target_rates_after_storing={}, page_limit=None, revoked=False, hanging=False,
-        refused=0, manner=Manner.REJECT, seed=0,
-    )  # fmt: skip
+    with served_here(options(clients, _LATENCY, contacts=_CONTACTS), Clock(behind_seconds=behind_seconds)) as served:
+        yield _HourlyWorld(served)

@@ -1,5 +1,6 @@
 """What a benchmark tells: rows of figures beside their limits, and the table that they make."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,11 @@ def at_least(what: str, seen: float, limit: float, unit: str, *, note: str = "")
 def beside(what: str, seen: float, unit: str, *, note: str = "") -> Row:
     """A figure without a limit."""
     return Row(what=what, seen=f"{_text(seen, unit)}{_aside(note)}")
+
+
+def tell(what: str) -> None:
+    """Say what is being measured now."""
+    print(what, file=sys.stderr, flush=True)
 
 
 def table(rows: Sequence[tuple[str, Row]]) -> str:

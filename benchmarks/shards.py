@@ -1,24 +1,17 @@
 """Two shards over one Postgres: a thousand clients of all sizes, ten hours under change; how much faster two are than one."""
 
-import sys
-import tempfile
-import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import requests
 
-from benchmarks.hourly import Clock, options
-from benchmarks.postgres_home import PostgresHome, postgres_home, run_shards, start_job
-from benchmarks.rows import Row, at_most, beside
+from benchmarks.postgres_home import LONGEST_SECONDS, PostgresHome, postgres_home, run_shards, start_job
+from benchmarks.rows import Row, at_most, beside, tell
+from benchmarks.worlds import Clock, ServedHere, options, served_here
 from importer_pipeline.hours import HOUR_SECONDS
-from importer_pipeline.sandbox.core import Sandbox
-from importer_pipeline.sandbox.demo import build_world, write_clients_file
 from importer_pipeline.sandbox.faults import Latency
-from importer_pipeline.sandbox.server import SandboxServer
 from importer_pipeline.sandbox.world import World
 from importer_pipeline.shards import Shard
 
@@ -34,16 +27,16 @@ _CHANGES: dict[str, Any] = {"ops": {"import_changes": {"config": {"newcomers": F
 _ONE, _TWO = [Shard(0, 1)], [Shard(0, 2), Shard(1, 2)]
 
 
-class _Served:
-    """A world that is served in this process, and its clients file."""
+class _Shared:
+    """The world of several shards."""
 
-    def __init__(self, sandbox: Sandbox, clock: Clock, world: World, server: SandboxServer, clients: Path) -> None:
-        self.clock, self.world, self.clients = clock, world, clients
-        self._sandbox, self._server = sandbox, server
+    def __init__(self, served: ServedHere) -> None:
+        self.clock, self.world, self.clients = served.clock, served.world, served.clients
+        self._served = served
 
     def rest(self) -> None:
         """From now on nothing changes."""
-        requests.post(f"{self._server.url}/sandbox/pause", timeout=60).raise_for_status()
+        requests.post(f"{self._served.server.url}/sandbox/pause", timeout=60).raise_for_status()
 
     @property
     def pages(self) -> int:
@@ -58,7 +51,7 @@ class _Served:
     @property
     def most_at_once(self) -> int:
         """The most requests that any account had at once, those that it refused for that included."""
-        figures = [client.account.traffic.figures(self._sandbox.clock()) for client in self.world.clients]
+        figures = [client.account.traffic.figures(self.clock()) for client in self.world.clients]
         return max(it.peak_in_progress + it.refused_429 for it in figures)
 
     def differing(self) -> tuple[int, int]:
@@ -79,7 +72,7 @@ def _ten_hours() -> list[Row]:
         _served(sizes, _PAGE_SECONDS, behind_seconds=behind, changes_per_second=_CHANGES_PER_SECOND) as served,
         postgres_home() as home,
     ):
-        _tell(f"shards: a full sync of {served.contacts:,} contacts of {_CLIENTS} clients")
+        tell(f"shards: a full sync of {served.contacts:,} contacts of {_CLIENTS} clients")
         wire = served.pages * _PAGE_SECONDS / (len(_TWO) * _CONNECTIONS_OF_A_RUN)
         full_wall, full_cpu = run_shards(home, "full_sync", served.clients, _FULL, _TWO)
         walls: list[float] = []
@@ -87,7 +80,7 @@ def _ten_hours() -> list[Row]:
             served.world.change(_CHANGES_AN_HOUR)
             served.clock.catch_up(but_for_seconds=behind - hour * HOUR_SECONDS)
             walls.append(run_shards(home, "incremental_sync", served.clients, _CHANGES, _TWO)[0])
-            _tell(f"shards: hour {hour} took {walls[-1]:.1f} s")
+            tell(f"shards: hour {hour} took {walls[-1]:.1f} s")
         served.rest()
         served.clock.catch_up()
         run_shards(home, "incremental_sync", served.clients, _CHANGES, _TWO)
@@ -105,15 +98,15 @@ def _ten_hours() -> list[Row]:
     ]
 
 
-def _both_with_the_same(served: _Served, home: PostgresHome) -> int:
+def _both_with_the_same(served: _Shared, home: PostgresHome) -> int:
     """Two shards that both believe to have all clients: the most requests that an account had at once."""
-    _tell("shards: two with the same clients")
+    tell("shards: two with the same clients")
     served.world.forget()
     served.world.change(_CHANGES_AN_HOUR)
     served.clock.catch_up(but_for_seconds=-2 * HOUR_SECONDS)
     started = [start_job(home, "incremental_sync", served.clients, _CHANGES, _ONE[0]) for _ in range(2)]
     for each in started:
-        each.ended()
+        each.ended(longest_seconds=LONGEST_SECONDS)
     assert served.differing() == (0, 0)
     return served.most_at_once
 
@@ -121,7 +114,7 @@ def _both_with_the_same(served: _Served, home: PostgresHome) -> int:
 def _one_and_two() -> list[Row]:
     walls: list[float] = []
     for several in (_ONE, _TWO):
-        _tell(f"shards: {_BOUND_CLIENTS} clients, pages of {_BOUND_SECONDS} s, {len(several)}")
+        tell(f"shards: {_BOUND_CLIENTS} clients, pages of {_BOUND_SECONDS} s, {len(several)}")
         with (
             _served([5] * _BOUND_CLIENTS, _BOUND_SECONDS, behind_seconds=0, changes_per_second=0) as served,
             postgres_home() as home,
@@ -146,23 +139,16 @@ def _pareto(count: int, random: Random) -> list[int]:
 @contextmanager
 def _served(
     sizes: Sequence[int], page_seconds: float, *, behind_seconds: float, changes_per_second: float
-) -> Generator[_Served]:
+) -> Generator[_Shared]:
     clock = Clock(behind_seconds=behind_seconds)
-    sandbox = Sandbox(clock=clock)
-    latency = Latency(least_seconds=page_seconds, most_seconds=page_seconds)
-    world, keys = build_world(options(len(sizes), latency, contacts=0), sandbox)
     now = int(clock())
-    for number, (client, size) in enumerate(zip(world.clients, sizes, strict=True)):
-        changed = (now - 30 * _DAY_SECONDS, now - HOUR_SECONDS)
-        client.lists[0].fill(size, changed_between=changed, seed=number, archived_share=0.1)
-    with (
-        tempfile.TemporaryDirectory(prefix="importer-bench-") as folder,
-        SandboxServer(sandbox, world.clients, changes_per_second=changes_per_second) as server,
-    ):
-        file = Path(folder, "clients.yaml")
-        write_clients_file(file, world, keys, server)
-        yield _Served(sandbox, clock, world, server, file)
 
+    def fill(world: World) -> None:
+        for number, (client, size) in enumerate(zip(world.clients, sizes, strict=True)):
+            changed = (now - 30 * _DAY_SECONDS, now - HOUR_SECONDS)
+            client.lists[0].fill(size, changed_between=changed, seed=number, archived_share=0.1)
 
-def _tell(what: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
+    latency = Latency(least_seconds=page_seconds, most_seconds=page_seconds)
+    empty = options(len(sizes), latency, contacts=0)
+    with served_here(empty, clock, fill=fill, changes_per_second=changes_per_second) as served:
+        yield _Shared(served)

@@ -1,8 +1,9 @@
-"""The sandbox in a process of its own, and what it saw of a run."""
+"""The sandbox in a process of its own, and what it saw of a run; or in this one, where its clock can be set."""
 
 import tempfile
 import threading
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,12 @@ from typing import Any, Self
 import requests
 
 from benchmarks.rows import BenchmarkFailed
-from importer_pipeline.sandbox.server import SandboxProcess
+from importer_pipeline.sandbox.core import Sandbox
+from importer_pipeline.sandbox.demo import DemoOptions, build_world, write_clients_file
+from importer_pipeline.sandbox.faults import Latency
+from importer_pipeline.sandbox.server import SandboxProcess, SandboxServer
+from importer_pipeline.sandbox.target import Manner
+from importer_pipeline.sandbox.world import World
 
 TARGET_SECONDS = 0.3
 """How long the target takes for a batch."""
@@ -135,3 +141,70 @@ def busy_between(looks: Sequence[Seen], connections: int) -> float:
     if len(full) < 2:
         return 0.0
     return (full[-1].busy_seconds - full[0].busy_seconds) / (full[-1].at - full[0].at)
+
+
+class Clock:
+    """The sandbox's clock, which can be moved on."""
+
+    def __init__(self, *, behind_seconds: float) -> None:
+        self._behind = behind_seconds
+
+    def __call__(self) -> float:
+        """Epoch seconds."""
+        return time.time() - self._behind
+
+    def catch_up(self, *, but_for_seconds: float = 0.0) -> None:
+        """From now on it is right, as Mailchimp's is: a sync guesses what hour it is there by its own."""
+        self._behind = but_for_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedHere:
+    """A sandbox that this process serves, so that it can do with it as it likes.
+
+    Attributes:
+        clock: its clock.
+        world: its clients.
+        server: where it is.
+        clients: the clients file that leads to it.
+    """
+
+    clock: Clock
+    world: World
+    server: SandboxServer
+    clients: Path
+
+
+@contextmanager
+def served_here(
+    options: DemoOptions, clock: Clock, *, fill: Callable[[World], None] | None = None, changes_per_second: float = 0.0
+) -> Generator[ServedHere]:
+    """Such a sandbox, for as long as the block runs.
+
+    Args:
+        options: what its world is like.
+        clock: its clock.
+        fill: gives it contacts before it is served.
+        changes_per_second: changes to contacts while it is.
+    """
+    sandbox = Sandbox(clock=clock)
+    world, keys = build_world(options, sandbox)
+    if fill is not None:
+        fill(world)
+    with (
+        tempfile.TemporaryDirectory(prefix="importer-bench-") as folder,
+        SandboxServer(sandbox, world.clients, changes_per_second=changes_per_second) as server,
+    ):
+        file = Path(folder, "clients.yaml")
+        write_clients_file(file, world, keys, server)
+        yield ServedHere(clock=clock, world=world, server=server, clients=file)
+
+
+def options(clients: int, latency: Latency, *, contacts: int) -> DemoOptions:
+    """A world without faults."""
+    none = Latency(least_seconds=0.0, most_seconds=0.0)
+    return DemoOptions(
+        clients=clients, audiences=1, contacts=contacts, archived_share=0.0, latency=latency, target_latency=none,
+        rates={}, target_rates={}, target_rates_after_storing={}, page_limit=None, revoked=False, hanging=False,
+        refused=0, manner=Manner.REJECT, seed=0,
+    )  # fmt: skip

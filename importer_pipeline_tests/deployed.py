@@ -6,8 +6,8 @@ Stays out: Postgres (see `postgres`), and the world that is imported (see `stage
 import contextlib
 import os
 import re
+import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,8 @@ from typing import Any, Self
 import yaml
 
 from importer_pipeline_tests.commands import until
-from importer_pipeline_tests.runs import ROOT
+from importer_pipeline_tests.loopback import free_port
+from importer_pipeline_tests.runs import ROOT, outer_environment
 
 DEPLOY = ROOT / "deploy"
 HOST = "127.0.0.1"
@@ -70,12 +71,6 @@ def blocks(page: Path) -> list[str]:
     return ["".join(f"{line.strip()}\n" for line in block["commands"].splitlines()) for block in found]
 
 
-def free_port() -> int:
-    """One that nobody listens at."""
-    with socket.create_server((HOST, 0)) as listener:
-        return listener.getsockname()[1]
-
-
 class Processes:
     """Processes, each with all that it starts a group of its own; none outlives the `with` block.
 
@@ -121,10 +116,11 @@ class Processes:
 
 
 class Composed:
-    """The services of the compose file as processes, all but Postgres; none outlives the `with` block.
+    """The services of the compose file as processes, all but Postgres.
 
     Args:
-        folder: for their DAGSTER_HOME and output.
+        processes: what they are started among.
+        folder: for their DAGSTER_HOME.
         clients: the clients file.
         postgres_port: where Postgres listens.
         variables: of whoever calls `docker compose`.
@@ -133,16 +129,17 @@ class Composed:
         url: the webserver's.
     """
 
-    def __init__(self, folder: Path, *, clients: Path, postgres_port: int, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, processes: Processes, folder: Path, *, clients: Path, postgres_port: int, variables: Mapping[str, str]
+    ) -> None:
         self._services = services(variables)
         self._ports = {name: free_port() for name in ("shard-0", "shard-1", "webserver")}
-        self._processes = Processes(folder)
-        home = folder / "home"
-        home.mkdir()
-        (home / "dagster.yaml").write_text((DEPLOY / "dagster.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+        self._processes = processes
+        self._home = folder / "home"
+        self._home.mkdir()
+        shutil.copy(DEPLOY / "dagster.yaml", self._home)
         password = folder / "password"
         password.write_text("any\n", encoding="utf-8")
-        self._home = home
         # What is elsewhere in a container: paths, hosts, ports.
         self._here = {
             "/etc/importer/clients.yaml": str(clients),
@@ -157,15 +154,6 @@ class Composed:
             "shard-1": HOST,
         }
         self.url = f"http://{HOST}:{self._ports['webserver']}"
-
-    def __enter__(self) -> Self:
-        self._processes.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._processes.__exit__(kind, error, trace)
 
     def run(self, name: str) -> int:
         """Run a service to its end: its exit code."""
@@ -187,10 +175,6 @@ class Composed:
         done = subprocess.run(command, env=self._environment(name), capture_output=True, timeout=120, check=False)
         return done.returncode == 0
 
-    def kill(self, name: str) -> None:
-        """`kill -9`."""
-        self._processes.kill(name)
-
     def _command(self, name: str) -> list[str]:
         return [str(DEPLOY / "entrypoint.sh"), *(self._of(part, name) for part in self._services[name].command)]
 
@@ -198,7 +182,7 @@ class Composed:
         own = {key: self._of(value, name) for key, value in self._services[name].environment.items()}
         for shard in ("shard-0", "shard-1"):
             own[f"IMPORTER_{shard.replace('-', '_').upper()}_PORT"] = str(self._ports[shard])
-        return outer_environment() | own | {"DAGSTER_HOME": str(self._home)}
+        return deployed_environment() | own | {"DAGSTER_HOME": str(self._home)}
 
     def _of(self, written: str, name: str) -> str:
         """What a part of a command, or a value, is here."""
@@ -208,8 +192,8 @@ class Composed:
         return port if written in {"4266", "3000"} else written.replace(":3000/", f":{port}/")
 
 
-def outer_environment() -> dict[str, str]:
-    """This process's environment without what would reach into a deployment."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
+def deployed_environment() -> dict[str, str]:
+    """What a process has of this one's environment: the commands of this interpreter, this package, no proxy."""
+    mine = outer_environment()
     path = os.pathsep.join([str(Path(sys.executable).parent), mine["PATH"]])
     return mine | {"PATH": path, "PYTHONPATH": str(ROOT), "no_proxy": HOST, "NO_PROXY": HOST}

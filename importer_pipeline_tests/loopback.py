@@ -20,6 +20,12 @@ CERTIFICATE = Path(__file__).with_name("loopback.pem")
 """Certificate and key of a server at 127.0.0.1; trusted by nobody who is not told to."""
 
 
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
 class Ending(Enum):
     """How a connection ends before its time."""
 

@@ -1,7 +1,6 @@
 """A real Postgres, of which each test gets a database of its own."""
 
 import shutil
-import socket
 import tempfile
 import time
 import uuid
@@ -14,6 +13,8 @@ from typing import Any
 import dagster as dg
 import sqlalchemy
 from sqlalchemy.pool import NullPool
+
+from importer_pipeline_tests.loopback import free_port
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # It would like a folder that not every machine has.
@@ -129,9 +130,7 @@ def postgres_server(*, settings: Sequence[str] = _SETTINGS) -> Generator[Postgre
         server = PostgresServer(folder / "data", cleanup_mode=None)
         server.pgdata.mkdir()
         server.ensure_pgdata_inited()
-        with socket.create_server((_HOST, 0)) as listener:
-            port = listener.getsockname()[1]
-        postgres = Postgres(server, port, settings)
+        postgres = Postgres(server, free_port(), settings)
         postgres.start()
         try:
             yield postgres

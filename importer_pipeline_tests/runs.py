@@ -215,6 +215,11 @@ def dagster_home(folder: Path, *, more: str = "") -> Path:
     return home
 
 
+def outer_environment() -> dict[str, str]:
+    """This process's environment without what would reach into a Dagster of a test's own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
+
+
 def dagster(
     *arguments: str, folder: Path, clients: Path | None = None, home: Path | None = None,
     variables: Mapping[str, str] | None = None,
@@ -228,8 +233,7 @@ def dagster(
         home: DAGSTER_HOME; None to leave it unset.
         variables: more of the environment.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
-    environment |= {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **(variables or {})}
+    environment = outer_environment() | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **(variables or {})}
     environment |= {"IMPORTER_CLIENTS": str(clients)} if clients else {}
     environment |= {"DAGSTER_HOME": str(home)} if home else {}
     done = subprocess.run(

@@ -2,7 +2,6 @@
 
 import http
 import json
-import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import dagster as dg
 import requests
 
 from importer_pipeline_tests.commands import SECONDS, Commands, until
+from importer_pipeline_tests.loopback import free_port
 
 _HOST = "127.0.0.1"
 
@@ -82,8 +82,7 @@ class ServedDagster(Ui):
     """
 
     def __init__(self, commands: Commands) -> None:
-        with socket.create_server((_HOST, 0)) as listener:
-            port = listener.getsockname()[1]
+        port = free_port()
         super().__init__(f"http://{_HOST}:{port}")
         self.process = commands.start("dev", "-h", _HOST, "-p", str(port))
         until(lambda: self.process.poll() is not None or self.answers)

@@ -23,11 +23,11 @@ from importer_pipeline_tests.deployed import (
     Composed,
     Processes,
     blocks,
-    free_port,
-    outer_environment,
+    deployed_environment,
     services,
 )
 from importer_pipeline_tests.held_client import Holding
+from importer_pipeline_tests.loopback import free_port
 from importer_pipeline_tests.postgres import Postgres
 from importer_pipeline_tests.runs import ROOT
 from importer_pipeline_tests.served import Ui
@@ -112,7 +112,8 @@ def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
     clients = world.stage.write(world.stage.on_own_accounts())
     shares = [world.of_shard(Shard(index, 2)) for index in range(2)]
     assert all(shares)
-    with Composed(tmp_path, clients=clients, postgres_port=postgres.port, variables=EVERY_MINUTE) as composed:
+    with Processes(tmp_path) as processes:
+        composed = Composed(processes, tmp_path, clients=clients, postgres_port=postgres.port, variables=EVERY_MINUTE)
         assert composed.run("migrate") == 0
         with postgres.instance(tmp_path / "home", database) as instance:
             composed.start("shard-0", "shard-1", "webserver", "daemon")
@@ -130,7 +131,7 @@ def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
             for location in ("shard-0", "shard-1"):
                 ui.launch("incremental_sync", CHANGES, location=location)
             until(lambda: any(it.asked for it in held), seconds=TICK_SECONDS)
-            composed.kill("shard-1")
+            processes.kill("shard-1")
             until(
                 lambda: not set[str]().union(*(world.stage.missing(name) for name in shares[0])), seconds=TICK_SECONDS
             )
@@ -146,8 +147,8 @@ def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
                 ui.launch("incremental_sync", CHANGES, location=location)
             until(lambda: sum(bool(it.asked) for it in held) > len(held) // 2, seconds=TICK_SECONDS)
             assert postgres.end_sessions(database)
-            composed.kill("daemon")
-            composed.kill("webserver")
+            processes.kill("daemon")
+            processes.kill("webserver")
             world.let_go()
             composed.start("webserver", "daemon")
             for location in ("shard-0", "shard-1"):
@@ -155,7 +156,7 @@ def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
             until(lambda: not world.missing, seconds=TICK_SECONDS)
 
             # Nothing is left behind: no run that goes on for ever, no place in the pool, no lock.
-            composed.kill("daemon")
+            processes.kill("daemon")
             until(lambda: all(run.status in OVER for run in instance.get_runs()))
             until(lambda: not instance.event_log_storage.get_concurrency_info(POOL).pending_steps)
             until(lambda: postgres.advisory_locks(database) == 0)
@@ -177,7 +178,7 @@ def test_who_does_what_the_page_says_word_for_word_has_a_working_service(
         else:
             shutil.copy(source, folder / part)
     install, say, load, prepare, shard_0, shard_1, webserver, daemon, check = blocks(PAGE)
-    environment = outer_environment()
+    environment = deployed_environment()
     del environment["PYTHONPATH"]
     port = free_port()
     with Processes(folder) as processes:

@@ -1,7 +1,6 @@
 """The first run and the look, each as a process of its own, as `make demo` and `make dev` start them."""
 
 import http.client
-import os
 import re
 import signal
 import socket
@@ -19,7 +18,7 @@ from importer_pipeline.sandbox.first_run import Sync, first_faults, last_faults
 from importer_pipeline.sandbox.first_world import FirstWorld, Load, Standing
 from importer_pipeline.sandbox.server import listening, url_of
 from importer_pipeline.sandbox.target import TargetRecord
-from importer_pipeline_tests.runs import ROOT, dagster_home
+from importer_pipeline_tests.runs import ROOT, dagster_home, outer_environment
 
 _FIRST_RUN = "importer_pipeline.sandbox.first_run"
 _LOOK = "importer_pipeline.sandbox.look"
@@ -35,7 +34,7 @@ def started(
 
     Whatever it starts can be told by the folder that it is given for temporary files.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
+    environment = outer_environment()
     environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), **(variables or {})}
     with subprocess.Popen(
         [sys.executable, "-m", module, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE,

@@ -5,7 +5,6 @@ Stays out: the world that is imported (see `stage`), the browser (see `browser`)
 
 import http
 import shutil
-import socket
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import requests
 
 import importer_pipeline
 from importer_pipeline.sandbox.children import DagsterChild, environment
+from importer_pipeline_tests.loopback import free_port
 
 LOG = "dagster.log"
 """The file with all that they print, in the folder that they are given."""
@@ -40,7 +40,7 @@ def dagster_served(clients_file: Path, *, folder: Path) -> Generator[str]:
     Raises:
         DagsterDidNotStart: it ended, or did not answer.
     """
-    url = f"http://{_HOST}:{(port := _free_port())}"
+    url = f"http://{_HOST}:{(port := free_port())}"
     home = folder / "dagster_home"
     home.mkdir()
     shutil.copy(_SETTINGS, home)
@@ -58,11 +58,6 @@ def dagster_served(clients_file: Path, *, folder: Path) -> Generator[str]:
                 raise DagsterDidNotStart(f"dagster dev does not answer at {url}; what it said: {folder / LOG}")
             time.sleep(_LOOK_EVERY_SECONDS)
         yield url
-
-
-def _free_port() -> int:
-    with socket.create_server((_HOST, 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def _answers(url: str) -> bool:
