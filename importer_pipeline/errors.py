@@ -2,10 +2,13 @@
 
     ImporterError
     ├── TryAgain                    call again, after a pause
-    │   ├── TooManyRequests           429: no failure, uses up no try
-    │   ├── Unavailable               5xx, a blocked address, a connection refused, reset or cut
-    │   │   └── TooSlow               504 or a reading time-out: ask for a smaller page
+    │   ├── TooManyRequests           429, or 503 with Retry-After: no failure, uses up no try
+    │   ├── Unavailable               5xx, a connection refused, reset or cut
+    │   │   ├── TooSlow                 504 or a reading time-out: ask for a smaller page
+    │   │   └── TurnedAway              something in between answers: an edge, a firewall, a proxy
     │   └── BrokenAnswer              the answer can't be an answer to what was asked
+    │       ├── ClockDoubtful           its Date is far from our own clock
+    │       └── PageTooShort            the page holds fewer contacts than its total says
     ├── QuarantineContact           isolate the contact, keep it in the quarantine
     │   └── RecordRefused             the target answers 4xx to a batch: a record in it is bad
     ├── QuarantineWindow            leave this window, go on with the others
@@ -17,14 +20,19 @@
     │   ├── ListNotFound              404: no such list in this account
     │   ├── SnapshotUnusable          windows asked for that its snapshot can't have
     │   ├── HourNotOver               an hour asked for that still goes on
-    │   └── RecordsMostlyRefused      window after window refused by the target
+    │   ├── RecordsMostlyRefused      window after window refused by the target
+    │   └── TimeUsedUp                the run or the audience has taken all the time that it may
     ├── StopClient                  nothing more can be had of this client in this run
     │   ├── SecretMissing             an environment variable or file that holds no usable secret
     │   ├── KeyRefused                Mailchimp answers 401, or 403 with JSON
+    │   ├── ConnectionUnusable        a proxy, a certificate or a URL with which no request can be made
+    │   ├── ClocksDisagree            Mailchimp's clock and ours, again and again
+    │   ├── AddressBlocked            Mailchimp's edge turns away whoever comes from this address
     │   ├── AccountBusy               minutes of nothing but 429
     │   ├── AccountDown               window after window without an answer
-    │   ├── TargetKeyRefused          the target answers 401 or 403
+    │   ├── TargetKeyRefused          the target answers 401 or 403 whatever is sent
     │   ├── TargetMisplaced           the target answers with a redirect
+    │   ├── TargetBusy                minutes of nothing but 429 from the target
     │   └── TargetDown                window after window without a 2xx
     └── StopRun                     nothing can be started, or go on
         ├── ClientsFileInvalid        the clients file, or a file of its folder
@@ -58,7 +66,15 @@ class TryAgain(ImporterError):
 
 
 class TooManyRequests(TryAgain):
-    """HTTP 429: the account's ten connections are taken, by us or by the client's other tools. No failure."""
+    """HTTP 429, or 503 with Retry-After: whoever is called asks for patience. No failure.
+
+    Attributes:
+        retry_after_seconds: the wait that the answer asks for, as it stands there; None if it does not say.
+    """
+
+    def __init__(self, problem: str, *, retry_after_seconds: float | None = None, remedy: str = "") -> None:
+        super().__init__(problem, remedy=remedy)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(TryAgain):
@@ -69,8 +85,20 @@ class TooSlow(Unavailable):
     """The server did not manage the page in time (HTTP 504 or a reading time-out): a smaller one may do."""
 
 
+class TurnedAway(Unavailable):
+    """The answer is not from whoever was called but from something in between, which may let the next request pass."""
+
+
 class BrokenAnswer(TryAgain):
     """An answer that can't be one to what was asked: cut, unsorted, out of bounds, too short, or not JSON."""
+
+
+class ClockDoubtful(BrokenAnswer):
+    """The answer's Date is further from our own clock than clocks that are in use ever are."""
+
+
+class PageTooShort(BrokenAnswer):
+    """The page holds fewer contacts than its own total says that it must."""
 
 
 class QuarantineContact(ImporterError):
@@ -129,6 +157,10 @@ class RecordsMostlyRefused(StopAudience):
     """The target refused most records of several windows in a row."""
 
 
+class TimeUsedUp(StopAudience):
+    """The run, or the audience, has taken all the time that it may: what is left is the next run's."""
+
+
 class StopClient(ImporterError):
     """Nothing more can be had of this client in this run; the other clients go on."""
 
@@ -139,6 +171,18 @@ class SecretMissing(StopClient):
 
 class KeyRefused(StopClient):
     """Mailchimp refuses the key or token (401, or 403 with JSON)."""
+
+
+class ConnectionUnusable(StopClient):
+    """No request can be made with the proxy, the certificates or the URL that are set."""
+
+
+class ClocksDisagree(StopClient):
+    """Mailchimp's clock and ours lie far apart, however often it is asked."""
+
+
+class AddressBlocked(StopClient):
+    """Mailchimp's edge turns away all requests from this machine's address."""
 
 
 class AccountBusy(StopClient):
@@ -155,6 +199,10 @@ class TargetKeyRefused(StopClient):
 
 class TargetMisplaced(StopClient):
     """The target answers with a redirect, which is never followed: it would carry the key elsewhere."""
+
+
+class TargetBusy(StopClient):
+    """The target answered nothing but 429 for minutes."""
 
 
 class TargetDown(StopClient):
