@@ -65,7 +65,7 @@ class Connections:
             self._refused_in_a_row = 0
             self._refused_since = None
 
-    def refused(self, *, asked_at: float, now: float) -> float:
+    def refused(self, *, asked_at: float, now: float, retry_after_seconds: float | None = None) -> float:
         """A 429 has come to the request of `asked_at`: one connection fewer, and a rest.
 
         Requests that were on the wire already when the last connection was taken away tell nothing new and take none.
