@@ -30,7 +30,7 @@ class SnapshotScope:
     wanted: frozenset[str] | None
     """Keys of the windows to read, also of those that are in. None for all that are not in; without any, they are counted."""
     last: Snapshot | None = None
-    """The newest snapshot before, for its size: a new one that is far smaller is doubted."""
+    """The newest snapshot of the same list before, for its size: a new one that is far smaller is doubted."""
 
     @property
     def since(self) -> int:

@@ -72,7 +72,7 @@ def take_up(
     Raises:
         SnapshotUnusable: single windows are asked for that the newest snapshot can't have.
     """
-    last = None if latest is None else latest.snapshot
+    last = latest.snapshot if latest is not None and latest.snapshot.fingerprint == fingerprint else None
     anew = SnapshotScope(standing=None, wanted=wanted, last=last)
     if wanted:
         latest = _with_windows(latest, wanted, fingerprint=fingerprint, was_other=was_other)

@@ -86,7 +86,7 @@ def test_an_offset_that_always_fails_is_read_by_time(four: Stage) -> None:
     ran = full_sync(four.load())
     assert ran.success
     assert four.missing("acme") == set()
-    assert sorted(ran.partitions("acme/newsletter/contact_windows")) == ["0", "1980", "990", "archived-0"]
+    assert set(ran.partitions("acme/newsletter/contact_windows")) == {"0", "990", "1980", "archived-0"}
 
 
 @pytest.mark.parametrize("manner", list(Manner), ids=lambda manner: manner.name.lower())
