@@ -2,8 +2,8 @@
 
 A plain object without threads, clock or sleep: `workers` drives it in production, a seeded loop in the simulation. Both ask
 `take` for a request, carry it out, and tell what came of it. Two things are on their way at once: pages from Mailchimp
-(`Fetch`) and batches to the targets (`Post`), so reading and delivering overlap. This module is the Mailchimp side, and
-`posting` the other.
+(`Fetch`) and batches to the targets (`Post`; `Probe` where it holds no contact), so reading and delivering overlap. This
+module is the Mailchimp side, and `posting` the other.
 
 What failed stays small: a page is tried again, then what is around its trouble is read; an account or a key that is of no use
 stops its clients; the others never wait for any of it, because a request that rests holds no connection. What an answer claims
@@ -39,7 +39,8 @@ from importer_pipeline.errors import (
 )
 from importer_pipeline.outcomes import Outcome, Progress
 from importer_pipeline.pages import Page
-from importer_pipeline.posting import Post, Posting
+from importer_pipeline.parcels import Post, Probe
+from importer_pipeline.posting import Posting
 from importer_pipeline.services import Service, SyncLimits, Timers
 from importer_pipeline.target import Receipt
 from importer_pipeline.windows import Paging, timestamp
@@ -149,25 +150,25 @@ class Sync:
             audience.stop(error)
             self._settle(audience, now)
 
-    def take(self, now: float) -> Fetch | Post | None:
+    def take(self, now: float) -> Fetch | Post | Probe | None:
         """The next request to carry out, or None where all wait for an answer or a timer."""
         self._keep_time(now)
         self._timers.run(now)
         return self._posting.take(now) or self._take_fetch(now)
 
-    def off_the_wire(self, request: Fetch | Post, now: float) -> None:
+    def off_the_wire(self, request: Fetch | Post | Probe, now: float) -> None:
         """A request's connection is free again, whatever came of it. To be told before what came of it."""
-        if isinstance(request, Post):
-            self._posting.off_the_wire(request, now)
-        else:
+        if isinstance(request, Fetch):
             self._fetching -= 1
             self._account(request.audience).service.release(now)
+        else:
+            self._posting.off_the_wire(request, now)
 
-    def posted(self, post: Post, receipt: Receipt, now: float) -> None:
+    def posted(self, post: Post | Probe, receipt: Receipt, now: float) -> None:
         """The target has answered with the number of records that it took."""
         self._posting.posted(post, receipt, now)
 
-    def post_failed(self, post: Post, error: ImporterError, now: float) -> None:
+    def post_failed(self, post: Post | Probe, error: ImporterError, now: float) -> None:
         """The target's answer is an error, or none came."""
         self._posting.failed(post, error, now)
 

@@ -20,7 +20,7 @@ from importer_pipeline.errors import (
     Unavailable,
 )
 from importer_pipeline.outcomes import Progress
-from importer_pipeline.posting import Post
+from importer_pipeline.parcels import Post
 from importer_pipeline.services import SyncLimits
 from importer_pipeline.snapshots import Standing
 from importer_pipeline.windows import Paging, Stretch
