@@ -339,7 +339,9 @@ class Sync:
                 why = f"nothing more has come of it for {limits.stall_seconds / 60:g} minutes"
             else:
                 continue
-            audience.stop(TimeUsedUp(why, remedy="what is left is imported by the next run"))
+            error = TimeUsedUp(why, remedy="what is left is imported by the next run")
+            audience.stop(error)
+            self._posting.leave(audience, error, now)
             self._settle(audience, now)
 
     def _wait_for_connection(self, fetch: Fetch, error: TooManyRequests, now: float) -> None:

@@ -297,3 +297,19 @@ def test_an_audience_that_stalls_is_left_and_the_others_go_on() -> None:
     engine.fail(fetches["acme"], SLOW)
     assert isinstance(engine.told.done["acme/news"].error, TimeUsedUp)
     assert not isinstance(engine.rest(taken).done["other/news"].error, TriesUsedUp)
+
+
+def test_what_waits_for_a_target_is_left_when_the_time_is_used_up() -> None:
+    engine = engine_of(range(100, 4100, 100), run_seconds=60.0)
+    engine.bring(engine.fetch())
+    for request in engine.take_all():
+        if isinstance(request, Fetch):
+            engine.bring(request)
+        else:
+            engine.fail(request, DOWN)
+    engine.now += 60
+    for request in engine.take_all():
+        engine.fail(request, DOWN)
+    assert isinstance(engine.told.done["acme/news"].error, TimeUsedUp)
+    assert engine.sent == {}
+    assert {type(error) for error in engine.told.failed.values()} <= {TimeUsedUp}
