@@ -24,7 +24,7 @@ from importer_pipeline.errors import (
 )
 from importer_pipeline.hours import HOUR_SECONDS
 from importer_pipeline.pages import Page
-from importer_pipeline.posting import Post
+from importer_pipeline.parcels import Post, Probe
 from importer_pipeline.services import SyncLimits
 from importer_pipeline.windows import PageShape
 from importer_pipeline_tests.factories import NOW, Cut, Engine, page_of, plan, snapshot
@@ -41,7 +41,7 @@ Answer = Callable[[Engine, Fetch], Page | ImporterError | None]
 
 def read(engine: Engine, answer: Answer, *, most: int = 3_000) -> int:
     """Carry all requests out until the sync is finished; returns how many went to Mailchimp."""
-    fetches, waiting = 0, list[Fetch | Post]()
+    fetches, waiting = 0, list[Fetch | Post | Probe]()
     for _ in range(10 * most):
         waiting += engine.take_all()
         if engine.sync.finished:
@@ -50,8 +50,8 @@ def read(engine: Engine, answer: Answer, *, most: int = 3_000) -> int:
             engine.wait()
             continue
         request = waiting.pop(0)
-        if isinstance(request, Post):
-            engine.accept(request)
+        if not isinstance(request, Fetch):
+            engine.carry_out(request)
             continue
         fetches += 1
         assert fetches <= most, "no end to it"
