@@ -130,7 +130,7 @@ def test_while_one_looks_at_a_dead_run_no_other_finds_it_free(tmp_path: Path) ->
 
 
 def test_all_objects_of_a_folder_mark_a_run_alike_those_that_come_first_at_once_too(tmp_path: Path) -> None:
-    together = threading.Barrier(8, timeout=30)
+    together = threading.Barrier(8)
 
     def marks(_: int) -> list[str]:
         found: list[str] = []
