@@ -30,9 +30,10 @@ HASTY = replace(LIMITS, read_timeout_seconds=0.05, answer_timeout_seconds=0.2)
 
 
 class Seen(ImporterError):
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, variable: str) -> None:
         super().__init__(fault.value)
         self.fault = fault
+        self.variable = variable
 
 
 @pytest.fixture(autouse=True)
@@ -260,14 +261,15 @@ def test_a_proxy_that_fails_is_a_fault_that_does_not_quote_its_password(
     monkeypatch.setenv("HTTP_PROXY", proxy)
     with pytest.raises(Seen) as caught:
         ask("http://nowhere.invalid")
-    assert caught.value.fault in (Fault.PROXY, Fault.UNSENDABLE)
+    assert caught.value.fault in (Fault.PROXY, Fault.PROXY_UNUSABLE)
+    assert caught.value.variable == "HTTP_PROXY"
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_trusted() -> None:
     with Loopback(always(reply()), tls=True) as server, pytest.raises(Seen) as caught:
         ask(server.url)
-    assert caught.value.fault is Fault.TLS
+    assert caught.value.fault is Fault.UNTRUSTED
     assert server.received == []
 
 
@@ -284,18 +286,23 @@ def test_a_certificate_for_another_host_is_not_trusted(monkeypatch: pytest.Monke
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
     with Loopback(always(reply()), tls=True) as server, pytest.raises(Seen) as caught:
         ask(server.url.replace("127.0.0.1", "localhost"))
-    assert caught.value.fault is Fault.TLS
+    assert (caught.value.fault, caught.value.variable) == (Fault.UNTRUSTED, "REQUESTS_CA_BUNDLE")
     assert server.received == []
 
 
-@pytest.mark.parametrize("bundle", ["not-there.pem", ""], ids=["missing", "a folder without certificates"])
+@pytest.mark.parametrize(
+    ("bundle", "fault"),
+    [("not-there.pem", Fault.BUNDLE), ("words.pem", Fault.BUNDLE), ("", Fault.UNTRUSTED)],
+    ids=["missing", "no certificates", "a folder without certificates"],
+)
 def test_a_bundle_that_vouches_for_nobody_is_a_fault(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundle: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundle: str, fault: Fault
 ) -> None:
+    (tmp_path / "words.pem").write_text("no certificate")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / bundle))
     with Loopback(always(reply()), tls=True) as server, pytest.raises(Seen) as caught:
         ask(server.url)
-    assert caught.value.fault is Fault.TLS
+    assert (caught.value.fault, caught.value.variable) == (fault, "REQUESTS_CA_BUNDLE")
 
 
 def test_a_server_that_does_not_speak_tls_is_a_fault() -> None:
