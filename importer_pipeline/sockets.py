@@ -130,6 +130,11 @@ class _Response(http.client.HTTPResponse):
         super().begin()
         self._reader.limit_bytes += _exchange().limit_bytes
 
+    def _read_and_discard_trailer(self) -> None:
+        """Let no more follow a body in chunks than may stand before it."""
+        self._reader.limit_bytes = self._reader.received + MAX_HEAD_BYTES
+        super()._read_and_discard_trailer()  # pyright: ignore[reportAttributeAccessIssue]
+
     def _close_conn(self) -> None:
         """End the reading. What follows an answer unasked would be taken for the next one."""
         self._reader.is_done = True

@@ -29,7 +29,7 @@ from importer_pipeline.faults import OF_THE_BUNDLE, OF_THE_PROXY, QUOTABLE, TRAN
 from importer_pipeline.sockets import POOLS, Exchange, carrying
 
 _PIECE_BYTES = 128 * 1024
-_OVERHEAD = 8  # What framing in the smallest chunks makes of a body.
+_OVERHEAD = 2  # What framing in small chunks makes of a body.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -348,7 +348,8 @@ def test_a_body_that_is_not_json_is_broken_and_is_not_quoted(body: bytes) -> Non
 DOUBLES = {
     "two totals": b'{"members": [], "total_items": 5, "total_items": 0}',
     "two lists": b'{"members": [{"last_changed": ""}], "members": [], "total_items": 0}',
-    "two moments": b'{"members": [{"last_changed": "", "last_changed": "2022"}], "total_items": 1}',
+    "a total before and one behind": b'{"total_items": 5, "members": [{"last_changed": ""}], "total_items": 0}',
+    "an empty list behind": b'{"members": [{"last_changed": ""}], "total_items": 0, "members": []}',
 }
 
 
