@@ -11,6 +11,7 @@ import http.client
 import io
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -138,7 +139,8 @@ class _Response(http.client.HTTPResponse):
     def _close_conn(self) -> None:
         """End the reading. What follows an answer unasked would be taken for the next one."""
         self._reader.is_done = True
-        if not self.fp.closed and self.fp.peek(1):
+        unread = isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
+        if unread or (not self.fp.closed and self.fp.peek(1)):
             with suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
         super()._close_conn()  # pyright: ignore[reportAttributeAccessIssue]

@@ -45,6 +45,9 @@ class Behaviour:
     resets: bool = False
 
 
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
 def _date() -> str:
     return formatdate(usegmt=True)
 
@@ -111,12 +114,12 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
     ),
     "endless_continue": Behaviour(
         says="100 Continue, again and again",
-        send=lambda: _endless(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        send=lambda: _endless(_CONTINUE, _CONTINUE),
         pause_seconds=0.02,
     ),
     "hasty_continue": Behaviour(
         says="100 Continue as fast as it goes",
-        send=lambda: _endless(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" * 500),
+        send=lambda: _endless(_CONTINUE, _CONTINUE * 500),
     ),
     "dripped_body": Behaviour(
         says="a body, a byte at a time",

@@ -471,8 +471,10 @@ def test_an_old_connection_is_not_used_again(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("surplus", [reply(200, b"unasked"), b"x", b"x" * 100_000], ids=["answer", "letter", "much"])
-def test_what_follows_an_answer_is_not_the_next_one(surplus: bytes) -> None:
-    with Loopback(lambda request: [reply(200, request.line.encode()) + surplus]) as server:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_what_follows_an_answer_is_not_the_next_one(monkeypatch: pytest.MonkeyPatch, surplus: bytes, tls: bool) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    with Loopback(lambda request: [reply(200, request.line.encode()) + surplus], tls=tls) as server:
         wire = Wire(limits=LIMITS, error_of=Seen)
         route = wire.route("GET", server.url, {})
         bodies = [wire.send(route, f"/{number}").body for number in range(3)]
