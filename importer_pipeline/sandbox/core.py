@@ -94,7 +94,7 @@ class Sandbox:
         """The right answer to a request, true at this moment."""
         with self.lock:
             if is_target(request):
-                return answer_target(request, self.target_of(request))
+                return answer_target(request, self.target_of(request), now=self.clock())
             account = self.account_of(request)
             if request.path == METADATA:
                 return self._metadata(request, account)

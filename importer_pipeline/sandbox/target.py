@@ -1,10 +1,13 @@
 """The target API: `POST <prefix>/record` with a JSON list of records, upserted by id."""
 
 import json
+import math
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -49,6 +52,31 @@ class Refusal:
         return cls(manner=manner, refuses=lambda record: record.id in wanted)
 
 
+class Patience(Enum):
+    """How a target that has too much to do asks for patience."""
+
+    SECONDS = "Retry-After: seconds"
+    DATE = "Retry-After: an HTTP date"
+    SILENT = "no Retry-After"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """How many posts of one key a target answers in any stretch of time. Those beyond are refused, and don't count.
+
+    Attributes:
+        posts: how many.
+        seconds: in which time.
+        asks: how it says when there is room again; in whole seconds, and at least one.
+        status: with which status it refuses: 429 or 503.
+    """
+
+    posts: int
+    seconds: float
+    asks: Patience = Patience.SECONDS
+    status: int = 429
+
+
 class SandboxTarget:
     """One account at the target, opened by one key.
 
@@ -57,9 +85,12 @@ class SandboxTarget:
         api_key: what the Authorization header must be.
         refusals: which records are refused; may be changed at any time.
         counts_duplicates_once: whether records of one id in a batch count as one.
-        unkindness: what it does to its callers; may be changed at any time.
+        unkindness: what it does to its callers; may be changed at any time. For faults that hang on what a batch holds,
+            see `batches_with`.
+        rate_limit: how many posts it takes; None for any number. May be changed at any time.
         records: what it holds, by id.
         posts: batches answered, well or not.
+        turned_away: batches beyond the rate limit, which count as `posts` too.
         stored: records stored, each time anew.
         traffic: what came through.
     """
@@ -72,11 +103,14 @@ class SandboxTarget:
         self.refusals = tuple(refuse)
         self.counts_duplicates_once = counts_duplicates_once
         self.unkindness = Unkindness()
+        self.rate_limit: RateLimit | None = None
         self.records: dict[str, TargetRecord] = {}
         self.posts = 0
+        self.turned_away = 0
         self.stored = 0
         self.traffic = Traffic(None)
         self._lock = lock
+        self._taken_at: deque[float] = deque()
 
     def __repr__(self) -> str:
         return f"SandboxTarget({self.name!r})"
@@ -85,10 +119,13 @@ class SandboxTarget:
         """Whether any rule refuses the record."""
         return any(refusal.refuses(record) for refusal in self.refusals)
 
-    def post(self, body: bytes) -> SandboxAnswer:
-        """Takes a batch and answers it."""
+    def post(self, body: bytes, *, now: float) -> SandboxAnswer:
+        """Takes a batch and answers it. `now` is in epoch seconds."""
         with self._lock:
             self.posts += 1
+            if (refusal := self._beyond_rate(now)) is not None:
+                self.turned_away += 1
+                return refusal
             records = _records(body)
             if records is None:
                 return _error(400, "a list of records with id, firstname, lastname, email and status is expected")
@@ -106,8 +143,36 @@ class SandboxTarget:
             count = len({record.id for record in accepted}) if self.counts_duplicates_once else len(accepted)
             return SandboxAnswer(status=200, headers={"Content-Type": JSON}, body=encoded({"response": count}))
 
+    def _beyond_rate(self, now: float) -> SandboxAnswer | None:
+        limit = self.rate_limit
+        if limit is None:
+            return None
+        while self._taken_at and self._taken_at[0] <= now - limit.seconds:
+            self._taken_at.popleft()
+        if len(self._taken_at) < limit.posts:
+            self._taken_at.append(now)
+            return None
+        until_room = self._taken_at[-limit.posts] + limit.seconds - now if limit.posts else limit.seconds
+        wait_seconds = max(1, math.ceil(until_room))
+        asked = {
+            Patience.SECONDS: {"Retry-After": str(wait_seconds)},
+            Patience.DATE: {"Retry-After": formatdate(math.ceil(now) + wait_seconds, usegmt=True)},
+            Patience.SILENT: {},
+        }
+        headers = {"Content-Type": JSON, "Date": formatdate(now, usegmt=True), **asked[limit.asks]}
+        return SandboxAnswer(status=limit.status, headers=headers, body=encoded({"error": "too many posts"}))
 
-def answer_target(request: SandboxRequest, target: SandboxTarget | None) -> SandboxAnswer:
+
+def batches_with(bad: Callable[[TargetRecord], bool]) -> Callable[[SandboxRequest], bool]:
+    """For a `Rule`: the batches that hold a record of which `bad` is true, so that the fault hangs on what is sent."""
+
+    def applies(request: SandboxRequest) -> bool:
+        return any(bad(record) for record in _records(request.body) or ())
+
+    return applies
+
+
+def answer_target(request: SandboxRequest, target: SandboxTarget | None, *, now: float) -> SandboxAnswer:
     """Answers one request to the target; `target` is whom the key opens, None if it opens nothing."""
     if target is None:
         return _error(401, "the key is not known")
@@ -115,7 +180,7 @@ def answer_target(request: SandboxRequest, target: SandboxTarget | None) -> Sand
         return _error(404, "there is only /record")
     if request.method != "POST":
         return _error(405, "only POST is known")
-    return target.post(request.body)
+    return target.post(request.body, now=now)
 
 
 def _records(body: bytes) -> list[TargetRecord] | None:

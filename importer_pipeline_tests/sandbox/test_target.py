@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from importer_pipeline.sandbox.messages import SandboxRequest
-from importer_pipeline.sandbox.target import Manner, Refusal
+from importer_pipeline.sandbox.faults import Fault, Rule, Unkindness
+from importer_pipeline.sandbox.messages import SandboxAnswer, SandboxRequest
+from importer_pipeline.sandbox.passage import Passage
+from importer_pipeline.sandbox.target import Manner, Patience, RateLimit, Refusal, batches_with
 from importer_pipeline_tests.sandbox.asking import Place, batch, place, post
 
 
@@ -86,3 +88,55 @@ def test_records_of_one_id_in_a_batch_count(once: bool, count: int) -> None:
 def test_there_is_only_post_record(method: str, path: str, status: int) -> None:
     request = SandboxRequest(method=method, path=path, query={}, headers={"Authorization": "target-key"})
     assert place().sandbox.answer(request).status == status
+
+
+def test_beyond_the_rate_posts_are_429_until_there_is_room() -> None:
+    at = place()
+    at.target.rate_limit = RateLimit(posts=2, seconds=60.0)
+    statuses = list[int]()
+    for seconds in (0.0, 20.0, 10.0, 29.0, 1.0, 0.0, 20.0):
+        at.time.now += seconds
+        statuses.append(at.sandbox.answer(batch("1")).status)
+    assert statuses == [200, 200, 429, 429, 200, 429, 200]
+    assert (at.target.posts, at.target.turned_away, at.target.stored) == (7, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("asks", "said"),
+    [
+        (Patience.SECONDS, "40"),
+        (Patience.DATE, "Tue, 14 Nov 2023 22:14:20 GMT"),
+        (Patience.SILENT, None),
+    ],
+    ids=lambda value: value.name if isinstance(value, Patience) else "",
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_target_says_when_it_has_room_again(asks: Patience, said: str | None, status: int) -> None:
+    at = place()
+    at.target.rate_limit = RateLimit(posts=1, seconds=60.0, asks=asks, status=status)
+    at.sandbox.answer(batch("1"))
+    at.time.now += 20.0
+    answer = at.sandbox.answer(batch("2"))
+    assert (answer.status, answer.headers.get("Retry-After")) == (status, said)
+    assert list(at.target.records) == ["1"]
+
+
+def test_one_keys_rate_is_not_anothers() -> None:
+    at = place()
+    at.sandbox.add_target("other-key")
+    at.target.rate_limit = RateLimit(posts=0, seconds=60.0)
+    assert _response(at, batch("1"))[0] == 429
+    assert _response(at, batch("1", key="other-key")) == (200, 1)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before storing", "after storing"])
+def test_a_fault_may_hang_on_what_a_batch_holds(after: bool) -> None:
+    at = place()
+    rule = Rule(applies=batches_with(lambda record: record.id == "2"), fault=Fault.BLOCKED_HTML, after_storing=after)
+    at.target.unkindness = Unkindness(rules=(rule,))
+
+    def answer(request: SandboxRequest) -> SandboxAnswer:
+        return Passage(at.sandbox).arrive(request).compute()
+
+    assert [answer(batch(*ids)).status for ids in (("1", "2"), ("3",), ())] == [403, 200, 200]
+    assert list(at.target.records) == (["1", "2", "3"] if after else ["3"])

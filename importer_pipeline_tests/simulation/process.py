@@ -10,7 +10,7 @@ from importer_pipeline.connections import ConnectionBook
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.outcomes import AudienceDone, FingerprintChanged, HourIn, Outcome, SnapshotKnown, WindowIn
 from importer_pipeline.pages import Page
-from importer_pipeline.posting import Post
+from importer_pipeline.parcels import Post, Probe
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Receipt
@@ -31,6 +31,7 @@ from importer_pipeline_tests.simulation.lies import lie
 from importer_pipeline_tests.simulation.scenario import Scenario, World, befall, change
 
 _MOST_STEPS = 60_000
+_KINDS = {Fetch: "fetches", Post: "posts", Probe: "probes"}
 
 
 class _Died(Exception):
@@ -41,7 +42,7 @@ class _Died(Exception):
 class _Flight:
     """A request under way: asked, then answered by the sandbox at some moment, then told to the engine."""
 
-    request: Fetch | Post
+    request: Fetch | Post | Probe
     result: Page | Receipt | ImporterError | None = None
 
 
@@ -163,12 +164,12 @@ class _Process:
         flight = self._scenario.rng.choice(self._flights)
         if flight.result is None:
             flight.result = self._carry_out(flight.request)
-            self._life.happened["fetches" if isinstance(flight.request, Fetch) else "posts"] += 1
+            self._life.happened[_KINDS[type(flight.request)]] += 1
             return
         self._flights.remove(flight)
         self._tell(flight.request, flight.result)
 
-    def _tell(self, request: Fetch | Post, result: Page | Receipt | ImporterError) -> None:
+    def _tell(self, request: Fetch | Post | Probe, result: Page | Receipt | ImporterError) -> None:
         sync, now = self._sync, self._scenario.clock.now
         sync.off_the_wire(request, now)
         if isinstance(request, Fetch):
@@ -183,12 +184,12 @@ class _Process:
             self._life.happened[f"target {type(result).__name__}"] += 1
             sync.post_failed(request, result, now)
 
-    def _carry_out(self, request: Fetch | Post) -> Page | Receipt | ImporterError:
+    def _carry_out(self, request: Fetch | Post | Probe) -> Page | Receipt | ImporterError:
         scenario = self._scenario
         lines = self._life.worlds[request.audience.plan.name].lines
         try:
-            if isinstance(request, Post):
-                return lines.target.post(request.batch.records)
+            if not isinstance(request, Fetch):
+                return lines.post(request)
             answer = lines.ask(request)
             if request.contact_id is None and scenario.rng.random() < scenario.lies:
                 answer = lie(answer, scenario.rng)
