@@ -23,6 +23,7 @@ import urllib3
 from requests.adapters import DEFAULT_CA_BUNDLE_PATH, BaseAdapter, HTTPAdapter
 
 from importer_pipeline.errors import ImporterError
+from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.faults import QUOTABLE, TRANSPORT, Fault, GivenUp, fault_of
 
 _PIECE_BYTES = 128 * 1024
@@ -148,6 +149,8 @@ class Wire:
         try:
             return self._exchange(request, route)
         except TRANSPORT as error:
+            if (exhausted := exhaustion_of(error)) is not None:
+                raise exhausted from None
             fault = fault_of(error)
             raise self._error_of(fault) from (error if fault in QUOTABLE else None)
 
