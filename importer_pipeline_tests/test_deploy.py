@@ -158,6 +158,10 @@ def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
                 ui.launch("incremental_sync", CHANGES, location=location)
             until(lambda: not world.missing, seconds=TICK_SECONDS)
 
+            # Below its home nothing is written but where the compose file lets it.
+            written = {path.name for path in (tmp_path / "home").iterdir()} - {"dagster.yaml"}
+            assert written <= folders_below_home()
+
             # Nothing is left behind: no run that goes on for ever, no place in the pool, no lock.
             processes.kill("daemon")
             until(lambda: all(run.status in OVER for run in instance.get_runs()))
@@ -219,6 +223,12 @@ def test_who_does_what_the_page_says_word_for_word_has_a_working_service(
             timeout=None,
         ).json()["data"]["workspaceOrError"]["locationEntries"]
         assert locations == [{"name": f"shard-{index}", "loadStatus": "LOADED"} for index in range(2)]
+
+
+def folders_below_home() -> set[str]:
+    """The folders below DAGSTER_HOME that can be written to in a container."""
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    return set(re.findall(r"- /opt/importer/home/([^:]+):uid=10001", text))
 
 
 def edit(path: Path, **values: str) -> None:
