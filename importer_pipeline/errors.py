@@ -39,6 +39,7 @@
         ├── ClientsFileInvalid        the clients file, or a file of its folder
         ├── SettingsInvalid           an environment variable that can't be
         ├── SelectionUnknown          the run config names what the clients file lacks
+        ├── MachineExhausted          no more files, threads, memory or disk
         └── LocksUnusable             there can be no locks, so nothing would keep two syncs apart
             └── LocksLost               the locks that were held may be another sync's by now
 
@@ -244,6 +245,10 @@ class SettingsInvalid(StopRun):
 
 class SelectionUnknown(StopRun):
     """The run config names a client or an audience that the clients file does not hold."""
+
+
+class MachineExhausted(StopRun):
+    """This machine has run out of something that every run needs: open files, threads, memory, room on a disk."""
 
 
 class LocksUnusable(StopRun):

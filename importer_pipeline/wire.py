@@ -25,6 +25,7 @@ from requests.utils import prepend_scheme_if_needed, select_proxy
 from urllib3.util import parse_url
 
 from importer_pipeline.errors import ImporterError
+from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.faults import OF_THE_BUNDLE, OF_THE_PROXY, QUOTABLE, TRANSPORT, Fault, GivenUp, fault_of
 from importer_pipeline.sockets import POOLS, Exchange, carrying
 
@@ -167,6 +168,8 @@ class Wire:
         try:
             return self._exchange(request, route, exchange, limit_bytes)
         except TRANSPORT as error:
+            if (exhausted := exhaustion_of(error)) is not None:
+                raise exhausted from None
             fault = fault_of(error)
             if fault is Fault.HUNG_UP and exchange.reused and not exchange.received:
                 # A router has forgotten the connection, or the server closed it while it was idle: no failed try.
