@@ -6,13 +6,16 @@ from dataclasses import replace
 from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.outcomes import AudienceDone
 from importer_pipeline.resuming import ResumeRule
+from importer_pipeline.retries import Wanted
 from importer_pipeline.sandbox.faults import Unkindness
-from importer_pipeline.tasks import WindowsRequest
-from importer_pipeline_tests.simulation.checks import Broken, check_rest
+from importer_pipeline.snapshots import AudienceName
+from importer_pipeline.tasks import RetryRequest, WindowsRequest
+from importer_pipeline_tests.simulation.checks import Broken, check_rest, quarantined
 from importer_pipeline_tests.simulation.process import Life, run_requests
 from importer_pipeline_tests.simulation.scenario import Misfortune, Scenario, draw, recover
 
 _MOST_SYNCS_AT_REST = 16
+_RESUMES = ResumeRule(within_seconds=86_400.0, restart=False)
 
 
 def run_seed(seed: int) -> Counter[str]:
@@ -66,26 +69,33 @@ def _some_run(life: Life) -> None:
 def _come_to_rest(life: Life) -> None:
     """Full syncs of a source that stands still, until one that began now has succeeded. After a while nothing fails."""
     scenario, began = life.scenario, life.scenario.clock.now
-    rule = ResumeRule(within_seconds=86_400.0, restart=False)
     waiting = {world.plan.name for world in scenario.worlds}
     errors: list[str] = []
     for attempt in range(_MOST_SYNCS_AT_REST):
         is_late = attempt >= _MOST_SYNCS_AT_REST // 2
         if is_late:
             scenario_is_unkind(scenario, unkind=False)
-        request = WindowsRequest(wanted=None, rule=rule)
+        request = WindowsRequest(wanted=None, rule=_RESUMES)
         requests = {name: request for name in life.worlds if name in waiting}
         done = run_requests(life, requests, changes=0.0, deaths=0.0 if is_late else scenario.deaths)
         for name, outcome in done.items():
             if _is_lost(scenario, outcome):
                 waiting.discard(name)
             elif outcome.complete and outcome.snapshot is not None and life.taken_at[outcome.snapshot.id] >= began:
-                check_rest(scenario, life.worlds[name], life.history.refused[outcome.snapshot.id])
+                check_rest(scenario, life.worlds[name], _still_refused(life, name))
                 waiting.discard(name)
         if not waiting:
             return
         errors = [str(outcome.error) for outcome in done.values()]
     raise Broken(f"no sync succeeds at rest: {errors}")
+
+
+def _still_refused(life: Life, name: AudienceName) -> set[str]:
+    """Ids of those that are in the quarantine once all of it has been tried again: a fault may have brought good ones there."""
+    scenario_is_unkind(life.scenario, unkind=False)
+    again = RetryRequest(wanted=Wanted(pieces=None, rule=None), windows=WindowsRequest(wanted=None, rule=_RESUMES))
+    run_requests(life, {name: again}, changes=0.0, deaths=0.0)
+    return quarantined(life.history.quarantine, name)
 
 
 def _is_lost(scenario: Scenario, done: AudienceDone) -> bool:
