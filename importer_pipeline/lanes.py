@@ -76,13 +76,14 @@ class Lane:
             self._queue.appendleft(parcel)
             self._queued[parcel.page.fetch.audience] += 1
 
-    def clear(self) -> Iterator[Parcel]:
-        """Take out all that waits, the doubted too."""
-        parcels = [parcel for doubt in self.doubts for parcel in doubt.post.parcels] + list(self._queue)
-        self.doubts.clear()
-        self._queue.clear()
-        self._queued.clear()
-        return iter(parcels)
+    def clear(self, audience: AudienceSync | None = None) -> Iterator[Parcel]:
+        """Take out all that waits of an audience, or of all, the doubted too."""
+        doubts = [doubt for doubt in self.doubts if audience in (None, doubt.post.audience)]
+        queued = [parcel for parcel in self._queue if audience in (None, parcel.page.fetch.audience)]
+        self.doubts = [doubt for doubt in self.doubts if doubt not in doubts]
+        self._queue = deque(parcel for parcel in self._queue if audience not in (None, parcel.page.fetch.audience))
+        self._queued = Counter(parcel.page.fetch.audience for parcel in self._queue)
+        return iter([parcel for doubt in doubts for parcel in doubt.post.parcels] + queued)
 
     def take(self, now: float) -> Post | Probe:
         """What goes out next; only where there is something."""

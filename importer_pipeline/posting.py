@@ -20,6 +20,7 @@ from importer_pipeline.errors import (
     ImporterError,
     RecordRefused,
     RecordsMostlyRefused,
+    StopAudience,
     StopClient,
     TargetBusy,
     TargetDown,
@@ -67,6 +68,7 @@ class Posting:
         self._urls: dict[str, TargetUrl] = {}
         self._round: deque[TargetUrl] = deque()
         self._stopped: dict[str, StopClient] = {}
+        self._left: dict[AudienceSync, StopAudience] = {}
 
     def enter(self, audience: AudienceSync, book: ConnectionBook) -> None:
         """An audience whose contacts will have to be posted."""
@@ -103,6 +105,12 @@ class Posting:
         undelivered = UndeliveredPage(fetch, page, delivery, None if unseen is None else frozenset(unseen))
         self._lane(fetch.audience).hold(page.shape.length)
         self._go_on(undelivered, now)
+
+    def leave(self, audience: AudienceSync, error: StopAudience, now: float) -> None:
+        """Send nothing more of an audience: its time is used up."""
+        self._left[audience] = error
+        for parcel in self._lane(audience).clear(audience):
+            self._give_up(parcel.page, error, now)
 
     def take(self, now: float) -> Post | Probe | None:
         """The next request to a target, or None."""
@@ -305,7 +313,8 @@ class Posting:
 
     def _queue(self, parcel: Parcel, now: float) -> None:
         lane = self._lane(parcel.page.fetch.audience)
-        if (stopped := self._stopped.get(lane.client)) is not None:
+        audience = parcel.page.fetch.audience
+        if (stopped := self._stopped.get(lane.client) or self._left.get(audience)) is not None:
             self._give_up(parcel.page, stopped, now)
         else:
             lane.add(parcel)

@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -31,6 +32,14 @@ class SyncLimits:
     """The rest before the first retry; doubled with each further one, and up to a quarter longer."""
     failures_in_a_row: int = 3
     """Windows in a row without a success after which an account or a target is left alone."""
+    suspect_retries: int = 1
+    """How often a request is tried again for a part of what has failed again and again."""
+    clock_tolerance_seconds: float = 900.0
+    """How far Mailchimp's clock may be from ours; an answer that claims more is a broken one."""
+    run_seconds: float = math.inf
+    """After how long nothing more is started: what is left is the next run's."""
+    stall_seconds: float = 900.0
+    """After how long without a good answer an audience is left to the next run."""
     patience: Patience = field(default_factory=Patience)
     """How an account's 429s are answered."""
 

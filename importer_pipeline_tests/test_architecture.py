@@ -40,11 +40,13 @@ CORE = {
         "mapping",
         "outcomes",
         "quarantine",
+        "redaction",
         "snapshots",
         "windows",
     },
-    "mapping": {"errors", "file_problems"},
-    "contacts": {"errors", "file_problems", "mapping"},
+    "redaction": set(),
+    "mapping": {"errors", "file_problems", "redaction"},
+    "contacts": {"errors", "file_problems", "mapping", "redaction"},
     "outcomes": {"errors", "snapshots", "windows"},
 }
 """The modules at the bottom, each with all that it may need of the package, through others too."""
