@@ -11,7 +11,7 @@ is doubted before it is believed: its clock, how many contacts there are, and th
 """
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from random import Random
 
@@ -100,6 +100,7 @@ class Sync:
         self._offered: set[AudienceSync] = set()
         self._winding_down = False
         self._fetching = 0
+        self._in_flight: Counter[AudienceSync] = Counter()
         self.outcomes: deque[Outcome] = deque()
         self._audiences = [
             AudienceSync(plan, paging=paging, snapshot_id=f"{rng.getrandbits(64):016x}") for plan in plans
@@ -154,10 +155,14 @@ class Sync:
         """The next request to carry out, or None where all wait for an answer or a timer."""
         self._keep_time(now)
         self._timers.run(now)
-        return self._posting.take(now) or self._take_fetch(now)
+        request = self._posting.take(now) or self._take_fetch(now)
+        if request is not None:
+            self._in_flight[request.audience] += 1
+        return request
 
     def off_the_wire(self, request: Fetch | Post | Probe, now: float) -> None:
         """A request's connection is free again, whatever came of it. To be told before what came of it."""
+        self._in_flight[request.audience] -= 1
         if isinstance(request, Fetch):
             self._fetching -= 1
             self._account(request.audience).service.release(now)
@@ -168,12 +173,14 @@ class Sync:
         """The target has answered with the number of records that it took."""
         self._note_activity(post.audience.plan.name.client, now)
         self._posting.posted(post, receipt, now)
+        self._settle(post.audience, now)
 
     def post_failed(self, post: Post | Probe, error: ImporterError, now: float) -> None:
         """The target's answer is an error, or none came."""
         if isinstance(error, TooManyRequests):
             self._note_activity(post.audience.plan.name.client, now)
         self._posting.failed(post, error, now)
+        self._settle(post.audience, now)
 
     def fetched(self, fetch: Fetch, page: Page, now: float) -> None:
         """Mailchimp has answered with a page."""
@@ -280,8 +287,11 @@ class Sync:
         return None
 
     def _settle(self, audience: AudienceSync, now: float) -> None:
-        """Take an audience up again after something came of one of its pages, or find it done."""
-        if audience in self._open and audience.done(now):
+        """Take an audience up again after something came of one of its pages, or find it done.
+
+        It is not as long as anything of it is in flight: whoever is told that it is done lets another sync have its account.
+        """
+        if audience in self._open and not self._in_flight[audience] and audience.done(now):
             self._open.discard(audience)
         elif audience.has_ready:
             self._offer(audience)

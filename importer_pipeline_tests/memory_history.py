@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from copy import copy
 
 from importer_pipeline.chain import Evidence, FormChanged, HourBroughtIn, SnapshotIn, SnapshotTaken
 from importer_pipeline.hours import parse_hour_key
@@ -11,6 +12,7 @@ from importer_pipeline.outcomes import (
     FingerprintChanged,
     HourIn,
     Outcome,
+    Piece,
     SnapshotKnown,
     WindowIn,
 )
@@ -22,7 +24,8 @@ class MemoryHistory:
     """What the outcomes told, as far as it outlives a process.
 
     Attributes:
-        quarantine: what is in it.
+        kept: what is in the quarantine.
+        quarantine: what this process knows of it.
         refused: ids of contacts that were refused while a snapshot was read, by its id.
     """
 
@@ -32,13 +35,20 @@ class MemoryHistory:
         self._completed: set[str] = set()
         self._evidence: defaultdict[AudienceName, list[Evidence]] = defaultdict(list)
         self._now = 0.0
+        self.kept: dict[Piece, Entry] = {}
         self.quarantine = Quarantine(began=0.0)
         self.refused: dict[str, set[str]] = {}
 
-    def begin(self, now: float) -> None:
-        """A process begins."""
-        self.quarantine = Quarantine(self.quarantine.entries.values(), began=now)
-        self._now = now
+    def begin(self, now: float) -> "MemoryHistory":
+        """A process begins: the same history, and a look of its own at the quarantine."""
+        begun = copy(self)
+        begun.quarantine = Quarantine(began=now)
+        begun._now = now
+        return begun
+
+    def open_entries(self, name: AudienceName) -> list[Entry]:
+        """What is in the quarantine of an audience, whoever brought it there."""
+        return [entry for entry in self.kept.values() if entry.piece.name == name]
 
     def evidence(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Sequence[Evidence]]:
         """See `history.History`."""
@@ -46,7 +56,11 @@ class MemoryHistory:
 
     def entries(self, names: Sequence[AudienceName]) -> Sequence[Entry]:
         """See `history.History`."""
-        return [entry for name in names for entry in self.quarantine.of(name)]
+        for piece in [piece for piece in self.quarantine.entries if piece.name in names]:
+            self.quarantine.forget(piece)
+        entries = [entry for name in names for entry in self.open_entries(name)]
+        self.quarantine.entries.update({entry.piece: entry for entry in entries})
+        return entries
 
     def latest(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Latest]:
         """See `history.History`."""
@@ -67,7 +81,11 @@ class MemoryHistory:
 
     def record(self, outcome: Outcome) -> None:
         """Keep what a later run will want to know."""
-        self.quarantine.note(outcome, now=self._now)
+        for piece in self.quarantine.note(outcome, now=self._now):
+            if piece in self.quarantine.entries:
+                self.kept[piece] = self.quarantine.entries[piece]
+            else:
+                self.kept.pop(piece, None)
         if isinstance(outcome, FingerprintChanged):
             self._evidence[outcome.name].append(FormChanged(fingerprint=outcome.fingerprint))
         elif isinstance(outcome, SnapshotKnown):

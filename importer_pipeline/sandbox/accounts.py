@@ -8,6 +8,7 @@ from importer_pipeline.sandbox.faults import Unkindness
 from importer_pipeline.sandbox.listing import Ties
 from importer_pipeline.sandbox.members import MemberList
 from importer_pipeline.sandbox.traffic import Traffic
+from importer_pipeline.sandbox.twists import Twist
 
 DEFAULT_MERGE_FIELDS = ("FNAME", "LNAME", "ADDRESS", "PHONE", "BIRTHDAY")
 
@@ -20,6 +21,7 @@ class SandboxAccount:
         secrets: the API keys and access tokens that open it; remove one to revoke it.
         disabled: whether the account is deactivated: 403 to everything (U).
         unkindness: what it does to its callers; may be changed at any time.
+        twists: what becomes of its right answers, one twist after the other; may be changed at any time.
         clock_offset_seconds: by how much the account's own clock is ahead.
         lists: its lists by id.
         traffic: what came through.
@@ -33,6 +35,7 @@ class SandboxAccount:
         self.secrets = {secret for secret in secrets if secret}
         self.disabled = False
         self.unkindness = Unkindness()
+        self.twists: list[Twist] = []
         self.clock_offset_seconds = clock_offset_seconds
         self.lists: dict[str, MemberList] = {}
         self.traffic = Traffic(connections)

@@ -1,7 +1,7 @@
 """What can go wrong on the way, and how often: pure decisions, no waiting and no wire."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from random import Random
 
@@ -57,12 +57,12 @@ class Rule:
 
     Attributes:
         applies: whether the rule means this request.
-        fault: what goes wrong.
+        fault: what goes wrong, or what is answered instead.
         after_storing: at a target: after the batch was stored, not before.
     """
 
     applies: Callable[[SandboxRequest], bool]
-    fault: Fault
+    fault: Fault | SandboxAnswer
     after_storing: bool = False
 
 
@@ -95,7 +95,7 @@ class Unkindness:
             compute_after_seconds=latency * random.random(),
         )  # fmt: skip
 
-    def _fault(self, request: SandboxRequest, random: Random) -> tuple[Fault | None, bool]:
+    def _fault(self, request: SandboxRequest, random: Random) -> tuple[Fault | SandboxAnswer | None, bool]:
         for rule in self.rules:
             if rule.applies(request):
                 return rule.fault, rule.after_storing
@@ -115,13 +115,13 @@ class Fate:
     """What happens to one request.
 
     Attributes:
-        fault: what goes wrong; None if nothing does.
+        fault: what goes wrong, or what is answered instead; None if nothing does.
         after_storing: whether it does so after the answer was computed: at a target, after the batch was stored.
         answer_after_seconds: from the arrival to the answer.
         compute_after_seconds: from the arrival to the moment at which the answer is true.
     """
 
-    fault: Fault | None = None
+    fault: Fault | SandboxAnswer | None = None
     after_storing: bool = False
     answer_after_seconds: float = 0.0
     compute_after_seconds: float = 0.0
@@ -141,9 +141,11 @@ def at_offsets(*offsets: int, method: str = "GET") -> Callable[[SandboxRequest],
     return applies
 
 
-def spoiled(fault: Fault, answer: SandboxAnswer) -> SandboxAnswer:
+def spoiled(fault: Fault | SandboxAnswer, answer: SandboxAnswer) -> SandboxAnswer:
     """The answer that a fault makes of a right one. Of `CUT`, `RESET` and `HANG` too: what would have been sent."""
     headers = {name: value for name, value in answer.headers.items() if name.lower() in ("date", "x-request-id")}
+    if isinstance(fault, SandboxAnswer):
+        return replace(fault, headers={**headers, **fault.headers})
     if fault is Fault.BROKEN_JSON:
         return SandboxAnswer(status=200, headers={**headers, "Content-Type": JSON}, body=answer.body[:-1] + b"<")
     if fault is Fault.WRONG_SHAPE:

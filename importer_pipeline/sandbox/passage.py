@@ -10,7 +10,8 @@ a  `Passage.arrive`, a place is free      b  `Visit.compute`      c  `Visit.leav
 d  `Passage.arrive`, all are taken: 429   e  `Visit.abandon`: the caller has gone
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from importer_pipeline.sandbox.core import Sandbox, is_mailchimp, is_target
@@ -18,6 +19,7 @@ from importer_pipeline.sandbox.faults import Fate, Fault, spoiled
 from importer_pipeline.sandbox.mailchimp import route_of, too_many_requests
 from importer_pipeline.sandbox.messages import SandboxAnswer, SandboxRequest
 from importer_pipeline.sandbox.traffic import Traffic
+from importer_pipeline.sandbox.twists import Twist
 
 
 class Ending(Enum):
@@ -57,7 +59,8 @@ class Visit:
     @property
     def ending(self) -> Ending:
         """How the answer leaves."""
-        return _ENDINGS.get(self.fate.fault, Ending.WHOLE) if self.fate.fault else Ending.WHOLE
+        fault = self.fate.fault
+        return _ENDINGS.get(fault, Ending.WHOLE) if isinstance(fault, Fault) else Ending.WHOLE
 
     def compute(self) -> SandboxAnswer:
         """Answers the request at this moment; at a target, the batch is stored now if it is at all."""
@@ -112,4 +115,19 @@ class Passage:
             return visit
         with sandbox.lock:
             visit.fate = owner.unkindness.fate(request, sandbox.random)
+            if account is not None and account.twists and visit.fate.fault is None:
+                _twist(visit, account.twists)
         return visit
+
+
+def _twist(visit: Visit, twists: Sequence[Twist]) -> None:
+    """Answer now, as what goes wrong hangs on the answer, and let it go wrong."""
+    answer = visit.sandbox.answer(visit.request)
+    for twist in twists:
+        became = twist(visit.request, answer)
+        if isinstance(became, Fault):
+            visit.fate = replace(visit.fate, fault=became)
+            answer = spoiled(became, answer)
+            break
+        answer = became
+    visit.answer = answer

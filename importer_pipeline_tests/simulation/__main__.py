@@ -11,19 +11,22 @@ from functools import partial
 
 from importer_pipeline_tests.simulation.days import run_days
 from importer_pipeline_tests.simulation.run import run_seed
+from importer_pipeline_tests.simulation.worlds import WORLDS
 
 _KINDS = {"syncs": run_seed, "days": run_days}
 
 
-def _attempt(seed: int, kind: str) -> tuple[int, str, Counter[str]]:
+def _attempt(seed: int, kind: str, forced: Sequence[str]) -> tuple[int, str, Counter[str]]:
     try:
-        return seed, "", _KINDS[kind](seed)
+        return seed, "", _KINDS[kind](seed, forced=forced)
     except Exception as error:
         return seed, "".join(traceback.format_exception(error)[-3:]), Counter()
 
 
-def _attempts(seeds: range, kind: str, processes: int) -> Iterator[tuple[int, str, Counter[str]]]:
-    attempt = partial(_attempt, kind=kind)
+def _attempts(
+    seeds: range, kind: str, forced: Sequence[str], processes: int
+) -> Iterator[tuple[int, str, Counter[str]]]:
+    attempt = partial(_attempt, kind=kind, forced=forced)
     if processes == 1:
         yield from map(attempt, seeds)
         return
@@ -44,6 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--kind", choices=tuple(_KINDS), help="full syncs, or days of hourly ones; both without a choice"
     )
+    parser.add_argument(
+        "--world",
+        action="append",
+        choices=tuple(WORLDS),
+        default=[],
+        help="a dimension of the world that is on in all seeds",
+    )
     chosen = parser.parse_args(arguments)
     seeds = range(chosen.first, chosen.first + chosen.seeds)
     kinds = [chosen.kind] if chosen.kind else list(_KINDS)
@@ -57,11 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(seeds: range, kind: str, chosen: argparse.Namespace) -> int:
     started, failed, happened = time.monotonic(), 0, Counter[str]()
-    for seed, trouble, counts in _attempts(seeds, kind, chosen.processes):
+    for seed, trouble, counts in _attempts(seeds, kind, chosen.world, chosen.processes):
         happened.update(counts)
         if trouble:
             failed += 1
-            print(f"{kind} {seed} failed; again: --kind {kind} --first {seed} --seeds 1\n{trouble}", flush=True)
+            again = "".join(f" --world '{name}'" for name in chosen.world)
+            print(f"{kind} {seed} failed; again: --kind {kind} --first {seed} --seeds 1{again}\n{trouble}", flush=True)
             if chosen.until_failure:
                 return failed
     counts = ", ".join(f"{n} {what}" for what, n in sorted(happened.items()))

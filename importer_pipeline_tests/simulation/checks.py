@@ -1,7 +1,7 @@
 """What must hold in a simulated run: at each moment, at the end of a sync, and at rest."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from importer_pipeline.audience_plan import SNAPSHOT_AGE_SECONDS, SnapshotScope
 from importer_pipeline.audience_sync import Fetch
@@ -9,9 +9,9 @@ from importer_pipeline.contacts import ID_OF_NO_ADDRESS
 from importer_pipeline.hours import parse_hour_key
 from importer_pipeline.outcomes import AudienceDone, HourIn, WindowIn
 from importer_pipeline.parcels import Post, Probe
-from importer_pipeline.quarantine import Quarantine
+from importer_pipeline.quarantine import Entry
 from importer_pipeline.sandbox.members import Member
-from importer_pipeline.snapshots import AudienceName, ImportedWindow, Snapshot
+from importer_pipeline.snapshots import ImportedWindow, Snapshot
 from importer_pipeline.spans import Purpose
 from importer_pipeline.sync import Sync
 from importer_pipeline_tests.memory_history import MemoryHistory
@@ -22,13 +22,19 @@ class Broken(AssertionError):
     """A promise that a seed has found broken."""
 
 
-def check_connections(scenario: Scenario, requests: list[Fetch | Post | Probe]) -> None:
-    """No account, no target and not the process has more requests on the wire than it bears."""
+def check_connections(scenario: Scenario, requests: list[Fetch | Post | Probe], on_the_wire: Mapping[str, int]) -> None:
+    """No account, no target and not the process has more requests on the wire than it bears.
+
+    Args:
+        scenario: what each bears.
+        requests: those of the process.
+        on_the_wire: how many are under way to each account, of all processes.
+    """
     fetches = Counter(request.audience.plan.account for request in requests if isinstance(request, Fetch))
     posts = Counter(request.audience.plan.target for request in requests if not isinstance(request, Fetch))
     for account, most in scenario.max_connections.items():
-        if fetches[account] > most:
-            raise Broken(f"{fetches[account]} requests at once on an account that bears {most}")
+        if on_the_wire[account] > most:
+            raise Broken(f"{on_the_wire[account]} requests at once on an account that bears {most}")
     if fetches.total() > scenario.limits.connections:
         raise Broken(f"{fetches.total()} requests to Mailchimp at once")
     if posts and max(posts.values()) > scenario.limits.target_posts:
@@ -57,17 +63,17 @@ def check_window(scenario: Scenario, world: World, refused: set[str], outcome: W
             check_member(scenario, world, member, refused, taken_at, f"window {outcome.window}")
 
 
-def quarantined(quarantine: Quarantine, name: AudienceName) -> set[str]:
-    """Ids of an audience's contacts that are in the quarantine."""
-    ids = {contact_id for entry in quarantine.of(name) for contact_id in entry.contacts}
+def quarantined(entries: Iterable[Entry]) -> set[str]:
+    """Ids of the contacts in these entries of the quarantine."""
+    ids = {contact_id for entry in entries for contact_id in entry.contacts}
     return ids | {ID_OF_NO_ADDRESS} if "" in ids else ids
 
 
-def check_hour(scenario: Scenario, world: World, quarantine: Quarantine, outcome: HourIn, *, began: float) -> None:
+def check_hour(scenario: Scenario, world: World, entries: Iterable[Entry], outcome: HourIn, *, began: float) -> None:
     """All that changed in an hour that is in must be at the target, if it stood still since the process began."""
     hour = parse_hour_key(outcome.hour)
     assert hour is not None
-    refused = quarantined(quarantine, outcome.name)
+    refused = quarantined(entries)
     first = hour.first if outcome.chain_from is None else max(hour.first, outcome.walk.first)
     for member in world.members:
         if first <= member.changed <= hour.last:
@@ -76,7 +82,7 @@ def check_hour(scenario: Scenario, world: World, quarantine: Quarantine, outcome
 
 def check_moment(scenario: Scenario, world: World, snapshot: Snapshot, *, taken_at: float) -> None:
     """A snapshot lies a minute in the past by Mailchimp's own clock, whatever ours shows, and not much more."""
-    before = snapshot.before - scenario.sandbox.accounts[world.plan.account].clock_offset_seconds
+    before = snapshot.before - scenario.sandbox.accounts[world.account].clock_offset_seconds
     if not taken_at - 130 <= before <= scenario.clock.now - SNAPSHOT_AGE_SECONDS:
         raise Broken(f"a snapshot of {before - taken_at:.0f} s after the start")
 

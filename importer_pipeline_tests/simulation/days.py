@@ -1,10 +1,10 @@
 """One seed of days: hourly syncs of what changed, with all that happens between them, until the source comes to rest."""
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from importer_pipeline.chain import chain_of
-from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.hours import HOUR_SECONDS, hours_of
 from importer_pipeline.quarantine import RetryRule
 from importer_pipeline.resuming import ResumeRule
@@ -19,10 +19,15 @@ from importer_pipeline.tasks import (
     WindowsRequest,
 )
 from importer_pipeline.windows import Stretch
+from importer_pipeline_tests.simulation.changes import change
 from importer_pipeline_tests.simulation.checks import Broken, check_rest, quarantined
-from importer_pipeline_tests.simulation.process import Life, run_requests
-from importer_pipeline_tests.simulation.run import scenario_is_unkind
-from importer_pipeline_tests.simulation.scenario import Scenario, World, befall, change, draw, edit, recover
+from importer_pipeline_tests.simulation.draw import draw
+from importer_pipeline_tests.simulation.jobs import WhenBusy, job, run_job, together
+from importer_pipeline_tests.simulation.life import Life
+from importer_pipeline_tests.simulation.misfortunes import befall, recover
+from importer_pipeline_tests.simulation.run import come_to_rest, scenario_is_unkind
+from importer_pipeline_tests.simulation.scenario import Scenario, World
+from importer_pipeline_tests.simulation.worlds import widen
 
 _MOST_TICKS_AT_REST = 16
 _TICK_AT = 7 * 60
@@ -33,9 +38,18 @@ _DUE = RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule()), windows=_WINDO
 _ALL = RetryRequest(wanted=Wanted(pieces=None, rule=None), windows=_WINDOWS)
 
 
-def run_days(seed: int) -> Counter[str]:
-    """Run a seed; raises `Broken` where a promise does not hold. Returns what happened, counted."""
+def run_days(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
+    """Run a seed; raises `Broken` where a promise does not hold.
+
+    Args:
+        seed: the seed.
+        forced: dimensions of the world that are on, whatever is drawn: see `worlds`.
+
+    Returns:
+        what happened, counted.
+    """
     scenario = draw(seed)
+    widen(scenario, seed, forced=forced)
     rng = scenario.rng
     life = Life(scenario=scenario, worlds={world.plan.name: world for world in scenario.worlds})
     scenario_is_unkind(scenario, unkind=True)
@@ -46,12 +60,15 @@ def run_days(seed: int) -> Counter[str]:
         if rng.random() < 0.85:
             _tick(life, changes=scenario.changes / 10, deaths=scenario.deaths)
         _something_else(life)
-    recover(scenario)
+        for dimension in scenario.dimensions.values():
+            dimension.pause()
+    come_to_rest(scenario)
     scenario_is_unkind(scenario, unkind=False)
     scenario.limits = replace(scenario.limits, isolation_posts=64)
     if rng.random() < 0.5:
         for world in scenario.worlds:
-            world.target.refusals = world.refusals = ()
+            world.target.refusals = ()
+            world.point(sink=replace(world.sink, refusals=()))
     _come_to_rest(life)
     return life.happened
 
@@ -68,16 +85,20 @@ def _an_hour_passes(life: Life, *, changes: int) -> None:
 
 
 def _tick(life: Life, *, changes: float, deaths: float) -> None:
-    """What the two hourly schedules start, one after the other."""
+    """What the two hourly schedules start: one after the other, or at once, with something launched by hand perhaps."""
     life.happened["ticks"] += 1
-    newcomers = _WINDOWS if life.scenario.rng.random() < 0.2 else None
-    run_requests(
-        life,
-        dict.fromkeys(life.worlds, ChangesRequest(retry=_DUE, newcomers=newcomers)),
-        changes=changes,
-        deaths=deaths,
-    )
-    run_requests(life, dict.fromkeys(life.worlds, FirstSyncRequest(windows=_WINDOWS)), changes=changes, deaths=deaths)
+    rng = life.scenario.rng
+    newcomers = _WINDOWS if rng.random() < 0.2 else None
+    requests: list[tuple[Mapping[AudienceName, Request], WhenBusy]] = [
+        (dict.fromkeys(life.worlds, ChangesRequest(retry=_DUE, newcomers=newcomers)), WhenBusy.LEAVE),
+        (dict.fromkeys(life.worlds, FirstSyncRequest(windows=_WINDOWS)), WhenBusy.WAIT),
+    ]
+    jobs = [job(life, it, when_busy=when_busy, changes=changes, deaths=deaths) for it, when_busy in requests]
+    if life.scenario.at_once > 1:
+        together(life, jobs)
+    else:
+        for it in jobs:
+            together(life, [it])
 
 
 def _something_else(life: Life) -> None:
@@ -100,7 +121,7 @@ def _something_else(life: Life) -> None:
         _run_one(life, name, _ALL)
     elif kind < 0.17:
         life.happened["edits"] += 1
-        edit(life.worlds[name])
+        _edit(life.worlds[name])
         if life.happened["edits"] % 2 == 0:
             _send_and_edit_back(life, name)
     elif kind < 0.18:
@@ -114,10 +135,7 @@ def _something_else(life: Life) -> None:
 
 
 def _run_one(life: Life, name: AudienceName, request: Request) -> None:
-    try:
-        run_requests(life, {name: request}, changes=life.scenario.changes / 10, deaths=life.scenario.deaths)
-    except SnapshotUnusable:
-        life.happened["windows of no use"] += 1
+    run_job(life, {name: request}, changes=life.scenario.changes / 10, deaths=life.scenario.deaths)
 
 
 def _send_and_edit_back(life: Life, name: AudienceName) -> None:
@@ -125,8 +143,13 @@ def _send_and_edit_back(life: Life, name: AudienceName) -> None:
     now = int(life.scenario.clock.now)
     (*_, last) = hours_of(Stretch(now, now))
     request = HoursRequest(hours=Stretch(last.first - _DAY_HOURS * HOUR_SECONDS, last.last - HOUR_SECONDS))
-    run_requests(life, {name: request}, changes=0.0, deaths=_MANY_DEATHS)
-    edit(life.worlds[name])
+    run_job(life, {name: request}, changes=0.0, deaths=_MANY_DEATHS)
+    _edit(life.worlds[name])
+
+
+def _edit(world: World) -> None:
+    """The clients file maps its contacts otherwise from now on, or as before again."""
+    world.point(is_swapped=not world.is_swapped)
 
 
 def _some_hours(life: Life) -> Stretch:
@@ -145,7 +168,7 @@ def _come_to_rest(life: Life) -> None:
     for _ in range(_MOST_TICKS_AT_REST):
         _an_hour_passes(life, changes=0)
         _tick(life, changes=0.0, deaths=0.0)
-        run_requests(life, dict.fromkeys(life.worlds, _ALL), changes=0.0, deaths=0.0)
+        run_job(life, dict.fromkeys(life.worlds, _ALL), changes=0.0, deaths=0.0)
         for name in list(waiting):
             if _is_lost(scenario, life.worlds[name]):
                 waiting.discard(name)
@@ -161,17 +184,17 @@ def _chain_end(life: Life, name: AudienceName) -> float:
     """By our clock; 0 where there is no chain."""
     world = life.worlds[name]
     chain = chain_of(life.history.evidence([name])[name], fingerprint=world.plan.fingerprint)
-    account = life.scenario.sandbox.accounts[world.plan.account]
+    account = life.scenario.sandbox.accounts[world.account]
     return 0.0 if chain is None else chain.end - account.clock_offset_seconds
 
 
 def _check_rest(life: Life, name: AudienceName) -> None:
-    entries = life.history.quarantine.of(name)
+    entries = life.history.open_entries(name)
     if any(entry.failures for entry in entries):
         raise Broken(f"at rest of {name}: something that does not fail is still in the quarantine")
-    check_rest(life.scenario, life.worlds[name], quarantined(life.history.quarantine, name))
+    check_rest(life.scenario, life.worlds[name], quarantined(entries))
 
 
 def _is_lost(scenario: Scenario, world: World) -> bool:
     """Whether nothing can be had of the audience, whoever asks."""
-    return not scenario.sandbox.accounts[world.plan.account].secrets
+    return not scenario.sandbox.accounts[world.account].secrets

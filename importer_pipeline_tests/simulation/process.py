@@ -1,21 +1,20 @@
 """One process of a scenario: an engine, the requests that it has under way, and its death at any moment."""
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from importer_pipeline.audience_plan import AudiencePlan, SnapshotScope
 from importer_pipeline.audience_sync import Fetch
 from importer_pipeline.connections import ConnectionBook
 from importer_pipeline.errors import ImporterError
-from importer_pipeline.outcomes import AudienceDone, FingerprintChanged, HourIn, Outcome, SnapshotKnown, WindowIn
+from importer_pipeline.outcomes import AudienceDone, HourIn, Outcome, SnapshotKnown, WindowIn
 from importer_pipeline.pages import Page
 from importer_pipeline.parcels import Post, Probe
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Receipt
-from importer_pipeline.tasks import Asked, Request, Resolver
 from importer_pipeline_tests.memory_history import MemoryHistory
+from importer_pipeline_tests.simulation.changes import change
 from importer_pipeline_tests.simulation.checks import (
     Broken,
     check_connections,
@@ -28,13 +27,15 @@ from importer_pipeline_tests.simulation.checks import (
     check_window,
 )
 from importer_pipeline_tests.simulation.lies import lie
-from importer_pipeline_tests.simulation.scenario import Scenario, World, befall, change
+from importer_pipeline_tests.simulation.life import Life
+from importer_pipeline_tests.simulation.misfortunes import befall
+from importer_pipeline_tests.simulation.scenario import World
 
 _MOST_STEPS = 60_000
 _KINDS = {Fetch: "fetches", Post: "posts", Probe: "probes"}
 
 
-class _Died(Exception):
+class Died(Exception):
     """The process is gone, wherever it was."""
 
 
@@ -46,66 +47,38 @@ class _Flight:
     result: Page | Receipt | ImporterError | None = None
 
 
-@dataclass(eq=False, kw_only=True)
-class Life:
-    """What outlives the processes of a scenario."""
+class Process:
+    """An engine, and the requests that it has under way.
 
-    scenario: Scenario
-    worlds: dict[AudienceName, World]
-    history: MemoryHistory = field(default_factory=MemoryHistory)
-    taken_at: dict[str, float] = field(default_factory=dict[str, float])
-    """When the run began that took a snapshot, by its id."""
-    happened: Counter[str] = field(default_factory=Counter[str])
-
-
-def run_requests(
-    life: Life, requests: Mapping[AudienceName, Request], *, changes: float, deaths: float
-) -> dict[AudienceName, AudienceDone]:
-    """One process that does what is asked for, and what follows from it.
-
-    Returns:
-        what it brought to an end before it ended or died; of an audience that had several turns, the last.
-
-    Raises:
-        SnapshotUnusable: windows are asked for that the newest snapshot can't have.
+    Args:
+        life: what outlives it.
+        history: the history, as this process sees it.
+        worlds: its audiences as the clients file had them when it began.
+        plans: what it is to do.
+        finished: called with each audience that is done, once that is written down.
+        holds: whether it may still work on an account.
+        changes: probability of a change between two steps.
+        deaths: probability that it dies between two steps, or between two reports.
     """
-    life.history.begin(life.scenario.clock.now)
-    done: dict[AudienceName, AudienceDone] = {}
-    turn, later = dict(requests), list[tuple[AudienceName, Request]]()
-    while turn:
-        asked = [
-            Asked(name=name, fingerprint=life.worlds[name].plan.fingerprint, request=request)
-            for name, request in turn.items()
-        ]
-        resolver = Resolver(asked, life.history)
-        plans: list[AudiencePlan] = []
-        for it in asked:
-            resolved = resolver.resolve(it, now=life.scenario.clock.now)
-            later += [(it.name, request) for request in resolved.later]
-            if resolved.changes_form:
-                life.history.record(FingerprintChanged(name=it.name, fingerprint=it.fingerprint))
-            if resolved.scope is not None:
-                quarantined = resolver.quarantined(it)
-                plans.append(replace(life.worlds[it.name].plan, scope=resolved.scope, quarantined=quarantined))
-        process = _Process(life, plans, changes=changes, deaths=deaths)
-        try:
-            process.run()
-        except _Died:
-            life.happened["deaths"] += 1
-            process.die()
-            return done | process.done
-        done |= process.done
-        turn = dict(reversed(later))
-        later = [it for it in later if it not in turn.items()]
-    return done
 
-
-class _Process:
-    """An engine, and the requests that it has under way."""
-
-    def __init__(self, life: Life, plans: list[AudiencePlan], *, changes: float, deaths: float) -> None:
+    def __init__(
+        self,
+        life: Life,
+        history: MemoryHistory,
+        worlds: Mapping[AudienceName, World],
+        plans: list[AudiencePlan],
+        *,
+        finished: Callable[[AudienceName], None],
+        holds: Callable[[str], bool],
+        changes: float,
+        deaths: float,
+    ) -> None:
         scenario = life.scenario
         self._life = life
+        self._history = history
+        self._worlds = worlds
+        self._finished = finished
+        self._holds = holds
         self._scenario = scenario
         self._changes = changes
         self._deaths = deaths
@@ -122,42 +95,60 @@ class _Process:
         )
         self.done: dict[AudienceName, AudienceDone] = {}
 
-    def run(self) -> None:
-        """From the first request to the last outcome."""
-        scenario, rng, clock = self._scenario, self._scenario.rng, self._scenario.clock
+    def run(self) -> Iterator[float]:
+        """From the first request to the last outcome.
+
+        Yields:
+            up to when nothing will happen in it, by the scenario's clock: after each step, so that others have theirs.
+        """
+        rng, clock = self._scenario.rng, self._scenario.clock
         for _ in range(_MOST_STEPS):
             self._maybe_die()
             while (request := self._sync.take(clock.now)) is not None:
-                check_not_read_again(request, self._life.history)
-                self._flights.append(_Flight(request))
-                check_connections(scenario, [flight.request for flight in self._flights])
+                check_not_read_again(request, self._history)
+                self._send(request)
             self._record()
             if self._sync.finished:
                 check_progress(self._sync, len(self.done))
                 return
-            if self._changes and rng.random() < self._changes:
-                change(scenario)
-                self._life.happened["changes"] += 1
-            if scenario.misfortune and self._changes and rng.random() < 0.06:
-                befall(scenario)
+            self._something_happens()
             if not self._flights:
                 if self._sync.next_timer is None:
                     raise Broken("the engine waits for nothing")
-                clock.now = max(clock.now, self._sync.next_timer)
+                yield self._sync.next_timer
             else:
                 clock.now += rng.random() * 0.4
                 self._advance()
+                yield clock.now
         raise Broken("the engine does not come to an end")
 
     def die(self) -> None:
         """What was on the wire may still arrive."""
         for flight in self._flights:
+            self._life.on_the_wire[flight.request.audience.plan.account] -= isinstance(flight.request, Fetch)
             if flight.result is None and self._scenario.rng.random() < 0.5:
                 self._carry_out(flight.request)
 
     def _maybe_die(self) -> None:
         if self._deaths and self._scenario.rng.random() < self._deaths:
-            raise _Died
+            raise Died
+
+    def _something_happens(self) -> None:
+        scenario, rng = self._scenario, self._scenario.rng
+        if self._changes and rng.random() < self._changes:
+            change(scenario)
+            self._life.happened["changes"] += 1
+        if scenario.misfortune and self._changes and rng.random() < 0.06:
+            befall(scenario)
+        if scenario.is_awake:
+            for dimension in scenario.dimensions.values():
+                dimension.step()
+
+    def _send(self, request: Fetch | Post | Probe) -> None:
+        account = request.audience.plan.account
+        self._flights.append(_Flight(request))
+        self._life.on_the_wire[account] += isinstance(request, Fetch)
+        check_connections(self._scenario, [flight.request for flight in self._flights], self._life.on_the_wire)
 
     def _advance(self) -> None:
         """The next thing that happens to one of the requests under way."""
@@ -167,6 +158,7 @@ class _Process:
             self._life.happened[_KINDS[type(flight.request)]] += 1
             return
         self._flights.remove(flight)
+        self._life.on_the_wire[flight.request.audience.plan.account] -= isinstance(flight.request, Fetch)
         self._tell(flight.request, flight.result)
 
     def _tell(self, request: Fetch | Post | Probe, result: Page | Receipt | ImporterError) -> None:
@@ -185,8 +177,10 @@ class _Process:
             sync.post_failed(request, result, now)
 
     def _carry_out(self, request: Fetch | Post | Probe) -> Page | Receipt | ImporterError:
-        scenario = self._scenario
-        lines = self._life.worlds[request.audience.plan.name].lines
+        scenario, plan = self._scenario, request.audience.plan
+        if not self._holds(plan.account):
+            raise Broken(f"{plan.name}: a {type(request).__name__} arrives while another sync may have the account")
+        lines = self._worlds[plan.name].lines
         try:
             if not isinstance(request, Fetch):
                 return lines.post(request)
@@ -202,20 +196,23 @@ class _Process:
         while self._sync.outcomes:
             self._maybe_die()
             outcome = self._sync.outcomes.popleft()
-            self._life.history.record(outcome)
+            self._history.record(outcome)
             self._check(outcome)
+            if isinstance(outcome, AudienceDone):
+                self._finished(outcome.name)
 
     def _check(self, outcome: Outcome) -> None:
-        life, world = self._life, self._life.worlds[outcome.name]
+        life, world = self._life, self._worlds[outcome.name]
         if isinstance(outcome, SnapshotKnown):
             taken_at = life.taken_at.setdefault(outcome.snapshot.id, self._started_at)
             if taken_at == self._started_at:
                 check_moment(self._scenario, world, outcome.snapshot, taken_at=taken_at)
         elif isinstance(outcome, WindowIn):
-            refused, taken_at = life.history.refused[outcome.snapshot_id], life.taken_at[outcome.snapshot_id]
+            refused, taken_at = self._history.refused[outcome.snapshot_id], life.taken_at[outcome.snapshot_id]
             check_window(self._scenario, world, refused, outcome, taken_at=taken_at)
         elif isinstance(outcome, HourIn):
-            check_hour(self._scenario, world, life.history.quarantine, outcome, began=self._started_at)
+            entries = self._history.open_entries(outcome.name)
+            check_hour(self._scenario, world, entries, outcome, began=self._started_at)
         elif isinstance(outcome, AudienceDone):
             self._check_done(outcome)
 
@@ -227,7 +224,7 @@ class _Process:
                 raise Broken(f"{outcome.name}: {outcome.part} not complete, and no error")
             return
         snapshot = outcome.snapshot
-        windows = {} if snapshot is None else self._life.history.windows(outcome.name, snapshot)
+        windows = {} if snapshot is None else self._history.windows(outcome.name, snapshot)
         check_done(outcome, windows, wanted=scope.wanted)
         if self._scenario.is_calm and outcome.complete and len(self._plans) == 1:
             check_cost(outcome, too_slow=self._life.happened["TooSlow"])

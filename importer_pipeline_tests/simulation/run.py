@@ -1,37 +1,61 @@
 """One seed of full syncs, from the first request to rest: whole ones, single windows by hand, plans; any of them may die."""
 
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.outcomes import AudienceDone
 from importer_pipeline.resuming import ResumeRule
 from importer_pipeline.retries import Wanted
 from importer_pipeline.sandbox.faults import Unkindness
 from importer_pipeline.snapshots import AudienceName
-from importer_pipeline.tasks import RetryRequest, WindowsRequest
+from importer_pipeline.tasks import Request, RetryRequest, WindowsRequest
 from importer_pipeline_tests.simulation.checks import Broken, check_rest, quarantined
-from importer_pipeline_tests.simulation.process import Life, run_requests
-from importer_pipeline_tests.simulation.scenario import Misfortune, Scenario, draw, recover
+from importer_pipeline_tests.simulation.draw import draw
+from importer_pipeline_tests.simulation.jobs import Job, JobEnd, WhenBusy, job, run_job, together
+from importer_pipeline_tests.simulation.life import Life
+from importer_pipeline_tests.simulation.misfortunes import recover
+from importer_pipeline_tests.simulation.scenario import Misfortune, Scenario
+from importer_pipeline_tests.simulation.worlds import widen
 
 _MOST_SYNCS_AT_REST = 16
 _RESUMES = ResumeRule(within_seconds=86_400.0, restart=False)
 
 
-def run_seed(seed: int) -> Counter[str]:
-    """Run a seed; raises `Broken` where a promise does not hold. Returns what happened, counted."""
+def run_seed(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
+    """Run a seed; raises `Broken` where a promise does not hold.
+
+    Args:
+        seed: the seed.
+        forced: dimensions of the world that are on, whatever is drawn: see `worlds`.
+
+    Returns:
+        what happened, counted.
+    """
     scenario = draw(seed)
+    widen(scenario, seed, forced=forced)
     life = Life(scenario=scenario, worlds={world.plan.name: world for world in scenario.worlds})
     scenario_is_unkind(scenario, unkind=True)
     for _ in range(scenario.runs):
-        _some_run(life)
-    recover(scenario)
+        requests = [_some_request(life) for _ in range(scenario.at_once)]
+        _check_usable(life, together(life, [_start(life, it) for it in requests]))
+        for dimension in scenario.dimensions.values():
+            dimension.pause()
+    come_to_rest(scenario)
     if not scenario.is_calm:
         scenario_is_unkind(scenario, unkind=scenario.rng.random() < 0.3)
     scenario.limits = replace(scenario.limits, isolation_posts=64)
     scenario.clock.now += 1000
     _come_to_rest(life)
     return life.happened
+
+
+def come_to_rest(scenario: Scenario) -> None:
+    """All that passes is over, and the clients file stays as it is."""
+    recover(scenario)
+    scenario.is_awake = False
+    for dimension in scenario.dimensions.values():
+        dimension.heal()
 
 
 def scenario_is_unkind(scenario: Scenario, *, unkind: bool) -> None:
@@ -45,7 +69,7 @@ def scenario_is_unkind(scenario: Scenario, *, unkind: bool) -> None:
         target.unkindness = scenario.unkind_target if unkind else Unkindness()
 
 
-def _some_run(life: Life) -> None:
+def _some_request(life: Life) -> dict[AudienceName, Request]:
     """A full sync as a rule; or a plan, or some windows by hand."""
     scenario, rng = life.scenario, life.scenario.rng
     rule = ResumeRule(within_seconds=rng.choice((0.0, 86_400.0, 86_400.0)), restart=rng.random() < 0.1)
@@ -58,12 +82,19 @@ def _some_run(life: Life) -> None:
         wanted = frozenset(rng.sample(keys, rng.randint(1, len(keys))))
     elif kind < scenario.by_hand * 1.3:
         wanted = frozenset[str]()
-    request = WindowsRequest(wanted=wanted, rule=rule)
-    try:
-        run_requests(life, dict.fromkeys(names, request), changes=scenario.changes, deaths=scenario.deaths)
-    except SnapshotUnusable:
-        if life.history.latest(names):
-            raise Broken("windows of the newest snapshot can't be imported") from None
+    return dict.fromkeys(names, WindowsRequest(wanted=wanted, rule=rule))
+
+
+def _start(life: Life, requests: Mapping[AudienceName, Request]) -> Job:
+    scenario = life.scenario
+    return job(life, requests, when_busy=WhenBusy.WAIT, changes=scenario.changes, deaths=scenario.deaths)
+
+
+def _check_usable(life: Life, ends: Sequence[JobEnd]) -> None:
+    """What was launched by hand could be had, unless another snapshot was taken meanwhile, or the clients file was edited."""
+    names = [name for end in ends for name in end.unusable]
+    if names and not life.scenario.dimensions and life.history.latest(names):
+        raise Broken("windows of the newest snapshot can't be imported")
 
 
 def _come_to_rest(life: Life) -> None:
@@ -77,7 +108,7 @@ def _come_to_rest(life: Life) -> None:
             scenario_is_unkind(scenario, unkind=False)
         request = WindowsRequest(wanted=None, rule=_RESUMES)
         requests = {name: request for name in life.worlds if name in waiting}
-        done = run_requests(life, requests, changes=0.0, deaths=0.0 if is_late else scenario.deaths)
+        done = run_job(life, requests, changes=0.0, deaths=0.0 if is_late else scenario.deaths).done
         for name, outcome in done.items():
             if _is_lost(scenario, outcome):
                 waiting.discard(name)
@@ -94,8 +125,8 @@ def _still_refused(life: Life, name: AudienceName) -> set[str]:
     """Ids of those that are in the quarantine once all of it has been tried again: a fault may have brought good ones there."""
     scenario_is_unkind(life.scenario, unkind=False)
     again = RetryRequest(wanted=Wanted(pieces=None, rule=None), windows=WindowsRequest(wanted=None, rule=_RESUMES))
-    run_requests(life, {name: again}, changes=0.0, deaths=0.0)
-    return quarantined(life.history.quarantine, name)
+    run_job(life, {name: again}, changes=0.0, deaths=0.0)
+    return quarantined(life.history.open_entries(name))
 
 
 def _is_lost(scenario: Scenario, done: AudienceDone) -> bool:

@@ -1,0 +1,136 @@
+"""Answers that hang on what they hold, or that lie: made of the right answer, once it is known what that would be.
+
+What strikes by chance or by the request alone is in `faults`. A twist sees both the request and the right answer, returns what
+is sent instead, and may keep the connection from ever bringing it (`Fault.HANG`, `CUT`, `RESET`).
+"""
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from enum import Enum
+from typing import Any
+
+from importer_pipeline.sandbox.faults import Fault
+from importer_pipeline.sandbox.messages import HTML, JSON, SandboxAnswer, SandboxRequest, encoded
+
+Twist = Callable[[SandboxRequest, SandboxAnswer], SandboxAnswer | Fault]
+"""What becomes of a right answer: itself, another one, or a fault on its way."""
+
+Spoiler = Fault | SandboxAnswer | Callable[[SandboxAnswer], SandboxAnswer]
+"""What is sent in place of an answer: a fault's, a fixed one, or one made of the right one."""
+
+_MEMBERS = "/members"
+
+
+class Nonsense(Enum):
+    """How a member in a page makes no sense, though the page is JSON."""
+
+    NO_OBJECT = "a text in its place"
+    NULL = "null in its place"
+    NO_TIME = "no last_changed"
+    NO_TEXT = "last_changed is a number"
+    BAD_TIME = "last_changed is no time"
+
+
+def edge_page(status: int) -> SandboxAnswer:
+    """HTML from something in between, as edges and firewalls send it with any status (U)."""
+    return SandboxAnswer(
+        status=status, headers={"Content-Type": HTML}, body=b"<html><head><title>Access Denied</title></head></html>"
+    )
+
+
+def edge_json(status: int) -> SandboxAnswer:
+    """The JSON of Mailchimp's own edge (V for 503): no problem document, though it looks like one."""
+    document = {
+        "type": "akamai_error_message", "title": f"akamai_{status}", "status": status,
+        "ref_no": "Reference Number: 00.00000000.0000000000.0000000",
+    }  # fmt: skip
+    return SandboxAnswer(status=status, headers={"Content-Type": JSON}, body=encoded(document))
+
+
+def asks_for_patience(status: int, retry_after: str | None) -> SandboxAnswer:
+    """A 429 or 503 that says when to come again, if it does."""
+    headers = {"Content-Type": HTML} if retry_after is None else {"Content-Type": HTML, "Retry-After": retry_after}
+    return SandboxAnswer(status=status, headers=headers, body=b"<html>Too Many Requests</html>")
+
+
+def where_members(ids: Collection[str], becomes: Spoiler) -> Twist:
+    """Spoil each answer that holds one of these members, in a page or alone."""
+    wanted = [f'"{one}"'.encode() for one in ids]
+
+    def twist(_request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer | Fault:
+        return _spoil(answer, becomes) if any(one in answer.body for one in wanted) else answer
+
+    return twist
+
+
+def beyond_offset(offset: int, becomes: Spoiler) -> Twist:
+    """Spoil each page that begins beyond an offset, however small it is."""
+
+    def twist(request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer | Fault:
+        is_beyond = _is_page(request) and int(request.query.get("offset", "0")) > offset
+        return _spoil(answer, becomes) if is_beyond else answer
+
+    return twist
+
+
+def with_total(total: Callable[[int], int]) -> Twist:
+    """Let each page of members tell another `total_items` than the right one."""
+
+    def twist(request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer:
+        if not _is_page(request) or answer.status != 200:
+            return answer
+        document = json.loads(answer.body)
+        document["total_items"] = total(document["total_items"])
+        return replace(answer, body=encoded(document))
+
+    return twist
+
+
+def empty(answer: SandboxAnswer) -> SandboxAnswer:
+    """The page without members, and a total of none."""
+    return replace(answer, body=encoded({**json.loads(answer.body), "members": [], "total_items": 0}))
+
+
+def with_date(*dates: str) -> Twist:
+    """Let each answer bear these Date headers; several are joined as HTTP clients join them."""
+
+    def twist(_request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer:
+        return replace(answer, headers={**answer.headers, "Date": ", ".join(dates)})
+
+    return twist
+
+
+def senseless(ids: Collection[str], nonsense: Nonsense) -> Callable[[SandboxAnswer], SandboxAnswer]:
+    """Make these members of an answer senseless, in a page or alone; the others stay as they are."""
+
+    def made(member: Any) -> Any:
+        if member.get("id") not in ids:
+            return member
+        rest = {name: value for name, value in member.items() if name != "last_changed"}
+        return {
+            Nonsense.NO_OBJECT: "a member", Nonsense.NULL: None, Nonsense.NO_TIME: rest,
+            Nonsense.NO_TEXT: {**rest, "last_changed": 1}, Nonsense.BAD_TIME: {**rest, "last_changed": "!"},
+        }[nonsense]  # fmt: skip
+
+    def spoiler(answer: SandboxAnswer) -> SandboxAnswer:
+        document = json.loads(answer.body)
+        if "members" in document:
+            document["members"] = [made(member) for member in document["members"]]
+        else:
+            document = made(document)
+        return replace(answer, body=encoded(document))
+
+    return spoiler
+
+
+def _spoil(answer: SandboxAnswer, becomes: Spoiler) -> SandboxAnswer | Fault:
+    if isinstance(becomes, Fault):
+        return becomes
+    if isinstance(becomes, SandboxAnswer):
+        return replace(becomes, headers={**answer.headers, **becomes.headers})
+    return becomes(answer)
+
+
+def _is_page(request: SandboxRequest) -> bool:
+    return request.path.endswith(_MEMBERS)

@@ -1,0 +1,49 @@
+"""What outlives the processes of a scenario: the world, the history, the locks."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from importer_pipeline.snapshots import AudienceName
+from importer_pipeline_tests.memory_history import MemoryHistory
+from importer_pipeline_tests.simulation.scenario import Scenario, World
+
+
+class Locks:
+    """The locks of all accounts; a holder is whatever the object is that took them."""
+
+    def __init__(self) -> None:
+        self._holders: dict[str, object] = {}
+
+    def take(self, holder: object, accounts: Iterable[str]) -> set[str]:
+        """Lock those of the accounts that are free; returns those that are the holder's now."""
+        return {account for account in accounts if self._holders.setdefault(account, holder) is holder}
+
+    def is_held(self, holder: object, account: str) -> bool:
+        """Tell whether the account is the holder's."""
+        return self._holders.get(account) is holder
+
+    def release(self, holder: object, account: str) -> None:
+        """Let others have the account."""
+        if self.is_held(holder, account):
+            del self._holders[account]
+
+    def release_all(self, holder: object) -> None:
+        """Let others have all that is the holder's."""
+        for account in [account for account, it in self._holders.items() if it is holder]:
+            del self._holders[account]
+
+
+@dataclass(eq=False, kw_only=True)
+class Life:
+    """What outlives the processes of a scenario."""
+
+    scenario: Scenario
+    worlds: dict[AudienceName, World]
+    history: MemoryHistory = field(default_factory=MemoryHistory)
+    locks: Locks = field(default_factory=Locks)
+    taken_at: dict[str, float] = field(default_factory=dict[str, float])
+    """When the run began that took a snapshot, by its id."""
+    on_the_wire: Counter[str] = field(default_factory=Counter[str])
+    """Requests under way by account, of all processes."""
+    happened: Counter[str] = field(default_factory=Counter[str])

@@ -1,0 +1,47 @@
+"""The dimensions of a simulated world: each is drawn by itself, so that any may meet any other.
+
+A dimension changes nothing of what the seed draws otherwise. What it may do is in its module; here is how often it is on.
+"""
+
+from collections.abc import Collection, Mapping
+from random import Random
+from typing import NamedTuple
+
+from importer_pipeline_tests.simulation.edits import Edits
+from importer_pipeline_tests.simulation.scenario import Dimension, Scenario
+
+
+class TwoAtOnce(Dimension):
+    """Jobs run at the same time on one history: hourly changes, first syncs, and what people launch by hand."""
+
+
+class _Drawn(NamedTuple):
+    """A dimension, and how often it is on."""
+
+    kind: type[Dimension]
+    share: float
+    """Of the seeds; 0 for those that are on only where they are asked for."""
+
+
+WORLDS: Mapping[str, _Drawn] = {
+    "two at once": _Drawn(TwoAtOnce, 0.3),
+    "edits": _Drawn(Edits, 0.0),
+}
+"""All of them, by the name that the runner takes."""
+
+
+def widen(scenario: Scenario, seed: int, *, forced: Collection[str]) -> None:
+    """Draw the dimensions of a seed.
+
+    Args:
+        scenario: the scenario of the seed.
+        seed: the seed.
+        forced: those that are on whatever is drawn.
+    """
+    if forced:
+        scenario.is_calm = False
+    for name, drawn in WORLDS.items():
+        rng = Random(f"{seed} {name}")
+        is_on = rng.random() < drawn.share and not scenario.is_calm
+        if is_on or name in forced:
+            scenario.dimensions[name] = drawn.kind(scenario, rng)
