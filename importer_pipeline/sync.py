@@ -270,9 +270,7 @@ class Sync:
                 self._settle(audience, now)  # One that goes on may have nothing to ask for.
                 continue
             if not self._posting.has_room(audience):
-                self._note_activity(
-                    audience.plan.name.client, now
-                )  # It waits for its turn at a target that others share.
+                self._note_activity(audience.plan.name.client, now)  # It waits its turn at a target that others share.
                 self._posting.park(audience, now, lambda _, audience=audience: self._offer(audience))
             elif not account.service.acquire(now):
                 account.service.park(now, lambda _, audience=audience: self._offer(audience))
