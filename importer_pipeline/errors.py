@@ -31,8 +31,8 @@
     │   ├── AddressBlocked            Mailchimp's edge turns away whoever comes from this address
     │   ├── AccountBusy               minutes of nothing but 429
     │   ├── AccountDown               window after window without an answer
-    │   ├── TargetKeyRefused          the target answers 401 or 403 whatever is sent
-    │   ├── TargetMisplaced           the target answers with a redirect
+    │   ├── TargetKeyRefused          the target answers 401, 402 or 403 whatever is sent
+    │   ├── TargetMisplaced           the target answers with a redirect, 404, 405 or 410
     │   ├── TargetBusy                minutes of nothing but 429 from the target
     │   └── TargetDown                window after window without a 2xx
     └── StopRun                     nothing can be started, or go on
@@ -208,11 +208,11 @@ class AccountDown(StopClient):
 
 
 class TargetKeyRefused(StopClient):
-    """The target refuses the key (401 or 403)."""
+    """The target refuses the key (401, 402 or 403); of a batch, before it is clear that it is not what was sent."""
 
 
 class TargetMisplaced(StopClient):
-    """The target answers with a redirect, which is never followed: it would carry the key elsewhere."""
+    """The target's URL leads nowhere, or to a redirect, which is never followed: it would carry the key elsewhere."""
 
 
 class TargetBusy(StopClient):

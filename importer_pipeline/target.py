@@ -171,7 +171,7 @@ def _header_value(api_key: SecretStr) -> str:
 
 
 class Cause(Enum):
-    """What an answer that is no receipt may be due to."""
+    """What an answer that is no receipt may be due to; told for readers in `docs/guarantee.md`."""
 
     PATIENCE = "the target has too much to do: rest, and try again"
     KEY = "the key"
