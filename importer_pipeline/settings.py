@@ -29,6 +29,8 @@ class Settings(BaseModel):
     months_in_view: int = Field(default=3, ge=1, le=120)
     """Months before the present one whose hours are partitions."""
 
+    clock_tolerance_minutes: float = Field(default=15, gt=10)
+    """How far Mailchimp's clock may be from this machine's; clocks that are ten minutes off are in use."""
     shard: Annotated[Shard, BeforeValidator(_shard)] = Shard()
     """Which share of the clients this code location has, like 0/4."""
 

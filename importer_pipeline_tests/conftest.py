@@ -1,16 +1,21 @@
 """What many tests need: a Postgres, and Dagster instances that keep their events there or with SQLite."""
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import dagster as dg
 import pytest
 
+from importer_pipeline.sandbox.children import DAYS, TOLERANCE_VARIABLE
 from importer_pipeline_tests.postgres import Postgres, postgres_server
 from importer_pipeline_tests.processes import let_children_be_interrupted
 from importer_pipeline_tests.runs import new_instance
 
 let_children_be_interrupted()
+os.environ[TOLERANCE_VARIABLE] = (
+    DAYS  # Sandboxes' clocks are moved by days; what the tolerance does is tested by itself.
+)
 
 NewInstance = Callable[[str], AbstractContextManager[dg.DagsterInstance]]
 

@@ -18,6 +18,7 @@ import importer_pipeline
 from importer_pipeline.clients import Clients
 from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.names import windows_key
+from importer_pipeline.sandbox.children import DAYS, TOLERANCE_VARIABLE
 from importer_pipeline.snapshots import AudienceName
 
 ROOT = Path(importer_pipeline.__file__).parents[1]
@@ -216,7 +217,8 @@ def dagster_home(folder: Path, *, more: str = "") -> Path:
 
 def outer_environment() -> dict[str, str]:
     """This process's environment without what would reach into a Dagster of a test's own."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
+    return outside | {TOLERANCE_VARIABLE: DAYS}
 
 
 def dagster(

@@ -93,7 +93,7 @@ def test_a_request_for_which_there_is_no_file_left_is_no_failure_of_the_server()
     limits = Limits(
         connect_timeout_seconds=5, read_timeout_seconds=5, answer_timeout_seconds=5, body_limit_bytes=10, connections=1
     )
-    wire = Wire(limits=limits, error_of=lambda fault: Unavailable(fault.value))
+    wire = Wire(limits=limits, error_of=lambda fault, _variable: Unavailable(fault.value))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with Loopback(lambda _: [reply()]) as server:
         route = wire.route("GET", server.url, {})

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from importer_pipeline.errors import SettingsInvalid
+from importer_pipeline.sandbox.children import TOLERANCE_VARIABLE
 from importer_pipeline.settings import Settings, settings_from_environment
 from importer_pipeline.shards import Shard
 
-VARIABLES = ("IMPORTER_HOURLY", "IMPORTER_HOURLY_CRON", "IMPORTER_MONTHS_IN_VIEW", "IMPORTER_SHARD")
+VARIABLES = ("IMPORTER_HOURLY", "IMPORTER_HOURLY_CRON", "IMPORTER_MONTHS_IN_VIEW", "IMPORTER_SHARD", TOLERANCE_VARIABLE)
 
 
 @pytest.fixture(autouse=True)
@@ -24,10 +25,10 @@ def test_a_laptop_starts_nothing_by_itself() -> None:
 
 
 def test_a_server_says_so(environment: pytest.MonkeyPatch) -> None:
-    for name, value in zip(VARIABLES, ("on", "23 * * * *", "1", "1/4"), strict=True):
+    for name, value in zip(VARIABLES, ("on", "23 * * * *", "1", "1/4", "20"), strict=True):
         environment.setenv(name, value)
     assert settings_from_environment() == Settings(
-        hourly="on", hourly_cron="23 * * * *", months_in_view=1, shard=Shard(1, 4)
+        hourly="on", hourly_cron="23 * * * *", months_in_view=1, shard=Shard(1, 4), clock_tolerance_minutes=20
     )
 
 

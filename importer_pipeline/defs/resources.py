@@ -6,6 +6,7 @@ from pydantic import Field
 from importer_pipeline.importing import ImportSettings
 from importer_pipeline.mailchimp import OAUTH_METADATA_URL, MailchimpLimits
 from importer_pipeline.services import SyncLimits
+from importer_pipeline.settings import settings_from_environment
 from importer_pipeline.target import TargetLimits
 from importer_pipeline.windows import Paging
 
@@ -39,7 +40,7 @@ class TargetResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingT
 
 
 def import_settings(mailchimp: MailchimpResource, target: TargetResource) -> ImportSettings:
-    """What the engine takes, from what a run's config may set."""
+    """What the engine takes, from what a run's config may set, and the deployment's environment."""
     return ImportSettings(
         paging=Paging(page_size=mailchimp.page_size),
         limits=SyncLimits(
@@ -49,6 +50,7 @@ def import_settings(mailchimp: MailchimpResource, target: TargetResource) -> Imp
             post_records=mailchimp.page_size,
             undelivered_pages=4 * target.max_posts,
             retries=mailchimp.retries,
+            clock_tolerance_seconds=settings_from_environment().clock_tolerance_minutes * 60,
             first_pause_seconds=mailchimp.retry_pause_seconds,
         ),
         mailchimp=MailchimpLimits(read_timeout_seconds=mailchimp.read_timeout_seconds),

@@ -19,16 +19,20 @@ _STOP_SECONDS = 15.0
 _GROUP_SECONDS = 3.0
 _LOOK_EVERY_SECONDS = 0.05
 
+TOLERANCE_VARIABLE = "IMPORTER_CLOCK_TOLERANCE_MINUTES"
+DAYS = "100000"
+"""A tolerance for clocks of sandboxes, in minutes."""
+
 
 def environment(clients_file: Path, *, dagster_home: Path) -> dict[str, str]:
     """This process's environment, for a Dagster that keeps its state there and imports these clients.
 
-    A proxy that is set up for the outside world is no way to a sandbox on this machine.
+    A proxy that is set up for the outside world is no way to a sandbox on this machine, and its clock may be moved by days.
     """
     direct = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1")))
     return {
         **os.environ, "DAGSTER_HOME": str(dagster_home), PATH_VARIABLE: str(clients_file), "no_proxy": direct,
-        "NO_PROXY": direct, "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": direct, "PYTHONUNBUFFERED": "1", TOLERANCE_VARIABLE: DAYS,
     }  # fmt: skip
 
 
