@@ -22,6 +22,7 @@ from importer_pipeline.windows import Stretch
 from importer_pipeline_tests.simulation.changes import change
 from importer_pipeline_tests.simulation.checks import Broken, check_rest, quarantined
 from importer_pipeline_tests.simulation.draw import draw
+from importer_pipeline_tests.simulation.edits import Edits
 from importer_pipeline_tests.simulation.jobs import WhenBusy, job, run_job, together
 from importer_pipeline_tests.simulation.life import Life
 from importer_pipeline_tests.simulation.misfortunes import befall, recover
@@ -60,6 +61,8 @@ def run_days(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
         if rng.random() < 0.85:
             _tick(life, changes=scenario.changes / 10, deaths=scenario.deaths)
         _something_else(life)
+        if isinstance(edits := scenario.dimensions.get("edits"), Edits) and edits.rng.random() < 0.15:
+            _send_otherwise(life, edits)
         for dimension in scenario.dimensions.values():
             dimension.pause()
     come_to_rest(scenario)
@@ -145,6 +148,25 @@ def _send_and_edit_back(life: Life, name: AudienceName) -> None:
     request = HoursRequest(hours=Stretch(last.first - _DAY_HOURS * HOUR_SECONDS, last.last - HOUR_SECONDS))
     run_job(life, {name: request}, changes=0.0, deaths=_MANY_DEATHS)
     _edit(life.worlds[name])
+
+
+def _send_otherwise(life: Life, edits: Edits) -> None:
+    """The clients file is edited, something is sent by a run that dies soon, and the file is as it was."""
+    rng = edits.rng
+    back = edits.edit()
+    life.happened["edits and back"] += 1
+    request = rng.choice(
+        (
+            WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=86_400.0, restart=True)),
+            _WINDOWS,
+            FirstSyncRequest(windows=_WINDOWS),
+            ChangesRequest(retry=_DUE, newcomers=_WINDOWS),
+            HoursRequest(hours=_some_hours(life)),
+            _ALL,
+        )
+    )
+    run_job(life, dict.fromkeys(life.worlds, request), changes=0.0, deaths=rng.choice((0.01, _MANY_DEATHS, 0.2)))
+    back()
 
 
 def _edit(world: World) -> None:
