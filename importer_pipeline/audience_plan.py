@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from importer_pipeline.chain import LOOK_BACK_SECONDS
 from importer_pipeline.hours import SETTLED_SECONDS, last_second_over
-from importer_pipeline.snapshots import AudienceName, Standing
+from importer_pipeline.snapshots import AudienceName, Snapshot, Standing
 from importer_pipeline.windows import BEGINNING, Stretch
 
 SNAPSHOT_AGE_SECONDS = 60
@@ -29,6 +29,8 @@ class SnapshotScope:
     """The snapshot to go on with; None for a new one."""
     wanted: frozenset[str] | None
     """Keys of the windows to read, also of those that are in. None for all that are not in; without any, they are counted."""
+    last: Snapshot | None = None
+    """The newest snapshot of the same list before, for its size: a new one that is far smaller is doubted."""
 
     @property
     def since(self) -> int:

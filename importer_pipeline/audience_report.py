@@ -23,7 +23,7 @@ from importer_pipeline.outcomes import (
 )
 from importer_pipeline.pages import Page
 from importer_pipeline.snapshots import ImportedWindow, Snapshot, window_key
-from importer_pipeline.spans import Window
+from importer_pipeline.spans import Unreadable, Window
 from importer_pipeline.walk import Walk
 from importer_pipeline.windows import BEGINNING, Paging
 
@@ -189,8 +189,25 @@ class AudienceReport:
 
     def _hold(self, walks: Walks) -> None:
         for archived, walk in _planned(walks).items():
+            while walk.unreadable:
+                self._hold_unreadable(walk.unreadable.popleft(), archived=archived)
             while walk.reports:
                 self._held.append(self._window_outcome(walk.reports.popleft(), archived=archived))
+
+    def _hold_unreadable(self, found: Unreadable, *, archived: bool) -> None:
+        contacts = refused_of(found)
+        self._read_now += len(contacts)
+        self._refused_ids.update(contact.contact_id for contact in contacts if contact.contact_id)
+        self._refused_without_id += sum(not contact.contact_id for contact in contacts)
+        key = window_key(found.window, archived=archived)
+        self._held.append(
+            ContactsRefused(
+                piece=Piece(name=self._plan.name, part=Part.WINDOW, key=key),
+                snapshot_id=self._snapshot_id,
+                fingerprint=self._plan.fingerprint,
+                contacts=contacts,
+            )
+        )
 
     def _window_outcome(self, window: Window, *, archived: bool) -> WindowIn | WindowFailed:
         key = window_key(window.offset, archived=archived)
@@ -237,6 +254,11 @@ class AudienceReport:
         if self._earlier:
             return ()
         return tuple(path for path, count in sorted(self._lacking.items()) if count == self._read_now)
+
+
+def refused_of(found: Unreadable) -> tuple[RefusedContact, ...]:
+    """What is reported of contacts that can't be read: they are refused by Mailchimp itself."""
+    return tuple(RefusedContact(contact_id=contact_id, reason=found.reason) for contact_id in found.contact_ids)
 
 
 def errors_of(walks: Walks) -> list[ImporterError]:

@@ -39,6 +39,11 @@ class Fetch:
         return self.reading.ask
 
     @property
+    def is_suspect(self) -> bool:
+        """Whether it is a part of what has failed again and again."""
+        return self.reading.is_suspect
+
+    @property
     def contact_id(self) -> str | None:
         """Of a contact that is asked for by its id."""
         return self.ask.contact_id if isinstance(self.ask, AskOne) else None
@@ -153,6 +158,13 @@ class AudienceSync:
         self._start_active(scope, scope.right(server_time))
         return False
 
+    def expected(self, fetch: Fetch) -> int:
+        """Contacts of the listing that a page is of, as far as earlier runs tell; 0 where they don't."""
+        scope = self.plan.scope
+        if not isinstance(scope, SnapshotScope) or scope.last is None or fetch.walk.planned:
+            return 0
+        return (scope.last.archived_total or 0) if fetch.archived else scope.last.total
+
     def arrived(self, fetch: Fetch, page: Page) -> None:
         """A page has been read; it is not delivered yet."""
         fetch.walk.arrived(fetch.reading, page.shape)
@@ -208,6 +220,18 @@ class AudienceSync:
         """A page is given up, and its window with it."""
         fetch.walk.failed(fetch.reading, error)
         self._report.take_up(self._walks, self._before)
+
+    def read_around(self, fetch: Fetch, error: ImporterError) -> bool:
+        """See `Walk.read_around`."""
+        is_left = fetch.walk.read_around(fetch.reading, error)
+        self._report.take_up(self._walks, self._before)
+        return is_left
+
+    def read_before(self, fetch: Fetch, error: ImporterError) -> bool:
+        """See `Walk.read_before`."""
+        is_left = fetch.walk.read_before(fetch.reading, error)
+        self._report.take_up(self._walks, self._before)
+        return is_left
 
     def split(self, fetch: Fetch) -> bool:
         """Ask for halves of a page instead; False where it is too small."""

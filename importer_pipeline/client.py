@@ -17,6 +17,7 @@ from importer_pipeline.credentials import CredentialKind, Credentials
 from importer_pipeline.errors import ClientsFileInvalid, SecretMissing
 from importer_pipeline.file_problems import looks_like_a_secret, refusal
 from importer_pipeline.mapping import parse_template
+from importer_pipeline.redaction import shown
 from importer_pipeline.secret import Secret
 
 RECORD_FORMAT = 1
@@ -66,15 +67,19 @@ def _checked_url(url: str) -> str:
         raise refusal("a user name or password stands in the URL", "take it out: the key is sent in a header")
     if "?" in url or "#" in url:
         raise refusal("the URL has a query or a fragment", "end it with the path: https://api.example.com/v1")
-    if re.search(r"[\s\x00-\x1f\\]", url):
-        raise refusal("white space or a backslash stands in the URL", "write it as https://api.example.com")
+    if re.search(r"[\s\\]", url) or not url.isprintable():
+        raise refusal(
+            "white space, a backslash or what can't be seen stands in the URL", "write it as https://api.example.com"
+        )
     return url.rstrip("/")
 
 
 def _checked_base_url(url: str) -> str:
     parts = urlsplit(url)
     if (parts.hostname or "").endswith(_MAILCHIMP_HOSTS) and (parts.scheme, parts.path) != ("https", "/3.0"):
-        raise refusal("Mailchimp's API is asked over https and under /3.0", f"write https://{parts.hostname}/3.0")
+        raise refusal(
+            "Mailchimp's API is asked over https and under /3.0", f"write https://{shown(parts.hostname or '')}/3.0"
+        )
     return url
 
 
@@ -215,8 +220,18 @@ class Client(_Declared):
         return self.mailchimp.account_name(self.name)
 
     def secret_problems(self) -> tuple[str, ...]:
-        """What hinders the client's secrets from being used now: client, field and remedy, never a secret."""
-        return tuple(f"{self.name}.{field}: {error}" for field, error in self._missing_secrets())
+        """What hinders the client's secrets from being used now, or from staying secret: field and remedy, never a secret."""
+        lacking = [f"{self.name}.{field}: {error}" for field, error in self._missing_secrets()]
+        return (*lacking, *(f"{self.name}.{field}: {secret.exposure}" for field, secret in self._exposed_secrets()))
+
+    def _exposed_secrets(self) -> Iterator[tuple[str, Secret]]:
+        settings = self.mailchimp
+        kept = (
+            ("mailchimp.api_key", settings.api_key),
+            ("mailchimp.access_token", settings.access_token),
+            ("target.api_key", self.target.api_key),
+        )
+        return ((field, secret) for field, secret in kept if secret is not None and secret.exposure)
 
     def _missing_secrets(self) -> Iterator[tuple[str, SecretMissing]]:
         settings = self.mailchimp

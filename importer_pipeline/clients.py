@@ -20,6 +20,7 @@ from importer_pipeline.client import (
 from importer_pipeline.clients_file import SMALLEST_FILE, ClientsFile, read_clients_file
 from importer_pipeline.cross_checks import Register
 from importer_pipeline.errors import ClientsFileInvalid, SelectionUnknown
+from importer_pipeline.redaction import shown, shown_path
 from importer_pipeline.secret import Secret
 from importer_pipeline.shards import Shard
 
@@ -94,26 +95,26 @@ class Clients:
 
 
 def load_clients(path: Path) -> Clients:
-    """Load a clients file, or all `*.yaml` and `*.yml` of a folder (sorted by name; folders in it are left alone).
+    """Load a clients file, or all `*.yaml` and `*.yml` of a folder (sorted by name; what is called otherwise is left alone).
 
     In a folder a file with a problem is left out and the others are loaded; a client that can't be beside one of an
-    earlier file is left out. `problems` tells of both.
+    earlier file is left out. `problems` tells of both, and of what has such a name and is no file.
 
     Raises:
         ClientsFileInvalid: the path is not there, or names a single file with problems; the message has them all.
     """
     if path.is_dir():
         return _load_folder(path)
-    if not path.exists():
+    if not _is_there(path):
         raise ClientsFileInvalid(
-            f"there is no clients file at {path}",
+            f"there is no clients file at {shown_path(path)}",
             remedy=f"write one, or let {PATH_VARIABLE} name the file or a folder of such files",
         )
     file = read_clients_file(path)
     if file.problems:
         count = f"{len(file.problems)} problems" if len(file.problems) > 1 else "one problem"
         lines = "\n".join(file.problems)
-        raise ClientsFileInvalid(f"the clients file {path} has {count}\n{lines}", problems=file.problems)
+        raise ClientsFileInvalid(f"the clients file {shown_path(path)} has {count}\n{lines}", problems=file.problems)
     return Clients(clients=_enabled(file.clients), problems=())
 
 
@@ -129,22 +130,23 @@ def clients_from_environment() -> Clients:
         ClientsFileInvalid: as `load_clients`; a path in `IMPORTER_CLIENTS` that is not there is an error, too.
     """
     path = default_clients_path()
-    if not os.environ.get(PATH_VARIABLE) and not path.exists():
-        how = f"no clients are declared: write {path.absolute()}, or let {PATH_VARIABLE} name a file. Start from this:"
+    if not os.environ.get(PATH_VARIABLE) and not _is_there(path):
+        where = shown_path(path.absolute())
+        how = f"no clients are declared: write {where}, or let {PATH_VARIABLE} name a file. Start from this:"
         return Clients(clients=(), problems=(f"{how}\n{SMALLEST_FILE}",))
     return load_clients(path)
 
 
 def _load_folder(folder: Path) -> Clients:
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+        paths = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES)
     except OSError as error:
         reason = error.strerror or "it can't be opened"
         raise ClientsFileInvalid(
-            f"the folder {folder} can't be read ({reason})", remedy="open it for this user"
+            f"the folder {shown_path(folder)} can't be read ({reason})", remedy="open it for this user"
         ) from None
     if not paths:
-        return Clients(clients=(), problems=(f"{folder}: no *.yaml or *.yml in this folder: write one",))
+        return Clients(clients=(), problems=(f"{shown_path(folder)}: no *.yaml or *.yml in this folder: write one",))
     register = Register()
     clients: list[Client] = []
     problems: list[str] = []
@@ -165,6 +167,11 @@ def _take(file: ClientsFile, *, register: Register, clients: list[Client], probl
             clients.append(client)
 
 
+def _is_there(path: Path) -> bool:
+    """Whether something has that name: a link that leads nowhere is no reason to say that nothing does."""
+    return os.path.lexists(path)
+
+
 def _enabled(clients: Iterable[Client]) -> tuple[Client, ...]:
     return tuple(client for client in clients if client.enabled)
 
@@ -182,4 +189,6 @@ def _check_known(names: Sequence[str], known: Sequence[str], *, kind: str) -> No
     more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
     listed = f"enabled are {', '.join(known[:_MOST_LISTED])}{more}" if known else "none is enabled"
     remedy = f"did you mean {' or '.join(dict.fromkeys(near))}? {listed}" if near else listed
-    raise SelectionUnknown(f"no {kind} {', '.join(unknown)} is declared and enabled", remedy=remedy)
+    raise SelectionUnknown(
+        f"no {kind} {', '.join(map(shown, unknown[:_MOST_LISTED]))} is declared and enabled", remedy=remedy
+    )

@@ -1,7 +1,8 @@
 """How many requests may be on the wire at once, for each account and each target: counted here, for the whole process.
 
 Mailchimp allows ten requests in progress for each user account, which the client's other tools share (D), and answers 429
-beyond. No Retry-After is documented or was seen. So a 429 takes one connection away, and quiet time gives it back.
+beyond. No Retry-After is documented or was seen there; targets send one. So a 429 takes one connection away, the rest that
+an answer asks for is kept, and quiet time gives the connection back.
 """
 
 import threading
@@ -19,8 +20,11 @@ class Patience:
     """The longest rest."""
     quiet_seconds: float = 30.0
     """How long no 429 may have come before a connection is given back."""
+    longest_retry_after_seconds: float = 900.0
+    """The longest rest that an answer may ask for (`Retry-After`); of a longer one, so much is granted."""
     give_up_seconds: float = 300.0
-    """After how long of nothing but 429 the account is given up."""
+    """After how long of nothing but 429 the account is given up. The rests that the answers asked for don't count, as long as
+    they come to no more than `longest_retry_after_seconds`: who asks for more without ever answering is given up, too."""
 
 
 class Connections:
@@ -37,10 +41,18 @@ class Connections:
         self._patience = patience
         self._proven = False
         self._rests_until = 0.0
+        self._asked_until = 0.0
+        self._asked_seconds = 0.0
         self._refused_in_a_row = 0
         self._refused_since: float | None = None
         self._changed_at = 0.0
         self.in_use = 0
+
+    @property
+    def rests_until(self) -> float:
+        """Before which moment there is no connection for anyone, after a 429."""
+        with self._lock:
+            return self._rests_until
 
     def acquire(self, now: float) -> bool:
         """Take a connection, if one is free at `now` (seconds of a clock that only goes forward)."""
@@ -64,11 +76,18 @@ class Connections:
             self._proven = True
             self._refused_in_a_row = 0
             self._refused_since = None
+            self._asked_until = self._asked_seconds = 0.0
 
-    def refused(self, *, asked_at: float, now: float) -> float:
+    def refused(self, *, asked_at: float, now: float, retry_after_seconds: float | None = None) -> float:
         """A 429 has come to the request of `asked_at`: one connection fewer, and a rest.
 
-        Requests that were on the wire already when the last connection was taken away tell nothing new and take none.
+        Requests that were on the wire already when the last connection was taken away tell nothing new and take none. A rest
+        that any of them asks for is kept.
+
+        Args:
+            asked_at: when the request was sent.
+            now: when the answer came.
+            retry_after_seconds: the rest that the answer asks for, if it does.
 
         Returns:
             when the account may be asked again.
@@ -82,13 +101,24 @@ class Connections:
                 self._changed_at = now
                 pause = patience.pause_seconds * 2.0 ** min(self._refused_in_a_row, 16)
                 self._refused_in_a_row += 1
-                self._rests_until = now + min(pause, patience.longest_pause_seconds)
+                self._rests_until = max(self._rests_until, now + min(pause, patience.longest_pause_seconds))
+            if retry_after_seconds is not None:
+                self._grant(min(retry_after_seconds, patience.longest_retry_after_seconds), now)
             return self._rests_until
 
     def exhausted(self, now: float) -> bool:
         """Whether nothing but 429 has come for too long."""
         with self._lock:
-            return self._refused_since is not None and now - self._refused_since >= self._patience.give_up_seconds
+            granted_seconds = min(self._asked_seconds, self._patience.longest_retry_after_seconds)
+            bears_seconds = self._patience.give_up_seconds + granted_seconds
+            return self._refused_since is not None and now - self._refused_since >= bears_seconds
+
+    def _grant(self, seconds: float, now: float) -> None:
+        """Rest as long as an answer asks for. Rests that overlap are counted once."""
+        until = now + seconds
+        self._asked_seconds += max(0.0, until - max(now, self._asked_until))
+        self._asked_until = max(self._asked_until, until)
+        self._rests_until = max(self._rests_until, until)
 
     def _recover(self, now: float) -> None:
         while self._limit < self._most and now - self._changed_at >= self._patience.quiet_seconds:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importer_pipeline.client import Audience, Client
 from importer_pipeline.file_problems import Problem, shown_key
 from importer_pipeline.mapping import LIST_ID, Template, parse_template
+from importer_pipeline.redaction import shown_path
 
 
 def name_problems(names: Iterable[str], *, where: tuple[str, ...]) -> Iterator[Problem]:
@@ -55,8 +56,8 @@ class Register:
         known = "it" if other == name else f"{other}, which is the same name to Dagster,"
         return Problem(
             where=("clients", name),
-            what=f"{known} is declared in {other_file}, too, and that one stands",
-            remedy=f"take it out of {file} or of {other_file}, or rename one",
+            what=f"{known} is declared in {shown_path(other_file)}, too, and that one stands",
+            remedy=f"take it out of {shown_path(file)} or of {shown_path(other_file)}, or rename one",
         )
 
     def add(self, client: Client) -> list[Problem]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from importer_pipeline.contacts import Contact, Record
-from importer_pipeline.errors import IsolationGivenUp, RecordRefused
+from importer_pipeline.errors import ImporterError, IsolationGivenUp, TryAgain
 from importer_pipeline.outcomes import RefusedContact
 from importer_pipeline.target import Receipt
 
@@ -77,9 +77,10 @@ class Delivery:
         else:
             self._isolate(batch, f"the target accepted {receipt.accepted} of {receipt.sent} records")
 
-    def rejected(self, batch: Batch, error: RecordRefused) -> None:
-        """The target took no record of a batch because one of them is bad."""
-        self._isolate(batch, error.problem)
+    def rejected(self, batch: Batch, error: ImporterError) -> None:
+        """The target did not take a batch because of a record that it holds."""
+        each_time = ", each time, while others were taken" if isinstance(error, TryAgain) else ""
+        self._isolate(batch, f"{error.problem}{each_time}")
 
     def _send(self, batch: Batch) -> None:
         self._open += 1

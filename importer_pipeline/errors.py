@@ -8,7 +8,8 @@
     │   │   └── TurnedAway              something in between answers: an edge, a firewall, a proxy
     │   └── BrokenAnswer              the answer can't be an answer to what was asked
     │       ├── ClockDoubtful           its Date is far from our own clock
-    │       └── PageTooShort            the page holds fewer contacts than its total says
+    │       ├── PageTooShort            the page holds fewer contacts than its total says
+    │       └── MemberUnreadable        a member of the page makes no sense
     ├── QuarantineContact           isolate the contact, keep it in the quarantine
     │   └── RecordRefused             the target answers 4xx to a batch: a record in it is bad
     ├── QuarantineWindow            leave this window, go on with the others
@@ -99,6 +100,18 @@ class ClockDoubtful(BrokenAnswer):
 
 class PageTooShort(BrokenAnswer):
     """The page holds fewer contacts than its own total says that it must."""
+
+
+class MemberUnreadable(BrokenAnswer):
+    """A member of the page is no object, or has no time of its last change.
+
+    Attributes:
+        contact_id: Mailchimp's `id` of it; "" where it has none.
+    """
+
+    def __init__(self, problem: str, *, contact_id: str, remedy: str = "") -> None:
+        super().__init__(problem, remedy=remedy)
+        self.contact_id = contact_id
 
 
 class QuarantineContact(ImporterError):

@@ -1,22 +1,30 @@
 """The locks of `locks` as files, for the processes of one user on one machine.
 
-The operating system holds them for the process and releases them when it dies, however it dies.
+The operating system holds them for the process and releases them when it dies, however it dies. It holds them on the file,
+though, not on its name: whoever can take the file away or swap its folder lets another sync have a second lock of that name.
+So a folder that other users can reach is refused, and before each request the names are looked at.
 """
 
+import os
 import platform
 import time
 import uuid
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import platformdirs
 from filelock import FileLock, Timeout
 
-from importer_pipeline.errors import LocksUnusable
+from importer_pipeline.errors import LocksLost, LocksUnusable
+from importer_pipeline.folder_trust import reach_of_others
 from importer_pipeline.locks import digest
 
 _OLD_SECONDS = 24 * 3600.0
+_SETTLED_NANOSECONDS = 2 * 10**9
+"""Two changes of a folder that follow each other may bear one time: what is younger than this is looked at again."""
 
 _held_until_exit: dict[Path, FileLock] = {}
 """The locks of this process's runs: they outlive the objects that took them."""
@@ -39,7 +47,8 @@ class FileAccountLocks:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._held: dict[str, FileLock] = {}
+        self._held: dict[str, _Held] = {}
+        self._looked_at: _FolderState | None = None
 
     def take(self, accounts: Iterable[str]) -> set[str]:
         """See `locks.AccountLocks`."""
@@ -47,13 +56,29 @@ class FileAccountLocks:
             return {account for account in accounts if account in self._held or self._lock(account)}
 
     def check(self) -> None:
-        """Nothing to look at: what the operating system holds for this process can't be lost."""
+        """See `locks.AccountLocks`. The names are looked at where the folder has changed since: one `stat` for any number."""
+        try:
+            state = _FolderState.of(self._folder)
+            if state == self._looked_at:
+                return
+            lost = any(_Identity.of(Path(held.lock.lock_file)) != held.identity for held in list(self._held.values()))
+        except FileNotFoundError:
+            lost = bool(self._held)
+            state = None
+        except OSError as error:
+            raise _unusable(self._folder, error.strerror or type(error).__name__) from None
+        if lost:
+            raise LocksLost(
+                f"a lock file in {self._folder} was removed or replaced while held: another sync may have its account",
+                remedy="leave the files there alone while runs go on; the next run goes on where this one stopped",
+            )
+        self._looked_at = state if state is not None and state.is_settled else None
 
     def release(self, account: str) -> None:
         """See `locks.AccountLocks`."""
-        lock = self._held.pop(account, None)
-        if lock is not None:
-            lock.release()
+        held = self._held.pop(account, None)
+        if held is not None:
+            held.lock.release()
 
     def release_all(self) -> None:
         """See `locks.AccountLocks`."""
@@ -61,10 +86,11 @@ class FileAccountLocks:
             self.release(account)
 
     def _lock(self, account: str) -> bool:
-        lock = _locked(self._folder / f"{digest(account)}.lock")
+        path = self._folder / f"{digest(account)}.lock"
+        lock = _locked(path)
         if lock is None:
             return False
-        self._held[account] = lock
+        self._held[account] = _Held(lock, _Identity.of(path))
         return True
 
 
@@ -130,18 +156,67 @@ class FileRunLocks:
             return path.read_text(encoding="ascii")
 
 
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """Which file a name leads to."""
+
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        status = os.lstat(path)
+        return cls(status.st_dev, status.st_ino)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A lock, and which file its name led to when it was taken."""
+
+    lock: FileLock
+    identity: _Identity
+
+
+@dataclass(frozen=True, slots=True)
+class _FolderState:
+    """What changes when a file is put in a folder or taken away, and when its name leads to another one."""
+
+    device: int
+    inode: int
+    changed_nanoseconds: int
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        status = os.stat(folder)
+        return cls(status.st_dev, status.st_ino, status.st_mtime_ns)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a change from now on would bear another time."""
+        return time.time_ns() - self.changed_nanoseconds > _SETTLED_NANOSECONDS
+
+
 @contextmanager
 def _use(*folders: Path) -> Generator[None]:
     """Makes the folders, the outer one first: what is made on the way to a folder is open to others."""
     try:
         for folder in folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if why := reach_of_others(folder):
+                raise LocksUnusable(
+                    f"the folder {folder} for lock files is within reach of others ({why}), who could undo a lock",
+                    remedy="take their right to write away (chmod go-w), or let XDG_STATE_HOME name a folder of this user's",
+                )
         yield
     except OSError as error:
-        raise LocksUnusable(
-            f"the folder {folders[-1]} for lock files can't be used ({error.strerror or type(error).__name__})",
-            remedy="let this user write there, or let XDG_STATE_HOME name another folder",
-        ) from None
+        raise _unusable(folders[-1], error.strerror or type(error).__name__) from None
+
+
+def _unusable(folder: Path, why: str) -> LocksUnusable:
+    return LocksUnusable(
+        f"the folder {folder} for lock files can't be used ({why})",
+        remedy="let this user write there, or let XDG_STATE_HOME name another folder",
+    )
 
 
 def _locked(path: Path) -> FileLock | None:

@@ -13,10 +13,11 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from importer_pipeline.redaction import MAX_SHOWN, shown, shown_path
+
 _REFUSAL = "refusal"
 # A long run of letters and digits that has both, as keys and tokens have.
 _LIKE_A_SECRET = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[0-9A-Za-z]{24,}")
-_LONGEST_SHOWN = 63
 
 _EXPECTED = {
     "string_type": "a text",
@@ -47,7 +48,8 @@ class Problem:
 
     def line(self, file: str, number: int | None) -> str:
         """The problem as it is shown, with the file's name and, if known, the line's number in it."""
-        place = file if number is None else f"{file}, line {number}"
+        path = shown_path(file)
+        place = path if number is None else f"{path}, line {number}"
         keys = ".".join(shown_key(key) for key in self.where)
         return f"{place}: {keys}: {self.what}: {self.remedy}" if keys else f"{place}: {self.what}: {self.remedy}"
 
@@ -88,12 +90,12 @@ def looks_like_a_secret(text: str) -> bool:
 
 def shown_key(key: str) -> str:
     """A key as a message shows it: not if it is overlong or built like a secret."""
-    return "..." if len(key) > _LONGEST_SHOWN or looks_like_a_secret(key) else key
+    return "..." if len(key) > MAX_SHOWN or looks_like_a_secret(key) else shown(key)
 
 
 def quoted(text: str) -> str:
     """A text that can be no secret by its place, as a message shows it: quoted, but for one built like a secret."""
-    return "the text" if len(text) > _LONGEST_SHOWN or looks_like_a_secret(text) else f'"{text}"'
+    return "the text" if len(text) > MAX_SHOWN or looks_like_a_secret(text) else f'"{shown(text)}"'
 
 
 def _words(error: ErrorDetails, *, fields: Mapping[str, Any], key: str) -> tuple[str, str]:

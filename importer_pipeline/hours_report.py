@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 from importer_pipeline.audience_plan import AudiencePlan, HoursScope
-from importer_pipeline.audience_report import DeliveredPage, Quarantined, Walks, errors_of
+from importer_pipeline.audience_report import DeliveredPage, Quarantined, Walks, errors_of, refused_of
 from importer_pipeline.errors import HourNotOver, ImporterError
 from importer_pipeline.hours import hour_key, hours_of
 from importer_pipeline.outcomes import (
@@ -24,7 +24,7 @@ from importer_pipeline.outcomes import (
     Piece,
     RefusedContact,
 )
-from importer_pipeline.windows import Stretch, missing, seconds
+from importer_pipeline.windows import Stretch, missing, seconds, timestamp
 
 _HOUR_OF_STAMP = len("2026-11-24T07")
 
@@ -80,6 +80,7 @@ class HoursReport:
 
     def take_up(self, walks: Walks, before: int) -> None:
         """Tell the hours that have been proved."""
+        self._note_unreadable(walks)
         bounds = self._bounds(before)
         reached = self._reached(walks)
         for hour in hours_of(bounds):
@@ -92,6 +93,7 @@ class HoursReport:
 
     def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
         """Nothing more comes of the audience."""
+        self._note_unreadable(walks)
         bounds, errors = self._bounds(before), errors_of(walks)
         open_seconds = [gap for archived in (False, True) for gap in self._open_seconds(walks, archived, bounds)]
         failed: list[str] = []
@@ -176,6 +178,14 @@ class HoursReport:
                 lag_seconds=None if oldest is None else max(0, oldest[1] - seconds(oldest[0])),
             )
         )
+
+    def _note_unreadable(self, walks: Walks) -> None:
+        for walk in walks.values():
+            while walk.unreadable:
+                found = walk.unreadable.popleft()
+                hour = timestamp(found.second)[:_HOUR_OF_STAMP]
+                self._read[hour] += len(found.contact_ids)
+                self._note_refused(refused_of(found), dict.fromkeys(found.contact_ids, hour))
 
     def _note_refused(self, refused: Iterable[RefusedContact], hours: dict[str, str]) -> None:
         by_hour: dict[str, list[RefusedContact]] = {}

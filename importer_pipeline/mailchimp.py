@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from requests.adapters import BaseAdapter
 
 from importer_pipeline.credentials import CredentialKind, Credentials, token_base_url
-from importer_pipeline.errors import BrokenAnswer, KeyRefused, RequestRefused
+from importer_pipeline.errors import BrokenAnswer, KeyRefused, MemberUnreadable, RequestRefused
 from importer_pipeline.mailchimp_errors import fault_error, status_error
 from importer_pipeline.windows import BEGINNING, Ask
 from importer_pipeline.wire import Answer, Limits, Route, Wire
@@ -184,8 +184,16 @@ def read_members(answer: Answer) -> MembersPage:
         raise BrokenAnswer('the page of members should hold a number "total_items" from 0, and it holds none')
     for member in members:
         if type(member) is not dict or type(member.get("last_changed")) is not str:
-            raise BrokenAnswer('each member of a page should be an object with a text "last_changed", and one is not')
+            raise MemberUnreadable(
+                'each member of a page should be an object with a text "last_changed", and one is not',
+                contact_id=_id_of(member),
+            )
     return MembersPage(members=members, total_items=total, server_time=server_time(answer))
+
+
+def _id_of(member: object) -> str:
+    found = cast(dict[str, Any], member).get("id") if isinstance(member, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def read_member(answer: Answer) -> dict[str, Any] | None:

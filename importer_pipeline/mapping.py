@@ -11,6 +11,7 @@ from string import Formatter
 
 from importer_pipeline.errors import ClientsFileInvalid
 from importer_pipeline.file_problems import quoted
+from importer_pipeline.redaction import shown
 
 LIST_ID = "list_id"
 """The path that is filled in from the audience and never asked for."""
@@ -172,7 +173,7 @@ def _check_object(path: str, first: str, rest: list[str]) -> None:
 
 def _first_part_remedy(first: str, rest: list[str]) -> str:
     if first in {"members", "member"} and rest:
-        return f"paths start in the member: write {'.'.join(rest)}"
+        return f"paths start in the member: write {shown('.'.join(rest))}"
     near = [known for known in _FIRST_PARTS if known.startswith(f"{first}_")] or get_close_matches(first, _FIRST_PARTS)
     if near:
         return f"did you mean {near[0]}?"

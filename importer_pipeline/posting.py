@@ -1,92 +1,40 @@
 """The target side of the engine: pages wait here, go out in batches, and are settled. Pure.
 
-A target that can't keep up holds back the reading for its URL (`has_room`), a target that is down or refuses the key ends
-its clients' part, and a refused record costs its page a few posts more and nothing else.
+A target that can't keep up holds back the reading for its URL (`has_room`), one that is down or refuses the key ends its
+clients' part, and a contact that it does not take costs its page a few posts more and nothing else. What waits for whom
+stands in `lanes`.
+
+Many answers may mean the contacts that were sent, the key, or the target: a firewall's 403, a server error, none at all. No
+contact, key or target is blamed before it is clear which it is. If the target has taken something of the client that was
+sent no earlier, it is the contacts, and they are told from the others by halves. If not, an empty post (`Probe`) asks.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable
 from random import Random
 
 from importer_pipeline.audience_sync import AudienceSync, Fetch
 from importer_pipeline.connections import ConnectionBook
-from importer_pipeline.delivery import Batch, Delivery
+from importer_pipeline.delivery import Delivery
 from importer_pipeline.errors import (
     ImporterError,
     RecordRefused,
     RecordsMostlyRefused,
+    StopAudience,
     StopClient,
+    TargetBusy,
     TargetDown,
+    TargetKeyRefused,
+    TargetMisplaced,
+    TooManyRequests,
     TriesUsedUp,
     TryAgain,
 )
+from importer_pipeline.lanes import Doubt, Lane, TargetUrl
 from importer_pipeline.pages import Page
+from importer_pipeline.parcels import Parcel, Post, Probe, UndeliveredPage
 from importer_pipeline.services import Service, SyncLimits, Timers
 from importer_pipeline.target import Receipt
-
-
-@dataclass(eq=False, slots=True)
-class UndeliveredPage:
-    """A page that is on its way to the target."""
-
-    fetch: Fetch
-    page: Page
-    delivery: Delivery
-    sent: frozenset[str] | None
-    """Ids of its contacts that are sent; None for all. The others were sent with another page of their crowded second."""
-    is_open: bool = True
-    """Whether it is neither delivered nor given up."""
-    is_being_isolated: bool = False
-    """Whether a refused contact in it is being told from the others."""
-
-
-@dataclass(eq=False, slots=True)
-class Parcel:
-    """A batch of one page, on its way."""
-
-    page: UndeliveredPage
-    batch: Batch
-    tries: int = 0
-    """How often posting it has failed in a way that could have passed."""
-    goes_alone: bool = False
-    """Whether it is to share no post, because one that it shared was not taken whole."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Post:
-    """One request to a target: a batch of a page, or whole small pages of one audience together."""
-
-    parcels: tuple[Parcel, ...]
-
-    @property
-    def audience(self) -> AudienceSync:
-        """Whose contacts they are."""
-        return self.parcels[0].page.fetch.audience
-
-    @property
-    def batch(self) -> Batch:
-        """All contacts that are sent."""
-        if len(self.parcels) == 1:
-            return self.parcels[0].batch
-        return Batch(tuple(contact for parcel in self.parcels for contact in parcel.batch.contacts))
-
-
-@dataclass(eq=False, slots=True)
-class _Target:
-    """A target URL."""
-
-    service: Service
-    queue: deque[Parcel] = field(default_factory=deque[Parcel])
-    """What can go out now."""
-    queued: Counter[AudienceSync] = field(default_factory=Counter[AudienceSync])
-    """How much of it is each audience's."""
-    offered: bool = False
-    """Whether it stands in the round of targets that may have something to post."""
-    undelivered: int = 0
-    """Contacts in pages that are neither delivered nor given up."""
-    clients: set[str] = field(default_factory=set[str])
-    """Who sends to it."""
 
 
 class Posting:
@@ -117,26 +65,35 @@ class Posting:
         self._rng = rng
         self._stop_client = stop_client
         self._settled = settled
-        self._targets: dict[str, _Target] = {}
-        self._round: deque[_Target] = deque()
+        self._urls: dict[str, TargetUrl] = {}
+        self._round: deque[TargetUrl] = deque()
         self._stopped: dict[str, StopClient] = {}
-        self._client_failures: dict[str, int] = {}
+        self._left: dict[AudienceSync, StopAudience] = {}
 
     def enter(self, audience: AudienceSync, book: ConnectionBook) -> None:
         """An audience whose contacts will have to be posted."""
-        url, limits = audience.plan.target, self._limits
-        if url not in self._targets:
-            connections = book.of(("target", url), limits.target_posts, patience=limits.patience)
-            self._targets[url] = _Target(Service(connections, self._timers))
-        self._targets[url].clients.add(audience.plan.name.client)
+        name, client = audience.plan.target, audience.plan.name.client
+
+        def service(*of: str) -> Service:
+            connections = book.of(("target", *of), self._limits.target_posts, patience=self._limits.patience)
+            return Service(connections, self._timers)
+
+        if name not in self._urls:
+            self._urls[name] = TargetUrl(service(name))
+        url = self._urls[name]
+        if client not in url.lanes:
+            url.lanes[client] = Lane(client, url, service(name, client), self._limits.post_records)
 
     def has_room(self, audience: AudienceSync) -> bool:
         """Whether one more page for this audience's target may be read."""
-        return self._target(audience).undelivered < self._most_undelivered
+        lane = self._lane(audience)
+        return self._has_room(lane) and (lane.is_troubled or lane.url.undelivered < self._most_undelivered)
 
     def park(self, audience: AudienceSync, now: float, call: Callable[[float], None]) -> None:
         """Make `call` when there may be room again."""
-        self._target(audience).service.park(now, call)
+        lane = self._lane(audience)
+        service = lane.url.service if self._has_room(lane) else lane.service
+        service.park(now, call)
 
     def deliver(self, fetch: Fetch, page: Page, now: float) -> None:
         """Bring a page to the target."""
@@ -146,105 +103,160 @@ class Posting:
             contacts = [contact for contact in contacts if contact.contact_id in unseen]
         delivery = Delivery(contacts, isolation_posts=self._limits.isolation_posts)
         undelivered = UndeliveredPage(fetch, page, delivery, None if unseen is None else frozenset(unseen))
-        self._target(fetch.audience).undelivered += page.shape.length
+        self._lane(fetch.audience).hold(page.shape.length)
         self._go_on(undelivered, now)
 
-    def take(self, now: float) -> Post | None:
-        """The next batch to post, or None."""
+    def leave(self, audience: AudienceSync, error: StopAudience, now: float) -> None:
+        """Send nothing more of an audience: its time is used up."""
+        self._left[audience] = error
+        for parcel in self._lane(audience).clear(audience):
+            self._give_up(parcel.page, error, now)
+
+    def take(self, now: float) -> Post | Probe | None:
+        """The next request to a target, or None."""
         while self._round:
-            target = self._round[0]
-            self._drop_closed(target, now)
-            if target.queue and target.service.acquire(now):
+            url = self._round[0]
+            if (request := url.take(now, self._offer)) is not None:
                 self._round.rotate(-1)
-                return Post(tuple(self._parcels(target)))
+                return request
             self._round.popleft()
-            target.offered = False
-            if target.queue:
-                target.service.park(now, lambda _, target=target: self._offer(target))
+            url.offered = False
+            if url.has_work:
+                url.service.park(now, lambda _, url=url: self._offer_url(url))
         return None
 
-    def off_the_wire(self, post: Post, now: float) -> None:
-        """The post's connection is free again, whatever came of it."""
-        self._target(post.audience).service.release(now)
+    def off_the_wire(self, request: Post | Probe, now: float) -> None:
+        """The request's connection is free again, whatever came of it."""
+        lane = self._lane(request.audience)
+        lane.service.release(now)
+        lane.url.service.release(now)
 
-    def posted(self, post: Post, receipt: Receipt, now: float) -> None:
+    def posted(self, request: Post | Probe, receipt: Receipt, now: float) -> None:
         """The target has answered with the number of records that it took."""
-        service = self._target(post.audience).service
-        service.connections.answered()
-        service.failures_in_a_row = 0
-        self._client_failures[post.audience.plan.name.client] = 0
-        if len(post.parcels) > 1 and not receipt.complete:
-            self._part(post)
+        lane = self._lane(request.audience)
+        self._answers(lane, request, now)
+        if isinstance(request, Probe):
             return
-        for parcel in post.parcels:
+        if len(request.parcels) > 1 and not receipt.complete:
+            self._part(request, now)
+            return
+        for parcel in request.parcels:
             if parcel.page.is_open:
                 parcel.page.delivery.answered(parcel.batch, receipt)
                 self._go_on(parcel.page, now)
 
-    def failed(self, post: Post, error: ImporterError, now: float) -> None:
+    def failed(self, request: Post | Probe, error: ImporterError, now: float) -> None:
         """The target's answer is an error, or none came."""
+        lane = self._lane(request.audience)
         if isinstance(error, RecordRefused):
-            self._target(post.audience).service.connections.answered()
-            if len(post.parcels) > 1:
-                self._part(post)
-                return
+            self._answers(lane, request, now)
+            if isinstance(request, Post):
+                self._blame(request, error, now)
+            return
+        if isinstance(error, TryAgain):
+            lane.fails()
+        if isinstance(request, Probe):
+            lane.probing = False
+        elif (stopped := self._stopped.get(lane.client)) is not None:
+            self._give_up_all(request, stopped, now)
+            return
+        if isinstance(error, TooManyRequests):
+            self._wait(lane, request, error, now)
+        elif isinstance(request, Probe):
+            self._probe_failed(lane, error, now)
+        elif isinstance(error, TryAgain):
+            self._try_again(lane, request, error, now)
+        elif isinstance(error, TargetKeyRefused | TargetMisplaced):
+            self._doubt(lane, request, error, now)
+        else:
+            if isinstance(error, StopClient):
+                self._stop(lane.client, error, now)
+            self._give_up_all(request, error, now)
+        self._offer(lane)
+
+    def _answers(self, lane: Lane, request: Post | Probe, now: float) -> None:
+        """The target is up and takes the key. What failed and was sent no later failed because of what it holds."""
+        if isinstance(request, Probe):
+            lane.probing = False
+        for service in (lane.service, lane.url.service):
+            service.connections.answered()
+        lane.url.answers(request.asked_at)
+        for doubt in lane.answers(request.asked_at):
+            self._blame(doubt.post, doubt.error, now)
+        self._offer(lane)
+
+    def _wait(self, lane: Lane, request: Post | Probe, error: TooManyRequests, now: float) -> None:
+        """Do as the target asks: the request goes back and uses up no try, unless there has been nothing else for minutes."""
+        connections = lane.service.connections
+        connections.refused(asked_at=request.asked_at, now=now, retry_after_seconds=error.retry_after_seconds)
+        if connections.exhausted(now):
+            busy = TargetBusy(
+                f"the target asked for patience and took nothing, for minutes ({error.problem})",
+                remedy="ask the target how many posts it takes, and lower max_posts of the resource target",
+            )
+            self._stop(lane.client, busy, now)
+            if isinstance(request, Post):
+                self._give_up_all(request, busy, now)
+        elif isinstance(request, Post):
+            lane.add_first(request)
+
+    def _try_again(self, lane: Lane, post: Post, error: TryAgain, now: float) -> None:
+        tries = 1 + max(parcel.tries for parcel in post.parcels)
+        for parcel in post.parcels:
+            parcel.tries = tries
+        if tries > self._retries(post):
+            self._doubt(lane, post, error, now)
+            return
+        pause = self._limits.pause_seconds(tries, self._rng)
+        self._timers.at(now + pause, lambda later: self._queue_all(post, later))
+
+    def _retries(self, post: Post) -> int:
+        if not post.parcels[0].is_part:
+            return self._limits.retries
+        return min(self._limits.retries, self._limits.retries_alone) if len(post.batch.contacts) == 1 else 0
+
+    def _doubt(self, lane: Lane, post: Post, error: ImporterError, now: float) -> None:
+        """Find out why a post failed for the last time."""
+        if lane.alive_at >= post.asked_at:
+            self._blame(post, error, now)
+        else:
+            lane.doubts.append(Doubt(post, error))
+
+    def _probe_failed(self, lane: Lane, error: ImporterError, now: float) -> None:
+        """What is sent is not the reason: the target takes nothing of this client now."""
         if isinstance(error, StopClient):
-            self._stop(post.audience.plan.name.client, error, now)
+            self._stop(lane.client, error, now)
+        doubts, lane.doubts = lane.doubts, []
+        for doubt in doubts:
+            if isinstance(doubt.error, TryAgain):
+                self._use_up(lane, doubt.post, doubt.error, now)
+            elif isinstance(error, TryAgain):
+                self._try_again(lane, doubt.post, error, now)
+            else:
+                self._give_up_all(doubt.post, error, now)
+
+    def _use_up(self, lane: Lane, post: Post, error: TryAgain, now: float) -> None:
         for parcel in post.parcels:
             if parcel.page.is_open:
-                self._failed(parcel, error, now)
-
-    def _failed(self, parcel: Parcel, error: ImporterError, now: float) -> None:
-        audience = parcel.page.fetch.audience
-        if isinstance(error, RecordRefused):
-            parcel.page.delivery.rejected(parcel.batch, error)
-            self._go_on(parcel.page, now)
-        elif isinstance(error, TryAgain):
-            parcel.tries += 1
-            if parcel.tries <= self._limits.retries and audience.plan.name.client not in self._stopped:
-                pause = self._limits.pause_seconds(parcel.tries, self._rng)
-                self._timers.at(now + pause, lambda _: self._queue(parcel))
-            else:
                 used_up = TriesUsedUp(f"{error.problem}, {parcel.tries} times", remedy=error.remedy)
-                self._count_failure(audience, used_up, now)
+                self._count_failure(lane, post.asked_at, used_up, now)
                 self._give_up(parcel.page, used_up, now)
-        else:
-            self._give_up(parcel.page, error, now)
 
-    def _part(self, post: Post) -> None:
-        """Something in a shared post was refused: each of its parcels goes again, alone."""
+    def _blame(self, post: Post, error: ImporterError, now: float) -> None:
+        """The target did not take what the post holds: tell which contact it is."""
+        if len(post.parcels) > 1:
+            self._part(post, now)
+            return
         for parcel in post.parcels:
-            parcel.goes_alone = True
-            self._queue(parcel)
+            if parcel.page.is_open:
+                parcel.page.delivery.rejected(parcel.batch, error)
+                self._go_on(parcel.page, now)
 
-    def _parcels(self, target: _Target) -> Iterator[Parcel]:
-        """What goes out next: the first in the queue, and with a small page those of its audience that are small, too."""
-        first = self._taken(target, 0)
-        audience, size = first.page.fetch.audience, len(first.batch.contacts)
-        yield first
-        index = 0
-        while not first.goes_alone and target.queued[audience] and index < len(target.queue):
-            parcel = target.queue[index]
-            more = len(parcel.batch.contacts)
-            if (
-                parcel.page.fetch.audience is audience
-                and parcel.page.is_open
-                and not parcel.goes_alone
-                and size + more <= self._limits.post_records
-            ):
-                size += more
-                yield self._taken(target, index)
-            else:
-                index += 1
-
-    def _taken(self, target: _Target, index: int) -> Parcel:
-        parcel = target.queue[index]
-        del target.queue[index]
-        target.queued[parcel.page.fetch.audience] -= 1
-        return parcel
-
-    def _target(self, audience: AudienceSync) -> _Target:
-        return self._targets[audience.plan.target]
+    def _part(self, post: Post, now: float) -> None:
+        """Something in a shared post was not taken: each of its parcels goes again, alone."""
+        for parcel in post.parcels:
+            parcel.is_part, parcel.tries = True, 0
+            self._queue(parcel, now)
 
     def _go_on(self, page: UndeliveredPage, now: float) -> None:
         """Post what can be posted of a page, and settle it when nothing is left."""
@@ -261,9 +273,9 @@ class Posting:
             self._give_up(page, delivery.given_up, now)
             return
         while (batch := delivery.next()) is not None:
-            self._queue(Parcel(page, batch, goes_alone=page.is_being_isolated))
+            self._queue(Parcel(page, batch, is_part=page.is_being_isolated), now)
         page.is_being_isolated = True
-        if delivery.done:
+        if page.is_open and delivery.done:
             self._close(page)
             audience.delivered(
                 page.fetch,
@@ -275,57 +287,81 @@ class Posting:
             )
             self._settle(audience, now)
 
+    def _give_up_all(self, post: Post, error: ImporterError, now: float) -> None:
+        for parcel in post.parcels:
+            self._give_up(parcel.page, error, now)
+
     def _give_up(self, page: UndeliveredPage, error: ImporterError, now: float) -> None:
-        self._close(page)
-        page.fetch.audience.failed(page.fetch, error)
-        self._settle(page.fetch.audience, now)
+        if page.is_open:
+            self._close(page)
+            page.fetch.audience.failed(page.fetch, error)
+            self._settle(page.fetch.audience, now)
 
     def _close(self, page: UndeliveredPage) -> None:
         page.is_open = False
-        self._target(page.fetch.audience).undelivered -= page.page.shape.length
+        self._lane(page.fetch.audience).hold(-page.page.shape.length)
 
     def _settle(self, audience: AudienceSync, now: float) -> None:
-        self._target(audience).service.unpark(now)
+        lane = self._lane(audience)
+        lane.service.unpark(now)
+        lane.url.service.unpark(now)
         self._settled(audience, now)
 
-    def _queue(self, parcel: Parcel) -> None:
+    def _queue_all(self, post: Post, now: float) -> None:
+        for parcel in post.parcels:
+            self._queue(parcel, now)
+
+    def _queue(self, parcel: Parcel, now: float) -> None:
+        lane = self._lane(parcel.page.fetch.audience)
         audience = parcel.page.fetch.audience
-        target = self._target(audience)
-        target.queue.append(parcel)
-        target.queued[audience] += 1
-        self._offer(target)
+        if (stopped := self._stopped.get(lane.client) or self._left.get(audience)) is not None:
+            self._give_up(parcel.page, stopped, now)
+        else:
+            lane.add(parcel)
+            self._offer(lane)
 
-    def _offer(self, target: _Target) -> None:
-        if not target.offered:
-            target.offered = True
-            self._round.append(target)
+    def _offer(self, lane: Lane) -> None:
+        lane.url.offer(lane)
+        self._offer_url(lane.url)
 
-    def _drop_closed(self, target: _Target, now: float) -> None:
-        """Take out of the front of the queue what needs no posting any more."""
-        while target.queue:
-            page = target.queue[0].page
-            stopped = self._stopped.get(page.fetch.audience.plan.name.client)
-            if page.is_open and stopped is None:
-                return
-            self._taken(target, 0)
-            if page.is_open and stopped is not None:
-                self._give_up(page, stopped, now)
+    def _offer_url(self, url: TargetUrl) -> None:
+        if not url.offered:
+            url.offered = True
+            self._round.append(url)
 
-    def _count_failure(self, audience: AudienceSync, error: TriesUsedUp, now: float) -> None:
-        """Leave a target alone that gave window after window no success: this client's, or the URL for all its clients."""
-        target, client, most = self._target(audience), audience.plan.name.client, self._limits.failures_in_a_row
-        target.service.failures_in_a_row += 1
-        self._client_failures[client] = self._client_failures.get(client, 0) + 1
+    def _lane(self, audience: AudienceSync) -> Lane:
+        return self._urls[audience.plan.target].lanes[audience.plan.name.client]
+
+    def _has_room(self, lane: Lane) -> bool:
+        """Whether a client may read on: where several share a URL, none may have more than half of the room."""
+        most = self._most_undelivered if len(lane.url.lanes) == 1 else self._most_undelivered // 2
+        return lane.undelivered < max(1, most)
+
+    def _count_failure(self, lane: Lane, asked_at: float, error: TriesUsedUp, now: float) -> None:
+        """Leave a target alone that gave window after window no success: for this client, or for all that send there.
+
+        Where one client alone has no success, its account at the target may be the reason; others are not stopped for it.
+        """
+        most, url = self._limits.failures_in_a_row, lane.url
+        lane.failures_in_a_row += 1
+        if url.alive_at < asked_at:
+            url.failures_in_a_row += 1
+            url.failed_clients.add(lane.client)
         down = TargetDown(
             f"the target gave {most} windows in a row no success ({error.problem})",
             remedy=error.remedy or "run it again when the target is back",
         )
-        if target.service.failures_in_a_row >= most:
-            for sender in sorted(target.clients):
-                self._stop(sender, down, now)
-        elif self._client_failures[client] >= most:
-            self._stop(client, down, now)
+        if url.failures_in_a_row >= most and len(url.failed_clients) > 1:
+            for client in sorted(url.lanes):
+                self._stop(client, down, now)
+        elif lane.failures_in_a_row >= most:
+            self._stop(lane.client, down, now)
 
     def _stop(self, client: str, error: StopClient, now: float) -> None:
-        self._stopped.setdefault(client, error)
+        if client in self._stopped:
+            return
+        self._stopped[client] = error
         self._stop_client(client, error, now)
+        for url in self._urls.values():
+            for parcel in url.lanes[client].clear() if client in url.lanes else ():
+                self._give_up(parcel.page, error, now)

@@ -72,7 +72,8 @@ def take_up(
     Raises:
         SnapshotUnusable: single windows are asked for that the newest snapshot can't have.
     """
-    anew = SnapshotScope(standing=None, wanted=wanted)
+    last = latest.snapshot if latest is not None and latest.snapshot.fingerprint == fingerprint else None
+    anew = SnapshotScope(standing=None, wanted=wanted, last=last)
     if wanted:
         latest = _with_windows(latest, wanted, fingerprint=fingerprint, was_other=was_other)
     elif latest is None or latest.completed:

@@ -12,12 +12,15 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationInfo, model_val
 
 from importer_pipeline.errors import SecretMissing
 from importer_pipeline.file_problems import looks_like_a_secret, refusal
+from importer_pipeline.redaction import shown_path
+from importer_pipeline.regular_files import FileTooLarge, FileUnreadable, others_may_read, read_regular_file
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Shorter than what else is taken for a secret, because here a secret is what people write by mistake.
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{16,}(-[a-z]+[0-9]+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST_BYTES = 16_384
+_MOUNTED = Path("/run")
 _BURNT = "if a secret was written here, replace it with a new one"
 _WAYS = "write {env: NAME_OF_A_VARIABLE} or {file: /path/to/the/secret}"
 
@@ -35,7 +38,7 @@ class Secret(BaseModel):
     @property
     def source(self) -> str:
         """What to look at, in words."""
-        return f"the environment variable {self.env}" if self.env is not None else f"the file {self.file}"
+        return f"the environment variable {self.env}" if self.env is not None else f"the file {shown_path(self.file)}"
 
     def read(self) -> SecretStr:
         """The secret as it is now, without the white space around it.
@@ -53,6 +56,16 @@ class Secret(BaseModel):
             )
         return SecretStr(text)
 
+    @property
+    def exposure(self) -> str:
+        """Who may read the secret besides the importer, and what to do; "" where nobody may.
+
+        What Docker and Kubernetes mount is open to all in its container by default, and nobody else is in there.
+        """
+        if self.file is None or self.file.resolve().is_relative_to(_MOUNTED) or not others_may_read(self.file):
+            return ""
+        return f"{self.source} can be read or changed by every user of this machine: chmod o-rwx it"
+
     def _from_env(self) -> str:
         text = os.environ.get(self.env or "")
         if text is None:
@@ -60,16 +73,15 @@ class Secret(BaseModel):
         return text
 
     def _from_file(self) -> str:
-        path = self.file or Path()
         try:
-            with path.open("rb") as file:
-                content = file.read(_LONGEST_BYTES + 1)
-        except OSError as error:
-            reason = error.strerror or "it can't be opened"
+            content = read_regular_file(self.file or Path(), max_bytes=_LONGEST_BYTES)
+        except FileTooLarge:
+            raise SecretMissing(
+                f"{self.source} is too long for a secret", remedy="put the bare secret into it"
+            ) from None
+        except FileUnreadable as error:
             remedy = "put the secret there, readable for the importer's user"
-            raise SecretMissing(f"{self.source} can't be read ({reason})", remedy=remedy) from None
-        if len(content) > _LONGEST_BYTES:
-            raise SecretMissing(f"{self.source} is too long for a secret", remedy="put the bare secret into it")
+            raise SecretMissing(f"{self.source} can't be read ({error})", remedy=remedy) from None
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError:

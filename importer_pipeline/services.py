@@ -26,6 +26,8 @@ class SyncLimits:
     """Posts that finding the refused contacts of a page may take beyond the first."""
     retries: int = 3
     """How often a request is tried again."""
+    retries_alone: int = 1
+    """How often the post of a single contact is tried again that was narrowed down to; larger parts of a batch are not."""
     first_pause_seconds: float = 5.0
     """The rest before the first retry; doubled with each further one, and up to a quarter longer."""
     failures_in_a_row: int = 3
@@ -73,7 +75,7 @@ class Service:
     """An account or a target URL: how many requests of ours are on the wire, and who waits until one more may be.
 
     Whoever finds it busy parks a call here. It is made when a request comes off the wire; if none of ours is on it (another
-    sync in this process has them all, or the account rests after a 429), after a moment.
+    sync in this process has them all), after a moment, or when the rest after a 429 is over.
     """
 
     connections: Connections
@@ -103,7 +105,7 @@ class Service:
         """Make `call` when it may be less busy."""
         self._parked.append(call)
         if self.in_flight == 0 and len(self._parked) == 1:
-            self.timers.at(now + self._MOMENT_SECONDS, self.unpark)
+            self.timers.at(max(now + self._MOMENT_SECONDS, self.connections.rests_until), self.unpark)
 
     def unpark(self, now: float) -> None:
         """Make the parked calls."""

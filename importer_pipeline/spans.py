@@ -125,6 +125,10 @@ class Span:
     """How often its pages have been asked for."""
     failed: bool = False
     """Whether one of its pages is given up."""
+    trouble: ImporterError | None = None
+    """Why one of its pages is left to be read in parts, or proves nothing."""
+    holes: list[ImporterError] = field(default_factory=list[ImporterError])
+    """Why single contacts of it could not be read in this round."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -137,11 +141,27 @@ class Reading:
     """Offset of the window that it is reported under."""
     span: Span
     """The stretch that it is a page of."""
+    is_suspect: bool = False
+    """Whether it is a part of what has failed again and again: it is not tried as often."""
 
     @property
     def only_counts(self) -> bool:
         """Whether nothing of it is to be delivered."""
         return self.span.purpose is Purpose.COUNT
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Contacts of one second that Mailchimp has and can't send; all others of it have been delivered."""
+
+    window: int
+    """Offset of the window that they are reported under."""
+    second: int
+    """When they changed last."""
+    contact_ids: tuple[str, ...]
+    """Mailchimp's `id` of each, "" where it is not known."""
+    reason: str
+    """What was seen, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

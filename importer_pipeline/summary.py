@@ -13,6 +13,7 @@ from importer_pipeline.outcomes import (
     RefusedContact,
     WindowIn,
 )
+from importer_pipeline.redaction import shown
 from importer_pipeline.snapshots import AudienceName
 
 _MOST_NAMED = 5
@@ -74,7 +75,7 @@ class ImportSummary:
             lines.append(f"- {done.name}{where}{left}: {done.error}")
         if _refused(done):
             known = self.refused.get(done.name, {})
-            ids = [contact_id or "(no id)" for contact_id in known]
+            ids = [shown(contact_id) or "(no id)" for contact_id in known]
             reason = next(iter(known.values())).reason if known else ""
             lines.append(f"- {done.name} {_named('contact', ids, count=_refused(done))}: {reason}")
         return lines

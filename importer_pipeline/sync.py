@@ -2,13 +2,15 @@
 
 A plain object without threads, clock or sleep: `workers` drives it in production, a seeded loop in the simulation. Both ask
 `take` for a request, carry it out, and tell what came of it. Two things are on their way at once: pages from Mailchimp
-(`Fetch`) and batches to the targets (`Post`), so reading and delivering overlap. This module is the Mailchimp side, and
-`posting` the other.
+(`Fetch`) and batches to the targets (`Post`; `Probe` where it holds no contact), so reading and delivering overlap. This
+module is the Mailchimp side, and `posting` the other.
 
-What failed stays small: a page is tried again, then its window is left; an account or a key that is of no use stops its
-clients; the others never wait for any of it, because a request that rests holds no connection.
+What failed stays small: a page is tried again, then what is around its trouble is read; an account or a key that is of no use
+stops its clients; the others never wait for any of it, because a request that rests holds no connection. What an answer claims
+is doubted before it is believed: its clock, how many contacts there are, and that there are none.
 """
 
+import math
 from collections import Counter, deque
 from collections.abc import Sequence
 from random import Random
@@ -16,24 +18,32 @@ from random import Random
 from importer_pipeline.audience_plan import AudiencePlan
 from importer_pipeline.audience_sync import AudienceSync, Fetch
 from importer_pipeline.connections import ConnectionBook
+from importer_pipeline.edge import Edge
 from importer_pipeline.errors import (
     AccountBusy,
     AccountDown,
+    AddressBlocked,
     BrokenAnswer,
+    ClockDoubtful,
+    ClocksDisagree,
     ImporterError,
+    PageTooShort,
     StopAudience,
     StopClient,
+    TimeUsedUp,
     TooManyRequests,
     TooSlow,
     TriesUsedUp,
     TryAgain,
+    TurnedAway,
 )
 from importer_pipeline.outcomes import Outcome, Progress
 from importer_pipeline.pages import Page
-from importer_pipeline.posting import Post, Posting
+from importer_pipeline.parcels import Post, Probe
+from importer_pipeline.posting import Posting
 from importer_pipeline.services import Service, SyncLimits, Timers
 from importer_pipeline.target import Receipt
-from importer_pipeline.windows import Paging
+from importer_pipeline.windows import Paging, timestamp
 
 
 class _Account:
@@ -43,6 +53,7 @@ class _Account:
         self.service = service
         self.clients: set[str] = set()
         self.clock_ahead_seconds = 0.0
+        self.failure_counted_at = -math.inf
 
 
 class Sync:
@@ -95,6 +106,11 @@ class Sync:
             AudienceSync(plan, paging=paging, snapshot_id=f"{rng.getrandbits(64):016x}") for plan in plans
         ]
         self._open = set(self._audiences)
+        self._edge = Edge()
+        self._opens_at = -math.inf
+        self._active_at: dict[AudienceSync, float] = {}
+        self._began_at: float | None = None
+        self._look_at = -math.inf
         for audience in self._audiences:
             self._enter(audience, book)
 
@@ -135,29 +151,30 @@ class Sync:
             audience.stop(error)
             self._settle(audience, now)
 
-    def take(self, now: float) -> Fetch | Post | None:
+    def take(self, now: float) -> Fetch | Post | Probe | None:
         """The next request to carry out, or None where all wait for an answer or a timer."""
+        self._keep_time(now)
         self._timers.run(now)
         request = self._posting.take(now) or self._take_fetch(now)
         if request is not None:
             self._in_flight[request.audience] += 1
         return request
 
-    def off_the_wire(self, request: Fetch | Post, now: float) -> None:
+    def off_the_wire(self, request: Fetch | Post | Probe, now: float) -> None:
         """A request's connection is free again, whatever came of it. To be told before what came of it."""
         self._in_flight[request.audience] -= 1
-        if isinstance(request, Post):
-            self._posting.off_the_wire(request, now)
-        else:
+        if isinstance(request, Fetch):
             self._fetching -= 1
             self._account(request.audience).service.release(now)
+        else:
+            self._posting.off_the_wire(request, now)
 
-    def posted(self, post: Post, receipt: Receipt, now: float) -> None:
+    def posted(self, post: Post | Probe, receipt: Receipt, now: float) -> None:
         """The target has answered with the number of records that it took."""
         self._posting.posted(post, receipt, now)
         self._settle(post.audience, now)
 
-    def post_failed(self, post: Post, error: ImporterError, now: float) -> None:
+    def post_failed(self, post: Post | Probe, error: ImporterError, now: float) -> None:
         """The target's answer is an error, or none came."""
         self._posting.failed(post, error, now)
         self._settle(post.audience, now)
@@ -165,19 +182,24 @@ class Sync:
     def fetched(self, fetch: Fetch, page: Page, now: float) -> None:
         """Mailchimp has answered with a page."""
         account, audience = self._account(fetch.audience), fetch.audience
-        if page.server_time is None:
-            self.fetch_failed(fetch, BrokenAnswer("expected a Date header, found none that can be read"), now)
+        doubt = self._doubt(fetch, page, now)
+        if page.server_time is None or doubt is not None:
+            self.fetch_failed(fetch, doubt or BrokenAnswer("expected a Date header, found none that can be read"), now)
             return
+        self._edge.answered()
         account.service.connections.answered()
         account.service.failures_in_a_row = 0
         account.clock_ahead_seconds = page.server_time - (now + self._epoch_offset_seconds)
+        self._active_at[audience] = now
         if not audience.is_current(fetch):
             pass
         elif audience.stopped is not None:
             audience.failed(fetch, audience.stopped)
         elif audience.moment_is_right(fetch, page.server_time):
             audience.arrived(fetch, page)
-            if fetch.reading.only_counts:
+            if page.shape.is_short and not page.shape.length and audience.read_before(fetch, _too_short(fetch, page)):
+                pass  # The listing ends before it, whatever its total says.
+            elif fetch.reading.only_counts:
                 audience.counted(fetch, page)
             else:
                 self._posting.deliver(fetch, page, now)
@@ -192,14 +214,17 @@ class Sync:
         elif audience.stopped is not None:
             audience.failed(fetch, audience.stopped)
         elif isinstance(error, TooManyRequests):
-            self._wait_for_connection(fetch, now)
+            self._wait_for_connection(fetch, error, now)
         elif isinstance(error, StopClient):
             audience.failed(fetch, error)
             self.stop_client(audience.plan.name.client, error, now)
         elif isinstance(error, StopAudience):
+            self._edge.answered()
             self._account(audience).service.connections.answered()
             audience.failed(fetch, error)
             audience.stop(error)
+        elif isinstance(error, TurnedAway):
+            self._turn_away(fetch, error, now)
         elif isinstance(error, TooSlow):
             self._ask_for_less(fetch, error, now)
         elif isinstance(error, TryAgain):
@@ -230,6 +255,11 @@ class Sync:
     def _take_fetch(self, now: float) -> Fetch | None:
         """A page of the next audience in the round that has one, and for which there are a connection and room."""
         while self._round and self._fetching < self._limits.connections and not self._winding_down:
+            if (opens_at := self._edge.opens_at(now, in_flight=self._fetching)) > now:
+                if self._opens_at < opens_at < math.inf:  # To be asked again then.
+                    self._opens_at = opens_at
+                    self._timers.at(opens_at, lambda _: None)
+                return None
             audience = self._round.popleft()
             self._offered.discard(audience)
             account = self._account(audience)
@@ -245,6 +275,7 @@ class Sync:
                 self._offer(audience)
                 if fetch is not None:
                     self._fetching += 1
+                    self._active_at.setdefault(audience, now)
                     return fetch
                 account.service.release(now)
         return None
@@ -264,44 +295,130 @@ class Sync:
         self.outcomes.extend(audience.outcomes)
         audience.outcomes.clear()
 
-    def _wait_for_connection(self, fetch: Fetch, now: float) -> None:
+    def _doubt(self, fetch: Fetch, page: Page, now: float) -> BrokenAnswer | None:
+        """What makes an answer hard to believe; None if nothing does, or if it has been said again and again."""
+        ours = now + self._epoch_offset_seconds
+        if page.server_time is not None and abs(page.server_time - ours) > self._limits.clock_tolerance_seconds:
+            return ClockDoubtful(
+                f"expected Mailchimp's clock near {timestamp(int(ours))}, which is ours, found {timestamp(page.server_time)}",
+                remedy="set this machine's clock right; if it is, ask Mailchimp's support about theirs",
+            )
+        if fetch.tries >= self._tries_again(fetch):
+            return None
+        if page.shape.is_short:
+            return _too_short(fetch, page)
+        expected = fetch.audience.expected(fetch)
+        if page.shape.total * 2 < expected:
+            return PageTooShort(f"Mailchimp counts {page.shape.total} contacts where it has counted {expected} before")
+        return None
+
+    def _tries_again(self, fetch: Fetch) -> int:
+        """How often a request may be tried again."""
+        return self._limits.suspect_retries if fetch.is_suspect else self._limits.retries
+
+    def _turn_away(self, fetch: Fetch, error: TurnedAway, now: float) -> None:
+        """Something in between has answered: that is about the page, about the account, or about our address."""
+        due = self._edge.turned_away(fetch.audience.plan.account, asked_at=fetch.asked_at, now=now)
+        if due is None:
+            self._try_again(fetch, error, now)
+        elif self._edge.is_blocked:
+            blocked = AddressBlocked(
+                f"whichever account it is asked for, something in between turns this machine away ({error.problem})",
+                remedy="if it lasts, ask Mailchimp's support to unblock the address, and see what stands in between",
+            )
+            fetch.audience.failed(fetch, blocked)
+            for account in self._accounts.values():
+                self._stop_account(account, blocked, now)
+        else:
+            fetch.audience.rest(fetch)
+            self._timers.at(due, lambda later: self._take_up(fetch, later))
+
+    def _keep_time(self, now: float) -> None:
+        """Leave audiences of which nothing good has come for long, and all that is open once the next run is due."""
+        limits = self._limits
+        if self._began_at is None:
+            self._began_at = now
+        if now < self._look_at:
+            return
+        ends_at = self._began_at + limits.run_seconds
+        self._look_at = min(now + limits.stall_seconds / 10, ends_at if now < ends_at else math.inf)
+        for audience in list(self._open):
+            if now >= ends_at:
+                why = f"the run has taken the {limits.run_seconds / 60:g} minutes that it may"
+            elif now >= self._active_at.get(audience, now) + limits.stall_seconds:
+                why = f"nothing more has come of it for {limits.stall_seconds / 60:g} minutes"
+            else:
+                continue
+            error = TimeUsedUp(why, remedy="what is left is imported by the next run")
+            audience.stop(error)
+            self._posting.leave(audience, error, now)
+            self._settle(audience, now)
+
+    def _wait_for_connection(self, fetch: Fetch, error: TooManyRequests, now: float) -> None:
         """A 429: the request goes back and uses up no try, unless there has been nothing else for minutes."""
         account, audience = self._account(fetch.audience), fetch.audience
-        due = account.service.connections.refused(asked_at=fetch.asked_at, now=now)
+        self._active_at[audience] = now
+        due = account.service.connections.refused(
+            asked_at=fetch.asked_at, now=now, retry_after_seconds=error.retry_after_seconds
+        )
         if account.service.connections.exhausted(now):
             minutes = round(self._limits.patience.give_up_seconds / 60)
-            error = AccountBusy(
+            busy = AccountBusy(
                 f"Mailchimp answered nothing but 429 for {minutes} minutes: all ten connections of the account are taken",
                 remedy="look which other tools use the account, or give this client fewer (max_connections)",
             )
-            audience.failed(fetch, error)
-            self._stop_account(account, error, now)
+            audience.failed(fetch, busy)
+            self._stop_account(account, busy, now)
         else:
             audience.rest(fetch)
             self._timers.at(due, lambda later: self._take_up(fetch, later))
 
     def _ask_for_less(self, fetch: Fetch, error: TooSlow, now: float) -> None:
         """Halve a page that the server does not manage. An account that does not even manage small ones hangs."""
-        if fetch.ask.count <= self._small_page:
-            self._count_failure(self._account(fetch.audience), error, now)
-        if fetch.audience.stopped is not None:
-            fetch.audience.failed(fetch, fetch.audience.stopped)
-        elif not fetch.audience.split(fetch):
+        audience = fetch.audience
+        if fetch.ask.count > self._small_page:
+            if not audience.split(fetch):
+                self._try_again(fetch, error, now)
+            return
+        self._count_failure(fetch, error, now)
+        if audience.stopped is not None:
+            audience.failed(fetch, audience.stopped)
+        elif not (audience.read_before(fetch, error) or audience.split(fetch)):
             self._try_again(fetch, error, now)
 
     def _try_again(self, fetch: Fetch, error: TryAgain, now: float) -> None:
         audience = fetch.audience
         fetch.tries += 1
-        if fetch.tries <= self._limits.retries:
+        if fetch.tries <= self._tries_again(fetch):
             audience.rest(fetch)
             pause = self._limits.pause_seconds(fetch.tries, self._rng)
             self._timers.at(now + pause, lambda later: self._take_up(fetch, later))
         else:
-            audience.failed(fetch, TriesUsedUp(f"{error.problem}, {fetch.tries} times", remedy=error.remedy))
-            self._count_failure(self._account(audience), error, now)
+            self._give_up(fetch, error, now)
 
-    def _count_failure(self, account: _Account, error: TryAgain, now: float) -> None:
-        """Leave an account alone that gave no answer several times in a row, each after all tries or for a small page."""
+    def _give_up(self, fetch: Fetch, error: TryAgain, now: float) -> None:
+        """A page has failed again and again: that is the account's fault, or what is around its trouble is read."""
+        audience = fetch.audience
+        if isinstance(error, ClockDoubtful):
+            self._stop_account(self._account(audience), ClocksDisagree(error.problem, remedy=error.remedy), now)
+        else:
+            self._count_failure(fetch, error, now)
+        if audience.stopped is not None:
+            audience.failed(fetch, audience.stopped)
+        elif isinstance(error, TooSlow) and audience.read_before(fetch, error):
+            pass  # No size of the page has helped, so it is its offset.
+        elif not audience.read_around(fetch, error):
+            audience.failed(fetch, TriesUsedUp(f"{error.problem}, {fetch.tries} times", remedy=error.remedy))
+
+    def _count_failure(self, fetch: Fetch, error: TryAgain, now: float) -> None:
+        """Leave an account alone that gave no answer several times in a row, each after all tries or for a small page.
+
+        What was asked for before the last failure came tells nothing new: ten requests that fail at one moment are one failure.
+        """
+        account = self._account(fetch.audience)
+        if fetch.asked_at <= account.failure_counted_at:
+            return
+        account.failure_counted_at = now
         account.service.failures_in_a_row += 1
         if account.service.failures_in_a_row >= self._limits.failures_in_a_row:
             down = AccountDown(
@@ -317,3 +434,11 @@ class Sync:
     def _stop_account(self, account: _Account, error: StopClient, now: float) -> None:
         for client in sorted(account.clients):
             self.stop_client(client, error, now)
+
+
+def _too_short(fetch: Fetch, page: Page) -> PageTooShort:
+    shape, ask = page.shape, fetch.ask
+    return PageTooShort(
+        f"expected {min(ask.count, shape.total - ask.offset)} contacts at offset {ask.offset} of {shape.total}, "
+        f"found {shape.length}"
+    )

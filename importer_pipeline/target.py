@@ -1,11 +1,14 @@
 """The target's API: records are posted in batches, and the answer tells how many were accepted.
 
 Here: the one request, and what a status, a body or a failed connection of the target's means. Stays out: tries, finding
-a refused record in its batch (`delivery.py`), and what a record is made of (`contacts.py`).
+a refused record in its batch (`posting.py`, `delivery.py`), and what a record is made of (`contacts.py`).
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
 from typing import Any, cast
 
 from pydantic import SecretStr
@@ -20,6 +23,7 @@ from importer_pipeline.errors import (
     SecretMissing,
     TargetKeyRefused,
     TargetMisplaced,
+    TooManyRequests,
     Unavailable,
 )
 from importer_pipeline.faults import Fault
@@ -83,28 +87,44 @@ class Target:
         """Send records; of those with one id the last. Sending again what was stored already is harmless: it upserts.
 
         Raises:
-            TryAgain: no whole answer came; the batch may have been stored.
+            TryAgain: no whole answer came, and the batch may have been stored; or one that asks for patience.
             RecordRefused: a record of the batch is bad.
-            TargetKeyRefused: the key is.
-            TargetMisplaced: the URL is.
+            TargetKeyRefused: the key is; or a record, of which something before the target thinks so.
+            TargetMisplaced: the URL is; or a record, as above.
         """
         unique = {record.id: record for record in records}
         if not unique:
             return Receipt(sent=0, accepted=0)
-        if self._prepared is None:
-            self._prepared = self._wire.route("POST", self._url, self._headers)
-        answer = self._wire.send(self._prepared, "/record", body=_json(unique.values()))
-        return read_receipt(answer, len(unique))
+        return read_receipt(self._send(unique.values()), len(unique))
+
+    def probe(self) -> Receipt:
+        """Send no record: an empty list, which stores nothing and holds nothing that could be refused.
+
+        Returns:
+            the receipt of nothing: the target is up, and takes the key.
+
+        Raises:
+            TryAgain: the target is in trouble, whatever is sent.
+            RecordRefused: it is up and takes the key, but no empty list.
+            TargetKeyRefused: it refuses the key, whatever is sent.
+            TargetMisplaced: the URL leads nowhere.
+        """
+        return read_probe(self._send([]))
 
     def close(self) -> None:
         """Close the connections."""
         self._wire.close()
 
+    def _send(self, records: Iterable[Record]) -> Answer:
+        if self._prepared is None:
+            self._prepared = self._wire.route("POST", self._url, self._headers)
+        return self._wire.send(self._prepared, "/record", body=_json(records))
+
 
 def read_receipt(answer: Answer, sent: int) -> Receipt:
     """The receipt that an answer to a batch of `sent` records holds; raises as `Target.post` if it holds none."""
     if not 200 <= answer.status < 300:
-        raise _status_error(answer.status)
+        raise _status_error(answer, _OF_BATCH.get(meaning_of(answer.status)))
     try:
         parsed = from_json(answer.body)
     except ValueError:
@@ -115,6 +135,22 @@ def read_receipt(answer: Answer, sent: int) -> Receipt:
             f'the target should answer {{"response": a number from 0 to {sent}}}, and did not (HTTP {answer.status})'
         )
     return Receipt(sent=sent, accepted=accepted)
+
+
+def read_probe(answer: Answer) -> Receipt:
+    """The receipt of an empty batch; raises as `Target.probe`.
+
+    What targets answer to nothing is not laid down. So any JSON object will do, but not a page that something between shows.
+    """
+    if not 200 <= answer.status < 300:
+        raise _status_error(answer)
+    try:
+        parsed = from_json(answer.body)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise BrokenAnswer(f"the target should answer with a JSON object, and did not (HTTP {answer.status})")
+    return Receipt(sent=0, accepted=0)
 
 
 def _json(records: Any) -> bytes:
@@ -136,31 +172,98 @@ def _header_value(api_key: SecretStr) -> str:
     return value
 
 
-_PASSING = {
-    407: ("the proxy wants a login", "check the proxy in this machine's environment"),
-    408: ("the target waited too long for the batch", ""),
-    429: ("the target has too much to do", ""),
+class Cause(Enum):
+    """What an answer that is no receipt may be due to."""
+
+    PATIENCE = "the target has too much to do: rest, and try again"
+    KEY = "the key"
+    URL = "target.url"
+    CONTENT = "what was sent"
+    PASSING = "something that passes: try again"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a status may mean."""
+
+    causes: tuple[Cause, ...]
+    """What it may be due to. Where that is more than one, `posting` finds out which."""
+    problem: str
+    """What was seen, in words."""
+    remedy: str = ""
+    """What to do about it, unless it is due to what was sent."""
+
+
+_KEY = Meaning(
+    (Cause.KEY, Cause.CONTENT),
+    "the target refuses the key",
+    "check the client's target.api_key; if it is right, ask whether something before the target refuses our requests",
+)
+_NOWHERE = Meaning((Cause.URL, Cause.CONTENT), "the target knows no such address", "check target.url")
+_REDIRECT = Meaning(
+    (Cause.URL, Cause.CONTENT),
+    "the target answers with a redirect, which is not followed: it would carry the key elsewhere",
+    "give as target.url the address that it leads to",
+)
+_CONTENT = Meaning((Cause.CONTENT,), "the target refuses the batch")
+_TROUBLE = Meaning((Cause.PASSING, Cause.CONTENT), "the target can't answer now")
+_NEITHER = Meaning((Cause.PASSING, Cause.CONTENT), "expected a success or an error from the target, got neither")
+
+MEANINGS: Mapping[int, Meaning] = {
+    401: _KEY,
+    402: _KEY,
+    403: _KEY,
+    404: _NOWHERE,
+    405: _NOWHERE,
+    407: Meaning((Cause.PASSING,), "the proxy wants a login", "check the proxy in this machine's environment"),
+    408: Meaning((Cause.PASSING, Cause.CONTENT), "the target waited too long for the batch"),
+    410: _NOWHERE,
+    429: Meaning((Cause.PATIENCE,), "the target has too much to do"),
 }
+"""What certain statuses may mean; beyond them it is their class that counts (`MEANINGS_BY_CLASS`). A 503 with `Retry-After`
+is as a 429. No answer at all, and a success without a receipt, are as a 5xx."""
+
+MEANINGS_BY_CLASS: Mapping[int, Meaning] = {3: _REDIRECT, 4: _CONTENT, 5: _TROUBLE}
+"""By the first digit. What is in neither table is no HTTP status of an answer."""
 
 
-def _status_error(status: int) -> ImporterError:
-    seen = f"(HTTP {status})"
-    if status in (401, 403):
-        return TargetKeyRefused(f"the target refuses the key {seen}", remedy="check the client's target.api_key")
-    if status in _PASSING:
-        problem, remedy = _PASSING[status]
-        return Unavailable(f"{problem} {seen}", remedy=remedy)
-    if 300 <= status < 400:
-        return TargetMisplaced(
-            f"the target answers with a redirect, which is not followed: it would carry the key elsewhere {seen}",
-            remedy="give as target.url the address that it leads to",
-        )
-    if 400 <= status < 500:
-        remedy = "check target.url" if status in (404, 405) else ""
-        return RecordRefused(f"the target refuses the batch {seen}", status=status, remedy=remedy)
-    if 500 <= status < 600:
-        return Unavailable(f"the target can't answer now {seen}")
-    return BrokenAnswer(f"expected a success or an error from the target, got neither {seen}")
+def meaning_of(status: int) -> Meaning:
+    """Return what a status may mean, other than success."""
+    return MEANINGS.get(status) or MEANINGS_BY_CLASS.get(status // 100, _NEITHER)
+
+
+_OF_BATCH: Mapping[Meaning, str] = dict.fromkeys((_KEY, _NOWHERE, _REDIRECT), _CONTENT.problem)
+"""What is said while it is not clear whether it is the batch or something else: of an answer to nothing it is clear."""
+
+
+def _status_error(answer: Answer, problem: str | None = None) -> ImporterError:
+    """The error by which the engine knows what to do; the first of the causes decides."""
+    meaning = meaning_of(answer.status)
+    problem, remedy = f"{problem or meaning.problem} (HTTP {answer.status})", meaning.remedy
+    retry_after_seconds = _retry_after_seconds(answer)
+    if meaning.causes[0] is Cause.PATIENCE or (answer.status == 503 and retry_after_seconds is not None):
+        return TooManyRequests(problem, retry_after_seconds=retry_after_seconds, remedy=remedy)
+    match meaning.causes[0]:
+        case Cause.KEY:
+            return TargetKeyRefused(problem, remedy=remedy)
+        case Cause.URL:
+            return TargetMisplaced(problem, remedy=remedy)
+        case Cause.CONTENT:
+            return RecordRefused(problem, status=answer.status, remedy=remedy)
+        case _:
+            return (BrokenAnswer if meaning is _NEITHER else Unavailable)(problem, remedy=remedy)
+
+
+def _retry_after_seconds(answer: Answer) -> float | None:
+    """The rest that an answer asks for. A date is held against the server's own clock, which may differ from ours."""
+    return answer.retry_after_seconds(_epoch_seconds(answer.header("date")) or time.time())
+
+
+def _epoch_seconds(date: str | None) -> float | None:
+    try:
+        return None if date is None else parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 _TRANSPORT: Mapping[Fault, tuple[type[ImporterError], str]] = {

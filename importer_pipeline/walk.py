@@ -13,18 +13,24 @@ all the same is read by its own time.
 
 A window that is not in takes its stretch with it: the seconds between its nearest windows that are in are left alone until the
 window itself is read.
+
+A page that keeps failing is left to be read by time: it proves nothing, so its seconds are a gap in the end. A gap that can't
+be read is cut into slices, down to the second, and a second into pages down to the contact, so that all around it is delivered.
+Offsets that lead nowhere (too deep for the server, or beyond the true end) are not asked for again.
 """
 
-from collections import deque
+import sys
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence, Set
 
-from importer_pipeline.errors import ImporterError, SecondTooCrowded
+from importer_pipeline.errors import ImporterError, MemberUnreadable, PageTooShort, SecondTooCrowded, TriesUsedUp
 from importer_pipeline.snapshots import ImportedWindow
 from importer_pipeline.spans import (
     Purpose,
     Reading,
     Section,
     Span,
+    Unreadable,
     Window,
     WindowState,
     left_alone,
@@ -43,6 +49,7 @@ from importer_pipeline.windows import (
     halves,
     joined,
     missing,
+    slices,
     timestamp,
     window_offsets,
 )
@@ -58,6 +65,7 @@ class Walk:
         total: contacts of the listing when its first page was read.
         planned: whether that is known, and with it all windows.
         reports: windows that came in, failed, or grew since this was last emptied by the caller.
+        unreadable: contacts that can't be read, since this was last emptied. Theirs is read before the windows in `reports`.
     """
 
     def __init__(self, *, since: int, before: int, paging: Paging) -> None:
@@ -68,10 +76,13 @@ class Walk:
         self._open_spans = 0
         self._open_sections = 0
         self._stopped: ImporterError | None = None
+        self._reach = sys.maxsize
+        self._slices: Counter[int] = Counter()
         self.windows: dict[int, Window] = {0: Window(0)}
         self.total = 0
         self.planned = False
         self.reports: deque[Window] = deque()
+        self.unreadable: deque[Unreadable] = deque()
 
     def read_all(self) -> None:
         """Read everything. The first page tells how many windows there are."""
@@ -143,7 +154,7 @@ class Walk:
     def arrived(self, reading: Reading, shape: PageShape) -> None:
         """A page has been read; the first one of a span tells which others there are. It is not delivered yet."""
         span = reading.span
-        if span.planned or reading.ask.offset != span.first_offset:
+        if span.planned:
             return
         span.planned = True
         span.total = shape.total
@@ -152,7 +163,8 @@ class Walk:
                 self._ask_round(span, first_offset=self._paging.page_size)
                 return
             for offset in reversed(window_offsets(shape.total, self._paging)[1:]):
-                if offset + self._paging.overlap <= shape.total:  # Else the page before it reaches the end.
+                # Else the page before it reaches the end, or it is left to be read by time.
+                if offset + self._paging.overlap <= shape.total and offset < self._reach:
                     self._ask(span, window=span.window, offset=offset)
             return
         if not self.planned:
@@ -177,6 +189,8 @@ class Walk:
         stretch = covered(reading.ask, shape)
         if reading.only_counts or span.purpose is Purpose.CONTACTS:
             pass
+        elif shape.is_short:
+            span.trouble = PageTooShort(f"Mailchimp counts {shape.total} contacts and shows fewer")
         elif stretch is not None:
             self._prove(reading, stretch)
         elif shape.length and shape.first == shape.last:
@@ -201,14 +215,41 @@ class Walk:
 
     def split(self, reading: Reading) -> bool:
         """Ask for two halves of a page that the server does not manage; False where it is too small for that."""
-        parts = halves(reading.ask, self._paging)
-        if parts is None:
-            return False
+        return self._halve(reading, overlap=self._paging.overlap, is_suspect=reading.is_suspect)
+
+    def read_around(self, reading: Reading, error: ImporterError) -> bool:
+        """Read what is around the part of a page that makes it fail again and again; False where that can't be done.
+
+        Args:
+            reading: as `next` gave it.
+            error: what it fails with.
+        """
         span = reading.span
-        span.open_pages += 1
-        if span.purpose is Purpose.WINDOWS:
-            self.windows[reading.window].open_pages += 1
-        self._ready.extendleft(Reading(part, reading.window, span) for part in reversed(parts))
+        if self._stopped is not None or span.purpose in (Purpose.COUNT, Purpose.CONTACTS):
+            return False
+        if span.crowd is not None:
+            return self._leave_out(reading, error)
+        if not self.planned:  # Some page has to tell how many contacts there are, and the moment.
+            if self._halve(reading, overlap=0, is_suspect=True):
+                return True
+            if span.open_pages == 1:
+                return False
+            span.trouble = error
+            self._settle(reading)
+            return True
+        self._leave_to_time(reading, error)
+        return True
+
+    def read_before(self, reading: Reading, error: ImporterError) -> bool:
+        """Read by time what offsets such as the page's do not lead to; False where it is no matter of its offset."""
+        span, offset = reading.span, reading.ask.offset
+        if self._stopped is not None or not self.planned or span.crowd is not None or not offset:
+            return False
+        self._reach = min(self._reach, max(self._paging.page_size, offset // 2))
+        beyond = {it for it in self._ready if it.ask.offset >= self._reach and it.span.crowd is None}
+        self._ready = deque(it for it in self._ready if it not in beyond)
+        for it in (reading, *beyond):
+            self._leave_to_time(it, error)
         return True
 
     def stop(self, error: ImporterError) -> None:
@@ -219,6 +260,36 @@ class Walk:
             if reading.span.purpose is Purpose.WINDOWS:
                 self._leave(self.windows[reading.window])
             self._settle(reading)
+
+    def _halve(self, reading: Reading, *, overlap: int, is_suspect: bool) -> bool:
+        span = reading.span
+        parts = halves(reading.ask, overlap=0 if span.crowd is not None else overlap)
+        if parts is None:
+            return False
+        span.open_pages += 1
+        if span.purpose is Purpose.WINDOWS:
+            self.windows[reading.window].open_pages += 1
+        self._ready.extendleft(Reading(part, reading.window, span, is_suspect) for part in reversed(parts))
+        return True
+
+    def _leave_to_time(self, reading: Reading, error: ImporterError) -> None:
+        """Settle a page without a proof: its seconds are a gap in the end."""
+        span = reading.span
+        span.trouble = error
+        if not span.planned:
+            span.planned, span.total = True, self.total
+            self._ask_waiting(span)
+        self._settle(reading)
+
+    def _leave_out(self, reading: Reading, error: ImporterError) -> bool:
+        """Halve a page of a second; of a single contact, remember that it can't be read."""
+        if self._halve(reading, overlap=0, is_suspect=True):
+            return True
+        if len(reading.span.holes) >= self._paging.holes:
+            return False
+        reading.span.holes.append(error)
+        self._settle(reading)
+        return True
 
     def _plan(self, total: int) -> None:
         self.planned, self.total = True, total
@@ -245,20 +316,22 @@ class Walk:
         if not window.covered:
             self.reports.append(window)
 
-    def _open_gap(self, bounds: Stretch, *, window: int) -> None:
+    def _open_gap(self, bounds: Stretch, *, window: int, is_suspect: bool = False) -> None:
         crowd = CrowdedSecond() if bounds.first == bounds.last else None
-        self._open_span(Span(bounds, Purpose.GAP, window, crowd=crowd), count=self._paging.page_size)
+        span = Span(bounds, Purpose.GAP, window, crowd=crowd)
+        self._open_span(span, count=self._paging.page_size, is_suspect=is_suspect)
 
-    def _open_span(self, span: Span, *, count: int) -> None:
+    def _open_span(self, span: Span, *, count: int, is_suspect: bool = False) -> None:
         self._open_spans += 1
-        self._ask(span, window=span.window + span.first_offset, offset=span.first_offset, count=count)
+        window = span.window + span.first_offset
+        self._ask(span, window=window, offset=span.first_offset, count=count, is_suspect=is_suspect)
 
     def _prove(self, reading: Reading, stretch: Stretch) -> None:
         reading.span.covered.append(stretch)
         if reading.span.purpose is Purpose.WINDOWS:
             self.windows[reading.window].cover([stretch])
 
-    def _ask(self, span: Span, *, window: int, offset: int, count: int | None = None) -> None:
+    def _ask(self, span: Span, *, window: int, offset: int, count: int | None = None, is_suspect: bool = False) -> None:
         ask = Ask(
             since=span.bounds.first - 1,
             before=span.bounds.last,
@@ -269,13 +342,13 @@ class Walk:
         if span.purpose is Purpose.WINDOWS:
             self.windows[window].state = WindowState.UNDER_WAY
             self.windows[window].open_pages += 1
-        self._ready.append(Reading(ask, window, span))
+        self._ready.append(Reading(ask, window, span, is_suspect))
 
     def _ask_waiting(self, span: Span) -> None:
         """Ask for the other windows of a section, from the end down. Beyond its end there is nothing left to ask for."""
         waiting, span.waiting = span.waiting, []
         for offset in reversed(waiting):
-            if offset - span.window < span.total:
+            if offset - span.window < min(span.total, self._reach):
                 self._ask(span, window=offset, offset=offset - span.window)
             else:
                 self._bring_in(self.windows[offset])
@@ -307,7 +380,7 @@ class Walk:
                 self._close_gaps()
         elif span.purpose is Purpose.GAP and self._stopped is None and not span.failed:
             self._grow(span)
-            self._read_gaps(missing(span.bounds, span.covered), window=span.window)
+            self._read_rest(span)
 
     def _close_gaps(self) -> None:
         """All windows that were asked for are in or failed: read what is missing between those that are in."""
@@ -315,14 +388,43 @@ class Walk:
         for gap in missing(self._bounds, [*known, *left_alone(self.windows, bounds=self._bounds)]):
             self._read_gaps([gap], window=window_below(self.windows, gap))
 
+    def _read_rest(self, span: Span) -> None:
+        """Read what the pages of a gap have left, in slices where they have proved nothing because they fail."""
+        rest = missing(span.bounds, span.covered)
+        if span.trouble is None:
+            self._read_gaps(rest, window=span.window)
+            return
+        for gap in slices(span.bounds) if rest == [span.bounds] else rest:
+            self._slices[span.window] += 1
+            if self._slices[span.window] > self._paging.slices:
+                self._fail_unread(span, gap, span.trouble)
+                return
+            self._open_gap(gap, window=span.window, is_suspect=True)
+
+    def _fail_unread(self, span: Span, gap: Stretch, error: ImporterError) -> None:
+        self._fail_window(
+            span.window,
+            TriesUsedUp(
+                f"what changed from {timestamp(gap.first)} to {timestamp(gap.last)} can't be read whole ({error.problem})",
+                remedy=error.remedy or "it is tried again by itself; if it stays, ask Mailchimp's support",
+            ),
+        )
+
     def _read_gaps(self, gaps: Sequence[Stretch], *, window: int) -> None:
         for gap in gaps:
             for part in alone(gap, self._crowded):
                 self._open_gap(part, window=window)
 
     def _next_round(self, span: Span) -> None:
+        unseen = None if span.crowd is None else span.crowd.unseen
         if self._stopped is not None:
             self._open_spans -= 1
+        elif span.holes and unseen is not None and unseen <= len(span.holes):
+            self._open_spans -= 1
+            self._report_unreadable(span, unseen)
+        elif unseen is None or (span.trouble is not None and span.round > 1):
+            self._open_spans -= 1
+            self._fail_unread(span, span.bounds, span.trouble or span.holes[0])
         elif span.round >= self._paging.rounds:
             self._open_spans -= 1
             self._fail_window(
@@ -335,7 +437,28 @@ class Walk:
             )
         else:
             span.round += 1
+            span.trouble = None
+            span.holes.clear()
             self._ask_round(span, first_offset=0)
+
+    def _report_unreadable(self, span: Span, unseen: int) -> None:
+        """Count contacts of a second that can't be read as refused: all others of it have been delivered."""
+        first = span.holes[0]
+        ids = [error.contact_id if isinstance(error, MemberUnreadable) else "" for error in span.holes[:unseen]]
+        at = timestamp(span.bounds.first)
+        self.unreadable.append(
+            Unreadable(
+                window=span.window,
+                second=span.bounds.first,
+                contact_ids=tuple(ids),
+                reason=f"Mailchimp does not send this contact, which changed at {at}: {first.problem}",
+            )
+        )
+        window = self.windows[span.window]
+        window.read += unseen
+        window.refused += unseen
+        span.covered.append(span.bounds)
+        self._grow(span)
 
     def _grow(self, span: Span) -> None:
         window = self.windows[span.window]

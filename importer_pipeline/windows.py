@@ -34,6 +34,12 @@ from importer_pipeline.errors import BrokenAnswer
 BEGINNING = -1
 """`since` of a walk that takes all contacts from the first on."""
 
+MAX_CONTACTS = 10_000_000
+"""Contacts of the largest listing that is believed to exist: ten times the largest that we have heard of."""
+
+SLICES = 8
+"""How many stretches are made of one that can't be read: each further cut takes another round of requests."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paging:
@@ -46,6 +52,10 @@ class Paging:
     covers the second of a contact that is the last of the one and the first of the other."""
     rounds: int = 50
     """How often all pages of a crowded second are read before it is given up."""
+    slices: int = 200
+    """Stretches that may be read for one window to find what can't be read in it."""
+    holes: int = 10
+    """Contacts of one second that may be left out because they can't be read."""
 
     @property
     def step(self) -> int:
@@ -99,6 +109,8 @@ class PageShape:
     """Second of its last contact; 0 when it is empty."""
     total: int
     """Contacts in the listing at that moment (`total_items`)."""
+    is_short: bool = False
+    """Whether it holds fewer contacts than its own total says. It is no contiguous cut then, and proves nothing."""
 
 
 def seconds(stamp: str) -> int:
@@ -133,17 +145,20 @@ def page_shape(ask: Ask, stamps: Sequence[str], total: int) -> PageShape:
         total: `total_items` of the answer.
 
     Raises:
-        BrokenAnswer: unsorted, outside its bounds, longer than asked for, or shorter than it must be. A filter or an order
-            that the server ignored would void the proof, so this is never let pass.
+        BrokenAnswer: unsorted, outside its bounds, longer than asked for, or of a listing that is too large to exist. A filter
+            or an order that the server ignored would void the proof, so this is never let pass.
     """
     length = len(stamps)
     expected = max(0, min(ask.count, total - ask.offset))
-    if length < expected or length > ask.count:
+    if total > MAX_CONTACTS:
+        raise BrokenAnswer(f"expected a listing of up to {MAX_CONTACTS} contacts, found one that claims more")
+    if length > ask.count:
         raise BrokenAnswer(
             f"expected {expected} to {ask.count} contacts at offset {ask.offset} of {total}, found {length}"
         )
+    is_short = length < expected
     if not stamps:
-        return PageShape(length=0, first=0, last=0, total=total)
+        return PageShape(length=0, first=0, last=0, total=total, is_short=is_short)
     # ISO 8601 of one offset sorts as text; another offset among them shows when first and last are parsed or out of order.
     if any(earlier > later for earlier, later in pairwise(stamps)):
         raise BrokenAnswer("expected contacts sorted by last_changed, found them unsorted")
@@ -153,11 +168,13 @@ def page_shape(ask: Ask, stamps: Sequence[str], total: int) -> PageShape:
             f"expected last_changed after {_readable(ask.since)} and up to {_readable(ask.before)}, "
             f"found {_readable(first)} to {_readable(last)}"
         )
-    return PageShape(length=length, first=first, last=last, total=total)
+    return PageShape(length=length, first=first, last=last, total=total, is_short=is_short)
 
 
 def covered(ask: Ask, shape: PageShape) -> Stretch | None:
     """The seconds of which the page holds every contact, or None if there are none."""
+    if shape.is_short:
+        return None
     reaches_end = shape.length < ask.count and ask.offset + shape.length >= shape.total
     if shape.length == 0:
         return Stretch(ask.since + 1, ask.before) if ask.offset == 0 and shape.total == 0 else None
@@ -171,12 +188,12 @@ def window_offsets(total: int, paging: Paging) -> range:
     return range(0, max(total, 1), paging.step)
 
 
-def halves(ask: Ask, paging: Paging) -> tuple[Ask, Ask] | None:
+def halves(ask: Ask, *, overlap: int) -> tuple[Ask, Ask] | None:
     """Two pages that overlap and together hold what `ask` asks for; None if it is too small to be worth it."""
-    if ask.count < 3 * paging.overlap:
+    if ask.count < max(2, 3 * overlap):
         return None
-    half = (ask.count + paging.overlap + 1) // 2
-    start = ask.offset + half - paging.overlap
+    half = (ask.count + overlap + 1) // 2
+    start = ask.offset + half - overlap
     return (
         Ask(since=ask.since, before=ask.before, offset=ask.offset, count=half),
         Ask(since=ask.since, before=ask.before, offset=start, count=ask.offset + ask.count - start),
@@ -207,6 +224,14 @@ def missing(bounds: Stretch, known: Iterable[Stretch]) -> list[Stretch]:
     if start <= bounds.last:
         result.append(Stretch(start, bounds.last))
     return [stretch for stretch in result if stretch.first <= bounds.last]
+
+
+def slices(stretch: Stretch) -> list[Stretch]:
+    """Cut a stretch of several seconds into up to `SLICES` of about one length, in order."""
+    length = stretch.last - stretch.first + 1
+    starts = [stretch.first + length * part // SLICES for part in range(SLICES)]
+    ends = [*(start - 1 for start in starts[1:]), stretch.last]
+    return [Stretch(first, last) for first, last in zip(starts, ends, strict=True) if first <= last]
 
 
 def alone(stretch: Stretch, crowded: Iterable[int]) -> list[Stretch]:
@@ -258,14 +283,19 @@ class CrowdedSecond:
                     self._ids_at[lowest] -= 1
 
     @property
-    def whole(self) -> bool:
-        """Whether every contact that stood still has been seen."""
-        distinct = 0
+    def unseen(self) -> int | None:
+        """How many contacts that stood still may not have been seen: 0 is proof that all have; None before any page."""
+        distinct, fewest = 0, None
         for total in sorted(self._ids_at):
             distinct += self._ids_at[total]
-            if distinct == total:
-                return True
-        return False
+            if distinct <= total and (fewest is None or total - distinct < fewest):
+                fewest = total - distinct
+        return fewest
+
+    @property
+    def whole(self) -> bool:
+        """Whether every contact that stood still has been seen."""
+        return self.unseen == 0
 
 
 def _readable(second: int) -> str:

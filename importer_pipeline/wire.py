@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -45,6 +46,17 @@ class Answer:
         """The value of a header, whatever the case of its name."""
         wanted = name.lower()
         return next((value for key, value in self.headers.items() if key.lower() == wanted), None)
+
+    def retry_after_seconds(self, now: float) -> float | None:
+        """How long to wait before the next request, if the answer says so."""
+        said = self.header("retry-after")
+        try:
+            if said is None:
+                return None
+            seconds = float(said) if said.isdecimal() else parsedate_to_datetime(said).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+        return min(max(seconds, 0.0), 86_400.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

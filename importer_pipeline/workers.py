@@ -19,10 +19,10 @@ from importer_pipeline.errors import ImporterError, QuarantineWindow
 from importer_pipeline.mailchimp import Account, read_list
 from importer_pipeline.outcomes import Outcome, Progress
 from importer_pipeline.pages import Page, open_contact, open_page
-from importer_pipeline.posting import Post
+from importer_pipeline.parcels import Post, Probe
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.sync import Sync
-from importer_pipeline.target import Target
+from importer_pipeline.target import Receipt, Target
 from importer_pipeline.windows import AskOne
 from importer_pipeline.wire import Answer
 
@@ -62,6 +62,14 @@ class Lines:
         if isinstance(fetch.ask, AskOne):
             return open_contact(answer, fetch.ask, self.mapping)
         return open_page(answer, fetch.ask, self.mapping)
+
+    def post(self, request: Post | Probe) -> Receipt:
+        """Send contacts to the target, or ask it with none.
+
+        Raises:
+            ImporterError: there is no receipt.
+        """
+        return self.target.probe() if isinstance(request, Probe) else self.target.post(request.batch.records)
 
 
 class Workers:
@@ -178,7 +186,7 @@ class Workers:
                 self._threads -= 1
                 self._news.notify()
 
-    def _next_request(self) -> Fetch | Post | None:
+    def _next_request(self) -> Fetch | Post | Probe | None:
         with self._lock:
             while not self._ended:
                 request = self._sync.take(time.monotonic())
@@ -218,11 +226,11 @@ class Workers:
             with self._lock:
                 self._sync.fetched(fetch, page, time.monotonic())
 
-    def _post(self, post: Post) -> None:
+    def _post(self, post: Post | Probe) -> None:
         lines = self._lines[post.audience.plan.name]
         try:
             try:
-                receipt = lines.target.post(post.batch.records)
+                receipt = lines.post(post)
             finally:
                 self._off_the_wire(post)
         except Exception as error:
@@ -232,7 +240,7 @@ class Workers:
             with self._lock:
                 self._sync.posted(post, receipt, time.monotonic())
 
-    def _off_the_wire(self, request: Fetch | Post) -> None:
+    def _off_the_wire(self, request: Fetch | Post | Probe) -> None:
         with self._lock:
             self._sync.off_the_wire(request, time.monotonic())
             self._hand_over()

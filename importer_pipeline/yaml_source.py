@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from importer_pipeline.file_problems import Problem
+from importer_pipeline.redaction import shown
+from importer_pipeline.regular_files import FileTooLarge, FileUnreadable, read_regular_file
 
 if TYPE_CHECKING or not yaml.__with_libyaml__:
     from yaml import SafeLoader as _FastestLoader
@@ -18,8 +20,10 @@ else:
     from yaml import CSafeLoader as _FastestLoader
 
 _KEPT_TAGS = {"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"}
+_LONGEST_REASON = 200
 _QUOTED = re.compile(r"'[^'\s]{2,}'")
-_LARGEST_BYTES = 50_000_000
+MAX_BYTES = 10_000_000
+"""Of one file: some twenty thousand clients, and read within seconds."""
 
 
 class _Loader(_FastestLoader):
@@ -71,12 +75,13 @@ class YamlSource:
 def read_yaml(path: Path) -> YamlSource:
     """Read a file. YamlUnreadable if it can't be opened, is no UTF-8, or is no YAML."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_BYTES + 1)
-    except OSError as error:
-        raise _unreadable(f"it can't be opened ({error.strerror})", "let the importer's user read it") from None
-    if len(content) > _LARGEST_BYTES:
-        raise _unreadable("it is far too long for a clients file", "look whether this is the right file")
+        content = read_regular_file(path, max_bytes=MAX_BYTES)
+    except FileTooLarge:
+        what = f"it has more than {MAX_BYTES // 1_000_000} MB, which is too much for one clients file"
+        raise _unreadable(what, "split it into files of one folder, and let IMPORTER_CLIENTS name that") from None
+    except FileUnreadable as error:
+        remedy = "put a file there that the importer's user may read, or take the name away"
+        raise _unreadable(f"it can't be read ({error})", remedy) from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,7 +104,7 @@ def _parsed(text: str) -> YamlSource:
         place = "" if mark is None else f" (column {mark.column + 1})"
         line = None if mark is None else mark.line + 1
         remedy = "look at the indentation, colons and quotes there"
-        raise _unreadable(f"not YAML: {why}{place}", remedy, line=line) from None
+        raise _unreadable(f"not YAML: {shown(why, max_characters=_LONGEST_REASON)}{place}", remedy, line=line) from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise _unreadable("not YAML: characters or tags that don't belong", "write plain text, without tags") from None
 

@@ -3,14 +3,11 @@
 Stays out: the world that they import (see `stage` and `held_client`).
 """
 
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,12 +18,9 @@ from dagster._core.execution.backfill import BulkActionStatus
 from importer_pipeline.defs.names import POOL, windows_key
 from importer_pipeline.sandbox.children import environment
 from importer_pipeline.snapshots import AudienceName
+from importer_pipeline_tests.patience import ended
+from importer_pipeline_tests.processes import Processes, end_group
 from importer_pipeline_tests.runs import ROOT, dagster_home, full_sync_command, job_command
-
-SECONDS = 60.0
-"""Patience with anything: far more than it takes."""
-
-_LOOK_EVERY_SECONDS = 0.05
 
 _IN_PROCESS = re.compile(r"Executing steps in process \(pid: (\d+)\)")
 
@@ -48,7 +42,8 @@ class Commands:
         self._environment = {
             name: value for name, value in environment(clients, dagster_home=home).items() if name != "PYTHONPATH"
         } | {"PYTHONPATH": str(ROOT)}
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._processes = Processes(folder)
+        self._count = 0
         self.instance = dg.DagsterInstance.from_config(str(home))
         # The first look makes the databases, and Dagster does not bear several first looks at once.
         self.instance.get_runs()
@@ -60,28 +55,20 @@ class Commands:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        self._processes.__exit__(kind, error, trace)
         self.instance.dispose()
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """`dagster ...` on this package. What it prints goes to a file, for who looks for the reason of a failure."""
         command = [sys.executable, "-m", "dagster", *arguments, "-m", "importer_pipeline"]
-        with (self._folder / f"output-{len(self._started)}.txt").open("wb") as output:
-            process = subprocess.Popen(
-                command, cwd=self._folder, env=self._environment, stdout=output, stderr=output, start_new_session=True
-            )
-        self._started.append(process)
-        return process
+        self._count += 1
+        return self._processes.start(f"output-{self._count}", command, self._environment)
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """Tell one of them to end, and whatever it started."""
         process.send_signal(signal.SIGINT)
-        process.wait(SECONDS)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        ended(process)
+        end_group(process)
 
     def start_full_sync(self, config: Mapping[str, Any]) -> subprocess.Popen[bytes]:
         """`dagster job execute -j full_sync`."""
@@ -89,11 +76,11 @@ class Commands:
 
     def full_sync(self, config: Mapping[str, Any]) -> int:
         """The same, until it has ended: its exit code."""
-        return self.start_full_sync(config).wait(SECONDS)
+        return ended(self.start_full_sync(config))
 
     def run(self, job: str, config: Mapping[str, Any]) -> int:
         """`dagster job execute -j ...`, until it has ended: its exit code."""
-        return self.start(*job_command(job, self._folder, config)).wait(SECONDS)
+        return ended(self.start(*job_command(job, self._folder, config)))
 
     def latest(self, job: str) -> dg.DagsterRun | None:
         """The newest run of a job."""
@@ -150,12 +137,4 @@ class Commands:
 
 def exit_codes(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
     """How those end, once all have."""
-    return [process.wait(SECONDS) for process in processes]
-
-
-def until(holds: Callable[[], bool], *, seconds: float = SECONDS) -> None:
-    """Wait for it, but not for ever."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(_LOOK_EVERY_SECONDS)
+    return [ended(process) for process in processes]

@@ -7,7 +7,10 @@ import dagster as dg
 import pytest
 
 from importer_pipeline_tests.postgres import Postgres, postgres_server
+from importer_pipeline_tests.processes import let_children_be_interrupted
 from importer_pipeline_tests.runs import new_instance
+
+let_children_be_interrupted()
 
 NewInstance = Callable[[str], AbstractContextManager[dg.DagsterInstance]]
 

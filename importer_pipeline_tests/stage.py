@@ -102,7 +102,7 @@ class Stage:
 
     def pause(self) -> None:
         """From now on nothing changes."""
-        requests.post(f"{self.server.url}/sandbox/pause", timeout=5)
+        requests.post(f"{self.server.url}/sandbox/pause", timeout=None)
 
     def declared(self) -> dict[str, Declared]:
         """What the clients file has to say, by client, for a test to alter. Secrets lie in files of their own."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from importer_pipeline_tests.commands import until
 from importer_pipeline_tests.held_client import HeldClient, held_client
+from importer_pipeline_tests.patience import ended, until
 from importer_pipeline_tests.runs import full_sync
 
 CONNECTIONS = 10
@@ -33,7 +33,7 @@ def test_it_is_canceled_though_mailchimp_does_not_answer_and_the_next_one_asks_a
     process = acme.commands.start_full_sync(acme.config)
     until(lambda: len(acme.reported) >= 30 and len(first.asked) >= 30 + CONNECTIONS)
     process.send_signal(number)
-    process.wait(STOP_SECONDS)
+    ended(process, seconds=STOP_SECONDS)
     reported = acme.reported
     assert acme.commands.statuses == [CANCELED]
     assert len(set(first.windows) - reported) <= CONNECTIONS
@@ -51,7 +51,7 @@ def test_every_window_that_the_target_has_is_reported_though_its_answer_was_stil
     process = acme.commands.start_full_sync(acme.config)
     until(lambda: len(acme.reported) >= 1 and len(acme.whole_at_target) > len(acme.reported))
     process.terminate()
-    process.wait(STOP_SECONDS)
+    ended(process, seconds=STOP_SECONDS)
     assert acme.commands.statuses == [CANCELED]
     assert len(acme.keys) > len(acme.whole_at_target) > 10
     assert acme.reported == acme.whole_at_target
@@ -65,7 +65,7 @@ def test_a_full_sync_that_waits_for_a_busy_account_is_canceled_and_has_asked_for
         process = acme.commands.start_full_sync(acme.config)
         until(lambda: bool(acme.commands.said("waiting for other syncs")))
         process.terminate()
-        process.wait(STOP_SECONDS)
+        ended(process, seconds=STOP_SECONDS)
     assert taken
     assert acme.commands.statuses == [CANCELED]
     assert (asked, acme.commands.in_pool) == ([], set())

@@ -1,5 +1,8 @@
 """The clients that are declared: found, loaded from a file or a folder, selected for a run."""
 
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -218,3 +221,73 @@ def test_the_example_is_a_valid_file() -> None:
     clients = load_clients(EXAMPLE)
     assert clients.problems == ()
     assert clients.clients
+
+
+def bind(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+
+
+NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a dangling link": (lambda path: path.symlink_to("nowhere"), "it is a link that leads nowhere"),
+    "a looping link": (lambda path: path.symlink_to(path), "it is a link that leads to itself"),
+    "a pipe": (os.mkfifo, "it is a named pipe, not a file"),
+    "a link to a device": (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
+    "a socket": (bind, "it is a socket, not a file"),
+    "a folder": (lambda path: path.mkdir(), "it is a folder"),
+}
+
+
+@pytest.mark.parametrize(("make", "why"), NO_FILES.values(), ids=NO_FILES)
+def test_what_is_called_like_a_file_and_is_none_is_reported(
+    tmp_path: Path, make: Callable[[Path], object], why: str
+) -> None:
+    file(tmp_path / "a.yaml", declared("acme"))
+    make(tmp_path / "b.yaml")
+    clients = load_clients(tmp_path)
+    assert names(clients) == ["acme"]
+    (problem,) = clients.problems
+    assert problem.startswith(f"{tmp_path / 'b.yaml'}: it can't be read ({why}): put a file there")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NO_FILES if kind != "a folder"])
+def test_a_path_that_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
+    make, why = NO_FILES[kind]
+    make(tmp_path / "clients.yaml")
+    with pytest.raises(ClientsFileInvalid) as caught:
+        load_clients(tmp_path / "clients.yaml")
+    assert why in str(caught.value)
+
+
+def test_a_link_to_a_file_is_a_file(tmp_path: Path) -> None:
+    """As Kubernetes mounts a ConfigMap: a link into a folder that a link leads to."""
+    (tmp_path / "..2026").mkdir()
+    file(tmp_path / "..2026" / "a.yaml", declared("acme"))
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    assert (names(load_clients(tmp_path)), load_clients(tmp_path).problems) == (["acme"], ())
+
+
+@pytest.mark.parametrize(
+    "name", [b"\x1b[31m.yaml", b"a\nb: all is well.yaml", b"\xff\xfe.yaml", "\u202e.yaml".encode()]
+)
+def test_names_of_files_are_shown_escaped(tmp_path: Path, name: bytes) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_text("clients: 5\n")
+    (problem,) = load_clients(tmp_path).problems
+    assert problem.partition(": clients: ")[0].isprintable()
+
+
+@pytest.mark.parametrize("key", ["a\\eb", "a\\nclients.yaml: all is well", "\\u202Eacme", "\\0"])
+@pytest.mark.parametrize("text", ['clients: {{"{}": 5}}', 'clients: {{}}\n"{}": 5', 'clients: {{acme: {{"{}": 5}}}}'])
+def test_keys_of_files_are_shown_escaped(tmp_path: Path, text: str, key: str) -> None:
+    (tmp_path / "a.yaml").write_text(text.format(key))
+    problems = load_clients(tmp_path).problems
+    assert all(line.isprintable() for problem in problems for line in problem.split("\n"))
+    assert not any("\nclients.yaml: all is well" in problem for problem in problems)
+
+
+def test_names_that_a_run_asks_for_are_shown_escaped(tmp_path: Path) -> None:
+    clients = load_clients(file(tmp_path / "a.yaml", declared("acme")))
+    with pytest.raises(SelectionUnknown) as caught:
+        clients.select(["acme\n\x1b[32mall is well"], [])
+    assert r"no client acme\n\x1b[32mall is well is declared" in str(caught.value)

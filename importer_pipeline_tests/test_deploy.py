@@ -16,19 +16,19 @@ from importer_pipeline.hours import HOUR_SECONDS
 from importer_pipeline.sandbox.faults import Unkindness
 from importer_pipeline.settings import Settings
 from importer_pipeline.shards import Shard
-from importer_pipeline_tests.commands import until
 from importer_pipeline_tests.deployed import (
     DEPLOY,
     HOST,
     Composed,
-    Processes,
     blocks,
     deployed_environment,
     services,
 )
 from importer_pipeline_tests.held_client import Holding
 from importer_pipeline_tests.loopback import free_port
+from importer_pipeline_tests.patience import until
 from importer_pipeline_tests.postgres import Postgres
+from importer_pipeline_tests.processes import Processes
 from importer_pipeline_tests.runs import ROOT
 from importer_pipeline_tests.served import Ui
 from importer_pipeline_tests.stage import Stage
@@ -205,7 +205,7 @@ def test_who_does_what_the_page_says_word_for_word_has_a_working_service(
         locations = requests.post(
             f"http://{HOST}:{port}/graphql",
             json={"query": "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"},
-            timeout=60,
+            timeout=None,
         ).json()["data"]["workspaceOrError"]["locationEntries"]
         assert locations == [{"name": f"shard-{index}", "loadStatus": "LOADED"} for index in range(2)]
 

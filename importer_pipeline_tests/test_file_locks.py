@@ -4,7 +4,9 @@ import gc
 import os
 import shutil
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -12,9 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from importer_pipeline.errors import LocksUnusable
+from importer_pipeline.errors import LocksLost, LocksUnusable
 from importer_pipeline.file_locks import FileAccountLocks, FileRunLocks
+from importer_pipeline.locks import digest
 from importer_pipeline_tests.holders import another_process
+
+STRANGER = 54321
+"""A user and a group that are not ours."""
 
 HOLD = """
 import sys, pathlib
@@ -124,7 +130,7 @@ def test_while_one_looks_at_a_dead_run_no_other_finds_it_free(tmp_path: Path) ->
 
 
 def test_all_objects_of_a_folder_mark_a_run_alike_those_that_come_first_at_once_too(tmp_path: Path) -> None:
-    together = threading.Barrier(8, timeout=30)
+    together = threading.Barrier(8)
 
     def marks(_: int) -> list[str]:
         found: list[str] = []
@@ -221,3 +227,112 @@ def test_a_folder_that_cannot_be_used_for_runs_is_named_with_the_remedy(
 def test_ids_of_runs_are_not_names_of_files(tmp_path: Path) -> None:
     assert FileRunLocks(tmp_path).hold("../../outside")
     assert len(files(tmp_path)) == 1
+
+
+def opened(path: Path, mode: int, *, owner: int = 0) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(mode)
+    if owner:
+        os.chown(path, owner, owner)
+    return path
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702, 0o770])
+def test_a_folder_that_others_can_write_to_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
+    folder = opened(tmp_path / "locks", mode)
+    os.chown(folder, os.geteuid(), STRANGER)
+    with pytest.raises(LocksUnusable, match=r"within reach of others \(other users can write to .*locks\).*: take"):
+        FileAccountLocks(folder).take(["acme"])
+    with pytest.raises(LocksUnusable, match="within reach of others"):
+        FileRunLocks(folder).hold("run")
+
+
+def test_a_folder_that_others_could_swap_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path / "open", 0o777)
+    with pytest.raises(LocksUnusable, match=r"other users can write to .*open"):
+        FileAccountLocks(tmp_path / "open" / "mine" / "locks").take(["acme"])
+    opened(tmp_path / "open", 0o1777)  # In a sticky folder nobody else can rename what is ours.
+    assert FileAccountLocks(tmp_path / "open" / "mine" / "locks").take(["acme"])
+
+
+def test_a_link_to_the_folder_that_others_could_swap_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path / "open", 0o777)
+    (tmp_path / "open" / "locks").symlink_to(opened(tmp_path / "mine", 0o700))
+    with pytest.raises(LocksUnusable, match=r"other users can write to .*open"):
+        FileAccountLocks(tmp_path / "open" / "locks").take(["acme"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("stranger_s", ["locks", "."], ids=["the folder", "what it lies in"])
+def test_a_folder_of_another_user_is_refused(tmp_path: Path, stranger_s: str) -> None:
+    folder = opened(tmp_path / "state" / "locks", 0o700)
+    opened(tmp_path / "state" / stranger_s, 0o755, owner=STRANGER)
+    with pytest.raises(LocksUnusable, match="belongs to another user"):
+        FileAccountLocks(folder).take(["acme"])
+
+
+LOSSES: dict[str, Callable[[Path], object]] = {
+    "removed": lambda path: path.unlink(),
+    "replaced": lambda path: os.replace(new_file(path.with_name("other")), path),
+    "renamed": lambda path: path.rename(path.with_name("other")),
+    "its folder removed": lambda path: shutil.rmtree(path.parent),
+    "its folder swapped": lambda path: (path.parent.rename(path.parent.with_name("old")), path.parent.mkdir()),
+}
+
+
+def new_file(path: Path) -> Path:
+    path.touch()
+    return path
+
+
+def long_ago(folder: Path) -> None:
+    """As if nothing had been changed in the folder for an hour."""
+    os.utime(folder, (time.time() - 3600, time.time() - 3600))
+
+
+@pytest.mark.parametrize("lose", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("settled", [False, True], ids=["at once", "after long"])
+def test_a_lock_whose_file_is_gone_is_noticed(tmp_path: Path, settled: bool, lose: Callable[[Path], object]) -> None:
+    locks = FileAccountLocks(tmp_path / "locks")
+    locks.take(["acme"])
+    (path,) = (tmp_path / "locks").iterdir()
+    locks.take(["globex"])
+    if settled:
+        long_ago(tmp_path / "locks")
+    locks.check()
+    locks.check()
+    lose(path)
+    with pytest.raises(LocksLost, match=r"was removed or replaced while held.*: leave the files"):
+        locks.check()
+
+
+def test_what_is_not_held_may_come_and_go(tmp_path: Path) -> None:
+    locks, others = FileAccountLocks(tmp_path), FileAccountLocks(tmp_path)
+    locks.take(["acme", "globex"])
+    locks.release("globex")
+    others.take(["globex", "hooli"])
+    others.release_all()
+    for path in tmp_path.iterdir():
+        if path.name != f"{digest('acme')}.lock":
+            path.unlink()
+    locks.check()
+    locks.release_all()
+    shutil.rmtree(tmp_path)
+    locks.check()
+
+
+def test_a_check_costs_no_look_at_each_file(tmp_path: Path) -> None:
+    """It is asked before each request, and a run may hold a thousand accounts."""
+    locks = FileAccountLocks(tmp_path)
+    locks.take(f"account {number}" for number in range(200))
+    long_ago(tmp_path)
+    locks.check()
+    looks = list[object]()
+    before = sys.getprofile()
+    sys.setprofile(lambda _, event, what: looks.append(what) if event == "c_call" else None)
+    try:
+        locks.check()
+    finally:
+        sys.setprofile(before)
+    assert [what for what in looks if what is os.lstat] == []
+    assert [what for what in looks if what is os.stat] == [os.stat]

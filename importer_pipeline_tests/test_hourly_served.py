@@ -10,8 +10,8 @@ import pytest
 
 from importer_pipeline.defs.names import windows_key
 from importer_pipeline.snapshots import AudienceName
-from importer_pipeline_tests.commands import until
 from importer_pipeline_tests.held_client import AUDIENCE, HeldClient, held_client
+from importer_pipeline_tests.patience import ended, until
 from importer_pipeline_tests.runs import run_config
 from importer_pipeline_tests.served import ServedDagster
 
@@ -45,7 +45,7 @@ def test_hours_pass_and_whatever_happens_all_that_changed_comes_in(acme: HeldCli
     # What fails from the command line and from the UI comes to the quarantine, and a redrive brings it back.
     with acme.revoked():
         by_hand = commands.start("asset", "materialize", "--select", f"{AUDIENCE}/contact_windows", "--partition", "0")
-        assert by_hand.wait(60) == 1
+        assert ended(by_hand) == 1
         served.launch_backfill(WINDOWS, ["40"])
         both = {f"{AUDIENCE}/contact_windows/{key}" for key in ("0", "40")}
         until(lambda: commands.quarantined == both, seconds=TICKS_SECONDS)

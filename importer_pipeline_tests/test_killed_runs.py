@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,13 +16,13 @@ import pytest
 from importer_pipeline.defs.dead_runs import MARK_TAG, report_dead_runs
 from importer_pipeline.defs.names import POOL
 from importer_pipeline.file_locks import FileRunLocks, default_folder
+from importer_pipeline_tests.patience import ended, until
+from importer_pipeline_tests.processes import Processes as StartedProcesses
 from importer_pipeline_tests.runs import ROOT, dagster_home
 from importer_pipeline_tests.waiting import FOLDER, GO
 
 STARTED, SUCCESS, FAILURE = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
 
-_SECONDS = 60.0
-_LOOK_EVERY_SECONDS = 0.05
 
 DEFINITIONS = ("-m", "importer_pipeline_tests.waiting")
 JOB = ("job", "execute", "-j", "waiting_job", *DEFINITIONS)
@@ -64,7 +63,8 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._home = dagster_home(folder)
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._processes = StartedProcesses(folder)
+        self._count = 0
         self._met: set[str] = set()
         self.instance = dg.DagsterInstance.from_config(str(self._home))
         self.locks = FileRunLocks(default_folder())
@@ -78,10 +78,7 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        self._processes.__exit__(kind, error, trace)
         self.instance.dispose()
 
     def start(self, *arguments: str, times: int = 1) -> subprocess.Popen[bytes]:
@@ -92,12 +89,8 @@ class Processes:
         """A command, whose output goes to a file for who looks for the reason of a failure."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER_")}
         environment |= {"PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(self._home), FOLDER: str(self._folder)}
-        with (self._folder / f"output-{len(self._started)}.txt").open("wb") as output:
-            process = subprocess.Popen(
-                command, cwd=self._folder, env=environment, stdout=output, stderr=output, start_new_session=True
-            )
-        self._started.append(process)
-        return process
+        self._count += 1
+        return self._processes.start(f"output-{self._count}", command, environment)
 
     def waiting(self, count: int = 1) -> list[Waiting]:
         """The next runs that wait in their places, as soon as there are so many."""
@@ -116,7 +109,7 @@ class Processes:
         runs = self.waiting(times)
         for run in runs:
             os.kill(run.pid, signal.SIGKILL)
-        process.wait(_SECONDS)
+        ended(process)
         return [run.run_id for run in runs]
 
     def statuses(self, run_ids: Sequence[str] | None = None) -> set[dg.DagsterRunStatus]:
@@ -136,14 +129,6 @@ class Processes:
         return [path for path in self._folder.glob("*.pid") if path.stem not in self._met]
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for it, but not for ever."""
-    deadline = time.monotonic() + _SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(_LOOK_EVERY_SECONDS)
-
-
 @pytest.fixture
 def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -157,7 +142,7 @@ def test_ten_killed_runs_have_failed_and_given_up_their_places_when_others_start
     assert processes.in_pool() == set(dead)
     processes.go()
     others = [processes.start(*command) for command in (JOB, ASSET)]
-    assert [other.wait(_SECONDS) for other in others] == [0, 0]
+    assert [ended(other) for other in others] == [0, 0]
     assert processes.statuses(dead) == {FAILURE}
     assert processes.statuses() == {FAILURE, SUCCESS}
     assert all("start it again" in processes.message(run_id) for run_id in dead)
@@ -194,10 +179,10 @@ def test_the_daemon_reports_a_killed_run_and_the_one_that_it_launches_only_once_
     daemon = processes.run(str(Path(sys.executable).with_name("dagster-daemon")), "run", *DEFINITIONS)
     until(lambda: processes.statuses([dead]) == {FAILURE})
     assert "it was killed" in processes.message(dead)
-    assert processes.start("job", "launch", "-j", "waiting_job", *DEFINITIONS).wait(_SECONDS) == 0
+    assert ended(processes.start("job", "launch", "-j", "waiting_job", *DEFINITIONS)) == 0
     (launched,) = processes.waiting()
     assert report_dead_runs(processes.instance, processes.locks) == []
     os.kill(launched.pid, signal.SIGKILL)
     until(lambda: processes.statuses([launched.run_id]) == {FAILURE})
     daemon.terminate()
-    assert daemon.wait(_SECONDS) == 0
+    assert ended(daemon) == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from importer_pipeline_tests.commands import until
 from importer_pipeline_tests.held_client import HeldClient, held_client
+from importer_pipeline_tests.patience import until
 
 CONNECTIONS = 10
 

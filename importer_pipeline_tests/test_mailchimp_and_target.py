@@ -178,7 +178,7 @@ def test_an_unknown_target_key_is_refused(place: Place) -> None:
     ("fault", "kind"),
     [
         (Fault.ERROR_500, Unavailable),
-        (Fault.TOO_MANY_REQUESTS, Unavailable),
+        (Fault.TOO_MANY_REQUESTS, TooManyRequests),
         (Fault.CUT, BrokenAnswer),
         (Fault.RESET, Unavailable),
         (Fault.BROKEN_JSON, BrokenAnswer),

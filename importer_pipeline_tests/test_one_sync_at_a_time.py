@@ -1,7 +1,6 @@
 """Two syncs never work on one Mailchimp account at once, and the busy account holds nobody else up."""
 
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from importer_pipeline.clients import Clients
 from importer_pipeline.defs.names import POOL
 from importer_pipeline.file_locks import FileAccountLocks, default_folder
 from importer_pipeline.importing import account_identity
+from importer_pipeline_tests.patience import until
 from importer_pipeline_tests.runs import Ran, full_sync, materialize, new_instance, plan_windows, run_config
 from importer_pipeline_tests.stage import Stage
 
-_SECONDS = 60.0
 WAITING = "waiting for other syncs of the Mailchimp accounts of acme"
 
 
@@ -31,14 +30,6 @@ def busy(clients: Clients, name: str) -> Generator[None]:
         yield
     finally:
         locks.release_all()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for it, but not for ever."""
-    deadline = time.monotonic() + _SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def waiting_steps(instance: dg.DagsterInstance) -> set[str | None]:
@@ -89,7 +80,7 @@ def waited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waited]:
             until(lambda: bool(waiting_steps(instance)) and not has_place(instance))
             asked = asked_about(stage)
             meanwhile = full_sync(clients, run_config(clients=["initech"]), instance=instance)
-        yield Waited(stage=stage, ran=running.result(_SECONDS), meanwhile=meanwhile, asked=asked)
+        yield Waited(stage=stage, ran=running.result(), meanwhile=meanwhile, asked=asked)
 
 
 def test_a_busy_account_is_imported_after_the_free_ones_as_soon_as_it_is_free(waited: Waited) -> None:
@@ -134,7 +125,7 @@ def test_two_steps_of_a_run_that_wait_do_not_take_each_other_s_work(
             running = threads.submit(materialize, clients, assets, instance=instance, partitions=["0"])
             until(lambda: waiting_steps(instance) == {"contacts", "contact_windows"})
             missing, asked = stage.missing("globex"), asked_about(stage)
-        ran = running.result(_SECONDS)
+        ran = running.result()
     assert (missing, ran.success, stage.missing("acme")) == (set(), True, set())
     assert ran.materialized.count("globex/newsletter/contacts") == 1
     assert asked_about(stage)["globex"] == asked["globex"]

@@ -15,8 +15,8 @@ from importer_pipeline.postgres_locks import (
     PostgresAccountLocks,
     PostgresRunLocks,
 )
-from importer_pipeline_tests.commands import until
 from importer_pipeline_tests.holders import another_process
+from importer_pipeline_tests.patience import until
 from importer_pipeline_tests.pooler import transaction_pooler
 from importer_pipeline_tests.postgres import Postgres, postgres_server
 

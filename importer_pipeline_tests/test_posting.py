@@ -8,6 +8,7 @@ from importer_pipeline.audience_sync import Fetch
 from importer_pipeline.connections import ConnectionBook
 from importer_pipeline.errors import (
     BrokenAnswer,
+    ConnectionUnusable,
     ImporterError,
     IsolationGivenUp,
     KeyRefused,
@@ -20,7 +21,7 @@ from importer_pipeline.errors import (
     TriesUsedUp,
     Unavailable,
 )
-from importer_pipeline.posting import Post
+from importer_pipeline.parcels import Post, Probe
 from importer_pipeline.services import SyncLimits
 from importer_pipeline.target import Receipt
 from importer_pipeline.windows import Paging
@@ -29,6 +30,7 @@ from importer_pipeline_tests.factories import Engine, Listing, plan, unsendable
 DOWN = Unavailable("the target can't answer now (HTTP 500)")
 REFUSED = RecordRefused("the target refuses the batch (HTTP 422)", status=422)
 REVOKED = TargetKeyRefused("the target refuses the key (HTTP 401)")
+UNUSABLE = ConnectionUnusable("the proxy of this machine's environment can't be used")
 NO_RETRIES = SyncLimits(retries=0)
 URL = "https://shared.example.com"
 
@@ -41,8 +43,23 @@ def posts_of(engine: Engine) -> list[Post]:
             if isinstance(request, Fetch):
                 engine.bring(request)
             else:
+                assert isinstance(request, Post), request
                 posts.append(request)
     return posts
+
+
+def fail_all(engine: Engine, posts: list[Post], error: ImporterError) -> None:
+    """Nothing that is posted, and no probe, gets another answer than this."""
+    waiting = list[Post | Probe](posts)
+    while not engine.sync.finished:
+        for request in waiting:
+            engine.fail(request, error)
+        waiting.clear()
+        for request in engine.take_all():
+            if isinstance(request, Fetch):
+                engine.bring(request)
+            else:
+                waiting.append(request)
 
 
 def begun(*seconds: int, limits: SyncLimits | None = None) -> tuple[Engine, list[Post]]:
@@ -51,6 +68,7 @@ def begun(*seconds: int, limits: SyncLimits | None = None) -> tuple[Engine, list
     engine.holds(seconds)
     posts = posts_of(engine)
     engine.accept(posts.pop(0))
+    engine.now += 1.0
     return engine, [*posts, *posts_of(engine)]
 
 
@@ -170,6 +188,8 @@ def test_a_post_is_tried_three_times_more_after_pauses_that_grow() -> None:
         post = again
     assert pauses == [5.0 * 1.125, 10.0 * 1.125, 20.0 * 1.125]
     engine.fail(post, DOWN)
+    assert engine.told.failed == {}
+    engine.fail(engine.probe(), DOWN)
     error = engine.told.failed["acme/news/0"]
     assert isinstance(error, TriesUsedUp)
     assert str(error) == "the target can't answer now (HTTP 500), 4 times"
@@ -179,7 +199,17 @@ def test_a_post_is_tried_three_times_more_after_pauses_that_grow() -> None:
 def test_a_post_that_rests_holds_no_connection() -> None:
     engine, posts = begun(*range(1, 99), limits=SyncLimits(target_posts=2))
     engine.fail(posts[0], BrokenAnswer("cut"))
-    assert len(posts_of(engine)) == 1
+    engine.accept(posts[1])
+    assert len(posts_of(engine)) == 2
+
+
+def test_after_a_failure_posts_go_one_by_one_until_something_is_taken() -> None:
+    engine, posts = begun(*range(1, 99), limits=SyncLimits(target_posts=3))
+    for post in posts:
+        engine.fail(post, DOWN)
+    (post,) = posts_of(engine)
+    engine.accept(post)
+    assert len(posts_of(engine)) == 3
 
 
 def test_a_post_that_succeeds_after_a_failure_fails_no_window() -> None:
@@ -194,11 +224,10 @@ def test_a_post_that_succeeds_after_a_failure_fails_no_window() -> None:
 def test_a_client_whose_windows_failed_three_times_in_a_row_at_the_target_is_stopped() -> None:
     engine, posts = begun(*range(1, 99), limits=NO_RETRIES)
     for post in posts[:3]:
-        assert engine.told.done == {}
         engine.fail(post, DOWN)
-    for post in posts[3:]:
-        engine.fail(post, DOWN)
-    error = engine.rest().done["acme/news"].error
+    assert engine.told.failed == {}
+    fail_all(engine, posts[3:], DOWN)
+    error = engine.told.done["acme/news"].error
     assert isinstance(error, TargetDown)
     assert str(error) == (
         "the target gave 3 windows in a row no success (the target can't answer now (HTTP 500), 1 times): "
@@ -213,12 +242,12 @@ def test_a_target_url_that_is_down_stops_all_clients_that_send_to_it_and_no_othe
         engine.holds([1], client=name)
     failed = list[str]()
     while not engine.sync.finished:
-        for post in posts_of(engine):
-            if post.audience.plan.target == URL:
-                failed.append(post.audience.plan.name.client)
-                engine.fail(post, DOWN)
+        for request in engine.take_all():
+            if not isinstance(request, Fetch) and request.audience.plan.target == URL:
+                failed += [request.audience.plan.name.client] if isinstance(request, Post) else []
+                engine.fail(request, DOWN)
             else:
-                engine.accept(post)
+                engine.carry_out(request)
     assert len(set(failed)) == len(failed) == 3
     for client in set(senders) - set(failed):
         assert isinstance(engine.told.done[f"{client}/news"].error, TargetDown)
@@ -232,9 +261,9 @@ def test_windows_of_one_client_that_fail_while_others_succeed_at_the_same_url_st
     failures = 0
     while not engine.sync.finished:
         for request in engine.take_all():
-            if isinstance(request, Post) and request.audience.plan.name.client == "bad":
+            if not isinstance(request, Fetch) and request.audience.plan.name.client == "bad":
                 engine.fail(request, DOWN)
-                failures += 1
+                failures += isinstance(request, Post)
             else:
                 engine.carry_out(request)
     assert isinstance(engine.told.done["bad/news"].error, TargetDown)
@@ -243,11 +272,19 @@ def test_windows_of_one_client_that_fail_while_others_succeed_at_the_same_url_st
 
 
 def test_a_success_in_between_ends_a_row_of_failures() -> None:
-    engine, posts = begun(*range(1, 99), limits=NO_RETRIES)
-    for error in (DOWN, DOWN, None, DOWN, DOWN, None):
-        post = posts.pop(0)
-        engine.carry_out(post) if error is None else engine.fail(post, error)
-    done = engine.rest(posts).done["acme/news"]
+    engine = Engine(plan(), limits=NO_RETRIES)
+    engine.holds(range(1, 99))
+    fails = iter((DOWN, DOWN, None, DOWN, DOWN, None))
+    while not engine.sync.finished:
+        engine.now += 1.0
+        request = engine.take()
+        assert request is not None
+        if isinstance(request, Post) and (error := next(fails, None)) is not None:
+            engine.fail(request, error)
+            engine.fail(engine.probe(), error)
+        else:
+            engine.carry_out(request)
+    done = engine.told.done["acme/news"]
     assert isinstance(done.error, TriesUsedUp)
     assert len(done.failed) == 4
 
@@ -352,15 +389,15 @@ def test_a_target_of_no_use_stops_its_client_at_once_and_drops_its_queued_posts(
     )
     for name in ("acme", "other"):
         engine.holds(range(1, 30), client=name)
-    sent = list[str]()
+    sent = list[type[object]]()
     while not engine.sync.finished:
         for request in engine.take_all():
-            if isinstance(request, Post) and request.audience.plan.name.client == "acme":
-                sent.append(request.batch.contacts[0].contact_id)
+            if not isinstance(request, Fetch) and request.audience.plan.name.client == "acme":
+                sent.append(type(request))
                 engine.fail(request, error)
             else:
                 engine.carry_out(request)
-    assert len(sent) == 1
+    assert sent == [Post, Probe]
     done = engine.told.done["acme/news"]
     assert done.error is error
     assert all(failure is error for failure in engine.told.failed.values())
@@ -380,6 +417,7 @@ def test_a_post_that_rests_when_its_client_is_stopped_is_not_made_again() -> Non
     engine, posts = begun(*range(1, 12))
     engine.fail(posts[0], DOWN)
     engine.fail(posts[1], REVOKED)
+    engine.fail(engine.probe(), REVOKED)
     engine.wait()
     assert engine.take() is None
     assert engine.sync.finished
@@ -387,8 +425,8 @@ def test_a_post_that_rests_when_its_client_is_stopped_is_not_made_again() -> Non
 
 
 def test_a_post_that_fails_after_its_client_was_stopped_is_not_tried_again() -> None:
-    engine, posts = begun(*range(1, 12))
-    engine.fail(posts[0], REVOKED)
+    engine, posts = begun(*range(1, 12), limits=SyncLimits(target_posts=2))
+    engine.fail(posts[0], UNUSABLE)
     engine.fail(posts[1], DOWN)
     assert engine.sync.next_timer is None
     assert engine.sync.finished
@@ -456,6 +494,7 @@ def shared(*seconds: int, records: int = 1000, limits: SyncLimits | None = None)
     engine.holds(seconds)
     (first,) = posts_of(engine)
     engine.accept(first)
+    engine.now += 1.0
     return engine, engine.post()
 
 
@@ -571,6 +610,7 @@ def test_a_shared_post_that_failed_for_good_fails_the_window_of_each_of_its_page
     engine, post = shared(*range(1, 11), limits=NO_RETRIES)
     assert sizes(post) == [2, 6]
     engine.fail(post, DOWN)
+    engine.fail(engine.probe(), DOWN)
     assert engine.told.failed.keys() == {"acme/news/4", "acme/news/8"}
     assert {str(error) for error in engine.told.failed.values()} == {"the target can't answer now (HTTP 500), 1 times"}
 

@@ -1,5 +1,9 @@
 """Secrets: where they may be kept, how they are read, and that no message shows one."""
 
+import os
+import shutil
+import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +109,44 @@ def test_a_relative_path_starts_at_the_folder_of_the_clients_file(tmp_path: Path
     secret = Secret.model_validate({"file": "keys/acme"}, context={"folder": tmp_path})
     absolute = Secret.model_validate({"file": "/run/secrets/acme"}, context={"folder": tmp_path})
     assert (secret.file, absolute.file) == (tmp_path / "keys/acme", Path("/run/secrets/acme"))
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key")
+    with pytest.raises(SecretMissing, match="it is a named pipe, not a file"):
+        Secret(file=tmp_path / "key").read()
+
+
+def test_a_path_that_no_file_can_have_is_shown_escaped() -> None:
+    with pytest.raises(SecretMissing) as caught:
+        Secret(file=Path("a\0\x1b[31m\nb")).read()
+    assert str(caught.value).startswith(r"the file a\x00\x1b[31m\nb can't be read (it can't be opened)")
+
+
+@pytest.mark.parametrize(
+    ("mode", "way", "exposed"),
+    [(0o600, 0o755, False), (0o640, 0o755, False), (0o644, 0o755, True), (0o602, 0o711, True), (0o644, 0o700, False)],
+)
+def test_a_file_that_others_may_read_is_warned_of(mode: int, way: int, exposed: bool) -> None:
+    base = Path(tempfile.mkdtemp())  # Pytest's own folders are closed to others.
+    try:
+        base.chmod(0o755)
+        folder = base / "keys"
+        folder.mkdir()
+        folder.chmod(way)
+        path = folder / "key"
+        path.write_text(KEY)
+        path.chmod(mode)
+        found = Secret(file=path).exposure
+    finally:
+        shutil.rmtree(base)
+    assert bool(found) is exposed
+    assert not exposed or found.endswith(": chmod o-rwx it")
+
+
+def test_what_is_mounted_below_run_is_not_warned_of() -> None:
+    with tempfile.NamedTemporaryFile(dir="/run") if os.access("/run", os.W_OK) else nullcontext() as file:
+        if file is not None:
+            os.chmod(file.name, 0o644)
+            assert Secret(file=Path(file.name)).exposure == ""
+    assert Secret(env="ANY").exposure == ""

@@ -9,8 +9,8 @@ from dagster._core.execution.backfill import BulkActionStatus
 
 from importer_pipeline.defs.names import windows_key
 from importer_pipeline.snapshots import AudienceName
-from importer_pipeline_tests.commands import until
 from importer_pipeline_tests.held_client import AUDIENCE, PAGE_SIZE, HeldClient, held_client
+from importer_pipeline_tests.patience import until
 from importer_pipeline_tests.runs import plan_windows, run_config
 from importer_pipeline_tests.served import ServedDagster
 

@@ -1,5 +1,7 @@
 """The Mailchimp side of the engine: tries and their pauses, what stops a client, whose turn it is, and clocks that are off."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from importer_pipeline.audience_sync import Fetch
@@ -18,7 +20,7 @@ from importer_pipeline.errors import (
     Unavailable,
 )
 from importer_pipeline.outcomes import Progress
-from importer_pipeline.posting import Post
+from importer_pipeline.parcels import Post
 from importer_pipeline.services import SyncLimits
 from importer_pipeline.snapshots import Standing
 from importer_pipeline.windows import Paging, Stretch
@@ -42,14 +44,18 @@ def begun(*seconds: int, limits: SyncLimits | None = None, paging: Paging = SMAL
     return engine, [request for request in taken if isinstance(request, Fetch)]
 
 
-def fail_for_good(engine: Engine, fetch: Fetch, error: ImporterError) -> None:
-    """Each try fails, with whatever else goes on standing still."""
-    engine.fail(fetch, error)
-    for _ in range(3):
-        engine.wait()
-        again = engine.fetch()
-        assert again is fetch
-        engine.fail(fetch, error)
+def fail_all(engine: Engine, fetches: Iterable[Fetch], error: ImporterError) -> list[Fetch]:
+    """Every request fails from here on, until the sync is finished; those that there were, each a second after the other."""
+    waiting, failed = list(fetches), list[Fetch]()
+    while not engine.sync.finished:
+        waiting += engine.fetches()
+        if not waiting:
+            engine.wait()
+            continue
+        engine.now += 1
+        failed.append(waiting.pop(0))
+        engine.fail(failed[-1], error)
+    return failed
 
 
 def test_all_contacts_of_an_audience_reach_the_target() -> None:
@@ -139,7 +145,7 @@ def test_a_count_delivers_nothing_and_tells_the_snapshot() -> None:
 def test_a_count_is_taken_again_by_mailchimps_clock_where_that_is_behind() -> None:
     engine = Engine(plan(wanted=frozenset()))
     engine.holds([1, 2])
-    server_time = int(NOW) - 7200
+    server_time = int(NOW) - 600
     for before in (int(NOW) - 65, server_time - 60):
         fetch = engine.fetch()
         assert (fetch.ask.before, fetch.ask.count) == (before, 1)
@@ -207,11 +213,21 @@ def test_a_request_is_tried_three_times_more_after_pauses_that_grow() -> None:
         assert engine.fetch() is fetch
     assert pauses == [5.0 * 1.125, 10.0 * 1.125, 20.0 * 1.125]
     engine.fail(fetch, DOWN)
-    assert engine.sync.finished
+    assert fetch.tries == 4
+    assert engine.fetch() is not fetch
+
+
+def test_a_page_that_fails_to_the_last_contact_fails_its_window() -> None:
+    engine = Engine(plan(), limits=SyncLimits(failures_in_a_row=1000))
+    while not engine.sync.finished:
+        request = engine.take()
+        if request is None:
+            engine.wait()
+        else:
+            engine.fail(request, DOWN)
     done = engine.told.done["acme/news"]
     assert isinstance(done.error, TriesUsedUp)
-    assert str(done.error) == "HTTP 500, 4 times: wait"
-    assert done.requests == 4
+    assert str(done.error) == "HTTP 500, 2 times: wait"
 
 
 def test_a_request_that_rests_holds_no_connection() -> None:
@@ -284,12 +300,7 @@ def test_an_account_that_answers_nothing_but_429_for_five_minutes_is_given_up() 
 
 def test_an_account_of_which_three_windows_in_a_row_got_no_answer_is_given_up() -> None:
     engine, fetches = begun(*range(1, 60), limits=NO_RETRIES)
-    for fetch in fetches[:3]:
-        assert engine.told.done == {}
-        engine.fail(fetch, DOWN)
-    assert engine.take() is None
-    for fetch in fetches[3:]:
-        engine.bring(fetch)
+    fail_all(engine, fetches, DOWN)
     error = engine.told.done["acme/news"].error
     assert isinstance(error, AccountDown)
     assert str(error) == "Mailchimp gave no answer 3 times in a row (HTTP 500): wait"
@@ -297,8 +308,7 @@ def test_an_account_of_which_three_windows_in_a_row_got_no_answer_is_given_up() 
 
 def test_an_account_that_is_down_without_a_remedy_is_to_be_tried_later() -> None:
     engine, fetches = begun(*range(1, 60), limits=NO_RETRIES)
-    for fetch in fetches[:3]:
-        engine.fail(fetch, BrokenAnswer("cut"))
+    fail_all(engine, fetches, BrokenAnswer("cut"))
     assert "(cut): run it again when Mailchimp is back" in str(fetches[0].audience.stopped)
 
 
@@ -310,9 +320,7 @@ def test_an_answer_in_between_ends_a_row_of_failures() -> None:
     engine.bring(fetches[2])
     engine.fail(fetches[3], DOWN)
     engine.fail(fetches[4], DOWN)
-    done = engine.rest(fetches[5:]).done["acme/news"]
-    assert isinstance(done.error, TriesUsedUp)
-    assert len(done.failed) == 4
+    assert engine.rest(fetches[5:]).done["acme/news"].complete
 
 
 def test_failures_on_one_account_do_not_count_against_another() -> None:
@@ -321,7 +329,16 @@ def test_failures_on_one_account_do_not_count_against_another() -> None:
     assert len(fetches) == 3
     for fetch in fetches:
         engine.fail(fetch, DOWN)
-    assert {type(done.error) for done in engine.told.done.values()} == {TriesUsedUp}
+    assert not engine.told.done
+    assert all(done.complete for done in engine.rest().done.values())
+
+
+def test_ten_requests_that_fail_at_one_moment_are_one_failure() -> None:
+    engine, fetches = begun(*range(1, 60), limits=NO_RETRIES)
+    for fetch in fetches:
+        engine.now += 0.1
+        engine.fail(fetch, DOWN)
+    assert engine.rest().done["acme/news"].complete
 
 
 def test_a_page_that_is_too_slow_is_halved_at_once() -> None:
@@ -350,31 +367,23 @@ def test_a_page_that_is_too_slow_and_too_small_to_be_halved_is_tried_again() -> 
     paging = Paging(page_size=5, overlap=2)
     engine = Engine(plan(), paging=paging)
     fetch = engine.fetch()
-    fail_for_good(engine, fetch, SLOW)
-    assert str(engine.told.done["acme/news"].error) == "HTTP 504, 4 times"
+    for _ in range(3):
+        engine.fail(fetch, SLOW)
+        engine.wait()
+        assert engine.fetch() is fetch
 
 
 def test_an_account_that_manages_not_even_small_pages_is_given_up() -> None:
     engine = Engine(plan(), paging=Paging(page_size=40, overlap=2))
     engine.holds([1])
-    counts = list[int]()
-    while not engine.sync.finished:
-        request = engine.fetch()
-        counts.append(request.ask.count)
-        engine.fail(request, SLOW)
-    assert sum(count <= 8 for count in counts) == 3
+    counts = [fetch.ask.count for fetch in fail_all(engine, [], SLOW)]
+    assert len(counts) <= 12
     assert isinstance(engine.told.done["acme/news"].error, AccountDown)
-    assert engine.now == NOW
 
 
 def test_a_page_of_a_fifth_of_the_full_size_is_small() -> None:
     engine = Engine(plan(), paging=Paging(page_size=30, overlap=2))
-    counts = list[int]()
-    while not engine.sync.finished:
-        request = engine.fetch()
-        counts.append(request.ask.count)
-        engine.fail(request, SLOW)
-    assert counts == [30, 16, 9, 6, 4, 4]
+    assert [fetch.ask.count for fetch in fail_all(engine, [], SLOW)][:6] == [30, 16, 9, 6, 4, 4]
 
 
 def test_a_key_that_is_refused_stops_its_client_at_once_and_no_other() -> None:
@@ -444,15 +453,20 @@ def test_clients_on_one_account_go_down_with_it() -> None:
 
 def test_a_page_without_a_date_is_a_broken_answer() -> None:
     engine = Engine(plan(), limits=NO_RETRIES)
-    fetch = engine.fetch()
-    engine.bring(fetch, page_of(Listing().cut(fetch.ask), server_time=None))
+    while not engine.sync.finished:
+        fetch = engine.take()
+        if isinstance(fetch, Fetch):
+            engine.now += 1
+            engine.bring(fetch, page_of(Listing().cut(fetch.ask), server_time=None))
+        else:
+            engine.wait()
     assert "expected a Date header" in str(engine.told.done["acme/news"].error)
 
 
 def test_a_snapshot_is_taken_again_by_mailchimps_clock_where_that_is_behind() -> None:
     engine = Engine(plan())
     engine.holds([1, 2])
-    server_time = int(NOW) - 7200
+    server_time = int(NOW) - 600
     first = engine.fetch()
     engine.bring(first, engine.page(first, server_time=server_time))
     second = engine.fetch()
@@ -477,7 +491,7 @@ def test_the_engine_knows_what_time_it_is_by_its_offset_and_then_by_mailchimps_a
 
 def test_the_second_audience_of_an_account_knows_mailchimps_clock_from_the_first() -> None:
     engine = Engine(plan("news"), plan("events"))
-    server_time = int(NOW) - 7200
+    server_time = int(NOW) - 600
     first = engine.fetch()
     engine.bring(first, engine.page(first, server_time=server_time))
     asks = {fetch.audience.plan.name.audience: fetch.ask.before for fetch in engine.fetches()}
@@ -493,7 +507,7 @@ def test_an_answer_to_a_snapshot_that_was_taken_again_is_left_alone(error: Impor
     engine.bring(fetches["news"])
     engine.fail(fetches["events"], SLOW)
     low, stale = engine.fetches()
-    engine.bring(low, engine.page(low, server_time=int(NOW) + 3600))
+    engine.bring(low, engine.page(low, server_time=int(NOW) + 600))
     if error is None:
         engine.bring(stale)
     else:
@@ -522,7 +536,10 @@ def test_a_hundred_accounts_share_the_connections_of_the_process() -> None:
     engine = Engine(*(plan(client=f"client{number:03}") for number in range(100)), limits=SyncLimits(connections=30))
     for number in range(100):
         engine.holds(range(1, 40), client=f"client{number:03}")
-    first = engine.fetches()
+    started = engine.fetches()
+    assert len(started) == 3
+    engine.now += 5
+    first = [*started, *engine.fetches()]
     assert len({fetch.audience for fetch in first}) == len(first) == 30
     for fetch in first:
         engine.bring(fetch)

@@ -2,6 +2,7 @@ import json
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from pydantic import SecretStr
@@ -12,12 +13,15 @@ from importer_pipeline.errors import (
     ImporterError,
     RecordRefused,
     SecretMissing,
+    StopClient,
     TargetKeyRefused,
     TargetMisplaced,
+    TooManyRequests,
     TooSlow,
+    TryAgain,
     Unavailable,
 )
-from importer_pipeline.target import Receipt, Target, TargetLimits, read_receipt
+from importer_pipeline.target import Receipt, Target, TargetLimits, read_probe, read_receipt
 from importer_pipeline.wire import Answer
 from importer_pipeline_tests.loopback import Ending, Loopback, Received, Step, reply
 
@@ -114,25 +118,80 @@ def test_a_success_without_a_number_that_can_be_is_broken(body: object) -> None:
 
 
 def by_class(status: int) -> type[ImporterError]:
-    special = {401: TargetKeyRefused, 403: TargetKeyRefused, 407: Unavailable, 408: Unavailable, 429: Unavailable}
+    key, nowhere = dict.fromkeys((401, 402, 403), TargetKeyRefused), dict.fromkeys((404, 405, 410), TargetMisplaced)
+    special = {**key, **nowhere, 407: Unavailable, 408: Unavailable, 429: TooManyRequests}
     classes = {3: TargetMisplaced, 4: RecordRefused, 5: Unavailable}
     return special.get(status) or classes.get(status // 100, BrokenAnswer)
 
 
 def test_every_status_has_one_meaning_and_no_text_of_an_answer_is_repeated() -> None:
     for status in [*range(200), *range(300, 1000)]:
-        with pytest.raises(by_class(status)) as caught:
-            read_receipt(answered(status, {"response": 2, "detail": "zoe@example.com"}), 2)
-        assert type(caught.value) is by_class(status), status
-        assert f"HTTP {status}" in str(caught.value)
-        assert "example.com" not in str(caught.value)
+        answer = answered(status, {"response": 2, "detail": "zoe@example.com"})
+        for read in (partial(read_receipt, sent=2), read_probe):
+            with pytest.raises(by_class(status)) as caught:
+                read(answer)
+            assert type(caught.value) is by_class(status), status
+            assert f"HTTP {status}" in str(caught.value)
+            assert "example.com" not in str(caught.value)
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 422])
+@pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_refused_batch_knows_its_status(status: int) -> None:
     with pytest.raises(RecordRefused) as caught:
         read_receipt(answered(status, {}), 2)
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 410, 302])
+def test_key_and_url_are_not_blamed_for_what_may_be_the_batch(status: int) -> None:
+    with pytest.raises(StopClient) as caught:
+        read_receipt(answered(status, {}), 2)
+    assert caught.value.problem == f"the target refuses the batch (HTTP {status})"
+    with pytest.raises(type(caught.value)) as of_nothing:
+        read_probe(answered(status, {}))
+    assert "batch" not in str(of_nothing.value)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        pytest.param("40", 40.0, id="seconds"),
+        pytest.param("Sun, 06 Nov 1994 08:50:17 GMT", 40.0, id="a date by the target's own clock"),
+        pytest.param("soon", None, id="nonsense"),
+        pytest.param(None, None, id="nothing"),
+    ],
+)
+def test_a_target_may_ask_for_patience(status: int, said: str | None, seconds: float | None) -> None:
+    headers = {"Date": "Sun, 06 Nov 1994 08:49:37 GMT", **({} if said is None else {"Retry-After": said})}
+    with pytest.raises(TryAgain) as caught:
+        read_receipt(Answer(status=status, headers=headers, body=b""), 2)
+    if status == 429 or seconds is not None:
+        assert isinstance(caught.value, TooManyRequests)
+        assert caught.value.retry_after_seconds == seconds
+    else:
+        assert isinstance(caught.value, Unavailable)
+
+
+def test_a_probe_sends_an_empty_list() -> None:
+    with Loopback(lambda _: [reply(200, {"response": 0})]) as server:
+        posting = target(server.url)
+        assert posting.probe() == Receipt(sent=0, accepted=0)
+        posting.close()
+    (request,) = server.received
+    assert (request.line, request.body) == ("POST /record HTTP/1.1", b"[]")
+    assert request.headers["authorization"] == KEY
+
+
+@pytest.mark.parametrize("body", [{"response": 0}, {"response": None}, {}], ids=str)
+def test_any_object_is_an_answer_to_nothing(body: object) -> None:
+    assert read_probe(answered(200, body)) == Receipt(sent=0, accepted=0)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Maintenance</html>", [], 0], ids=str)
+def test_a_page_of_something_in_between_is_no_answer_to_nothing(body: object) -> None:
+    with pytest.raises(BrokenAnswer):
+        read_probe(answered(200, body))
 
 
 FAILURES: dict[str, list[Step]] = {

@@ -7,8 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from importer_pipeline_tests.commands import exit_codes, until
+from importer_pipeline_tests.commands import exit_codes
 from importer_pipeline_tests.held_client import AUDIENCE, PAGE_SIZE, HeldClient, held_client
+from importer_pipeline_tests.patience import until
 from importer_pipeline_tests.runs import plan_windows, run_config
 
 CONNECTIONS = 10

@@ -1,5 +1,6 @@
 """YAML read for people: texts stay texts, doubled keys are noticed, and what can't be read says where."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,8 +75,16 @@ def test_what_is_no_yaml_is_placed_but_not_quoted(
 
 
 def test_a_file_that_can_not_be_opened_says_why(tmp_path: Path) -> None:
-    with pytest.raises(YamlUnreadable, match="directory"):
+    with pytest.raises(YamlUnreadable, match="it is a folder"):
         read_yaml(tmp_path)
+
+
+def test_what_is_too_large_is_refused_before_it_is_read_with_the_remedy(tmp_path: Path) -> None:
+    path = written(tmp_path, "a: 1\n")
+    os.truncate(path, 10**12)
+    with pytest.raises(YamlUnreadable, match="more than 10 MB") as caught:
+        read_yaml(path)
+    assert "files of one folder" in caught.value.problem.remedy
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "---\n"], ids=["no byte", "a comment", "an empty document"])

@@ -17,6 +17,7 @@ from importer_pipeline.defs.sign_of_life import SignOfLife
 from importer_pipeline.importing import ImportSettings, Task
 from importer_pipeline.outcomes import Piece
 from importer_pipeline.quarantine import Entry
+from importer_pipeline.redaction import shown
 from importer_pipeline.retries import Wanted
 from importer_pipeline.tasks import RetryRequest, WindowsRequest
 
@@ -141,7 +142,7 @@ def _pieces(keys: Sequence[str]) -> list[Piece]:
     unknown = [key for key, piece in pieces.items() if piece is None]
     if unknown:
         raise dg.Failure(
-            f"no partition of the quarantine is called {', '.join(unknown[:_MOST_NAMED])}: "
+            f"no partition of the quarantine is called {', '.join(map(shown, unknown[:_MOST_NAMED]))}: "
             "write them like client/audience/contact_windows/990 or client/audience/contact_changes/2026-11-24-07:00",
             allow_retries=False,
         )

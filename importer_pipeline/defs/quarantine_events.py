@@ -12,6 +12,7 @@ from importer_pipeline.defs.event_log import materializations_of_partitions
 from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
 from importer_pipeline.outcomes import Part, Piece
 from importer_pipeline.quarantine import Entry, Quarantine, Trouble
+from importer_pipeline.redaction import shown
 from importer_pipeline.snapshots import AudienceName
 
 _FORMAT = 1
@@ -187,7 +188,7 @@ def _rows(entry: Entry) -> Iterator[dict[str, str | int]]:
     named = [*((_ALL_OF_IT, it) for it in entry.failures.values()), *entry.contacts.items()]
     for contact_id, trouble in named:
         yield {
-            "contact_id": contact_id or _NO_ID,
+            "contact_id": shown(contact_id) or _NO_ID,
             "reason": trouble.reason,
             "attempts": trouble.attempts,
             "first_seen": datetime.fromtimestamp(trouble.first_seen, UTC).isoformat(),

@@ -180,7 +180,7 @@ def test_the_place_of_a_dead_run_goes_to_a_live_one_that_waits_even_behind_a_dea
 
 def test_several_that_report_at_once_report_each_dead_run_once(instance: dg.DagsterInstance, locks: RunLocks) -> None:
     dead = [marked_run(instance, locks) for _ in range(6)]
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3)
 
     def report(_: int) -> list[str]:
         together.wait()

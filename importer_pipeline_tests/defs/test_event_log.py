@@ -199,7 +199,7 @@ def test_the_newest_observations_are_read_the_newest_first(instance: dg.DagsterI
 
 @pytest.mark.parametrize("instance", ["postgres"], indirect=True)
 def test_a_pool_that_many_make_known_at_once_is_known_to_all(instance: dg.DagsterInstance) -> None:
-    together = threading.Barrier(8, timeout=30)
+    together = threading.Barrier(8)
 
     def make(_: int) -> None:
         together.wait()

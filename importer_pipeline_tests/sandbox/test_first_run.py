@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,6 @@ from importer_pipeline_tests.runs import ROOT, dagster_home, outer_environment
 
 _FIRST_RUN = "importer_pipeline.sandbox.first_run"
 _LOOK = "importer_pipeline.sandbox.look"
-_SECONDS = 120
 _ROW = re.compile(r"   client-000(\d) +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +([a-z].*)")
 
 
@@ -40,14 +38,13 @@ def started(
         [sys.executable, "-m", module, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, encoding="utf-8", start_new_session=True,
     ) as process:  # fmt: skip
-        too_long = threading.Timer(_SECONDS, process.kill)
-        too_long.start()
         try:
             yield process
         finally:
-            too_long.cancel()
-            for left in processes_of(folder):
-                left.kill()
+            while found := processes_of(folder):  # One that is killed may just have started another.
+                for left in found:
+                    left.kill()
+                psutil.wait_procs(found)
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
@@ -80,7 +77,7 @@ def names_left(folder: Path) -> list[str]:
 
 def test_the_first_run_shows_trouble_then_none_and_leaves_nothing_running(tmp_path: Path) -> None:
     with started(_FIRST_RUN, folder=tmp_path) as process:
-        output, _ = process.communicate(timeout=_SECONDS)
+        output, _ = process.communicate()
         assert (process.returncode, processes_of(tmp_path)) == (0, []), output
     rows = [[int(number) for number in row.groups()[:6]] for row in map(_ROW.fullmatch, output.splitlines()) if row]
     assert [row[0] for row in rows] == [1, 2, 3, 4, 1, 2, 3, 4]
@@ -106,7 +103,7 @@ def test_a_first_run_that_is_stopped_takes_everything_with_it(number: signal.Sig
         lines_until(process, "   | client-0004/newsletter is not all in")
         assert len(processes_of(tmp_path)) > 1
         process.send_signal(number)
-        output, _ = process.communicate(timeout=_SECONDS)
+        output, _ = process.communicate()
         assert (process.returncode, processes_of(tmp_path)) == (130, []), output
     assert output.endswith("\nStopped: nothing runs any more.\n")
     assert names_left(tmp_path) == ["importer-first-run.log"]
@@ -124,7 +121,7 @@ def test_the_look_serves_the_ui_until_it_is_told_to_stop(number: signal.Signals,
         sandbox = int(re.findall(r"127\.0\.0\.1:(\d+)/sandbox", said)[0])
         assert (status_of(port, "/server_info"), status_of(sandbox, "/sandbox/stats")) == (200, 200)
         process.send_signal(number)
-        output, _ = process.communicate(timeout=_SECONDS)
+        output, _ = process.communicate()
         assert (process.returncode, processes_of(folder)) == (0, []), output
     for closed in (port, sandbox):
         with pytest.raises(ConnectionRefusedError):
@@ -134,7 +131,7 @@ def test_the_look_serves_the_ui_until_it_is_told_to_stop(number: signal.Signals,
 
 def status_of(port: int, path: str) -> int:
     """The status of an answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port)
     try:
         connection.request("GET", path)
         return connection.getresponse().status
@@ -147,7 +144,7 @@ def test_a_port_that_is_taken_is_told_with_the_way_out(tmp_path: Path) -> None:
     with listening(0) as taken:
         port = url_of(taken).rpartition(":")[2]
         with started(_LOOK, "--port", port, folder=tmp_path, variables={"DAGSTER_HOME": str(home)}) as process:
-            output, _ = process.communicate(timeout=_SECONDS)
+            output, _ = process.communicate()
     assert process.returncode == 1
     assert output.startswith(f"make dev: port {port} can't be had (")
     assert output.endswith(f"end what uses it, or take another: make dev PORT={int(port) + 1}\n")
@@ -156,7 +153,7 @@ def test_a_port_that_is_taken_is_told_with_the_way_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("home", ["", "relative", "/not/there"], ids=["none", "relative", "not there"])
 def test_a_look_without_a_home_for_dagster_says_who_sets_it(home: str, tmp_path: Path) -> None:
     with started(_LOOK, folder=tmp_path, variables={"DAGSTER_HOME": home} if home else {}) as process:
-        output, _ = process.communicate(timeout=_SECONDS)
+        output, _ = process.communicate()
     assert (process.returncode, output.partition(";")[0]) == (
         1, "make dev: DAGSTER_HOME must name a folder, from the root on",
     )  # fmt: skip

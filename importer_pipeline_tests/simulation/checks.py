@@ -8,7 +8,7 @@ from importer_pipeline.audience_sync import Fetch
 from importer_pipeline.contacts import ID_OF_NO_ADDRESS
 from importer_pipeline.hours import parse_hour_key
 from importer_pipeline.outcomes import AudienceDone, HourIn, WindowIn
-from importer_pipeline.posting import Post
+from importer_pipeline.parcels import Post, Probe
 from importer_pipeline.quarantine import Entry
 from importer_pipeline.sandbox.members import Member
 from importer_pipeline.snapshots import ImportedWindow, Snapshot
@@ -22,7 +22,7 @@ class Broken(AssertionError):
     """A promise that a seed has found broken."""
 
 
-def check_connections(scenario: Scenario, requests: list[Fetch | Post], on_the_wire: Mapping[str, int]) -> None:
+def check_connections(scenario: Scenario, requests: list[Fetch | Post | Probe], on_the_wire: Mapping[str, int]) -> None:
     """No account, no target and not the process has more requests on the wire than it bears.
 
     Args:
@@ -31,7 +31,7 @@ def check_connections(scenario: Scenario, requests: list[Fetch | Post], on_the_w
         on_the_wire: how many are under way to each account, of all processes.
     """
     fetches = Counter(request.audience.plan.account for request in requests if isinstance(request, Fetch))
-    posts = Counter(request.audience.plan.target for request in requests if isinstance(request, Post))
+    posts = Counter(request.audience.plan.target for request in requests if not isinstance(request, Fetch))
     for account, most in scenario.max_connections.items():
         if on_the_wire[account] > most:
             raise Broken(f"{on_the_wire[account]} requests at once on an account that bears {most}")
@@ -41,7 +41,7 @@ def check_connections(scenario: Scenario, requests: list[Fetch | Post], on_the_w
         raise Broken(f"{max(posts.values())} posts at once to one target")
 
 
-def check_not_read_again(request: Fetch | Post, history: MemoryHistory) -> None:
+def check_not_read_again(request: Fetch | Post | Probe, history: MemoryHistory) -> None:
     """What an earlier run has brought in is not read again, unless it is asked for."""
     if isinstance(request, Fetch) and request.reading.span.purpose is Purpose.WINDOWS:
         plan = request.audience.plan

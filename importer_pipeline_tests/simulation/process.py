@@ -9,7 +9,7 @@ from importer_pipeline.connections import ConnectionBook
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.outcomes import AudienceDone, HourIn, Outcome, SnapshotKnown, WindowIn
 from importer_pipeline.pages import Page
-from importer_pipeline.posting import Post
+from importer_pipeline.parcels import Post, Probe
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Receipt
@@ -32,6 +32,7 @@ from importer_pipeline_tests.simulation.misfortunes import befall
 from importer_pipeline_tests.simulation.scenario import World
 
 _MOST_STEPS = 60_000
+_KINDS = {Fetch: "fetches", Post: "posts", Probe: "probes"}
 
 
 class Died(Exception):
@@ -42,7 +43,7 @@ class Died(Exception):
 class _Flight:
     """A request under way: asked, then answered by the sandbox at some moment, then told to the engine."""
 
-    request: Fetch | Post
+    request: Fetch | Post | Probe
     result: Page | Receipt | ImporterError | None = None
 
 
@@ -143,7 +144,7 @@ class Process:
             for dimension in scenario.dimensions.values():
                 dimension.step()
 
-    def _send(self, request: Fetch | Post) -> None:
+    def _send(self, request: Fetch | Post | Probe) -> None:
         account = request.audience.plan.account
         self._flights.append(_Flight(request))
         self._life.on_the_wire[account] += isinstance(request, Fetch)
@@ -154,13 +155,13 @@ class Process:
         flight = self._scenario.rng.choice(self._flights)
         if flight.result is None:
             flight.result = self._carry_out(flight.request)
-            self._life.happened["fetches" if isinstance(flight.request, Fetch) else "posts"] += 1
+            self._life.happened[_KINDS[type(flight.request)]] += 1
             return
         self._flights.remove(flight)
         self._life.on_the_wire[flight.request.audience.plan.account] -= isinstance(flight.request, Fetch)
         self._tell(flight.request, flight.result)
 
-    def _tell(self, request: Fetch | Post, result: Page | Receipt | ImporterError) -> None:
+    def _tell(self, request: Fetch | Post | Probe, result: Page | Receipt | ImporterError) -> None:
         sync, now = self._sync, self._scenario.clock.now
         sync.off_the_wire(request, now)
         if isinstance(request, Fetch):
@@ -175,14 +176,14 @@ class Process:
             self._life.happened[f"target {type(result).__name__}"] += 1
             sync.post_failed(request, result, now)
 
-    def _carry_out(self, request: Fetch | Post) -> Page | Receipt | ImporterError:
+    def _carry_out(self, request: Fetch | Post | Probe) -> Page | Receipt | ImporterError:
         scenario, plan = self._scenario, request.audience.plan
         if not self._holds(plan.account):
             raise Broken(f"{plan.name}: a {type(request).__name__} arrives while another sync may have the account")
         lines = self._worlds[plan.name].lines
         try:
-            if isinstance(request, Post):
-                return lines.target.post(request.batch.records)
+            if not isinstance(request, Fetch):
+                return lines.post(request)
             answer = lines.ask(request)
             if request.contact_id is None and scenario.rng.random() < scenario.lies:
                 answer = lie(answer, scenario.rng)

@@ -1,0 +1,72 @@
+"""What stands between this machine and Mailchimp, for all accounts: an edge that may turn the machine's address away. Pure.
+
+An answer of the edge's own to one account alone says something of that account. To two in a row, without a good answer to
+anyone in between, it says something of our address: then all accounts wait together, one request tries again after growing
+pauses, and in the end the run is over for all of them. So a block costs a handful of requests, and not some for each account.
+"""
+
+import math
+
+MAX_TURNS = 5
+"""Tries, one after the other, after which the address counts as blocked."""
+
+_FIRST_PAUSE_SECONDS = 5.0
+_MAX_AT_FIRST = 3
+"""Requests in flight before anyone has got a good answer."""
+
+_FIRST_SECONDS = 5.0
+"""How long that holds: accounts that hang may not keep the others waiting."""
+
+
+class Edge:
+    """Whether requests to Mailchimp may be sent at all."""
+
+    def __init__(self) -> None:
+        self._began_at: float | None = None
+        self._is_proven = False
+        self._accounts: set[str] = set()
+        self._turns = 0
+        self._rests_until = 0.0
+        self._changed_at = 0.0
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether our address has been turned away again and again."""
+        return self._turns >= MAX_TURNS
+
+    def opens_at(self, now: float, *, in_flight: int) -> float:
+        """Return when one more request may be sent at the earliest: now, later, or when one of those in flight has ended (inf).
+
+        Args:
+            now: seconds of a clock that only goes forward.
+            in_flight: requests to Mailchimp that are under way.
+        """
+        if self._began_at is None:
+            self._began_at = now
+        if self._turns:
+            return math.inf if in_flight else self._rests_until
+        settled_at = self._began_at + _FIRST_SECONDS
+        return now if self._is_proven or in_flight < _MAX_AT_FIRST else max(now, settled_at)
+
+    def answered(self) -> None:
+        """Note an answer of Mailchimp's own."""
+        self._is_proven = True
+        self._turns = 0
+        self._accounts.clear()
+
+    def turned_away(self, account: str, *, asked_at: float, now: float) -> float | None:
+        """Note that a request of an account was turned away.
+
+        Requests that were in flight already when the last one was turned away tell nothing new.
+
+        Returns:
+            when it may be sent again; None where that is the account's own affair.
+        """
+        self._accounts.add(account)
+        if len(self._accounts) < 2:
+            return None
+        if asked_at >= self._changed_at:
+            self._turns += 1
+            self._changed_at = now
+            self._rests_until = now + _FIRST_PAUSE_SECONDS * 2.0 ** (self._turns - 1)
+        return self._rests_until
