@@ -14,7 +14,9 @@ RIGHT = SandboxAnswer(status=200, headers={"Date": "today", "Link": "x"}, body=b
 CALM = Fate()
 
 
-def _faults(unkindness: Unkindness, query: dict[str, str] | None = None, n: int = 1) -> list[Fault | None]:
+def _faults(
+    unkindness: Unkindness, query: dict[str, str] | None = None, n: int = 1
+) -> list[Fault | SandboxAnswer | None]:
     random = Random(1)
     return [unkindness.fate(get(MEMBERS, query), random).fault for _ in range(n)]
 
