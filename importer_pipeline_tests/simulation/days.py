@@ -214,7 +214,7 @@ def _check_rest(life: Life, name: AudienceName) -> None:
     entries = life.history.open_entries(name)
     if any(entry.failures for entry in entries):
         raise Broken(f"at rest of {name}: something that does not fail is still in the quarantine")
-    check_rest(life.scenario, life.worlds[name], quarantined(entries))
+    check_rest(life.scenario, life.worlds[name], quarantined(entries), is_kind=True)
 
 
 def _is_lost(scenario: Scenario, world: World) -> bool:

@@ -40,11 +40,11 @@ def run_seed(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
         for dimension in scenario.dimensions.values():
             dimension.pause()
     come_to_rest(scenario)
-    if not scenario.is_calm:
-        scenario_is_unkind(scenario, unkind=scenario.rng.random() < 0.3)
+    is_unkind = not scenario.is_calm and scenario.rng.random() < 0.3
+    scenario_is_unkind(scenario, unkind=is_unkind)
     scenario.limits = replace(scenario.limits, isolation_posts=64)
     scenario.clock.now += 1000
-    _come_to_rest(life)
+    _come_to_rest(life, is_kind=not is_unkind)
     return life.happened
 
 
@@ -95,7 +95,7 @@ def _check_usable(life: Life, ends: Sequence[JobEnd]) -> None:
         raise Broken("windows of the newest snapshot can't be imported")
 
 
-def _come_to_rest(life: Life) -> None:
+def _come_to_rest(life: Life, *, is_kind: bool) -> None:
     """Full syncs of a source that stands still, until one that began now has succeeded. After a while nothing fails."""
     scenario, began = life.scenario, life.scenario.clock.now
     rule = ResumeRule(within_seconds=86_400.0, restart=False)
@@ -112,7 +112,7 @@ def _come_to_rest(life: Life) -> None:
             if _is_lost(scenario, outcome):
                 waiting.discard(name)
             elif outcome.complete and outcome.snapshot is not None and life.taken_at[outcome.snapshot.id] >= began:
-                check_rest(scenario, life.worlds[name], life.history.refused[outcome.snapshot.id])
+                check_rest(scenario, life.worlds[name], life.history.refused[outcome.snapshot.id], is_kind=is_kind)
                 waiting.discard(name)
         if not waiting:
             return

@@ -192,6 +192,14 @@ class Scenario:
         """Connections that each account bears."""
         return {world.account: world.account_connections for world in self.worlds}
 
+    def is_unreadable(self, world: World, member: Member) -> bool:
+        """Tell whether nobody can read the member now."""
+        return any(it.unreadable(world, member) for it in self.dimensions.values())
+
+    def is_refused(self, world: World, record: TargetRecord) -> bool:
+        """Tell whether the target does not take the record now, whatever it says."""
+        return world.target.refuses(record) or any(it.undeliverable(world, record) for it in self.dimensions.values())
+
 
 class Dimension:
     """A way for a world to be wide, drawn by itself. Each of its hooks may be left as it is.
@@ -215,9 +223,9 @@ class Dimension:
         """The source comes to rest: what passes is over."""
 
     def unreadable(self, world: World, member: Member) -> bool:
-        """Tell whether nobody can read the member, for ever."""
+        """Tell whether nobody can read the member now."""
         return False
 
     def undeliverable(self, world: World, record: TargetRecord) -> bool:
-        """Tell whether the target never takes the record, without saying so."""
+        """Tell whether the target does not take the record now, though it does not refuse it."""
         return False

@@ -25,7 +25,7 @@ class _Drawn(NamedTuple):
 
 WORLDS: Mapping[str, _Drawn] = {
     "two at once": _Drawn(TwoAtOnce, 0.3),
-    "edits": _Drawn(Edits, 0.0),
+    "edits": _Drawn(Edits, 0.2),
 }
 """All of them, by the name that the runner takes."""
 
