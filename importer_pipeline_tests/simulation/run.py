@@ -65,6 +65,8 @@ def scenario_is_unkind(scenario: Scenario, *, unkind: bool) -> None:
         account.unkindness = scenario.unkind if unkind else Unkindness(page_limit=scenario.page_limit)
     for target in scenario.sandbox.targets.values():
         target.unkindness = scenario.unkind_target if unkind else Unkindness()
+    for dimension in scenario.dimensions.values():
+        dimension.at_rest()
 
 
 def _some_request(life: Life) -> dict[AudienceName, Request]:
