@@ -95,12 +95,13 @@ def check_member(scenario: Scenario, world: World, member: Member, refused: set[
     record = world.record_of(member, world.members)
     if (record is not None and world.target.records.get(record.id) == record) or member.id in refused:
         return
+    # One that can't be read may be known by its place only.
+    if scenario.is_unreadable(world, member, ever=True) and refused & {"", ID_OF_NO_ADDRESS}:
+        return
     if record is None or scenario.is_refused(world, record, ever=True):
         raise Broken(f"{where}: a contact that can't be imported is not known as refused")
-    # One that can't be read may be known by its place only.
-    if not scenario.is_unreadable(world, member, ever=True) or not refused & {"", ID_OF_NO_ADDRESS}:
-        seen = "stale" if record.id in world.target.records else "missing"
-        raise Broken(f"{where} of {world.plan.name}: a contact that stood still is {seen}")
+    seen = "stale" if record.id in world.target.records else "missing"
+    raise Broken(f"{where} of {world.plan.name}: a contact that stood still is {seen}")
 
 
 def check_progress(sync: Sync, audiences: int) -> None:
