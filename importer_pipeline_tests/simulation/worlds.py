@@ -35,7 +35,7 @@ class _Drawn(NamedTuple):
 WORLDS: Mapping[str, _Drawn] = {
     "two at once": _Drawn(TwoAtOnce, 0.3),
     "edits": _Drawn(Edits, 0.2),
-    "unreadable members": _Drawn(UnreadableMembers, 0.0),
+    "unreadable members": _Drawn(UnreadableMembers, 0.05),
     "deep offsets": _Drawn(DeepOffsets, 0.06),
     "wrong totals": _Drawn(WrongTotals, 0.0),
     "undeliverable records": _Drawn(UndeliverableRecords, 0.06),
