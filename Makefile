@@ -17,6 +17,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 INSTALLED_FOR_UI := $(VENV)/.installed-for-ui
+PROXY := $(VENV)/bin/caddy
 HOME_OF_DAGSTER := $(CURDIR)/.dagster_home
 
 .PHONY: help install demo dev test lint package simulate pytest test-ui bench bench-scale
@@ -45,7 +46,7 @@ simulate: $(INSTALLED) ## the engine through SEEDS=300 unkind worlds, each of wh
 package: $(INSTALLED) ## build the wheel, install it in an empty environment elsewhere, and load it with Dagster there
 	$(RUN) -m importer_pipeline_tests.check_package
 
-pytest: $(INSTALLED) ## the tests
+pytest: $(INSTALLED) $(PROXY) ## the tests
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 test-ui: $(INSTALLED_FOR_UI) ## Dagster's own UI in a browser (Debian's package `chromium`), as a user meets the pipeline there
@@ -71,6 +72,19 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	fi
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+# The proxy that deploy/ puts in front of the webserver. Unpacked, not installed: that would start a service on some machines.
+$(PROXY): $(INSTALLED)
+	@if found=$$(PATH=$${PATH//$(CURDIR)\/$(VENV)\/bin:/} command -v caddy); then ln -sf "$$found" $@; exit; fi; \
+	command -v apt-get dpkg-deb >/dev/null \
+	    || { echo "make: the tests need Caddy (Debian's package \`caddy\`), and it is not on the PATH: install it" >&2; exit 1; }; \
+	echo "make: fetching Debian's package caddy into $(VENV)"; \
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	fetch() { (cd "$$folder" && apt-get download -qq caddy) >"$$folder/log" 2>&1; }; \
+	fetch || { apt-get update -qq >"$$folder/log" 2>&1 || true; fetch; } \
+	    || { cat "$$folder/log" >&2; echo "make: the tests need Debian's package \`caddy\`: install it" >&2; exit 1; }; \
+	dpkg-deb --extract "$$folder"/caddy_*.deb "$$folder/files"; \
+	install "$$folder/files/usr/bin/caddy" $@
 
 $(INSTALLED_FOR_UI): $(INSTALLED)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,ui]'

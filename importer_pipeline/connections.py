@@ -20,7 +20,7 @@ class Patience:
     """The longest rest."""
     quiet_seconds: float = 30.0
     """How long no 429 may have come before a connection is given back."""
-    longest_retry_after_seconds: float = 900.0
+    longest_retry_after_seconds: float = 600.0
     """The longest rest that an answer may ask for (`Retry-After`); of a longer one, so much is granted."""
     give_up_seconds: float = 300.0
     """After how long of nothing but 429 the account is given up. The rests that the answers asked for don't count, as long as

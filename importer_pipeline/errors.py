@@ -31,14 +31,15 @@
     │   ├── AddressBlocked            Mailchimp's edge turns away whoever comes from this address
     │   ├── AccountBusy               minutes of nothing but 429
     │   ├── AccountDown               window after window without an answer
-    │   ├── TargetKeyRefused          the target answers 401 or 403 whatever is sent
-    │   ├── TargetMisplaced           the target answers with a redirect
+    │   ├── TargetKeyRefused          the target answers 401, 402 or 403 whatever is sent
+    │   ├── TargetMisplaced           the target answers with a redirect, 404, 405 or 410
     │   ├── TargetBusy                minutes of nothing but 429 from the target
     │   └── TargetDown                window after window without a 2xx
     └── StopRun                     nothing can be started, or go on
         ├── ClientsFileInvalid        the clients file, or a file of its folder
         ├── SettingsInvalid           an environment variable that can't be
         ├── SelectionUnknown          the run config names what the clients file lacks
+        ├── MachineExhausted          no more files, threads, memory or disk
         └── LocksUnusable             there can be no locks, so nothing would keep two syncs apart
             └── LocksLost               the locks that were held may be another sync's by now
 
@@ -207,11 +208,11 @@ class AccountDown(StopClient):
 
 
 class TargetKeyRefused(StopClient):
-    """The target refuses the key (401 or 403)."""
+    """The target refuses the key (401, 402 or 403); of a batch, before it is clear that it is not what was sent."""
 
 
 class TargetMisplaced(StopClient):
-    """The target answers with a redirect, which is never followed: it would carry the key elsewhere."""
+    """The target's URL leads nowhere, or to a redirect, which is never followed: it would carry the key elsewhere."""
 
 
 class TargetBusy(StopClient):
@@ -244,6 +245,10 @@ class SettingsInvalid(StopRun):
 
 class SelectionUnknown(StopRun):
     """The run config names a client or an audience that the clients file does not hold."""
+
+
+class MachineExhausted(StopRun):
+    """This machine has run out of something that every run needs: open files, threads, memory, room on a disk."""
 
 
 class LocksUnusable(StopRun):

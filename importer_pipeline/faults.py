@@ -17,8 +17,11 @@ class Fault(Enum):
 
     NAME_UNKNOWN = "the host's name is not known"
     UNREACHABLE = "no connection could be made"
-    TLS = "no trusted TLS connection could be made"
+    TLS = "no TLS connection could be made"
+    UNTRUSTED = "the server's certificate is not trusted"
+    BUNDLE = "the certificates of this machine can't be loaded"
     PROXY = "the proxy of this machine's environment failed"
+    PROXY_UNUSABLE = "the proxy of this machine's environment can't be used"
     SLOW = "no whole answer came in time"
     HUNG_UP = "the connection ended before an answer came"
     CUT = "the answer was cut off or garbled"
@@ -27,12 +30,20 @@ class Fault(Enum):
     UNFORESEEN = "the request failed in a way that is not foreseen"
 
 
+OF_THE_PROXY = frozenset({Fault.PROXY, Fault.PROXY_UNUSABLE})
+"""Faults in which the variable that names the proxy has a part."""
+
+OF_THE_BUNDLE = frozenset({Fault.UNTRUSTED, Fault.BUNDLE})
+"""Faults in which the variable that names the certificates has a part."""
+
+
 FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
+    (of_requests.InvalidProxyURL, Fault.PROXY_UNUSABLE),
+    (of_urllib3.ProxySchemeUnknown, Fault.PROXY_UNUSABLE),
+    (of_urllib3.ProxySchemeUnsupported, Fault.PROXY_UNUSABLE),
+    (ssl.SSLCertVerificationError, Fault.UNTRUSTED),
     (of_requests.ProxyError, Fault.PROXY),
-    (of_requests.InvalidProxyURL, Fault.PROXY),
     (of_urllib3.ProxyError, Fault.PROXY),
-    (of_urllib3.ProxySchemeUnknown, Fault.PROXY),
-    (of_urllib3.ProxySchemeUnsupported, Fault.PROXY),
     (of_urllib3.NameResolutionError, Fault.NAME_UNKNOWN),
     (of_urllib3.NewConnectionError, Fault.UNREACHABLE),
     (of_urllib3.ConnectTimeoutError, Fault.UNREACHABLE),
@@ -40,7 +51,6 @@ FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
     (of_requests.SSLError, Fault.TLS),
     (of_urllib3.SSLError, Fault.TLS),
     (ssl.SSLError, Fault.TLS),
-    (FileNotFoundError, Fault.TLS),
     (of_requests.Timeout, Fault.SLOW),
     (of_urllib3.TimeoutError, Fault.SLOW),
     (TimeoutError, Fault.SLOW),
@@ -78,13 +88,13 @@ FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
 """The first line counts that the exception, or one that it carries inside, is an instance of. The wrapper stands before
 what it wraps where it tells more: a proxy whose name is not known is the proxy's fault."""
 
-QUOTABLE = frozenset({Fault.NAME_UNKNOWN, Fault.UNREACHABLE, Fault.TLS, Fault.SLOW})
+QUOTABLE = frozenset({Fault.NAME_UNKNOWN, Fault.UNREACHABLE, Fault.TLS, Fault.UNTRUSTED, Fault.SLOW})
 """Faults whose exceptions name a host and a path at most. The texts of others may quote a line of a body, a header, or
 the password of a proxy."""
 
 
-class GivenUp(Exception):
-    """Reading was given up by ourselves, for the fault that it names."""
+class GivenUp(OSError):
+    """The exchange was given up by ourselves, for the fault that it names; `urllib3` leaves its connection for it."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.value)
@@ -93,10 +103,15 @@ class GivenUp(Exception):
 
 def fault_of(error: BaseException) -> Fault:
     """What an exception means; `UNFORESEEN` if no line of `FAULTS` fits."""
-    if isinstance(error, GivenUp):
-        return error.fault
     layers = _layers(error)
+    if given_up := [layer.fault for layer in layers if isinstance(layer, GivenUp)]:
+        return given_up[0]
     return next((fault for kind, fault in FAULTS if any(isinstance(layer, kind) for layer in layers)), Fault.UNFORESEEN)
+
+
+def with_variable(remedy: str, variable: str) -> str:
+    """Return a remedy that names the environment variable in force. Never its value: it may hold a password."""
+    return f"{remedy} ({variable} is set)" if variable else remedy
 
 
 def _layers(error: BaseException) -> list[BaseException]:
@@ -111,5 +126,5 @@ def _layers(error: BaseException) -> list[BaseException]:
     return found
 
 
-TRANSPORT = (OSError, ValueError, of_urllib3.HTTPError, http.client.HTTPException, GivenUp)
+TRANSPORT = (OSError, ValueError, of_urllib3.HTTPError, http.client.HTTPException)
 """What to catch around sending and reading."""

@@ -6,20 +6,19 @@ statuses and failed connections mean (`mailchimp_errors.py`), whether a page is 
 enough (`windows.py`), tries and the count of connections (`sync.py`).
 """
 
-import json
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
-from pydantic_core import from_json
 from requests.adapters import BaseAdapter
 
 from importer_pipeline.credentials import CredentialKind, Credentials, token_base_url
 from importer_pipeline.errors import BrokenAnswer, KeyRefused, MemberUnreadable, RequestRefused
-from importer_pipeline.mailchimp_errors import fault_error, status_error
+from importer_pipeline.json_bodies import NotJSON, page_document, small_document
+from importer_pipeline.mailchimp_errors import fault_error, proves_absence, status_error
 from importer_pipeline.windows import BEGINNING, Ask
 from importer_pipeline.wire import Answer, Limits, Route, Wire
 
@@ -39,6 +38,9 @@ __all__ = [
 ]
 
 OAUTH_METADATA_URL = "https://login.mailchimp.com/oauth2/metadata"
+
+_SMALL_BYTES = 64 * 1024
+_FIELD_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,15 @@ class MembersPage:
     members: list[dict[str, Any]] = field(repr=False)
     total_items: int
     server_time: int | None
+
+
+def body_limit_bytes(*, contacts: int, fields: str) -> int:
+    """Return how large the answer to a request for members may be.
+
+    A text holds 255 letters (D), escaped six bytes each; contacts whose texts are all as long come one at a time at most,
+    and a page that is too large is asked for in parts.
+    """
+    return _SMALL_BYTES + contacts * _FIELD_BYTES * (2 + fields.count(","))
 
 
 class Account:
@@ -124,12 +135,15 @@ class Account:
             query["since_last_changed"] = _iso(ask.since)
         if archived:
             query["status"] = "archived"
-        return self._get(f"/lists/{quote(list_id, safe='')}/members?{urlencode(query)}")
+        path = f"/lists/{quote(list_id, safe='')}/members?{urlencode(query)}"
+        return self._get(path, limit_bytes=body_limit_bytes(contacts=ask.count, fields=fields))
 
     def member(self, list_id: str, contact_id: str, *, fields: str) -> Answer:
         """Ask for one member by Mailchimp's `id`, archived or not; `fields` are paths from the member itself."""
         path = f"/lists/{quote(list_id, safe='')}/members/{quote(contact_id, safe='')}"
-        return self._get(f"{path}?{urlencode({'fields': fields})}")
+        return self._get(
+            f"{path}?{urlencode({'fields': fields})}", limit_bytes=body_limit_bytes(contacts=1, fields=fields)
+        )
 
     def list(self, list_id: str) -> Answer:
         """Ask for a list itself, to know that it is there."""
@@ -143,8 +157,8 @@ class Account:
         """Close the connections."""
         self._wire.close()
 
-    def _get(self, path: str) -> Answer:
-        return self._wire.send(self._route(), path)
+    def _get(self, path: str, *, limit_bytes: int = _SMALL_BYTES) -> Answer:
+        return self._wire.send(self._route(), path, limit_bytes=limit_bytes)
 
     def _route(self) -> Route:
         """Where the account lives. For a token one thread asks, once; an attempt that failed leaves nothing behind."""
@@ -157,10 +171,10 @@ class Account:
 
     def _ask_base_url(self) -> str:
         headers = {"Authorization": f"OAuth {self._credentials.secret.get_secret_value()}"}
-        answer = self._wire.send(self._wire.route("GET", self._oauth_metadata_url, headers), "")
-        if answer.status == 404:
-            raise RequestRefused("Mailchimp's OAuth metadata are not where they should be (HTTP 404)")
-        metadata = _object(answer, expected="the metadata of the OAuth token")
+        route = self._wire.route("GET", self._oauth_metadata_url, headers)
+        answer = self._wire.send(route, "", limit_bytes=_SMALL_BYTES)
+        refused = answer.status in (400, 401) and "error" in small_document(answer.body)
+        metadata = {"error": ""} if refused else _object(answer, expected="the metadata of the OAuth token")
         if "error" in metadata:  # A bad token is answered with HTTP 200 (V).
             raise KeyRefused(
                 "Mailchimp does not know the OAuth token", remedy="connect the account again, and store the new token"
@@ -199,18 +213,31 @@ def _id_of(member: object) -> str:
 def read_member(answer: Answer) -> dict[str, Any] | None:
     """The member that an answer to `Account.member` holds; None if there is none.
 
-    Mailchimp answers 404 as well for a list that is not there: None says that this list has no such member, not that
-    the list exists.
+    None only where Mailchimp itself says so: a 404 of something in between says nothing of a member. Mailchimp answers 404
+    as well for a list that is not there: None says that this list has no such member, not that the list exists.
     """
-    return None if answer.status == 404 else _object(answer, expected="a member")
+    return None if proves_absence(answer) else _object(answer, expected="a member")
 
 
 def server_time(answer: Answer) -> int | None:
-    """When the answer was sent, in epoch seconds by Mailchimp's clock; None where no Date header tells."""
+    """Return when the answer was sent, in epoch seconds by Mailchimp's clock; None where no Date header tells.
+
+    Only the one form counts that HTTP lets a server send.
+
+    Raises:
+        BrokenAnswer: it has several Dates: whoever added the other one, neither can be believed.
+    """
     date = answer.header("date")
+    if date is None:
+        return None
+    if date.count(":") > 2:  # As several headers of one name are joined.
+        raise BrokenAnswer(
+            "expected one Date header, found several", remedy="check what stands between here and Mailchimp"
+        )
     try:
-        return None if date is None else int(parsedate_to_datetime(date).timestamp())
-    except (ValueError, OverflowError):
+        moment = parsedate_to_datetime(date)
+        return int(moment.timestamp()) if format_datetime(moment, usegmt=True) == date else None
+    except (ValueError, OverflowError, IndexError):
         return None
 
 
@@ -221,7 +248,7 @@ def read_list(answer: Answer) -> None:
 
 def read_ping(answer: Answer) -> None:
     """Return if Mailchimp took the key; raise by the status if it did not."""
-    if answer.status == 404:
+    if proves_absence(answer):
         raise RequestRefused("there is no Mailchimp API at this URL (HTTP 404)", remedy="check mailchimp.base_url")
     _object(answer, expected="a greeting")
 
@@ -229,22 +256,15 @@ def read_ping(answer: Answer) -> None:
 def _object(answer: Answer, *, expected: str) -> dict[str, Any]:
     if answer.status != 200:
         raise status_error(answer)
-    parsed = _parsed(answer.body, expected=expected)
+    try:
+        parsed = page_document(answer.body)
+    except NotJSON:
+        raise BrokenAnswer(
+            f"expected {expected} as JSON, got {len(answer.body)} bytes that are not such JSON"
+        ) from None
     if not isinstance(parsed, dict):
         raise BrokenAnswer(f"expected {expected} as a JSON object, got other JSON")
     return cast(dict[str, Any], parsed)
-
-
-def _parsed(body: bytes, *, expected: str) -> object:
-    """JSON, at half the CPU of the standard library, which takes over where a text holds half a surrogate pair."""
-    try:
-        return from_json(body, cache_strings="keys")
-    except ValueError:
-        pass
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise BrokenAnswer(f"expected {expected} as JSON, got {len(body)} bytes that are not JSON") from None
 
 
 def _iso(epoch_seconds: int) -> str:

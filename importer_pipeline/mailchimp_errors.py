@@ -1,26 +1,31 @@
 """What it means when Mailchimp answers with something other than 200, or not at all.
 
-Here: the tables by status and by fault. Stays out: the bodies of good answers (`mailchimp.py`). No text of an answer is
-repeated: a problem's `detail` may hold an address.
+Here: the tables by status and by fault, and what counts as Mailchimp's own word. Stays out: the bodies of good answers
+(`mailchimp.py`). No text of an answer is repeated: a problem's `detail` may hold an address.
+
+A refusal counts as Mailchimp's only with its problem document: a proxy, a firewall or an edge answers 4xx as well, for a
+minute or for one name, and it knows nothing of keys, lists and members.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
-
-from pydantic_core import from_json
+from typing import Any
 
 from importer_pipeline.errors import (
     BrokenAnswer,
+    ConnectionUnusable,
     ImporterError,
     KeyRefused,
     ListNotFound,
     RequestRefused,
     TooManyRequests,
     TooSlow,
+    TurnedAway,
     Unavailable,
 )
-from importer_pipeline.faults import Fault
+from importer_pipeline.faults import Fault, with_variable
+from importer_pipeline.json_bodies import small_document
 from importer_pipeline.wire import Answer
 
 
@@ -40,10 +45,21 @@ class Meaning:
 
 
 _BLOCKED = Meaning(
-    error=Unavailable,
+    error=TurnedAway,
     problem="Mailchimp's network turns this machine's address away",
     remedy="if it lasts, ask Mailchimp's support to unblock the address, or spread the clients over more addresses",
 )
+_BETWEEN = Meaning(
+    error=TurnedAway,
+    problem="expected Mailchimp's problem document, got an answer of something that stands between",
+    remedy="if it lasts, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
+)
+_REDIRECT = Meaning(
+    error=TurnedAway,
+    problem="expected an answer from Mailchimp, got a redirect, which is not followed: it would carry the key elsewhere",
+    remedy="if it lasts, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
+)
+_PATIENCE = Meaning(error=TooManyRequests, problem="Mailchimp can't answer now, and says when to ask again")
 
 BY_STATUS: Mapping[int, Meaning] = {
     401: Meaning(
@@ -56,23 +72,16 @@ BY_STATUS: Mapping[int, Meaning] = {
         problem="Mailchimp knows no such list in this account",
         remedy="check the audience's list_id, and whose account the client's key opens",
     ),
-    407: Meaning(
-        error=Unavailable, problem="the proxy wants a login", remedy="check the proxy in this machine's environment"
-    ),
     408: Meaning(error=Unavailable, problem="Mailchimp waited too long for the request"),
     429: Meaning(error=TooManyRequests, problem="all ten connections of the Mailchimp account are taken"),
     504: Meaning(error=TooSlow, problem="Mailchimp did not manage the request in time"),
 }
-"""Statuses with a meaning of their own; 403 and 503 are told apart by their bodies."""
+"""Statuses with a meaning of their own; 403 and 503 are told apart by more than their status."""
 
 BY_CLASS: Mapping[int, Meaning] = {
     1: Meaning(error=BrokenAnswer, problem="expected an answer from Mailchimp, got an interim one"),
     2: Meaning(error=BrokenAnswer, problem="expected HTTP 200 from Mailchimp, got another success"),
-    3: Meaning(
-        error=RequestRefused,
-        problem="Mailchimp answers with a redirect, which is not followed: it would carry the key elsewhere",
-        remedy="check mailchimp.base_url, or what stands between here and Mailchimp",
-    ),
+    3: _REDIRECT,
     4: Meaning(error=RequestRefused, problem="Mailchimp refuses the request"),
     5: Meaning(error=Unavailable, problem="Mailchimp can't answer now"),
 }
@@ -90,19 +99,30 @@ _FORBIDDEN = {
 
 
 def status_error(answer: Answer) -> ImporterError:
-    """The error for an answer that is not 200, whatever was asked for."""
+    """Return the error for an answer that is not 200, whatever was asked for."""
     meaning = _meaning(answer)
-    return meaning.error(f"{meaning.problem} (HTTP {answer.status})", remedy=meaning.remedy)
+    problem = f"{meaning.problem} (HTTP {answer.status})"
+    if meaning.error is TooManyRequests:
+        wait = answer.retry_after_seconds(time.time())
+        return TooManyRequests(problem, retry_after_seconds=wait, remedy=meaning.remedy)
+    return meaning.error(problem, remedy=meaning.remedy)
+
+
+def proves_absence(answer: Answer) -> bool:
+    """Tell whether Mailchimp itself says that what was asked for is not there."""
+    return answer.status == 404 and _problem(answer) is not None
 
 
 def _meaning(answer: Answer) -> Meaning:
-    status = answer.status
-    if status in (403, 503):
-        problem = _problem(answer)
-        if problem.get("type") == "akamai_error_message" or (status == 403 and not problem):
-            return _BLOCKED  # With JSON (V) or without (U): it is about the address, not about the key.
-        if status == 403:
-            return _forbidden(problem)
+    status, problem = answer.status, _problem(answer)
+    if small_document(answer.body).get("type") == "akamai_error_message":  # Seen with 503 (V): it is about the address.
+        return _BLOCKED
+    if status == 403:
+        return _BLOCKED if problem is None else _forbidden(problem)
+    if 400 <= status < 500 and status != 429 and problem is None:
+        return _BETWEEN
+    if status == 503 and answer.header("retry-after") is not None:
+        return _PATIENCE
     return BY_STATUS.get(status) or BY_CLASS.get(status // 100, _UNHEARD_OF)
 
 
@@ -116,13 +136,11 @@ def _forbidden(problem: Mapping[str, Any]) -> Meaning:
     )
 
 
-def _problem(answer: Answer) -> dict[str, Any]:
-    """The problem document of an answer, or an empty one."""
-    try:
-        found = from_json(answer.body)
-    except ValueError:
-        return {}
-    return cast(dict[str, Any], found) if isinstance(found, dict) else {}
+def _problem(answer: Answer) -> Mapping[str, Any] | None:
+    """The problem document of an answer as Mailchimp writes them (D), whatever its content type; None if it has none."""
+    found = small_document(answer.body)
+    texts = all(isinstance(found.get(name), str) for name in ("type", "title", "detail"))
+    return found if texts and found.get("status") == answer.status else None
 
 
 BY_FAULT: Mapping[Fault, Meaning] = {
@@ -130,24 +148,28 @@ BY_FAULT: Mapping[Fault, Meaning] = {
     for fault, error, remedy in (
         (Fault.NAME_UNKNOWN, Unavailable, "the data centre of the key, or mailchimp.base_url, may be wrong"),
         (Fault.UNREACHABLE, Unavailable, ""),
-        (
-            Fault.TLS,
-            Unavailable,
-            "check this machine's clock and certificates, and what stands between it and Mailchimp",
-        ),
+        (Fault.TLS, Unavailable, "check what stands between this machine and Mailchimp"),
+        (Fault.UNTRUSTED, ConnectionUnusable, "check this machine's clock and certificates"),
+        (Fault.BUNDLE, ConnectionUnusable, "check this machine's certificates"),
         (Fault.PROXY, Unavailable, "check the proxy in this machine's environment"),
+        (Fault.PROXY_UNUSABLE, ConnectionUnusable, "check the proxy in this machine's environment"),
         (Fault.SLOW, TooSlow, ""),
         (Fault.HUNG_UP, Unavailable, ""),
         (Fault.CUT, BrokenAnswer, ""),
         (Fault.TOO_LARGE, BrokenAnswer, ""),
-        (Fault.UNSENDABLE, RequestRefused, "check mailchimp.base_url"),
+        (Fault.UNSENDABLE, ConnectionUnusable, "check mailchimp.base_url"),
         (Fault.UNFORESEEN, Unavailable, ""),
     )
 }
 """No answer at all, or none that is whole."""
 
 
-def fault_error(fault: Fault) -> ImporterError:
-    """The error for a fault between here and Mailchimp."""
+def fault_error(fault: Fault, variable: str = "") -> ImporterError:
+    """Return the error for a fault between here and Mailchimp.
+
+    Args:
+        fault: why there is no answer.
+        variable: the environment variable that has a part in it; "" for none.
+    """
     meaning = BY_FAULT[fault]
-    return meaning.error(meaning.problem, remedy=meaning.remedy)
+    return meaning.error(meaning.problem, remedy=with_variable(meaning.remedy, variable))

@@ -171,11 +171,14 @@ class Sync:
 
     def posted(self, post: Post | Probe, receipt: Receipt, now: float) -> None:
         """The target has answered with the number of records that it took."""
+        self._note_activity(post.audience.plan.name.client, now)
         self._posting.posted(post, receipt, now)
         self._settle(post.audience, now)
 
     def post_failed(self, post: Post | Probe, error: ImporterError, now: float) -> None:
         """The target's answer is an error, or none came."""
+        if isinstance(error, TooManyRequests):
+            self._note_activity(post.audience.plan.name.client, now)
         self._posting.failed(post, error, now)
         self._settle(post.audience, now)
 
@@ -267,6 +270,7 @@ class Sync:
                 self._settle(audience, now)  # One that goes on may have nothing to ask for.
                 continue
             if not self._posting.has_room(audience):
+                self._note_activity(audience.plan.name.client, now)  # It waits its turn at a target that others share.
                 self._posting.park(audience, now, lambda _, audience=audience: self._offer(audience))
             elif not account.service.acquire(now):
                 account.service.park(now, lambda _, audience=audience: self._offer(audience))
@@ -332,6 +336,10 @@ class Sync:
         else:
             fetch.audience.rest(fetch)
             self._timers.at(due, lambda later: self._take_up(fetch, later))
+
+    def _note_activity(self, client: str, now: float) -> None:
+        """A target answers a client: none of its audiences hangs, whichever of them it is whose turn has come."""
+        self._active_at.update((audience, now) for audience in self._clients[client] if audience in self._active_at)
 
     def _keep_time(self, now: float) -> None:
         """Leave audiences of which nothing good has come for long, and all that is open once the next run is due."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 from pydantic import SecretStr
 from pydantic_core import from_json, to_json
@@ -18,6 +18,7 @@ from requests.adapters import BaseAdapter
 from importer_pipeline.contacts import Record
 from importer_pipeline.errors import (
     BrokenAnswer,
+    ConnectionUnusable,
     ImporterError,
     RecordRefused,
     SecretMissing,
@@ -26,7 +27,8 @@ from importer_pipeline.errors import (
     TooManyRequests,
     Unavailable,
 )
-from importer_pipeline.faults import Fault
+from importer_pipeline.faults import Fault, with_variable
+from importer_pipeline.json_bodies import small_document
 from importer_pipeline.wire import Answer, Limits, Route, Wire
 
 
@@ -125,11 +127,7 @@ def read_receipt(answer: Answer, sent: int) -> Receipt:
     """The receipt that an answer to a batch of `sent` records holds; raises as `Target.post` if it holds none."""
     if not 200 <= answer.status < 300:
         raise _status_error(answer, _OF_BATCH.get(meaning_of(answer.status)))
-    try:
-        parsed = from_json(answer.body)
-    except ValueError:
-        parsed = None
-    accepted = cast(dict[str, Any], parsed).get("response") if isinstance(parsed, dict) else None
+    accepted = small_document(answer.body).get("response")
     if type(accepted) is not int or not 0 <= accepted <= sent:
         raise BrokenAnswer(
             f'the target should answer {{"response": a number from 0 to {sent}}}, and did not (HTTP {answer.status})'
@@ -173,7 +171,7 @@ def _header_value(api_key: SecretStr) -> str:
 
 
 class Cause(Enum):
-    """What an answer that is no receipt may be due to."""
+    """What an answer that is no receipt may be due to; told for readers in `docs/guarantee.md`."""
 
     PATIENCE = "the target has too much to do: rest, and try again"
     KEY = "the key"
@@ -269,8 +267,11 @@ def _epoch_seconds(date: str | None) -> float | None:
 _TRANSPORT: Mapping[Fault, tuple[type[ImporterError], str]] = {
     Fault.NAME_UNKNOWN: (Unavailable, "check the host in target.url"),
     Fault.UNREACHABLE: (Unavailable, ""),
-    Fault.TLS: (Unavailable, "check this machine's clock and certificates, and the target's"),
+    Fault.TLS: (Unavailable, "check what stands between this machine and the target"),
+    Fault.UNTRUSTED: (ConnectionUnusable, "check this machine's clock and certificates, and the target's"),
+    Fault.BUNDLE: (ConnectionUnusable, "check this machine's certificates"),
     Fault.PROXY: (Unavailable, "check the proxy in this machine's environment"),
+    Fault.PROXY_UNUSABLE: (ConnectionUnusable, "check the proxy in this machine's environment"),
     Fault.SLOW: (Unavailable, ""),
     Fault.HUNG_UP: (Unavailable, ""),
     Fault.CUT: (BrokenAnswer, ""),
@@ -280,7 +281,12 @@ _TRANSPORT: Mapping[Fault, tuple[type[ImporterError], str]] = {
 }
 
 
-def fault_error(fault: Fault) -> ImporterError:
-    """The error for a fault between here and the target."""
+def fault_error(fault: Fault, variable: str = "") -> ImporterError:
+    """Return the error for a fault between here and the target.
+
+    Args:
+        fault: why there is no answer.
+        variable: the environment variable that has a part in it; "" for none.
+    """
     kind, remedy = _TRANSPORT[fault]
-    return kind(f"no answer from the target: {fault.value}", remedy=remedy)
+    return kind(f"no answer from the target: {fault.value}", remedy=with_variable(remedy, variable))

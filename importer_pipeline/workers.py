@@ -15,7 +15,8 @@ from pathlib import Path
 
 from importer_pipeline.audience_sync import Fetch
 from importer_pipeline.contacts import RecordMapping
-from importer_pipeline.errors import ImporterError, QuarantineWindow
+from importer_pipeline.errors import ImporterError, QuarantineWindow, StopRun
+from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.mailchimp import Account, read_list
 from importer_pipeline.outcomes import Outcome, Progress
 from importer_pipeline.pages import Page, open_contact, open_page
@@ -165,8 +166,8 @@ class Workers:
         self._work.notify()  # A timer may be due, and an idle thread is to look.
 
     def _start_thread(self) -> None:
-        self._threads += 1
         threading.Thread(target=self._thread, name="importer", daemon=True).start()
+        self._threads += 1
 
     def _thread(self) -> None:
         try:
@@ -247,9 +248,17 @@ class Workers:
 
 
 def as_ours(error: Exception) -> ImporterError:
-    """The error itself if it is one of ours; else one that tells its type and place, but not its text, which may hold data."""
+    """The error itself if it is one of ours; else one that tells its type and place, but not its text, which may hold data.
+
+    Raises:
+        StopRun: it says nothing of this request, but that none can be made.
+    """
+    if isinstance(error, StopRun):
+        raise error
     if isinstance(error, ImporterError):
         return error
+    if (exhausted := exhaustion_of(error)) is not None:
+        raise exhausted from None
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return QuarantineWindow(
         f"an unforeseen {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}",

@@ -1,6 +1,6 @@
 """A deployment as processes of this machine: what `deploy/compose.yaml` starts in containers, and what docs/deploy.md says.
 
-Stays out: Postgres (see `postgres`), and the world that is imported (see `stage`).
+Stays out: Postgres (see `postgres`), the proxy (see `proxied`), and the world that is imported (see `stage`).
 """
 
 import os
@@ -24,6 +24,7 @@ DEPLOY = ROOT / "deploy"
 HOST = "127.0.0.1"
 
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+):-(?P<default>[^}]*)\}")
+_CONFINING = ("read_only", "cap_drop", "security_opt", "mem_limit", "pids_limit")
 _BLOCK = re.compile(r"^ *```bash\n(?P<commands>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
@@ -35,11 +36,15 @@ class Service:
         command: what runs in its container.
         environment: which variables it gets there.
         check: what tells whether it is well, as in its container.
+        confined: how little it may do: which of the settings that the compose file has for that.
+        ports: what of it is published.
     """
 
     command: Sequence[str]
     environment: Mapping[str, str]
     check: Sequence[str]
+    confined: Mapping[str, Any]
+    ports: Sequence[str]
 
 
 def services(variables: Mapping[str, str]) -> dict[str, Service]:
@@ -58,6 +63,8 @@ def services(variables: Mapping[str, str]) -> dict[str, Service]:
             command=[filled(part) for part in service["command"]],
             environment={key: filled(value) for key, value in service["environment"].items()},
             check=[filled(part) for part in service.get("healthcheck", {}).get("test", ())],
+            confined={key: service.get(key) for key in _CONFINING},
+            ports=[filled(port) for port in service.get("ports", ())],
         )
         for name, service in document["services"].items()
     }
@@ -70,7 +77,7 @@ def blocks(page: Path) -> list[str]:
 
 
 class Composed:
-    """The services of the compose file as processes, all but Postgres.
+    """The services of the compose file as processes, all but Postgres and the proxy.
 
     Args:
         processes: what they are started among.
@@ -100,6 +107,8 @@ class Composed:
             "/opt/importer/workspace.yaml": str(DEPLOY / "workspace.yaml"),
             "/run/secrets/postgres_password": str(password),
             "importer-entrypoint": str(DEPLOY / "entrypoint.sh"),
+            "importer-healthy": str(DEPLOY / "healthy.sh"),
+            "1": "none",  # Whose children end when it is ill: here the test decides that.
             "python": sys.executable,
             "5432": str(postgres_port),
             "0.0.0.0": HOST,
@@ -136,7 +145,9 @@ class Composed:
         own = {key: self._of(value, name) for key, value in self._services[name].environment.items()}
         for shard in ("shard-0", "shard-1"):
             own[f"IMPORTER_{shard.replace('-', '_').upper()}_PORT"] = str(self._ports[shard])
-        return deployed_environment() | own | {"DAGSTER_HOME": str(self._home)}
+        temporary = self._home.parent / f"tmp-{name}"
+        temporary.mkdir(exist_ok=True)
+        return deployed_environment() | own | {"DAGSTER_HOME": str(self._home), "TMPDIR": str(temporary)}
 
     def _of(self, written: str, name: str) -> str:
         """What a part of a command, or a value, is here."""

@@ -21,7 +21,9 @@ MODULES = {
 
 DAGSTER_ALLOWED = ("importer_pipeline.definitions", "importer_pipeline.defs")
 
-HTTP_ALLOWED = {f"importer_pipeline.{name}" for name in ("faults", "mailchimp", "target", "wire", "sandbox.adapter")}
+HTTP_ALLOWED = {
+    f"importer_pipeline.{name}" for name in ("faults", "mailchimp", "sockets", "target", "wire", "sandbox.adapter")
+}
 """The two API clients, what they share, and the adapter that stands in for the network."""
 
 CORE = {

@@ -149,6 +149,52 @@ def test_one_answer_in_between_keeps_an_account_from_being_exhausted() -> None:
     assert connections.exhausted(500.0)
 
 
+@pytest.mark.parametrize(
+    ("asked", "rest"),
+    [(None, 2.0), (0.0, 2.0), (1.0, 2.0), (40.0, 40.0), (600.0, 600.0), (86_400.0, 600.0)],
+)
+def test_a_rest_is_as_long_as_the_answer_asks_up_to_a_bound(asked: float | None, rest: float) -> None:
+    connections = proven()
+    due = connections.refused(asked_at=100.0, now=100.0, retry_after_seconds=asked)
+    assert due == connections.rests_until == 100.0 + rest
+    assert free(connections, due - 0.1) == 0
+    assert free(connections, due) >= 9
+
+
+def test_of_a_wave_the_longest_rest_that_is_asked_for_is_kept() -> None:
+    connections = proven()
+    for asked, due in ((5.0, 6.0), (40.0, 41.0), (None, 41.0), (1.0, 41.0)):
+        assert connections.refused(asked_at=0.5, now=1.0, retry_after_seconds=asked) == due
+    assert free(connections, 41.0) == 10  # One was taken away, and 30 seconds were quiet.
+
+
+@pytest.mark.parametrize(
+    ("asked", "given_up"),
+    [
+        pytest.param(0.0, 314.0, id="none"),
+        pytest.param(5.0, 468.0, id="shorter than ours"),
+        pytest.param(40.0, 920.0, id="rests that come to more than are granted"),
+        pytest.param(400.0, 1200.0, id="twice as long as our patience"),
+    ],
+)
+def test_rests_that_are_asked_for_do_not_count_as_busy_up_to_a_bound(asked: float, given_up: float) -> None:
+    connections, now = proven(), 0.0
+    while not connections.exhausted(now):
+        due = connections.refused(asked_at=now, now=now, retry_after_seconds=asked)
+        if not connections.exhausted(now):
+            now = due
+    assert now == given_up
+
+
+def test_an_answer_ends_what_was_granted() -> None:
+    connections = proven()
+    connections.refused(asked_at=0.0, now=0.0, retry_after_seconds=500.0)
+    connections.answered()
+    refuse(connections, 600.0)
+    assert not connections.exhausted(899.9)
+    assert connections.exhausted(900.0)
+
+
 def test_one_name_has_one_count_whoever_asks() -> None:
     book = ConnectionBook()
     one = book.of(("account", "acme"), 3, patience=PATIENCE)

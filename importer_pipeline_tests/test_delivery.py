@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from importer_pipeline.contacts import Contact
 from importer_pipeline.delivery import Batch, Delivery
-from importer_pipeline.errors import IsolationGivenUp, RecordRefused
+from importer_pipeline.errors import IsolationGivenUp, RecordRefused, Unavailable
 from importer_pipeline.target import Receipt
 from importer_pipeline_tests.factories import contact, record, unsendable
 
@@ -98,6 +98,17 @@ def test_the_reason_is_that_of_the_post_in_which_the_contact_stood_alone(rejects
     delivery = Delivery(contacts(4), isolation_posts=64)
     deliver(delivery, {"2"}, rejects=rejects)
     assert delivery.refused[0].reason == f"{reason}: correct this contact in Mailchimp, or ask the target why"
+
+
+def test_of_a_failure_that_could_pass_it_is_said_that_it_came_each_time() -> None:
+    delivery = Delivery(contacts(1), isolation_posts=64)
+    batch = delivery.next()
+    assert batch is not None
+    delivery.rejected(batch, Unavailable("the target can't answer now (HTTP 500)"))
+    assert delivery.refused[0].reason == (
+        "the target can't answer now (HTTP 500), each time, while others were taken: "
+        "correct this contact in Mailchimp, or ask the target why"
+    )
 
 
 def test_a_record_that_is_refused_the_second_time_only_is_found_too() -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import requests
 from importer_pipeline.defs.names import POOL
 from importer_pipeline.hours import HOUR_SECONDS
 from importer_pipeline.sandbox.faults import Unkindness
+from importer_pipeline.secret import Secret
 from importer_pipeline.settings import Settings
 from importer_pipeline.shards import Shard
 from importer_pipeline_tests.deployed import (
@@ -26,9 +28,10 @@ from importer_pipeline_tests.deployed import (
 )
 from importer_pipeline_tests.held_client import Holding
 from importer_pipeline_tests.loopback import free_port
-from importer_pipeline_tests.patience import until
+from importer_pipeline_tests.patience import ended, until
 from importer_pipeline_tests.postgres import Postgres
 from importer_pipeline_tests.processes import Processes
+from importer_pipeline_tests.proxied import PASSWORD, USER, USERS
 from importer_pipeline_tests.runs import ROOT
 from importer_pipeline_tests.served import Ui
 from importer_pipeline_tests.stage import Stage
@@ -155,6 +158,10 @@ def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
                 ui.launch("incremental_sync", CHANGES, location=location)
             until(lambda: not world.missing, seconds=TICK_SECONDS)
 
+            # Below its home nothing is written but where the compose file lets it.
+            written = {path.name for path in (tmp_path / "home").iterdir()} - {"dagster.yaml"}
+            assert written <= folders_below_home()
+
             # Nothing is left behind: no run that goes on for ever, no place in the pool, no lock.
             processes.kill("daemon")
             until(lambda: all(run.status in OVER for run in instance.get_runs()))
@@ -177,10 +184,10 @@ def test_who_does_what_the_page_says_word_for_word_has_a_working_service(
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / part)
-    install, say, load, prepare, shard_0, shard_1, webserver, daemon, check = blocks(PAGE)
+    install, say, load, prepare, shard_0, shard_1, webserver, daemon, proxy, check = blocks(PAGE)
     environment = deployed_environment()
     del environment["PYTHONPATH"]
-    port = free_port()
+    port, ui_port = free_port(), free_port()
     with Processes(folder) as processes:
 
         def type_in(name: str, *commands: str) -> int:
@@ -195,19 +202,33 @@ def test_who_does_what_the_page_says_word_for_word_has_a_working_service(
             IMPORTER_HOURLY_CRON='"* * * * *"',
             IMPORTER_SHARD_0_PORT=str(free_port()),
             IMPORTER_SHARD_1_PORT=str(free_port()),
+            IMPORTER_UI_USERS_FILE=str(folder / "ui_users"),
+            IMPORTER_UI_ADDRESS=f"http://127.0.0.1:{ui_port}",
+            IMPORTER_UI_PORT=str(ui_port),
+            IMPORTER_UI_WEBSERVER=f"{HOST}:{port}",
         )
+        (folder / "ui_users").write_text(USERS, encoding="utf-8")
+        environment["IMPORTER_UI_HEALTH_PORT"] = str(free_port())
         environment["IMPORTER_WEBSERVER_PORT"] = str(port)
         assert type_in("prepare", load, prepare) == 0
-        for name, command in (("0", shard_0), ("1", shard_1), ("webserver", webserver), ("daemon", daemon)):
+        commands = {"0": shard_0, "1": shard_1, "webserver": webserver, "daemon": daemon, "proxy": proxy}
+        for name, command in commands.items():
             processes.start(name, ["bash", "-e", "-c", load + command], environment)
         until(lambda: type_in("check", load, check) == 0, seconds=120)
         until(lambda: not world.missing, seconds=TICK_SECONDS)
         locations = requests.post(
-            f"http://{HOST}:{port}/graphql",
+            f"http://{HOST}:{ui_port}/graphql",
+            auth=(USER, PASSWORD),
             json={"query": "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"},
             timeout=None,
         ).json()["data"]["workspaceOrError"]["locationEntries"]
         assert locations == [{"name": f"shard-{index}", "loadStatus": "LOADED"} for index in range(2)]
+
+
+def folders_below_home() -> set[str]:
+    """The folders below DAGSTER_HOME that can be written to in a container."""
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    return set(re.findall(r"- /opt/importer/home/([^:]+):uid=10001", text))
 
 
 def edit(path: Path, **values: str) -> None:
@@ -233,7 +254,8 @@ def test_every_variable_is_explained(name: str) -> None:
 
 def test_every_variable_of_the_processes_is_in_the_example_of_their_environment() -> None:
     example = set(re.findall(r"^(\w+)=", (DEPLOY / "importer.env.example").read_text(encoding="utf-8"), re.MULTILINE))
-    in_containers = {"DAGSTER_PG_PASSWORD_FILE", "IMPORTER_SHARD", "IMPORTER_WEBSERVER_PORT"}
+    in_containers = {"DAGSTER_PG_PASSWORD_FILE", "IMPORTER_SHARD", "IMPORTER_WEBSERVER_PORT", "IMPORTER_SHARD_MEMORY"}
+    in_containers |= {"IMPORTER_POSTGRES_IMAGE", "IMPORTER_CADDY_IMAGE", "IMPORTER_UI_NAME", "IMPORTER_UI_HEALTH_PORT"}
     assert used() - example - in_containers == {name for name in used() if name.endswith("_ON_HOST")}
 
 
@@ -248,14 +270,116 @@ def test_the_services_that_hold_keys_are_those_that_need_them_and_none_runs_as_r
     assert all(service.check for name, service in made.items() if name != "migrate")
 
 
-@pytest.mark.parametrize(
-    ("variables", "printed"), [({}, "\n"), ({"DAGSTER_PG_PASSWORD_FILE": "password"}, "s3cr et\n")]
-)
+@pytest.mark.parametrize("name", services({}))
+def test_no_service_may_do_more_than_it_has_to(name: str) -> None:
+    service = services({})[name]
+    assert {**service.confined, "mem_limit": "", "pids_limit": 0} == {
+        "read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"], "mem_limit": "", "pids_limit": 0,
+    }  # fmt: skip
+    assert service.confined["mem_limit"]
+    assert service.confined["pids_limit"]
+
+
+def test_only_the_proxy_is_published_and_on_loopback() -> None:
+    ports = {name: service.ports for name, service in services({}).items() if service.ports}
+    assert ports == {"proxy": ["127.0.0.1:3000:3000"]}
+
+
+def test_no_image_is_taken_by_a_tag_that_moves_with_each_release() -> None:
+    text = "".join((DEPLOY / name).read_text(encoding="utf-8") for name in ("compose.yaml", "Dockerfile"))
+    images = re.findall(r"(?:image: \$\{\w+:-|PYTHON_IMAGE=)([a-z]+:[^}\s@]+)", text)
+    assert {image.partition(":")[0] for image in images} == {"postgres", "caddy", "python"}
+    assert all(re.search(r":\d+\.\d+", image) for image in images)
+
+
+READ: dict[str, tuple[bytes, str]] = {
+    "a line": (b"s3cr et\n", "s3cr et"),
+    "no line's end": (b"s3cr et", "s3cr et"),
+    "a carriage return": (b"s3cr et\r\n", "s3cr et"),
+    "a byte order mark": (b"\xef\xbb\xbfs3cr et\r\n", "s3cr et"),
+    "white space around it": (b" \t s3cr et \n\n", "s3cr et"),
+    "more than ASCII": ("s3cr ét".encode(), "s3cr ét"),
+    "what a shell would take": (b"$(false) `false` 'a\"*\\n%s\n", "$(false) `false` 'a\"*\\n%s"),
+}
+
+
+@pytest.mark.parametrize("variable", ["DAGSTER_PG_PASSWORD", "POSTGRES_PASSWORD"])
+@pytest.mark.parametrize(("content", "read"), READ.values(), ids=READ)
 def test_the_entrypoint_puts_the_password_into_the_environment(
-    tmp_path: Path, variables: dict[str, str], printed: str
+    tmp_path: Path, variable: str, content: bytes, read: str
 ) -> None:
-    (tmp_path / "password").write_text("s3cr et\n", encoding="utf-8")
-    command = [str(DEPLOY / "entrypoint.sh"), "sh", "-c", 'echo "${DAGSTER_PG_PASSWORD:-}"']
+    (tmp_path / "password").write_bytes(content)
+    done = entered(tmp_path, **{f"{variable}_FILE": "password"}, PRINT=variable)
+    assert (done.returncode, done.stdout.decode()) == (0, read)
+    assert read == Secret(file=tmp_path / "password").read().get_secret_value()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "can't be read"), (b"", "is empty"), (b"\xef\xbb\xbf \r\n", "is empty"), (b"a\nb\n", "several lines")],
+    ids=["none", "empty", "nothing but a mark", "two lines"],
+)
+def test_the_entrypoint_says_in_one_line_what_is_wrong_with_the_password(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "password").write_bytes(content)
+    done = entered(tmp_path, DAGSTER_PG_PASSWORD_FILE="password")
+    (line,) = done.stderr.decode().splitlines()
+    assert done.returncode != 0
+    assert line.startswith("importer-entrypoint: the password file password ")
+    assert said in line
+
+
+def test_the_entrypoint_without_a_password_only_starts_the_command(tmp_path: Path) -> None:
+    assert entered(tmp_path, PRINT="DAGSTER_PG_PASSWORD").stdout == b""
+
+
+def entered(folder: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """What a command prints of a variable after the entrypoint."""
+    command = [str(DEPLOY / "entrypoint.sh"), sys.executable, "-c", PRINTS]
     mine = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER_")}
-    done = subprocess.run(command, cwd=tmp_path, env=mine | variables, capture_output=True, text=True, check=True)
-    assert done.stdout == printed
+    return subprocess.run(command, cwd=folder, env=mine | variables, capture_output=True, check=False)
+
+
+PRINTS = "import os; print(os.environ.get(os.environ.get('PRINT', ''), ''), end='')"
+
+INIT = """
+import signal, subprocess, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import signal, time; " + sys.argv[1] + "time.sleep(1000)"])
+sys.exit(9 if child.wait() else 0)
+"""
+"""An init like the container's: it ends when its child does."""
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["ends when told to", "has to be killed"])
+def test_what_is_ill_three_times_in_a_row_is_ended_and_nothing_else(tmp_path: Path, deaf: bool) -> None:
+    with Processes(tmp_path) as processes:
+        stubborn = "signal.signal(signal.SIGTERM, signal.SIG_IGN); " if deaf else ""
+        init = processes.start("init", [sys.executable, "-c", INIT, stubborn], os.environ)
+
+        def checked(times: int, command: str) -> list[int]:
+            check = [str(DEPLOY / "healthy.sh"), str(init.pid), command]
+            environment = {**os.environ, "TMPDIR": str(tmp_path)}
+            return [subprocess.run(check, env=environment, check=False).returncode for _ in range(times)]
+
+        assert checked(9, "false") == [1] * 9  # It is still starting.
+        assert checked(3, "true") == [0] * 3
+        assert checked(2, "false") == [1] * 2
+        assert checked(1, "true") == [0]
+        assert checked(3, "false") == [1] * 3
+        assert init.poll() is None
+        assert checked(1, "true") == [1]
+        assert ended(init) == 9
+
+
+def test_what_never_becomes_well_is_ended_too(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        init = processes.start("init", [sys.executable, "-c", INIT, ""], os.environ)
+        check = [str(DEPLOY / "healthy.sh"), str(init.pid), "false"]
+        for _ in range(10):
+            assert init.poll() is None
+            subprocess.run(check, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+        subprocess.run(check, env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+        assert ended(init) == 9

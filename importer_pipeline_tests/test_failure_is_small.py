@@ -8,7 +8,7 @@ import pytest
 
 from importer_pipeline.sandbox.faults import Fault, Rule, Unkindness, at_offsets
 from importer_pipeline.sandbox.server import listening, url_of
-from importer_pipeline.sandbox.target import Manner, Refusal
+from importer_pipeline.sandbox.target import Manner, Patience, RateLimit, Refusal, batches_with
 from importer_pipeline_tests.loopback import Loopback, reply
 from importer_pipeline_tests.runs import Ran, full_sync, run_config
 from importer_pipeline_tests.stage import Stage, in_order, once
@@ -103,6 +103,41 @@ def test_two_refused_contacts_cost_two_contacts(four: Stage, manner: Manner) -> 
     assert "correct this contact in Mailchimp, or ask the target why" in ran.message
     assert sorted(ran.materialized) == [f"{name}/newsletter/contacts" for name in FOUR]
     assert ran.numbers("acme/newsletter/contacts")["contacts_refused"] == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        (Fault.BLOCKED_HTML, "the target refuses the batch (HTTP 403)"),
+        (Fault.ERROR_500, "the target can't answer now (HTTP 500)"),
+        (Fault.RESET, "no answer from the target: the connection ended before an answer came"),
+        (Fault.CUT, "no answer from the target: the answer was cut off or garbled"),
+        (Fault.BROKEN_JSON, "the target should answer"),
+    ],
+    ids=lambda value: value.name.lower() if isinstance(value, Fault) else "",
+)
+def test_contacts_that_any_failure_comes_with_cost_themselves(four: Stage, fault: Fault, seen: str) -> None:
+    acme = four.clients["acme"]
+    ids = {in_order(acme.lists[0])[position].id for position in (700, 2500)}
+    rule = Rule(applies=batches_with(lambda record: record.id in ids), fault=fault)
+    acme.target.unkindness = Unkindness(rules=(rule,))
+    ran = full_sync(four.load(), run_config(mailchimp={"retries": 0}))
+    assert four.missing("acme") == ids
+    assert [four.missing(name) for name in FOUR[1:]] == [set(), set(), set()]
+    assert ran.message.startswith("Refused: 2 contacts. Everything else is in.\n- acme/newsletter contacts ")
+    assert all(contact_id in ran.message for contact_id in ids)
+    assert seen in ran.message
+    assert "example.com" not in ran.message
+
+
+@pytest.mark.parametrize(("status", "asks"), [(429, Patience.SECONDS), (503, Patience.DATE)], ids=["seconds", "a date"])
+def test_a_target_that_limits_its_rate_is_slower_and_misses_nothing(four: Stage, status: int, asks: Patience) -> None:
+    target = four.clients["acme"].target
+    target.rate_limit = RateLimit(posts=3, seconds=1.0, asks=asks, status=status)
+    ran = full_sync(four.load(), run_config(mailchimp={"page_size": 400, "retries": 0}))
+    assert ran.success
+    assert {name: four.missing(name) for name in FOUR} == {name: set() for name in FOUR}
+    assert 0 < target.turned_away < target.posts / 2
 
 
 def test_a_contact_without_an_address_is_refused_with_the_reason_and_never_sent(four: Stage) -> None:

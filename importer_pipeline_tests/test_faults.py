@@ -7,10 +7,13 @@ import pytest
 import requests.exceptions
 import urllib3.exceptions
 
-from importer_pipeline.errors import ImporterError, TryAgain
+from importer_pipeline.errors import ImporterError, StopClient, TryAgain
 from importer_pipeline.faults import FAULTS, QUOTABLE, Fault, GivenUp, fault_of
 from importer_pipeline.mailchimp_errors import fault_error as mailchimp_error
 from importer_pipeline.target import fault_error as target_error
+
+LASTING = {Fault.UNSENDABLE, Fault.UNTRUSTED, Fault.BUNDLE, Fault.PROXY_UNUSABLE}
+"""What no waiting helps against."""
 
 # The roots of the two trees, which nobody raises as such.
 ROOTS = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
@@ -103,7 +106,13 @@ def test_each_api_has_an_error_for_every_fault(error_of: Callable[[Fault], Impor
     error = error_of(fault)
     assert isinstance(error, ImporterError)
     assert fault.value in str(error)
-    assert isinstance(error, TryAgain) is (fault is not Fault.UNSENDABLE)
+    assert isinstance(error, TryAgain) is (fault not in LASTING)
+    assert isinstance(error, StopClient) is (fault in LASTING)
+
+
+@pytest.mark.parametrize("error_of", [mailchimp_error, target_error], ids=["mailchimp", "target"])
+def test_a_fault_of_the_environment_names_its_variable(error_of: Callable[[Fault, str], ImporterError]) -> None:
+    assert "HTTPS_PROXY" in str(error_of(Fault.PROXY_UNUSABLE, "HTTPS_PROXY"))
 
 
 def test_no_fault_whose_exception_may_quote_an_answer_is_quotable() -> None:

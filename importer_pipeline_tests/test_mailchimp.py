@@ -1,6 +1,7 @@
 import json
 import threading
 import traceback
+import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,12 +15,14 @@ from pydantic import SecretStr
 
 from importer_pipeline.errors import (
     BrokenAnswer,
+    ConnectionUnusable,
     ImporterError,
     KeyRefused,
     ListNotFound,
     RequestRefused,
     SecretMissing,
     TooSlow,
+    TurnedAway,
     Unavailable,
 )
 from importer_pipeline.mailchimp import (
@@ -28,9 +31,11 @@ from importer_pipeline.mailchimp import (
     CredentialKind,
     Credentials,
     MailchimpLimits,
+    read_list,
     read_member,
     read_members,
     read_ping,
+    server_time,
 )
 from importer_pipeline.windows import BEGINNING, Ask
 from importer_pipeline_tests.loopback import Ending, Loopback, Received, Step, reply
@@ -53,6 +58,11 @@ def account(url: str | None, *, secret: str = KEY, limits: MailchimpLimits = LIM
 def page(members: object = (), total: object = 0, *, status: int = 200, date: str | None = None) -> Answer:
     body = json.dumps({"members": members, "total_items": total}).encode()
     return Answer(status=status, headers={} if date is None else {"Date": date}, body=body)
+
+
+def problem(status: int) -> Answer:
+    document = {"type": "https://mailchimp.com/errors/", "title": "?", "detail": "?", "status": status}
+    return Answer(status=status, headers={}, body=json.dumps(document).encode())
 
 
 def requested(ask: Ask, *, archived: bool = False, list_id: str = "1a2d7ebf82") -> tuple[str, dict[str, str], Received]:
@@ -135,7 +145,14 @@ def test_a_member_is_asked_for_by_its_id() -> None:
 
 
 def test_a_member_that_is_gone_is_none() -> None:
-    assert read_member(Answer(status=404, headers={}, body=b"{}")) is None
+    assert read_member(problem(404)) is None
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Not found</html>", b"{}"], ids=["nothing", "HTML", "an object"])
+@pytest.mark.parametrize("read", [read_member, read_list, read_members, read_ping], ids=lambda read: read.__name__)
+def test_a_404_of_something_in_between_proves_nothing(read: Any, body: bytes) -> None:
+    with pytest.raises(TurnedAway):
+        read(Answer(status=404, headers={}, body=body))
 
 
 TRANSPORT: dict[str, tuple[type[ImporterError], list[Step]]] = {
@@ -164,7 +181,7 @@ def test_a_data_centre_that_does_not_exist_is_named_as_the_likely_cause() -> Non
 
 
 def test_a_url_that_is_none_cannot_be_asked() -> None:
-    with pytest.raises(RequestRefused, match="base_url"):
+    with pytest.raises(ConnectionUnusable, match="base_url"):
         account("http://[::1").ping()
 
 
@@ -210,13 +227,13 @@ def test_a_token_is_asked_once_where_it_belongs_by_however_many_threads() -> Non
 
 BAD_METADATA: dict[str, tuple[Any, type[ImporterError]]] = {
     "a bad token": ({"error": "invalid_token"}, KeyRefused),
-    "401": (401, KeyRefused),
+    "401": (401, TurnedAway),
     "no endpoint": ({"dc": "us3"}, BrokenAnswer),
     "an endpoint that is no URL": ({"api_endpoint": "us3"}, BrokenAnswer),
     "no object": ([], BrokenAnswer),
-    "404": (404, RequestRefused),
+    "404": (404, TurnedAway),
     "500": (500, Unavailable),
-    "a redirect": (302, RequestRefused),
+    "a redirect": (302, TurnedAway),
 }
 
 
@@ -246,6 +263,38 @@ def test_a_page_beyond_the_end_is_empty_and_keeps_its_total() -> None:
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Wed, 99 Feb 2022 19:29:27 GMT"])
 def test_a_page_without_a_date_has_no_moment(date: str | None) -> None:
     assert read_members(page(date=date)).server_time is None
+
+
+DOUBTFUL_DATES = [
+    "Wed, 23 Feb 2022 19:29:27 +0000",
+    "Thu, 23 Feb 2022 19:29:27 GMT",
+    "23 Feb 2022 19:29:27 GMT",
+    "1645644567",
+]
+
+
+@pytest.mark.parametrize("date", DOUBTFUL_DATES)
+def test_a_date_of_another_form_tells_no_moment(date: str) -> None:
+    assert read_members(page(date=date)).server_time is None
+
+
+def test_two_dates_are_broken() -> None:
+    date = b"Date: Wed, 23 Feb 2022 19:29:27 GMT\r\n"
+    with Loopback(lambda _: [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + 2 * date + b"\r\n{}"]) as server:
+        mailchimp = account(server.url)
+        answer = mailchimp.ping()
+        mailchimp.close()
+    with pytest.raises(BrokenAnswer, match="several"):
+        server_time(answer)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(st.text())
+def test_whatever_stands_as_a_date_is_a_moment_none_or_broken(date: str) -> None:
+    try:
+        assert type(server_time(page(date=date))) in (int, type(None))
+    except BrokenAnswer:
+        assert date.count(":") > 2
 
 
 def test_the_case_of_the_date_header_does_not_matter() -> None:
@@ -296,6 +345,36 @@ def test_a_body_that_is_not_json_is_broken_and_is_not_quoted(body: bytes) -> Non
     assert "5d41" not in "".join(traceback.format_exception(caught.value))
 
 
+DOUBLES = {
+    "two totals": b'{"members": [], "total_items": 5, "total_items": 0}',
+    "two lists": b'{"members": [{"last_changed": ""}], "members": [], "total_items": 0}',
+    "a total before and one behind": b'{"total_items": 5, "members": [{"last_changed": ""}], "total_items": 0}',
+    "an empty list behind": b'{"members": [{"last_changed": ""}], "total_items": 0, "members": []}',
+}
+
+
+@pytest.mark.parametrize("body", DOUBLES.values(), ids=DOUBLES)
+def test_a_page_that_says_two_things_is_broken(body: bytes) -> None:
+    with pytest.raises(BrokenAnswer):
+        read_members(Answer(status=200, headers={}, body=body))
+
+
+def test_a_text_that_is_called_as_a_key_is_a_text() -> None:
+    members = [{"last_changed": "", "name": "members", "first": '"total_items"', "last": "last_changed"}]
+    assert read_members(page(members, 1)).members == members
+
+
+@pytest.mark.parametrize("filling", [b"[],", b"{},", b"[[[]]],", b"0,"], ids=["lists", "objects", "nested", "numbers"])
+def test_a_page_of_nothing_but_values_is_not_parsed(filling: bytes) -> None:
+    body = b'{"members": [' + filling * 1_000_000 + b'0], "total_items": 1}'
+    tracemalloc.start()
+    with pytest.raises(BrokenAnswer):
+        read_members(Answer(status=200, headers={}, body=body))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < len(body)
+
+
 def test_half_a_surrogate_pair_does_not_break_its_page() -> None:
     body = b'{"members": [{"last_changed": "", "name": "\\ud83d"}], "total_items": 1}'
     assert read_members(Answer(status=200, headers={}, body=body)).members[0]["name"] == "\ud83d"
@@ -317,15 +396,15 @@ def test_what_mailchimp_sent_is_what_is_read(members: list[dict[str, Any]]) -> N
 @pytest.mark.parametrize("read", [read_members, read_member, read_ping], ids=lambda read: read.__name__)
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(204, BrokenAnswer), (301, RequestRefused), (400, RequestRefused), (401, KeyRefused), (500, Unavailable)],
+    [(204, BrokenAnswer), (301, TurnedAway), (400, RequestRefused), (401, KeyRefused), (500, Unavailable)],
 )
 def test_each_answer_but_200_is_an_error(read: Any, status: int, kind: type[ImporterError]) -> None:
     with pytest.raises(kind):
-        read(page(status=status))
+        read(problem(status))
 
 
 def test_404_of_a_page_is_about_its_list_and_of_a_ping_about_the_url() -> None:
     with pytest.raises(ListNotFound):
-        read_members(page(status=404))
+        read_members(problem(404))
     with pytest.raises(RequestRefused, match="base_url"):
-        read_ping(page(status=404))
+        read_ping(problem(404))

@@ -16,6 +16,7 @@ from importer_pipeline.errors import (
     TargetKeyRefused,
     TooManyRequests,
     TooSlow,
+    TurnedAway,
     Unavailable,
 )
 from importer_pipeline.mailchimp import (
@@ -142,8 +143,8 @@ def test_an_unknown_list_is_not_found_and_an_unknown_member_is_none(place: Place
         (Fault.ERROR_500, Unavailable),
         (Fault.TOO_MANY_REQUESTS, TooManyRequests),
         (Fault.GATEWAY_TIMEOUT, TooSlow),
-        (Fault.BLOCKED_HTML, Unavailable),
-        (Fault.AKAMAI_503, Unavailable),
+        (Fault.BLOCKED_HTML, TurnedAway),
+        (Fault.AKAMAI_503, TurnedAway),
         (Fault.CUT, BrokenAnswer),
         (Fault.RESET, Unavailable),
         (Fault.BROKEN_JSON, BrokenAnswer),

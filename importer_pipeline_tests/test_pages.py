@@ -65,6 +65,9 @@ def test_a_page_that_can_not_be_the_answer_is_broken(members: list[dict[str, Any
     assert "leaf" not in str(caught.value)
 
 
+GONE = {"type": "about:blank", "title": "Resource Not Found", "status": 404, "detail": "?"}
+
+
 def test_another_answer_than_a_page_is_what_mailchimp_says_that_it_is() -> None:
     with pytest.raises(ListNotFound):
-        open_page(Answer(status=404, headers={"Content-Type": "application/problem+json"}, body=b"{}"), ASK, MAPPING)
+        open_page(Answer(status=404, headers={}, body=json.dumps(GONE).encode()), ASK, MAPPING)

@@ -111,3 +111,13 @@ def test_only_our_own_requests_count_as_in_flight() -> None:
     assert (ours.in_flight, others.in_flight) == (0, 1)
     others.release(1.0)
     assert ours.acquire(1.0)
+
+
+def test_who_waits_for_a_rest_to_end_is_called_when_it_does() -> None:
+    timers, made = Timers(), list[float]()
+    resting = service(timers)
+    resting.connections.refused(asked_at=10.0, now=10.0, retry_after_seconds=40.0)
+    resting.park(10.0, made.append)
+    assert timers.next == 50.0
+    timers.run(50.0)
+    assert made == [50.0]

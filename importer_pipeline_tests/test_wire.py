@@ -1,5 +1,6 @@
 import gzip
 import os
+import socket
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,8 +13,10 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter
 
+from importer_pipeline import sockets
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.faults import QUOTABLE, Fault
+from importer_pipeline.sockets import Addresses
 from importer_pipeline.wire import Answer, Limits, Wire
 from importer_pipeline_tests.loopback import CERTIFICATE, Ending, Loopback, Received, Step, reply
 
@@ -30,9 +33,10 @@ HASTY = replace(LIMITS, read_timeout_seconds=0.05, answer_timeout_seconds=0.2)
 
 
 class Seen(ImporterError):
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, variable: str) -> None:
         super().__init__(fault.value)
         self.fault = fault
+        self.variable = variable
 
 
 @pytest.fixture(autouse=True)
@@ -260,14 +264,15 @@ def test_a_proxy_that_fails_is_a_fault_that_does_not_quote_its_password(
     monkeypatch.setenv("HTTP_PROXY", proxy)
     with pytest.raises(Seen) as caught:
         ask("http://nowhere.invalid")
-    assert caught.value.fault in (Fault.PROXY, Fault.UNSENDABLE)
+    assert caught.value.fault in (Fault.PROXY, Fault.PROXY_UNUSABLE)
+    assert caught.value.variable == "HTTP_PROXY"
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_trusted() -> None:
     with Loopback(always(reply()), tls=True) as server, pytest.raises(Seen) as caught:
         ask(server.url)
-    assert caught.value.fault is Fault.TLS
+    assert caught.value.fault is Fault.UNTRUSTED
     assert server.received == []
 
 
@@ -284,18 +289,23 @@ def test_a_certificate_for_another_host_is_not_trusted(monkeypatch: pytest.Monke
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
     with Loopback(always(reply()), tls=True) as server, pytest.raises(Seen) as caught:
         ask(server.url.replace("127.0.0.1", "localhost"))
-    assert caught.value.fault is Fault.TLS
+    assert (caught.value.fault, caught.value.variable) == (Fault.UNTRUSTED, "REQUESTS_CA_BUNDLE")
     assert server.received == []
 
 
-@pytest.mark.parametrize("bundle", ["not-there.pem", ""], ids=["missing", "a folder without certificates"])
+@pytest.mark.parametrize(
+    ("bundle", "fault"),
+    [("not-there.pem", Fault.BUNDLE), ("words.pem", Fault.BUNDLE), ("", Fault.UNTRUSTED)],
+    ids=["missing", "no certificates", "a folder without certificates"],
+)
 def test_a_bundle_that_vouches_for_nobody_is_a_fault(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundle: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundle: str, fault: Fault
 ) -> None:
+    (tmp_path / "words.pem").write_text("no certificate")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / bundle))
     with Loopback(always(reply()), tls=True) as server, pytest.raises(Seen) as caught:
         ask(server.url)
-    assert caught.value.fault is Fault.TLS
+    assert (caught.value.fault, caught.value.variable) == (fault, "REQUESTS_CA_BUNDLE")
 
 
 def test_a_server_that_does_not_speak_tls_is_a_fault() -> None:
@@ -381,3 +391,179 @@ def test_neither_a_body_nor_a_key_is_in_a_repr() -> None:
     route = Wire(limits=LIMITS, error_of=Seen).route("GET", "https://example.com", {"Authorization": "sesame"})
     answer = Answer(status=200, headers={"X": "sesame"}, body=b"sesame")
     assert "sesame" not in f"{answer!r}{route!r}"
+
+
+def dripping(text: bytes) -> list[Step]:
+    return [step for letter in text for step in (bytes([letter]), 0.02)]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(dripping(b"HTTP/1.1 200 " + b"O" * 500), id="a status line"),
+        pytest.param(dripping(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 500), id="a header"),
+        pytest.param([b"HTTP/1.1 100 Continue\r\n\r\n", 0.02] * 500, id="100 Continue"),
+    ],
+)
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_head_that_drips_is_given_up_on(monkeypatch: pytest.MonkeyPatch, steps: list[Step], tls: bool) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    limits = replace(LIMITS, answer_timeout_seconds=0.5)
+    with Loopback(lambda _: steps, tls=tls) as server, pytest.raises(Seen) as caught:
+        ask(server.url, limits=limits)
+    assert caught.value.fault is Fault.SLOW
+
+
+def test_a_server_that_never_shakes_hands_is_given_up_on() -> None:
+    with Loopback(always(Ending.SILENCE)) as server, pytest.raises(Seen) as caught:
+        ask(server.url.replace("http:", "https:"), limits=replace(LIMITS, answer_timeout_seconds=0.3))
+    assert caught.value.fault in (Fault.SLOW, Fault.UNREACHABLE)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([Ending.SILENCE], id="silent"),
+        pytest.param(dripping(b"HTTP/1.1 200 " + b"O" * 500), id="dripping"),
+        pytest.param([b"HTTP/1.1 200 OK\r\n", *dripping(b"X: y\r\n" * 90)], id="dripping headers"),
+    ],
+)
+def test_a_proxy_that_makes_no_tunnel_is_given_up_on(monkeypatch: pytest.MonkeyPatch, steps: list[Step]) -> None:
+    with Loopback(lambda _: steps) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with pytest.raises(Seen):
+            ask("https://nowhere.invalid", limits=replace(LIMITS, answer_timeout_seconds=0.5))
+
+
+@pytest.mark.parametrize("body", [None, b"[]"], ids=["GET", "POST"])
+@pytest.mark.parametrize("ending", [Ending.CUT, Ending.RESET], ids=lambda ending: ending.value)
+def test_a_connection_that_went_while_idle_is_replaced(ending: Ending, body: bytes | None) -> None:
+    served = 0
+
+    def steps(request: Received) -> Sequence[Step]:
+        nonlocal served
+        served += 1
+        return [ending] if served == 2 else [reply(200, b"good")]
+
+    with Loopback(steps) as server:
+        wire = Wire(limits=LIMITS, error_of=Seen)
+        route = wire.route("GET" if body is None else "POST", server.url, {})
+        assert [wire.send(route, "/", body=body).body for _ in range(2)] == [b"good", b"good"]
+        wire.close()
+    assert server.connections == 2
+
+
+def test_a_new_connection_that_ends_without_an_answer_is_a_fault() -> None:
+    with Loopback(always(Ending.CUT)) as server, pytest.raises(Seen) as caught:
+        ask(server.url)
+    assert caught.value.fault is Fault.HUNG_UP
+    assert server.connections == 1
+
+
+def test_an_old_connection_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "MAX_IDLE_SECONDS", 0.0)
+    with Loopback(always(reply(200, b"good"))) as server:
+        wire = Wire(limits=LIMITS, error_of=Seen)
+        route = wire.route("GET", server.url, {})
+        assert [wire.send(route, "/").body for _ in range(2)] == [b"good", b"good"]
+        wire.close()
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("surplus", [reply(200, b"unasked"), b"x", b"x" * 100_000], ids=["answer", "letter", "much"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_what_follows_an_answer_is_not_the_next_one(monkeypatch: pytest.MonkeyPatch, surplus: bytes, tls: bool) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    with Loopback(lambda request: [reply(200, request.line.encode()) + surplus], tls=tls) as server:
+        wire = Wire(limits=LIMITS, error_of=Seen)
+        route = wire.route("GET", server.url, {})
+        bodies = [wire.send(route, f"/{number}").body for number in range(3)]
+        wire.close()
+    assert bodies == [f"GET /{number} HTTP/1.1".encode() for number in range(3)]
+    assert server.connections == 3
+
+
+def test_a_limit_of_one_request_is_kept() -> None:
+    with Loopback(always(reply(200, b"x" * 1000))) as server:
+        wire = Wire(limits=LIMITS, error_of=Seen)
+        route = wire.route("GET", server.url, {})
+        assert len(wire.send(route, "/", limit_bytes=1000).body) == 1000
+        with pytest.raises(Seen) as caught:
+            wire.send(route, "/", limit_bytes=999)
+        wire.close()
+    assert caught.value.fault is Fault.TOO_LARGE
+
+
+BAD_PROXIES = {
+    "an unknown scheme": f"ftp://user:{KEY}@127.0.0.1:1",
+    "no host": "http://",
+    "half an address": f"http://user:{KEY}@[::1",
+    "no port": f"http://user:{KEY}@127.0.0.1:99999",
+    "a port in words": f"http://user:{KEY}@127.0.0.1:many",
+    "SOCKS of an unknown version": f"socks9://user:{KEY}@127.0.0.1:1",
+    "a user who cannot be sent": f"http://\u20ac:{KEY}@127.0.0.1:1",
+}
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
+@pytest.mark.parametrize("proxy", BAD_PROXIES.values(), ids=BAD_PROXIES)
+def test_a_proxy_that_cannot_be_used_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, variable: str
+) -> None:
+    monkeypatch.setenv(variable, proxy)
+    with pytest.raises(Seen) as caught:
+        ask("https://nowhere.invalid")
+    assert (caught.value.fault, caught.value.variable) == (Fault.PROXY_UNUSABLE, variable)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("status", "faults"),
+    [(407, {"http": Fault.PROXY_UNUSABLE, "https": Fault.PROXY_UNUSABLE}), (503, {"https": Fault.PROXY})],
+)
+def test_a_proxy_that_refuses(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, status: int, faults: dict[str, Fault]
+) -> None:
+    with Loopback(always(reply(status), Ending.CUT)) as proxy:
+        monkeypatch.setenv(f"{scheme.upper()}_PROXY", proxy.url)
+        if scheme not in faults:
+            assert ask(f"{scheme}://nowhere.invalid").status == status
+            return
+        with pytest.raises(Seen) as caught:
+            ask(f"{scheme}://nowhere.invalid")
+    assert (caught.value.fault, caught.value.variable) == (faults[scheme], f"{scheme.upper()}_PROXY")
+
+
+def test_an_address_that_failed_is_tried_last_for_a_while() -> None:
+    found = [(0, 0, 0, "", ("::1", 443)), (0, 0, 0, "", ("127.0.0.1", 443))]
+    addresses = Addresses()
+    addresses.failed(("::1", 443), 0.0)
+    assert addresses.sorted(found, 1.0) == found[::-1]
+    assert addresses.sorted(found, 10_000.0) == found
+    addresses.failed(("::1", 443), 10_000.0)
+    addresses.reached(("::1", 443))
+    assert addresses.sorted(found, 10_001.0) == found
+
+
+def test_a_route_to_nowhere_is_tried_once_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "ADDRESSES", Addresses())
+    with Loopback(always(reply(200, b"good"), Ending.CUT)) as server:
+        port = int(server.address.rpartition(":")[2])
+        nowhere, here = ("127.0.0.9", port), ("127.0.0.1", port)
+        tried: list[object] = []
+        real = socket.socket.connect
+
+        def connect(self: socket.socket, address: object) -> None:
+            tried.append(address)
+            real(self, address)  # pyright: ignore[reportArgumentType]
+
+        monkeypatch.setattr(socket.socket, "connect", connect)
+        both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in (nowhere, here)]
+
+        def look_up(*_args: object, **_more: object) -> list[tuple[Any, ...]]:
+            return list(both)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        assert [ask(server.url).body for _ in range(3)] == [b"good"] * 3
+    assert tried == [nowhere, here, here, here]

@@ -1,5 +1,6 @@
 """An import as Dagster sees it: events of what is in, log lines on the way, a failure that names the rest."""
 
+import logging
 import os
 import time
 from collections import deque
@@ -14,10 +15,12 @@ from importer_pipeline.defs.event_log import Context, step_key
 from importer_pipeline.defs.history import EventLogHistory
 from importer_pipeline.defs.locking import account_locks
 from importer_pipeline.errors import StopRun
+from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.importing import Import, ImportSettings, Task, Turns
 from importer_pipeline.outcomes import AudienceDone, Outcome, Part
 from importer_pipeline.summary import ImportSummary, done_line, progress_line
 
+_LOG = logging.getLogger(__name__)
 _LOG_EVERY_SECONDS = 5.0
 _MOST_AT_ONCE = 200
 """Events that are written in one transaction: with SQLite, other processes wait for it."""
@@ -85,11 +88,17 @@ def run_import(
 
 @contextmanager
 def _as_failure() -> Generator[None]:
-    """What ends the whole run is told in its own words."""
+    """What ends the whole run is told in its own words, and so is what this machine has run out of, wherever it arises."""
     try:
         yield
     except StopRun as error:
         raise dg.Failure(str(error), allow_retries=False) from None
+    except Exception as error:
+        if (exhausted := exhaustion_of(error)) is None:
+            raise
+        # By itself, too: where nothing can be written, Dagster can't write down how the step failed.
+        _LOG.error("%s", exhausted)
+        raise dg.Failure(str(exhausted), allow_retries=False) from None
 
 
 def _report(context: Context, running: Import, history: EventLogHistory, summary: ImportSummary) -> None:

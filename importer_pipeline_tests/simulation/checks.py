@@ -149,18 +149,11 @@ def check_cost(done: AudienceDone, *, too_slow: int) -> None:
         raise Broken(f"{done.requests} requests for {windows} windows in calm")
 
 
-def check_rest(scenario: Scenario, world: World, refused: set[str], *, is_kind: bool) -> None:
-    """The promise: the source stands still, and every contact is at the target as it is, or known as refused.
-
-    Args:
-        scenario: what the world is like.
-        world: the audience as the clients file has it now.
-        refused: ids of its contacts that are known as refused.
-        is_kind: whether nothing has failed by chance: what fails while others pass looks like a refusal.
-    """
+def check_rest(scenario: Scenario, world: World, refused: set[str]) -> None:
+    """The promise: the source stands still, and every contact is at the target as it is, or known as refused."""
     for member in world.members:
         check_member(scenario, world, member, refused, float("inf"), "at rest")
-    for contact_id in refused if is_kind else ():
+    for contact_id in refused:
         member = world.members.find(contact_id)
         if member is None or scenario.is_unreadable(world, member, ever=False):
             continue

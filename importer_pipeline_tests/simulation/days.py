@@ -230,7 +230,7 @@ def _check_rest(life: Life, name: AudienceName) -> None:
     can_all = not any(life.scenario.is_unreadable(world, member, ever=False) for member in world.members)
     if can_all and any(entry.failures for entry in entries):
         raise Broken(f"at rest of {name}: something that does not fail is still in the quarantine")
-    check_rest(life.scenario, life.worlds[name], quarantined(entries), is_kind=True)
+    check_rest(life.scenario, life.worlds[name], quarantined(entries))
 
 
 def _is_lost(scenario: Scenario, world: World) -> bool:

@@ -1,0 +1,103 @@
+"""What it means when this machine has run out of something: which error says so, in whatever library it arises, and what to do.
+
+It says nothing of a client, a window or a contact, so nothing is tried again or quarantined for it: the run stops, and
+the next one goes on.
+"""
+
+import errno
+import sqlite3
+from collections.abc import Iterator, Mapping
+
+from importer_pipeline.errors import MachineExhausted
+
+_DEEPEST = 20
+_NEXT_RUN = "the next run goes on where this one stopped"
+
+_FILES = (
+    "this process may open no more files and connections",
+    f"raise its limit (`ulimit -n 4096`, or LimitNOFILE of its unit); {_NEXT_RUN}",
+)
+_THREADS = (
+    "this process may start no more threads",
+    f"raise the limit of processes (`ulimit -u`, TasksMax of its unit, pids_limit of its container) or of memory; {_NEXT_RUN}",
+)
+_MEMORY = (
+    "there is no memory left for this process",
+    f"give it more, or let fewer runs go on at once (max_concurrent_runs in dagster.yaml); {_NEXT_RUN}",
+)
+_DISK = (
+    "the disk is full or fails, or a file has reached the size that it may have",
+    f"make room where DAGSTER_HOME or the database is (the job prune_history deletes old runs); {_NEXT_RUN}",
+)
+_READ_ONLY = (
+    "what DAGSTER_HOME or the database is on can't be written to",
+    f"let this user write there, and look whether the disk was mounted read-only after an error; {_NEXT_RUN}",
+)
+_NO_DATABASE = (
+    "a database below DAGSTER_HOME can't be opened",
+    f"let this user write there, make room on its disk, and raise the limit of open files (`ulimit -n 4096`); {_NEXT_RUN}",
+)
+_SESSIONS = (
+    "the database takes no more connections",
+    f"raise its max_connections, or let fewer runs go on at once; {_NEXT_RUN}",
+)
+
+_BY_ERRNO: Mapping[int, tuple[str, str]] = {
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+    errno.ENOMEM: _MEMORY,
+    errno.ENOSPC: _DISK,
+    errno.EDQUOT: _DISK,
+    errno.EFBIG: _DISK,
+    errno.EROFS: _READ_ONLY,
+}
+_BY_SQLITE: Mapping[int, tuple[str, str]] = {
+    sqlite3.SQLITE_FULL: _DISK,
+    sqlite3.SQLITE_IOERR: _DISK,
+    sqlite3.SQLITE_CANTOPEN: _NO_DATABASE,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_NOMEM: _MEMORY,
+}
+_BY_POSTGRES: Mapping[str, tuple[str, str]] = {
+    "53100": _DISK,
+    "53200": _MEMORY,
+    "53300": _SESSIONS,
+    "25006": _READ_ONLY,
+}
+
+
+def exhaustion_of(error: BaseException) -> MachineExhausted | None:
+    """Return the error to stop the run with, if this one was caused by something that has run out; else None."""
+    for cause in _causes(error):
+        if isinstance(cause, MachineExhausted):
+            return cause
+        if meaning := _meaning(cause):
+            return MachineExhausted(meaning[0], remedy=meaning[1])
+    return None
+
+
+def _meaning(error: BaseException) -> tuple[str, str] | None:
+    if isinstance(error, MemoryError) or (isinstance(error, ImportError) and "failed to map segment" in str(error)):
+        return _MEMORY
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return _THREADS
+    if isinstance(error, OSError) and error.errno is not None:
+        return _BY_ERRNO.get(error.errno)
+    if isinstance(error, sqlite3.Error):
+        # The low byte is the kind; what stands above it, the operation in which it arose.
+        return _BY_SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    return _BY_POSTGRES.get(str(getattr(error, "pgcode", None)))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and those that led to it: also what libraries keep as the first argument or the reason of their own."""
+    seen = set[int]()
+    ahead: list[object] = [error]
+    while ahead and len(seen) < _DEEPEST:
+        found = ahead.pop(0)
+        if not isinstance(found, BaseException) or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        ahead += [found.__cause__, found.__context__, getattr(found, "reason", None), getattr(found, "orig", None)]
+        ahead += found.args[:2]
