@@ -91,18 +91,21 @@ class DeepOffsets(Dimension):
 
 
 class WrongTotals(Dimension):
-    """`total_items` is too large, for a while or for ever, or a list is empty for a moment."""
+    """`total_items` is too large for a while, or a whole list is empty when it is asked for the first time.
+
+    An hour that is empty is what hours are as a rule: that it is not can't be seen.
+    """
 
     def __init__(self, scenario: Scenario, rng: Random) -> None:
         super().__init__(scenario, rng)
         world = rng.choice(scenario.worlds)
         account = scenario.sandbox.accounts[world.account]
-        self._is_for_ever = rng.random() < 0.5
         more = rng.choice((1, 5, 30, 1000))
-        self._spell = Spell(rng, begins=0.02, ends=0.0 if self._is_for_ever else 0.005)
-        self._moment = Spell(rng, begins=rng.choice((0.0, 0.003)), ends=0.3)
+        self._spell = Spell(rng, begins=0.02, ends=0.005)
+        self._moment = Spell(rng, begins=rng.choice((0.0, 0.01)), ends=0.1)
+        self._asked: set[tuple[str, str, str]] = set()
         account.twists.append(_while(self._spell, with_total(lambda total: total + more)))
-        account.twists.append(_while(self._moment, _empty))
+        account.twists.append(_while(self._moment, self._empty_once))
 
     def step(self) -> None:
         """It may begin or end."""
@@ -114,18 +117,23 @@ class WrongTotals(Dimension):
         self._spell.pass_time(steps=20)
 
     def heal(self) -> None:
-        """It is over if it is to pass."""
+        """It is over."""
         self._moment.end()
-        if not self._is_for_ever:
-            self._spell.end()
+        self._spell.end()
+
+    def _empty_once(self, request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer:
+        is_page = answer.status == 200 and request.path.endswith("/members")
+        if not is_page or "since_last_changed" in request.query or request.query.get("offset", "0") != "0":
+            return answer
+        asked = (request.path, request.query.get("status", ""), request.query["before_last_changed"])
+        if asked in self._asked:
+            return answer
+        self._asked.add(asked)
+        return empty(answer)
 
 
 def _while(spell: Spell, twist: Twist) -> Twist:
     return lambda request, answer: twist(request, answer) if spell.is_on else answer
-
-
-def _empty(request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer:
-    return empty(answer) if answer.status == 200 and request.path.endswith("/members") else answer
 
 
 def _present_ids(members: MemberList, contact_ids: list[str]) -> list[str]:

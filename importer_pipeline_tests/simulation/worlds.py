@@ -37,7 +37,7 @@ WORLDS: Mapping[str, _Drawn] = {
     "edits": _Drawn(Edits, 0.2),
     "unreadable members": _Drawn(UnreadableMembers, 0.05),
     "deep offsets": _Drawn(DeepOffsets, 0.06),
-    "wrong totals": _Drawn(WrongTotals, 0.0),
+    "wrong totals": _Drawn(WrongTotals, 0.05),
     "undeliverable records": _Drawn(UndeliverableRecords, 0.06),
     "rate limits": _Drawn(RateLimits, 0.06),
     "lying clocks": _Drawn(LyingClocks, 0.06),
