@@ -91,7 +91,7 @@ class Resolved:
     note: str = ""
     """What a person would like to know about it; "" where it goes without saying."""
     changes_form: bool = False
-    """Whether contacts are sent for another fingerprint than the last ones, of which nothing else would tell."""
+    """Whether contacts are sent for another fingerprint than the last ones: to be written down before the first is sent."""
 
 
 class Resolver:
@@ -176,7 +176,7 @@ class Resolver:
             rule=request.rule,
             now=now,
         )
-        return Resolved(scope=taken.scope, note=taken.note)
+        return Resolved(scope=taken.scope, note=taken.note, changes_form=self._was_other(asked))
 
     def _resolve_changes(self, asked: Asked, request: ChangesRequest, now: float) -> Resolved:
         chain = self._chain(asked)

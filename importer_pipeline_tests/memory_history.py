@@ -88,6 +88,8 @@ class MemoryHistory:
                 self.kept.pop(piece, None)
         if isinstance(outcome, FingerprintChanged):
             self._evidence[outcome.name].append(FormChanged(fingerprint=outcome.fingerprint))
+            if (snapshot := self._snapshots.get(outcome.name)) is not None:
+                self._windows[snapshot.id] = {}
         elif isinstance(outcome, SnapshotKnown):
             self._evidence[outcome.name].append(SnapshotTaken(fingerprint=outcome.snapshot.fingerprint))
             self._snapshots[outcome.name] = outcome.snapshot
