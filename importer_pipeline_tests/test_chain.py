@@ -10,6 +10,7 @@ from importer_pipeline.chain import (
     HourBroughtIn,
     SnapshotIn,
     SnapshotTaken,
+    View,
     chain_of,
     why_no_chain,
 )
@@ -19,6 +20,9 @@ from importer_pipeline.windows import Stretch, joined
 OURS, OTHER = "ours", "other"
 HALF_PAST = 10 * HOUR_SECONDS + 1800
 """In the middle of the tenth hour."""
+
+ALL = View(now=100.0 * HOUR_SECONDS, oldest=0, tolerance_seconds=900.0)
+"""Everything is in view."""
 
 
 def hour(number: int, *, chained: bool = False, fingerprint: str = OURS) -> HourBroughtIn:
@@ -40,7 +44,7 @@ def taken(fingerprint: str = OURS) -> SnapshotTaken:
 
 def end_of(*written: Evidence) -> int | None:
     """Where the chain ends of what was written in this order."""
-    chain = chain_of(reversed(written), fingerprint=OURS)
+    chain = chain_of(reversed(written), fingerprint=OURS, view=ALL)
     return None if chain is None else chain.end
 
 
@@ -97,13 +101,13 @@ def test_a_chain_ends_where_the_first_second_is_not_proved(written: list[Evidenc
 
 
 def test_hours_behind_a_hole_are_told_for_they_need_not_be_told_again() -> None:
-    chain = chain_of([hour(14), hour(12), snapshot()], fingerprint=OURS)
+    chain = chain_of([hour(14), hour(12), snapshot()], fingerprint=OURS, view=ALL)
     assert chain == Chain(snapshot="first", end=HALF_PAST, hours=frozenset({stretch(12), stretch(14)}))
 
 
 def test_the_chain_names_the_snapshot_that_its_end_goes_back_to() -> None:
     newer = snapshot(20 * HOUR_SECONDS, name="second")
-    chain = chain_of([newer, hour(10, chained=True), snapshot()], fingerprint=OURS)
+    chain = chain_of([newer, hour(10, chained=True), snapshot()], fingerprint=OURS, view=ALL)
     assert chain is not None
     assert chain.snapshot == "second"
 
@@ -121,7 +125,7 @@ def test_the_chain_names_the_snapshot_that_its_end_goes_back_to() -> None:
     ],
 )
 def test_why_there_is_no_chain_is_said(newest_first: list[Evidence], why: str) -> None:
-    assert why_no_chain(newest_first, fingerprint=OURS) == why
+    assert why_no_chain(newest_first, fingerprint=OURS, view=ALL) == why
 
 
 evidences = st.lists(
@@ -136,7 +140,7 @@ evidences = st.lists(
 
 @given(evidences)
 def test_no_second_is_claimed_that_nothing_proves(newest_first: list[Evidence]) -> None:
-    chain = chain_of(newest_first, fingerprint=OURS)
+    chain = chain_of(newest_first, fingerprint=OURS, view=ALL)
     since = next((at for at, it in enumerate(newest_first) if it.fingerprint != OURS), len(newest_first))
     proofs = newest_first[:since]
     begun = [it.before for it in proofs if isinstance(it, SnapshotIn)]

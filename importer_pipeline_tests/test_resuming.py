@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from importer_pipeline.audience_plan import SnapshotScope
+from importer_pipeline.chain import View
 from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.outcomes import SnapshotKnown, WindowIn
 from importer_pipeline.resuming import ResumeRule, TakenUp, take_up
@@ -44,7 +45,10 @@ def taken_up_of(
     wanted: frozenset[str] | None, latest: Latest | None, *, was_other: bool = False, rule: ResumeRule = RULE,
     now: float = NOW,
 ) -> TakenUp:  # fmt: skip
-    return take_up(NEWS, wanted, latest, kept(), fingerprint=TAKEN.fingerprint, was_other=was_other, rule=rule, now=now)
+    view = View(now=now, oldest=0, tolerance_seconds=900.0)
+    return take_up(
+        NEWS, wanted, latest, kept(), fingerprint=TAKEN.fingerprint, was_other=was_other, rule=rule, view=view
+    )
 
 
 def unfinished(**values: str | int | None) -> Latest:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from importer_pipeline.audience_plan import ContactsScope, HoursScope, SnapshotScope
+from importer_pipeline.chain import View
 from importer_pipeline.errors import TriesUsedUp
 from importer_pipeline.outcomes import (
     AudienceDone,
@@ -41,6 +42,7 @@ HALF_PAST_SIX = 1_795_501_800
 SEVEN, EIGHT = Stretch(1_795_503_600, 1_795_507_199), Stretch(1_795_507_200, 1_795_510_799)
 NOW = float(SEVEN.first + 24 * 3600)
 TAKEN = snapshot(before=HALF_PAST_SIX)
+VIEW = View(now=NOW, oldest=0, tolerance_seconds=900.0)
 
 WINDOWS = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=86_400.0, restart=False))
 DUE = RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule()), windows=WINDOWS)
@@ -79,7 +81,7 @@ def done() -> AudienceDone:
 
 def resolved(request: Request, history: MemoryHistory, *, fingerprint: str = TAKEN.fingerprint) -> Resolved:
     asked = Asked(name=NEWS, fingerprint=fingerprint, request=request)
-    return Resolver([asked], history).resolve(asked, now=NOW)
+    return Resolver([asked], history, VIEW).resolve(asked)
 
 
 def test_hours_by_hand_are_read_whatever_is_known_of_them() -> None:
@@ -149,4 +151,4 @@ def test_what_is_in_the_quarantine_is_known_while_anything_of_the_audience_is_re
     history = left_by(synced=True, refused=True)
     for request in (CHANGES, WINDOWS, HoursRequest(hours=SEVEN)):
         asked = Asked(name=NEWS, fingerprint=TAKEN.fingerprint, request=request)
-        assert Resolver([asked], history).quarantined(asked) == {"bad"}
+        assert Resolver([asked], history, VIEW).quarantined(asked) == {"bad"}

@@ -14,7 +14,7 @@ import dagster as dg
 from importer_pipeline.client import fingerprint
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.event_log import materializations_of_partitions
-from importer_pipeline.defs.history import newest_snapshot
+from importer_pipeline.defs.history import newest_snapshot, taken_at
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS
 from importer_pipeline.defs.quarantine_events import last_told, read_entries, write_entries
 from importer_pipeline.hours import SETTLED_SECONDS, parse_hour_key
@@ -127,9 +127,11 @@ def _entry(
         newest = newest_snapshot(instance, piece.name)
         if newest is None:
             return None
-        snapshot, taken_at = newest
+        snapshot = newest.snapshot
+        if snapshot.fingerprint != is_now or piece.key not in snapshot.keys:
+            return None
         # What was planned before it was taken is of an older one: the newest reads all of that again.
-        if at < taken_at or snapshot.fingerprint != is_now or piece.key not in snapshot.keys:
+        if at < taken_at(instance, piece.name, snapshot):
             return None
         snapshot_id = snapshot.id
     else:
