@@ -228,6 +228,8 @@ class AudienceSync:
 
     def failed(self, fetch: Fetch, error: ImporterError) -> None:
         """A page is given up, and its window with it."""
+        if isinstance(self._report, ContactsReport) and fetch.contact_id is not None:
+            self._report.failed(fetch.contact_id, error)
         fetch.walk.failed(fetch.reading, error)
         self._report.take_up(self._walks, self._before)
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from importer_pipeline.audience_plan import AudiencePlan, Scope
+from importer_pipeline.chain import View
 from importer_pipeline.clients import Audience, Client, Clients, fingerprint
 from importer_pipeline.connections import PROCESS
 from importer_pipeline.errors import ImporterError, SecretMissing, SnapshotUnusable
@@ -43,6 +44,12 @@ class ImportSettings:
     """Patience with the targets."""
     oauth_metadata_url: str = OAUTH_METADATA_URL
     """Who tells the data centre of an OAuth token."""
+    oldest: int = 0
+    """The first second of the first hour in view: see `settings.Settings.first_hour`."""
+
+    def view(self, now: float) -> View:
+        """Return which evidence of earlier runs counts at a moment, in epoch seconds."""
+        return View(now=now, oldest=self.oldest, tolerance_seconds=self.limits.clock_tolerance_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,11 +166,11 @@ class Import:
         self._changed: list[FingerprintChanged] = []
         plans: list[AudiencePlan] = []
         lines: dict[AudienceName, Lines] = {}
-        resolver = Resolver([task.asked for task in tasks], history)
+        resolver = Resolver([task.asked for task in tasks], history, settings.view(time.time()))
         for task in tasks:
             try:
                 line = self._lines(task.client, task.audience)
-                resolved = resolver.resolve(task.asked, now=time.time())
+                resolved = resolver.resolve(task.asked)
             except (SecretMissing, SnapshotUnusable) as error:
                 self._not_started.append(_not_started(task, error))
                 continue

@@ -52,6 +52,8 @@ class Window:
     """Contacts of them that the target took."""
     refused: int = 0
     """Contacts of them that went to the quarantine."""
+    is_kept: bool = False
+    """Whether it was imported earlier and is not read again."""
 
     @classmethod
     def brought_in(cls, offset: int, imported: ImportedWindow) -> "Window":
@@ -64,6 +66,7 @@ class Window:
             read=imported.read,
             accepted=imported.accepted,
             refused=imported.refused,
+            is_kept=True,
         )
 
     @property
@@ -89,6 +92,7 @@ class Window:
     def start_over(self) -> None:
         """It is read again: what is counted starts at zero, and what is proved stays proved."""
         self.requests = self.read = self.accepted = self.refused = 0
+        self.is_kept = False
 
 
 class Purpose(Enum):

@@ -1,5 +1,7 @@
 """The resources that a run's config can set: how to treat Mailchimp and the targets. Who the clients are is `Clients`."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 from pydantic import Field
 
@@ -41,6 +43,7 @@ class TargetResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingT
 
 def import_settings(mailchimp: MailchimpResource, target: TargetResource) -> ImportSettings:
     """What the engine takes, from what a run's config may set, and the deployment's environment."""
+    settings = settings_from_environment()
     return ImportSettings(
         paging=Paging(page_size=mailchimp.page_size),
         limits=SyncLimits(
@@ -50,10 +53,11 @@ def import_settings(mailchimp: MailchimpResource, target: TargetResource) -> Imp
             post_records=mailchimp.page_size,
             undelivered_pages=4 * target.max_posts,
             retries=mailchimp.retries,
-            clock_tolerance_seconds=settings_from_environment().clock_tolerance_minutes * 60,
+            clock_tolerance_seconds=settings.clock_tolerance_minutes * 60,
             first_pause_seconds=mailchimp.retry_pause_seconds,
         ),
         mailchimp=MailchimpLimits(read_timeout_seconds=mailchimp.read_timeout_seconds),
         target=TargetLimits(read_timeout_seconds=target.read_timeout_seconds, connections=target.max_posts),
         oauth_metadata_url=mailchimp.oauth_metadata_url,
+        oldest=int(settings.first_hour(datetime.now(UTC)).timestamp()),
     )

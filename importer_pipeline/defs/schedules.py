@@ -4,6 +4,8 @@ Two, because a schedule starts one job, and because a full sync may take longer 
 wait for it.
 """
 
+from datetime import UTC, datetime
+
 import dagster as dg
 from dagster._core.errors import DagsterInvalidDefinitionError
 
@@ -43,7 +45,7 @@ def hourly_schedules(
         skip = _skip(context.instance, clients, full)
         if skip is not None:
             return skip
-        if not _newcomers(context.instance, clients):
+        if not _newcomers(context.instance, clients, settings):
             return dg.SkipReason("every audience has been synced in full, and its changes since")
         return dg.RunRequest(run_config={"ops": {"import_contacts": {"config": {"newcomers_only": True}}}})
 
@@ -88,11 +90,12 @@ def _skip(instance: dg.DagsterInstance, clients: Clients, job: dg.JobDefinition)
     return dg.SkipReason(f"run {live[0]} of {job.name} still goes on: what it leaves is taken up by the next tick")
 
 
-def _newcomers(instance: dg.DagsterInstance, clients: Clients) -> bool:
+def _newcomers(instance: dg.DagsterInstance, clients: Clients, settings: Settings) -> bool:
     """Whether some audience has no chain."""
     now = {
         AudienceName(client.name, audience.name): fingerprint(client, audience)
         for client, audience in clients.select([], [])
     }
-    evidence = read_evidence(instance, list(now))
-    return any(chain_of(evidence[name], fingerprint=is_now) is None for name, is_now in now.items())
+    view = settings.view(datetime.now(UTC))
+    evidence = read_evidence(instance, list(now), view)
+    return any(chain_of(evidence[name], fingerprint=is_now, view=view) is None for name, is_now in now.items())

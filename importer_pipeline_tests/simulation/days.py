@@ -219,7 +219,8 @@ def _come_to_rest(life: Life) -> None:
 def _chain_end(life: Life, name: AudienceName) -> float:
     """By our clock; 0 where there is no chain."""
     world = life.worlds[name]
-    chain = chain_of(life.history.evidence([name])[name], fingerprint=world.plan.fingerprint)
+    evidence = life.history.evidence([name], life.view)[name]
+    chain = chain_of(evidence, fingerprint=world.plan.fingerprint, view=life.view)
     account = life.scenario.sandbox.accounts[world.account]
     return 0.0 if chain is None else chain.end - account.clock_offset_seconds
 
