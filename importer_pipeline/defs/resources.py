@@ -27,6 +27,11 @@ class MailchimpResource(dg.ConfigurableResource):  # pyright: ignore[reportMissi
         gt=0,
         description="How long to wait for an answer. Above 120: a request given up on holds its connection that long.",
     )
+    answer_timeout_seconds: float = Field(
+        default=MailchimpLimits().answer_timeout_seconds,
+        gt=0,
+        description="How long a whole answer may take, from connecting to its last byte, though bytes keep coming.",
+    )
     oauth_metadata_url: str = Field(
         default=OAUTH_METADATA_URL, description="Who tells the data centre of an OAuth token."
     )
@@ -37,6 +42,11 @@ class TargetResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingT
 
     max_posts: int = Field(default=10, ge=1, description="Posts on the wire at once, to each target URL.")
     read_timeout_seconds: float = Field(default=60.0, gt=0, description="How long to wait for an answer.")
+    answer_timeout_seconds: float = Field(
+        default=TargetLimits().answer_timeout_seconds,
+        gt=0,
+        description="How long a whole answer may take, from connecting to its last byte, though bytes keep coming.",
+    )
 
 
 def import_settings(mailchimp: MailchimpResource, target: TargetResource) -> ImportSettings:
@@ -53,7 +63,14 @@ def import_settings(mailchimp: MailchimpResource, target: TargetResource) -> Imp
             clock_tolerance_seconds=settings_from_environment().clock_tolerance_minutes * 60,
             first_pause_seconds=mailchimp.retry_pause_seconds,
         ),
-        mailchimp=MailchimpLimits(read_timeout_seconds=mailchimp.read_timeout_seconds),
-        target=TargetLimits(read_timeout_seconds=target.read_timeout_seconds, connections=target.max_posts),
+        mailchimp=MailchimpLimits(
+            read_timeout_seconds=mailchimp.read_timeout_seconds,
+            answer_timeout_seconds=mailchimp.answer_timeout_seconds,
+        ),
+        target=TargetLimits(
+            read_timeout_seconds=target.read_timeout_seconds,
+            answer_timeout_seconds=target.answer_timeout_seconds,
+            connections=target.max_posts,
+        ),
         oauth_metadata_url=mailchimp.oauth_metadata_url,
     )

@@ -1,0 +1,153 @@
+"""Ten hostile clients beside ten good ones, by the command line: the good ones are imported as if they were alone."""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from importer_pipeline.hours import HOUR_SECONDS
+from importer_pipeline.sandbox.faults import Latency, Unkindness
+from importer_pipeline_tests.commands import Commands
+from importer_pipeline_tests.hostile import BEHAVIOURS, hostile_process
+from importer_pipeline_tests.leaks import leaked
+from importer_pipeline_tests.runs import run_config
+from importer_pipeline_tests.stage import Declared, Stage
+from importer_pipeline_tests.usage import wait_for
+
+GOOD = tuple(f"good-{number}" for number in range(10))
+AT_MAILCHIMP = ("dripped_headers", "endless_continue", "empty_lists", "absurd_total", "date_9999", "html_403")
+AT_TARGET = ("dripped_body", "gzip_bomb", "silence", "html_405")
+HOSTILE = {
+    **{f"mailchimp-{name.replace('_', '-')}": name for name in AT_MAILCHIMP},
+    **{f"target-{name.replace('_', '-')}": name for name in AT_TARGET},
+}
+"""What each hostile client's Mailchimp or target does."""
+CONTACTS = 1500
+HOURS_AGO = 5
+MAX_MEGABYTES = 500
+MAX_TIMES_AS_LONG = 2
+FLOOR_SECONDS = 12.0
+"""What counts as their usual time at least: on a busy machine a second more or less says nothing."""
+BUDGET_MINUTES = 2.0
+PAGE = Latency.fixed(0.2)
+PATIENCE = {"retries": 1, "read_timeout_seconds": 1.5, "answer_timeout_seconds": 2.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """A run that has ended.
+
+    Attributes:
+        job: what was run.
+        code: its exit code.
+        good_seconds: from its start to the last contact of a good client that was stored.
+        seconds: from its start to its end.
+        peak_megabytes: the most memory that it had.
+        output: what it printed.
+        failure: what it says of itself in the end.
+        missing: how many contacts of each good client are not at its target as they are.
+    """
+
+    job: str
+    code: int
+    good_seconds: float
+    seconds: float
+    peak_megabytes: float
+    output: str
+    failure: str
+    missing: dict[str, int]
+
+
+class Street:
+    """Good clients and hostile ones, and the runs that import them.
+
+    Args:
+        stage: has the good ones, and the better half of each hostile one.
+        commands: what is run.
+        hostile_url: where the other half is.
+    """
+
+    def __init__(self, stage: Stage, commands: Commands, hostile_url: str) -> None:
+        self._stage = stage
+        self._commands = commands
+        self._hostile_url = hostile_url
+
+    def full_sync(self, clients: Sequence[str]) -> Ran:
+        """Run it."""
+        return self._run("full_sync", run_config(clients=clients, mailchimp=self._mailchimp(), target=self._target()))
+
+    def incremental_sync(self, clients: Sequence[str]) -> Ran:
+        """Run it when something has changed, and an hour has passed."""
+        for name in self._stage.clients:
+            account, (listed, *_) = self._stage.clients[name].account, self._stage.clients[name].lists
+            for member in list(listed)[:CONTACTS // 2]:
+                listed.update(member.contact_id, merge_fields={"FNAME": f"At {account.now()}"})
+            account.clock_offset_seconds += HOUR_SECONDS
+        config = run_config(
+            op="import_changes", clients=clients, mailchimp=self._mailchimp(), target=self._target(),
+        )  # fmt: skip
+        return self._run("incremental_sync", config)
+
+    def be_kind(self) -> None:
+        """All clients are good ones."""
+        self._stage.write()
+
+    def be_hostile(self) -> None:
+        """The hostile ones are hostile."""
+        declared = self._stage.declared()
+        for name, behaviour in HOSTILE.items():
+            _turn(declared[name], "mailchimp" in name, f"{self._hostile_url}/{behaviour}")
+        self._stage.write(declared)
+
+    def _run(self, job: str, config: dict[str, Any]) -> Ran:
+        for client in self._stage.clients.values():
+            client.target.traffic.reset()
+        process = self._commands.start_job(job, config)
+        usage = wait_for(process)
+        run = self._commands.latest(job)
+        assert run is not None
+        began, ended = _step_of(self._commands.instance, run.run_id)
+        stored = [self._stage.clients[name].target.traffic.figures(time.time()).last_at or ended for name in GOOD]
+        return Ran(
+            job=job,
+            code=process.returncode,
+            good_seconds=max(stored) - began,
+            seconds=ended - began,
+            peak_megabytes=usage.peak_megabytes,
+            output=self._commands.printed(),
+            failure=_failure_of(self._commands.instance, run.run_id),
+            missing={name: len(self._stage.missing(name)) for name in GOOD},
+        )
+
+    @staticmethod
+    def _mailchimp() -> dict[str, Any]:
+        return {**PATIENCE, "page_size": 100, "retry_pause_seconds": 0.1}
+
+    @staticmethod
+    def _target() -> dict[str, Any]:
+        return {name: seconds for name, seconds in PATIENCE.items() if name != "retries"}
+
+
+def _turn(client: Declared, at_mailchimp: bool, url: str) -> None:
+    if at_mailchimp:
+        client["mailchimp"]["base_url"] = f"{url}/3.0"
+    else:
+        client["target"]["url"] = url
+
+
+def _step_of(instance: dg.DagsterInstance, run_id: str) -> tuple[float, float]:
+    """When its one step began and ended."""
+    (began,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
+    (ended,) = instance.all_logs(run_id, of_type={dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE})
+    return began.timestamp, ended.timestamp
+
+
+def _failure_of(instance: dg.DagsterInstance, run_id: str) -> str:
+    failed = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    told = [entry.get_dagster_event().step_failure_data.user_failure_data for entry in failed]
+    return "\n".join(it.description or "" for it in told if it is not None)
