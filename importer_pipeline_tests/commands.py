@@ -78,9 +78,18 @@ class Commands:
         """The same, until it has ended: its exit code."""
         return ended(self.start_full_sync(config))
 
+    def start_job(self, job: str, config: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        """`dagster job execute -j ...`."""
+        return self.start(*job_command(job, self._folder, config))
+
     def run(self, job: str, config: Mapping[str, Any]) -> int:
-        """`dagster job execute -j ...`, until it has ended: its exit code."""
-        return ended(self.start(*job_command(job, self._folder, config)))
+        """The same, until it has ended: its exit code."""
+        return ended(self.start_job(job, config))
+
+    @property
+    def printed(self) -> str:
+        """What the command that was started last has printed so far."""
+        return (self._folder / f"output-{self._count}.txt").read_text(encoding="utf-8", errors="replace")
 
     def latest(self, job: str) -> dg.DagsterRun | None:
         """The newest run of a job."""

@@ -28,6 +28,7 @@ HOSTILE = {
 }
 """What each hostile client's Mailchimp or target does."""
 CONTACTS = 1500
+CHANGES = 1000
 HOURS_AGO = 5
 MAX_MEGABYTES = 500
 MAX_TIMES_AS_LONG = 2
@@ -85,9 +86,10 @@ class Street:
         """Run it when something has changed, and an hour has passed."""
         for name in self._stage.clients:
             account, (listed, *_) = self._stage.clients[name].account, self._stage.clients[name].lists
-            for member in list(listed)[:CONTACTS // 2]:
-                listed.update(member.contact_id, merge_fields={"FNAME": f"At {account.now()}"})
-            account.clock_offset_seconds += HOUR_SECONDS
+            account.clock_offset_seconds += HOUR_SECONDS / 2
+            for number, member in enumerate(list(listed)[:CHANGES]):
+                listed.update(member.contact_id, merge_fields={"FNAME": "Changed"}, at=account.now() - 600 - number)
+            account.clock_offset_seconds += HOUR_SECONDS / 2
         config = run_config(
             op="import_changes", clients=clients, mailchimp=self._mailchimp(), target=self._target(),
         )  # fmt: skip
@@ -95,11 +97,11 @@ class Street:
 
     def be_kind(self) -> None:
         """All clients are good ones."""
-        self._stage.write()
+        self._stage.write(self._declared())
 
     def be_hostile(self) -> None:
         """The hostile ones are hostile."""
-        declared = self._stage.declared()
+        declared = self._declared()
         for name, behaviour in HOSTILE.items():
             _turn(declared[name], "mailchimp" in name, f"{self._hostile_url}/{behaviour}")
         self._stage.write(declared)
@@ -119,10 +121,16 @@ class Street:
             good_seconds=max(stored) - began,
             seconds=ended - began,
             peak_megabytes=usage.peak_megabytes,
-            output=self._commands.printed(),
+            output=self._commands.printed,
             failure=_failure_of(self._commands.instance, run.run_id),
             missing={name: len(self._stage.missing(name)) for name in GOOD},
         )
+
+    def _declared(self) -> dict[str, Declared]:
+        declared = self._stage.declared()
+        for name in GOOD:
+            declared[name]["mailchimp"]["max_connections"] = 1
+        return declared
 
     @staticmethod
     def _mailchimp() -> dict[str, Any]:
@@ -131,6 +139,16 @@ class Street:
     @staticmethod
     def _target() -> dict[str, Any]:
         return {name: seconds for name, seconds in PATIENCE.items() if name != "retries"}
+
+
+def _settle(stage: Stage, name: str, *, contacts: int) -> None:
+    """A client whose account is hours behind, so that these can pass, and whose contacts take a while to read."""
+    client = stage.add(name, contacts=contacts)
+    client.account.unkindness = Unkindness(latency=PAGE)
+    # To the half of an hour, so that none ends while a run goes on.
+    client.account.clock_offset_seconds = -HOURS_AGO * HOUR_SECONDS - (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
+    for number, member in enumerate(list(client.lists[0])):
+        client.lists[0].restamp([member.contact_id], client.account.now() - HOUR_SECONDS - number)
 
 
 def _turn(client: Declared, at_mailchimp: bool, url: str) -> None:
@@ -151,3 +169,57 @@ def _failure_of(instance: dg.DagsterInstance, run_id: str) -> str:
     failed = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     told = [entry.get_dagster_event().step_failure_data.user_failure_data for entry in failed]
     return "\n".join(it.description or "" for it in told if it is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """How the runs ended: of the good clients alone, and beside the hostile ones.
+
+    Attributes:
+        alone: the usual ones, by job.
+        beside: the others, by job.
+        marks: what nothing that a run says may hold.
+    """
+
+    alone: dict[str, Ran]
+    beside: dict[str, Ran]
+    marks: frozenset[str]
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ends]:
+    folder = tmp_path_factory.mktemp("street")
+    stage = Stage(folder)
+    for name in (*GOOD, *HOSTILE):
+        _settle(stage, name, contacts=CONTACTS if name in GOOD else 150)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        hostile_process() as url,
+        stage,
+    ):
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        street_file = stage.write()
+        with Commands(folder, street_file) as commands:
+            street = Street(stage, commands, url)
+            street.be_kind()
+            full = street.full_sync(GOOD)
+            first = street.full_sync(list(HOSTILE))
+            hours = street.incremental_sync(GOOD)
+            assert (full.code, first.code, hours.code) == (0, 0, 0)
+            street.be_hostile()
+            full_beside = street.full_sync(())
+            hours_beside = street.incremental_sync(())
+            marks = {client.target.api_key for client in stage.clients.values()}
+            marks |= {secret for client in stage.clients.values() for secret in client.account.secrets}
+            yield Ends(
+                alone={ran.job: ran for ran in (full, hours)},
+                beside={ran.job: ran for ran in (full_beside, hours_beside)},
+                marks=frozenset(marks),
+            )
+
+
+def test_print(ends: Ends) -> None:
+    for ran in (*ends.alone.values(), *ends.beside.values()):
+        print(ran.job, ran.code, f"{ran.good_seconds:.1f} of {ran.seconds:.1f} s, {ran.peak_megabytes:.0f} MB", ran.missing)
+        print(ran.failure)
+        print(ran.output)
