@@ -27,7 +27,6 @@ HOSTILE = {
 }
 """What each hostile client's Mailchimp or target does."""
 CONTACTS = 1500
-CHANGES = 1000
 HOURS_AGO = 5
 REMEDIES = {
     "dripped_headers": "no whole answer came in time.*: run it again when Mailchimp is back",
@@ -37,7 +36,7 @@ REMEDIES = {
     "date_9999": "found 9999-12-31.*: set this machine's clock right",
     "html_403": "turns this machine's address away.*: if it lasts, ask Mailchimp's support",
     "dripped_body": "the target gave .*no whole answer came in time.*: run it again when the target is back",
-    "gzip_bomb": "the answer from the target was larger.*: run it again when the target is back",
+    "gzip_bomb": "the target gave .*the answer was larger than any that is expected.*: run it again when the target is back",
     "silence": "the target gave .*no whole answer came in time.*: run it again when the target is back",
     "html_405": "the target knows no such address.*: check target.url",
 }
@@ -99,7 +98,7 @@ class Street:
         for name in self._stage.clients:
             account, (listed, *_) = self._stage.clients[name].account, self._stage.clients[name].lists
             account.clock_offset_seconds += HOUR_SECONDS / 2
-            for number, member in enumerate(list(listed)[:CHANGES]):
+            for number, member in enumerate(list(listed)[: len(listed) // 2]):
                 listed.update(
                     member.contact_id, merge_fields={"FNAME": f"At {account.now()}"}, at=account.now() - 600 - number
                 )
