@@ -108,7 +108,7 @@ class Sync:
             AudienceSync(plan, paging=paging, snapshot_id=f"{rng.getrandbits(64):016x}") for plan in plans
         ]
         self._open = set(self._audiences)
-        self._edge = Edge()
+        self._edge = Edge(first_pause_seconds=limits.first_pause_seconds)
         self._opens_at = -math.inf
         self._active_at: dict[AudienceSync, float] = {}
         self._began_at = began_at

@@ -156,7 +156,8 @@ def soak(folder: Path, *, usual_ticks: int, ticks: int) -> bool:
         _add(stage, name, contacts=500, back_seconds=back_seconds)
     with hostile_process() as url, stage, _commands(folder, stage.write()) as commands:
         world = Soak(stage, commands)
-        assert commands.full_sync(run_config()) == 0
+        if commands.full_sync(run_config()):
+            sys.exit(commands.printed)
         served = ServedDagster(commands)
         _tell(f"{usual_ticks} ticks of {len(ORDINARY)} ordinary clients, and two more that behave so far")
         usual_at = world.pass_ticks(usual_ticks)
