@@ -418,7 +418,8 @@ class Sync:
         elif isinstance(error, TooSlow) and audience.read_before(fetch, error):
             pass  # No size of the page has helped, so it is its offset.
         elif not audience.read_around(fetch, error):
-            audience.failed(fetch, TriesUsedUp(f"{error.problem}, {fetch.tries} times", remedy=error.remedy))
+            remedy = error.remedy or "run it again when Mailchimp is back"
+            audience.failed(fetch, TriesUsedUp(f"{error.problem}, {fetch.tries} times", remedy=remedy))
 
     def _count_failure(self, fetch: Fetch, error: TryAgain, now: float) -> None:
         """Leave an account alone that gave no answer several times in a row, each after all tries or for a small page.

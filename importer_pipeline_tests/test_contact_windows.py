@@ -163,7 +163,8 @@ def test_a_window_that_fails_is_red_and_leaves_the_others_be(planned: Newsletter
     ran = planned.import_windows("0", "160")
     assert not ran.success
     assert ran.message.splitlines()[1:] == [
-        "- acme/newsletter window 80 (1 window left): Mailchimp can't answer now (HTTP 500), 4 times"
+        "- acme/newsletter window 80 (1 window left): Mailchimp can't answer now (HTTP 500), 4 times: "
+        "run it again when Mailchimp is back"
     ]
     after = planned.shown
     assert (after.green, after.red, after.grey) == ({"0", "40", "120", "160"}, {"80"}, {"archived-0"})
