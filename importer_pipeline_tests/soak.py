@@ -24,6 +24,7 @@ from importer_pipeline.sandbox.faults import Latency, Unkindness
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline_tests.commands import Commands
 from importer_pipeline_tests.hostile import hostile_process
+from importer_pipeline_tests.processes import let_children_be_interrupted
 from importer_pipeline_tests.runs import run_config
 from importer_pipeline_tests.served import ServedDagster
 from importer_pipeline_tests.stage import Stage
@@ -238,6 +239,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="beside those that hang, drip, and are huge")
     parser.add_argument("--usual-minutes", type=float, default=8.0, help="before")
     chosen = parser.parse_args()
+    let_children_be_interrupted()
     usual_ticks, ticks = (max(1, round(it * 60 / TICK_SECONDS)) for it in (chosen.usual_minutes, chosen.minutes))
     with tempfile.TemporaryDirectory(prefix="importer-soak-") as folder:
         return 0 if soak(Path(folder), usual_ticks=usual_ticks, ticks=ticks) else 1

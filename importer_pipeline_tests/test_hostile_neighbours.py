@@ -35,9 +35,9 @@ REMEDIES = {
     "absurd_total": "expected a listing of up to .* contacts, found one that claims more.*: run it again",
     "date_9999": "found 9999-12-31.*: set this machine's clock right",
     "html_403": "turns this machine's address away.*: if it lasts, ask Mailchimp's support",
-    "dripped_body": "the target gave .*no whole answer came in time.*: run it again when the target is back",
-    "gzip_bomb": "the target gave .*the answer was larger than any that is expected.*: run it again when the target is back",
-    "silence": "the target gave .*no whole answer came in time.*: run it again when the target is back",
+    "dripped_body": "no answer from the target: no whole answer came in time.*: run it again when the target is back",
+    "gzip_bomb": "no answer from the target: the answer was larger than any that is expected.*: run it again when the target is back",
+    "silence": "no answer from the target: no whole answer came in time.*: run it again when the target is back",
     "html_405": "the target knows no such address.*: check target.url",
 }
 """What the message says of each behaviour, and what to do about it."""
