@@ -108,7 +108,7 @@ class Sync:
             AudienceSync(plan, paging=paging, snapshot_id=f"{rng.getrandbits(64):016x}") for plan in plans
         ]
         self._open = set(self._audiences)
-        self._edge = Edge()
+        self._edge = Edge(first_pause_seconds=limits.first_pause_seconds)
         self._opens_at = -math.inf
         self._active_at: dict[AudienceSync, float] = {}
         self._began_at = began_at
@@ -429,7 +429,8 @@ class Sync:
         elif isinstance(error, TooSlow) and audience.read_before(fetch, error):
             pass  # No size of the page has helped, so it is its offset.
         elif not audience.read_around(fetch, error):
-            audience.failed(fetch, TriesUsedUp(f"{error.problem}, {fetch.tries} times", remedy=error.remedy))
+            remedy = error.remedy or "run it again when Mailchimp is back"
+            audience.failed(fetch, TriesUsedUp(f"{error.problem}, {fetch.tries} times", remedy=remedy))
 
     def _count_failure(self, fetch: Fetch, error: TryAgain, now: float) -> None:
         """Leave an account alone that gave no answer several times in a row, each after all tries or for a small page.

@@ -4,10 +4,12 @@ Two, because a schedule starts one job, and because a full sync may take longer 
 wait for it.
 """
 
+import time
 from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.errors import DagsterInvalidDefinitionError
+from dagster._utils.schedules import cron_string_iterator
 
 from importer_pipeline.chain import chain_of
 from importer_pipeline.client import fingerprint
@@ -19,6 +21,12 @@ from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.errors import LocksUnusable, SettingsInvalid
 from importer_pipeline.settings import Settings
 from importer_pipeline.snapshots import AudienceName
+
+_SHARE_OF_A_TICK = 5 / 6
+"""How much of the time between two ticks a run may take."""
+
+_MAX_MINUTES = 50.0
+"""How long it may take however rare the ticks are: what hangs for so long is left to the next one."""
 
 
 def hourly_schedules(
@@ -38,8 +46,9 @@ def hourly_schedules(
     status = dg.DefaultScheduleStatus.RUNNING if settings.hourly == "on" else dg.DefaultScheduleStatus.STOPPED
 
     def hourly_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        config = {"newcomers": False, "within_minutes": _minutes_of_a_run(settings.hourly_cron)}
         return _skip(context.instance, clients, changes) or dg.RunRequest(
-            run_config={"ops": {"import_changes": {"config": {"newcomers": False}}}}
+            run_config={"ops": {"import_changes": {"config": config}}}
         )
 
     def hourly_first_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -89,6 +98,13 @@ def _skip(instance: dg.DagsterInstance, clients: Clients, job: dg.JobDefinition)
     if not live:
         return None
     return dg.SkipReason(f"run {live[0]} of {job.name} still goes on: what it leaves is taken up by the next tick")
+
+
+def _minutes_of_a_run(cron: str) -> float:
+    """How long a run may take so that it is over when the next tick is due, whatever hangs: 50 minutes of an hour."""
+    ticks = cron_string_iterator(time.time(), cron, "UTC")
+    first, second = next(ticks), next(ticks)
+    return min(_MAX_MINUTES, (second - first).total_seconds() / 60 * _SHARE_OF_A_TICK)
 
 
 def _newcomers(instance: dg.DagsterInstance, clients: Clients, settings: Settings) -> bool:
