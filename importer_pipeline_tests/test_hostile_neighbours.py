@@ -36,7 +36,7 @@ REMEDIES = {
     "date_9999": "found 9999-12-31.*: set this machine's clock right",
     "html_403": "turns this machine's address away.*: if it lasts, ask Mailchimp's support",
     "dripped_body": "no answer from the target: no whole answer came in time.*: run it again when the target is back",
-    "gzip_bomb": "no answer from the target: the answer was larger than any that is expected.*: run it again when the target is back",
+    "gzip_bomb": "no answer from the target: the answer was larger than any that is expected.*: run it again when",
     "silence": "no answer from the target: no whole answer came in time.*: run it again when the target is back",
     "html_405": "the target knows no such address.*: check target.url",
 }
