@@ -19,6 +19,8 @@ class WindowState(Enum):
     """Not in, and not asked for, or left when the audience was stopped."""
     UNDER_WAY = "under way"
     """Asked for."""
+    BY_TIME = "read by time"
+    """A page of it leads nowhere: it is in once what lies between its neighbours has been read by time."""
     IN = "in"
     """All of its own pages have been delivered."""
     FAILED = "failed"
@@ -207,7 +209,7 @@ def left_alone(windows: Mapping[int, Window], *, bounds: Stretch) -> list[Stretc
     result: list[Stretch] = []
     first, is_out = bounds.first, False
     for window in (windows[offset] for offset in sorted(windows)):
-        if not window.is_in:
+        if not window.is_in and window.state is not WindowState.BY_TIME:
             is_out = True
         elif window.covered:
             if is_out and first < window.covered[0].first:
