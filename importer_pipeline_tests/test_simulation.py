@@ -127,8 +127,8 @@ BREAKS = {
     ),
     "a window leaves the quarantine before what lies around it is read": Break(
         "quarantine.py",
-        "                self._came_in.add(Piece(name=name, part=Part.WINDOW, key=key))\n                return []\n",
-        "                piece = Piece(name=name, part=Part.WINDOW, key=key)\n                return self._hour_in(piece)\n",
+        "                    self._read.add(piece)\n                return []\n",
+        "                    self._read.add(piece)\n                return self._hour_in(piece)\n",
         "days",
         first=520,
     ),

@@ -1,5 +1,6 @@
 """What the event log has of a chain: as much as a history that forgets nothing, whatever was written, wiped or made up."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
@@ -14,10 +15,19 @@ from importer_pipeline.defs.event_metadata import contacts_metadata, hour_metada
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key
 from importer_pipeline.errors import TriesUsedUp
 from importer_pipeline.hours import HOUR_SECONDS, hour_key
-from importer_pipeline.outcomes import AudienceDone, HourIn, Outcome
+from importer_pipeline.outcomes import AudienceDone, FingerprintChanged, HourIn, Outcome
 from importer_pipeline.snapshots import AudienceName, Snapshot
 from importer_pipeline.windows import Stretch
-from importer_pipeline_tests.defs.recorded import NAME, done, known, record, run_and_record, snapshot, window_in
+from importer_pipeline_tests.defs.recorded import (
+    NAME,
+    done,
+    known,
+    many_events,
+    record,
+    run_and_record,
+    snapshot,
+    window_in,
+)
 from importer_pipeline_tests.memory_history import MemoryHistory
 
 START = 1_700_000_000 // HOUR_SECONDS * HOUR_SECONDS
@@ -212,6 +222,58 @@ def test_an_hour_by_itself_is_looked_behind_for_any_number_of_hours(
     found = chain(instance)
     assert found is not None
     assert found.end == end_of(11)
+
+
+OTHERS_EVENTS = (
+    dg.AssetObservation(contacts_key(NAME)),
+    dg.AssetMaterialization(contacts_key(NAME), metadata={"fingerprint": OURS}),
+    dg.AssetMaterialization(contacts_key(NAME), partition="0"),
+    dg.AssetMaterialization(changes_key(NAME), partition=hour_key(START)),
+    dg.AssetMaterialization(changes_key(NAME), partition="some text"),
+)
+
+
+@pytest.mark.parametrize(
+    ("runs", "end"),
+    [
+        pytest.param([[*whole(taken()), hour(0)]], end_of(0), id="hours"),
+        pytest.param([whole(taken())], START + 1800, id="a snapshot"),
+        pytest.param([[known(taken()), but_for_the_quarantine(taken())]], START + 1800, id="but for the quarantine"),
+        pytest.param(
+            [[*whole(taken()), hour(0)], [FingerprintChanged(name=NAME, fingerprint=OTHERS)]], None, id="another form"
+        ),
+        pytest.param(
+            [[*whole(taken()), hour(0)], [known(taken("second", fingerprint=OTHERS))]], None, id="another mapping begun"
+        ),
+    ],
+)
+def test_nothing_hides_what_a_chain_rests_on(
+    instance: dg.DagsterInstance, runs: Sequence[Written], end: int | None
+) -> None:
+    for outcomes in runs:
+        run_and_record(instance, *outcomes)
+        many_events(instance, *OTHERS_EVENTS)
+    found = chain(instance)
+    assert (None if found is None else found.end) == end
+
+
+@pytest.mark.parametrize("is_hour", [True, False], ids=["an hour", "a snapshot"])
+def test_what_is_of_the_future_hides_nothing(instance: dg.DagsterInstance, is_hour: bool) -> None:
+    run_and_record(instance, *whole(taken()), hour(0))
+    of_the_future = [hour(9000)] if is_hour else whole(taken("second", before=end_of(9000)))
+    run_and_record(instance, *of_the_future)
+    found = chain(instance)
+    assert found is not None
+    assert found.end == end_of(0)
+
+
+def test_what_was_of_the_future_when_it_was_written_never_counts(instance: dg.DagsterInstance) -> None:
+    in_an_hour = int(time.time()) + HOUR_SECONDS
+    run_and_record(instance, *whole(taken()), *whole(taken("second", before=in_an_hour)))
+    later = replace(VIEW, now=in_an_hour + 1000.0 * HOUR_SECONDS)
+    found = chain_of(read_evidence(instance, [NAME], later)[NAME], fingerprint=OURS, view=later)
+    assert found is not None
+    assert (found.snapshot, found.end) == ("first", START + 1800)
 
 
 def test_many_audiences_are_looked_up_together_and_told_apart(

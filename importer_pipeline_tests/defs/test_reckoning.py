@@ -15,6 +15,7 @@ from importer_pipeline.defs.reckoning import Audiences, reckon, reckon_recent_ru
 from importer_pipeline.hours import HOUR_SECONDS, hour_key
 from importer_pipeline.outcomes import Part, Piece
 from importer_pipeline.sandbox.faults import REFUSED, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline_tests.defs.declared import client, declared
@@ -234,6 +235,35 @@ def test_windows_that_the_newest_snapshot_has_not_are_left_alone(news: Newslette
     ran = windows_by_hand(news)
     assert news.plan_windows(restart=True, page_size=1000).success
     assert window("40") not in reckoned(news, ran)
+
+
+def test_what_another_sync_has_the_account_of_is_left_and_found_later(news: Newsletter) -> None:
+    ran = windows_by_hand(news)
+    with news.busy():
+        assert reckoned(news, ran) == set()
+        sensed(news, ran)
+        assert news.quarantined == {}
+    left = {window(key) for key in ALL}
+    assert {str(piece) for piece in reckon_recent_runs(news.instance, news.clients)} == left
+    assert set(news.quarantined) == left
+
+
+def test_what_a_sync_writes_of_an_entry_meanwhile_is_not_lost(news: Newsletter) -> None:
+    """A sync that has the account knows the entries as they were when it began: what is added meanwhile it would undo."""
+    ran = windows_by_hand(news)
+    news.refuse(news.two[0])
+    found: list[set[str]] = []
+
+    def look_once_it_runs(request: SandboxRequest) -> bool:
+        if not found:
+            found.append(reckoned(news, ran))
+        return False
+
+    news.fail(look_once_it_runs)
+    news.import_windows("0")
+    assert found == [set()]
+    assert set(news.quarantined[window("0")].contacts) == {news.two[0]}
+    assert news.quarantined[window("0")].failures == {}
 
 
 def test_windows_of_another_mapping_are_left_to_a_full_sync(news: Newsletter) -> None:
