@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from importer_pipeline.defs.event_log import Stored, materializations, materializations_of_partitions
@@ -71,9 +72,10 @@ def read_entries(instance: dg.DagsterInstance, names: Iterable[AudienceName] | N
     wanted = None if names is None else set(names)
     pieces = {str(piece): piece for piece in open_pieces(instance) if wanted is None or piece.name in wanted}
     newest = _newest_of_ours(instance, list(pieces))
-    return [
+    entries = [
         _read(piece, newest[key].metadata) if key in newest else _unreadable(piece) for key, piece in pieces.items()
     ]
+    return [entry for entry in entries if entry.failures or entry.contacts]
 
 
 def _newest_of_ours(instance: dg.DagsterInstance, keys: Sequence[str]) -> Mapping[str, Stored]:
@@ -103,7 +105,7 @@ def write_entries(
     for piece in changed:
         entry = quarantine.entries.get(piece)
         if entry is None:
-            instance.delete_dynamic_partition(_PARTITIONS, str(piece))
+            _close(instance, log_event, piece, "All of it is in")
             continue
         # First the event: a partition without one would say that something is there, and not what.
         log_event(_entry_event(entry))
@@ -113,12 +115,18 @@ def write_entries(
 def forget(instance: dg.DagsterInstance, log_event: LogEvent, pieces: Iterable[Piece]) -> None:
     """Drop entries, whatever is not in of them, and say so: no one finds them again in the runs that failed."""
     for piece in pieces:
-        log_event(
-            dg.AssetMaterialization(
-                QUARANTINE_KEY, description="Dropped, though not in: somebody said so", partition=str(piece)
-            )
-        )
-        instance.delete_dynamic_partition(_PARTITIONS, str(piece))
+        _close(instance, log_event, piece, "Dropped, though not in: somebody said so")
+
+
+def drop_closed(instance: dg.DagsterInstance) -> None:
+    """Let the partitions go whose entries were closed while a backfill held them, once none does."""
+    pieces = open_pieces(instance)
+    if not pieces or _is_held(instance):
+        return
+    still = {entry.piece for entry in read_entries(instance, {piece.name for piece in pieces})}
+    for piece in pieces:
+        if piece not in still:
+            instance.delete_dynamic_partition(_PARTITIONS, str(piece))
 
 
 def last_told(instance: dg.DagsterInstance, pieces: Sequence[Piece]) -> Mapping[Piece, float]:
@@ -133,33 +141,56 @@ def runs_of_entries(instance: dg.DagsterInstance) -> set[str]:
     return {it.run_id for it in _newest_of_ours(instance, pieces).values()}
 
 
+def _close(instance: dg.DagsterInstance, log_event: LogEvent, piece: Piece, why: str) -> None:
+    """Say that nothing of an entry is left, and let its partition go, unless a backfill may hold that.
+
+    Dagster fails a backfill one of whose partitions has gone, and cancels the rest of it, though that one has succeeded.
+    """
+    log_event(_event(Entry(piece=piece, fingerprint="", failures={}), why, {}))
+    if not _is_held(instance):
+        instance.delete_dynamic_partition(_PARTITIONS, str(piece))
+
+
+def _is_held(instance: dg.DagsterInstance) -> bool:
+    """Whether a backfill of the quarantine goes on."""
+    backfills = instance.get_backfills(BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED]))
+    return any(QUARANTINE_KEY in (it.asset_selection or ()) for it in backfills)
+
+
 def _entry_event(entry: Entry) -> dg.AssetMaterialization:
     """The event that says all of an entry."""
     troubles = [*entry.failures.values(), *entry.contacts.values()]
-    return dg.AssetMaterialization(
-        QUARANTINE_KEY,
-        description=_in_words(entry),
-        partition=str(entry.piece),
-        metadata={
+    return _event(
+        entry,
+        _in_words(entry),
+        {
             "reason": dg.MetadataValue.text(troubles[0].reason),
             "contacts": dg.MetadataValue.int(len(entry.contacts)),
             "attempts": dg.MetadataValue.int(max(trouble.attempts for trouble in troubles)),
             "first_seen": dg.MetadataValue.timestamp(float(min(trouble.first_seen for trouble in troubles))),
             "last_seen": dg.MetadataValue.timestamp(float(max(trouble.last_seen for trouble in troubles))),
             "table": _table(entry),
-            # As text: Dagster shows JSON with a line for each bracket.
-            _ENTRY: dg.MetadataValue.text(
-                json.dumps(
-                    {
-                        "format": _FORMAT,
-                        "fingerprint": entry.fingerprint,
-                        "failures": {key: asdict(trouble) for key, trouble in entry.failures.items()},
-                        "contacts": {key: asdict(trouble) for key, trouble in entry.contacts.items()},
-                    },
-                    separators=(",", ":"),
-                )
-            ),
         },
+    )
+
+
+def _event(entry: Entry, description: str, details: Mapping[str, dg.MetadataValue]) -> dg.AssetMaterialization:
+    """The event that a later run reads an entry from; one without troubles is closed."""
+    # As text: Dagster shows JSON with a line for each bracket.
+    stored = json.dumps(
+        {
+            "format": _FORMAT,
+            "fingerprint": entry.fingerprint,
+            "failures": {key: asdict(trouble) for key, trouble in entry.failures.items()},
+            "contacts": {key: asdict(trouble) for key, trouble in entry.contacts.items()},
+        },
+        separators=(",", ":"),
+    )
+    return dg.AssetMaterialization(
+        QUARANTINE_KEY,
+        description=description,
+        partition=str(entry.piece),
+        metadata={**details, _ENTRY: dg.MetadataValue.text(stored)},
     )
 
 

@@ -17,7 +17,7 @@ from importer_pipeline.defs.event_log import materializations_of_partitions
 from importer_pipeline.defs.history import newest_snapshot, taken_at
 from importer_pipeline.defs.locking import free_accounts
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS
-from importer_pipeline.defs.quarantine_events import last_told, read_entries, write_entries
+from importer_pipeline.defs.quarantine_events import drop_closed, last_told, read_entries, write_entries
 from importer_pipeline.hours import SETTLED_SECONDS, parse_hour_key
 from importer_pipeline.importing import account_identity
 from importer_pipeline.outcomes import Part, Piece
@@ -72,6 +72,7 @@ def reckon_recent_runs(
     instance: dg.DagsterInstance, clients: Clients, *, look_back: timedelta = _LOOK_BACK
 ) -> list[Piece]:
     """Put into the quarantine what failed runs left that ended in that time; doing it again changes nothing."""
+    drop_closed(instance)
     since = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.now(UTC) - look_back)
     audiences = Audiences(clients)
     return [piece for run in instance.get_runs(since, limit=_MOST_RUNS) for piece in reckon(instance, run, audiences)]
