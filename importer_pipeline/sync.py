@@ -200,16 +200,27 @@ class Sync:
             pass
         elif audience.stopped is not None:
             audience.failed(fetch, audience.stopped)
-        elif audience.moment_is_right(fetch, page.server_time):
-            audience.arrived(fetch, page)
-            if page.shape.is_short and not page.shape.length and audience.read_before(fetch, _too_short(fetch, page)):
-                pass  # The listing ends before it, whatever its total says.
-            elif fetch.reading.only_counts:
-                audience.counted(fetch, page)
-            else:
-                self._posting.deliver(fetch, page, now)
+        elif not audience.moment_is_right(fetch, page.server_time):
+            pass
+        elif audience.proves_absence(fetch, page) and not fetch.was_empty:
+            fetch.was_empty = True
+            audience.rest(fetch)
+            self._take_up(fetch, now)
+        else:
+            self._accept(fetch, page, now)
         account.service.unpark(now)
         self._settle(audience, now)
+
+    def _accept(self, fetch: Fetch, page: Page, now: float) -> None:
+        """A page is believed."""
+        audience = fetch.audience
+        audience.arrived(fetch, page)
+        if page.shape.is_short and not page.shape.length and audience.read_before(fetch, _too_short(fetch, page)):
+            return  # The listing ends before it, whatever its total says.
+        if fetch.reading.only_counts:
+            audience.counted(fetch, page)
+        else:
+            self._posting.deliver(fetch, page, now)
 
     def fetch_failed(self, fetch: Fetch, error: ImporterError, now: float) -> None:
         """Mailchimp's answer is an error, or none came."""

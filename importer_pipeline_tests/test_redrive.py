@@ -26,7 +26,7 @@ def test_a_failed_window_is_red_comes_to_the_quarantine_and_back(news: Newslette
     assert not news.full_sync().success
     key = "acme/newsletter/contact_windows/40"
     assert (set(news.quarantined), news.shown.red) == ({key}, {"40"})
-    assert "(HTTP 500)" in next(iter(news.quarantined[key].failures.values())).reason
+    assert "(HTTP 400)" in next(iter(news.quarantined[key].failures.values())).reason
     news.fail()
     ran = news.redrive()
     assert (ran.success, ran.materialized) == (True, [news.CONTACTS])

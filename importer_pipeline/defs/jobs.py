@@ -6,6 +6,7 @@ from pydantic import Field
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.assets import RESUME_WITHIN_HOURS
 from importer_pipeline.defs.names import POOL
+from importer_pipeline.defs.reckoning import RECENTLY, reckon_recent_runs
 from importer_pipeline.defs.reporting import run_import
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
 from importer_pipeline.defs.sign_of_life import SignOfLife
@@ -163,6 +164,7 @@ def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
         sign_of_life: dg.ResourceParam[SignOfLife],
     ) -> None:
         """Bring in the contacts that changed since each audience was synced last."""
+        _reckon(context, clients)
         windows = WindowsRequest(wanted=None, rule=SnapshotConfig().rule)
         retry = RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule(attempts=config.retries)), windows=windows)
         run_import(
@@ -186,6 +188,17 @@ def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
         import_changes()
 
     return incremental_sync
+
+
+def _reckon(context: dg.OpExecutionContext, clients: Clients) -> None:
+    """Look for what failed runs left that the sensor has not seen; what goes wrong with that is no reason to import nothing."""
+    try:
+        found = reckon_recent_runs(context.instance, clients, look_back=RECENTLY)
+    except Exception as error:
+        context.log.error(f"failed runs were not looked through: {type(error).__name__}")
+        return
+    for piece in found:
+        context.log.info(f"a failed run left {piece}")
 
 
 def _tasks(clients: Clients, config: SelectionConfig, request: Request) -> list[Task]:

@@ -1,6 +1,7 @@
 """The resources that a run's config can set: how to treat Mailchimp and the targets. Who the clients are is `Clients`."""
 
 import math
+from datetime import UTC, datetime
 
 import dagster as dg
 from pydantic import Field
@@ -64,6 +65,7 @@ def import_settings(
         target: how the targets are written to.
         run_seconds: how long the run may take.
     """
+    settings = settings_from_environment()
     return ImportSettings(
         paging=Paging(page_size=mailchimp.page_size),
         limits=SyncLimits(
@@ -73,7 +75,7 @@ def import_settings(
             post_records=mailchimp.page_size,
             undelivered_pages=4 * target.max_posts,
             retries=mailchimp.retries,
-            clock_tolerance_seconds=settings_from_environment().clock_tolerance_minutes * 60,
+            clock_tolerance_seconds=settings.clock_tolerance_minutes * 60,
             run_seconds=run_seconds,
             stall_seconds=mailchimp.stall_minutes * 60,
             first_pause_seconds=mailchimp.retry_pause_seconds,
@@ -88,4 +90,5 @@ def import_settings(
             connections=target.max_posts,
         ),
         oauth_metadata_url=mailchimp.oauth_metadata_url,
+        oldest=int(settings.first_hour(datetime.now(UTC)).timestamp()),
     )

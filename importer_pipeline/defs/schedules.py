@@ -5,6 +5,7 @@ wait for it.
 """
 
 import time
+from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.errors import DagsterInvalidDefinitionError
@@ -54,7 +55,7 @@ def hourly_schedules(
         skip = _skip(context.instance, clients, full)
         if skip is not None:
             return skip
-        if not _newcomers(context.instance, clients):
+        if not _newcomers(context.instance, clients, settings):
             return dg.SkipReason("every audience has been synced in full, and its changes since")
         return dg.RunRequest(run_config={"ops": {"import_contacts": {"config": {"newcomers_only": True}}}})
 
@@ -106,11 +107,12 @@ def _minutes_of_a_run(cron: str) -> float:
     return min(_MAX_MINUTES, (second - first).total_seconds() / 60 * _SHARE_OF_A_TICK)
 
 
-def _newcomers(instance: dg.DagsterInstance, clients: Clients) -> bool:
+def _newcomers(instance: dg.DagsterInstance, clients: Clients, settings: Settings) -> bool:
     """Whether some audience has no chain."""
     now = {
         AudienceName(client.name, audience.name): fingerprint(client, audience)
         for client, audience in clients.select([], [])
     }
-    evidence = read_evidence(instance, list(now))
-    return any(chain_of(evidence[name], fingerprint=is_now) is None for name, is_now in now.items())
+    view = settings.view(datetime.now(UTC))
+    evidence = read_evidence(instance, list(now), view)
+    return any(chain_of(evidence[name], fingerprint=is_now, view=view) is None for name, is_now in now.items())

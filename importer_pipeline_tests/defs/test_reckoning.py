@@ -14,7 +14,7 @@ from importer_pipeline.defs.names import changes_key, contacts_key, windows_key
 from importer_pipeline.defs.reckoning import Audiences, reckon, reckon_recent_runs
 from importer_pipeline.hours import HOUR_SECONDS, hour_key
 from importer_pipeline.outcomes import Part, Piece
-from importer_pipeline.sandbox.faults import Fault, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.faults import REFUSED, Rule, Unkindness, at_offsets
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline_tests.defs.declared import client, declared
@@ -192,6 +192,16 @@ def test_to_look_twice_changes_nothing(news: Newsletter) -> None:
     assert news.quarantined == before
 
 
+def test_what_the_sensor_has_missed_is_found_by_the_next_hourly_run_and_once(news: Newsletter) -> None:
+    windows_by_hand(news)
+    first = news.incremental_sync(newcomers=False)
+    found = news.quarantined
+    assert (first.success, set(found)) == (True, {window(key) for key in ALL})
+    again = news.incremental_sync(newcomers=False)
+    assert (again.success, news.quarantined) == (True, found)
+    assert [sum("a failed run left" in told.text for told in ran.told) for ran in (first, again)] == [len(ALL), 0]
+
+
 def test_what_came_out_of_the_quarantine_is_not_put_there_again(news: Newsletter) -> None:
     ran = windows_by_hand(news)
     sensed(news, ran)
@@ -233,7 +243,7 @@ def test_windows_of_another_mapping_are_left_to_a_full_sync(news: Newsletter) ->
 
 
 def test_what_the_step_has_told_is_not_told_anew(news: Newsletter) -> None:
-    news.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(40), fault=Fault.ERROR_500),))
+    news.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(40), fault=REFUSED),))
     ran = news.full_sync()
     before = news.quarantined
     assert set(before) == {window("40")}

@@ -7,9 +7,13 @@ from pydantic import ValidationError
 
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
 from importer_pipeline.importing import ImportSettings
+from importer_pipeline.sandbox.children import TOLERANCE_VARIABLE
 
 
-def test_unless_it_says_otherwise_a_run_goes_about_it_as_the_importer_does_by_itself() -> None:
+def test_unless_it_says_otherwise_a_run_goes_about_it_as_the_importer_does_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(TOLERANCE_VARIABLE)
     ours, its = import_settings(MailchimpResource(), TargetResource()), ImportSettings()
     assert (ours.paging, ours.limits, ours.oauth_metadata_url) == (its.paging, its.limits, its.oauth_metadata_url)
     assert ours.target == its.target
