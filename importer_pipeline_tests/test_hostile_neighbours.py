@@ -248,7 +248,7 @@ def test_every_contact_of_the_good_ones_is_at_its_target(ends: Ends, job: str) -
     assert ends.beside[job].missing == dict.fromkeys(GOOD, 0)
 
 
-def test_the_good_ones_are_imported_within_twice_their_usual_time(ends: Ends, job: str) -> None:
+def test_the_good_ones_take_at_most_twice_their_usual_time(ends: Ends, job: str) -> None:
     usual = max(ends.alone[job].good_seconds, FLOOR_SECONDS)
     assert ends.beside[job].good_seconds <= MAX_TIMES_AS_LONG * usual
 
