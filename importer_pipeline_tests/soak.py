@@ -37,6 +37,8 @@ NEWCOMER_CONTACTS = 200_000
 TICK_SECONDS = 120
 _AHEAD_SECONDS = 5.0
 """How long before a tick the hour is over that it brings in."""
+_MAX_RECORDS = 10_000
+"""What Dagster gives at most at once: thousands of ticks."""
 _CHANGES_PER_SECOND = 5.0
 _PAGE = Latency.fixed(0.3)
 _NEWCOMERS_PAGE = Latency.fixed(3.0)
@@ -132,7 +134,7 @@ class Soak:
 
     def _lags_of(self, client: str, ticks: Sequence[Tick]) -> Lags:
         key = changes_key(AudienceName(client, "newsletter"))
-        found = self._commands.instance.fetch_materializations(key, limit=100_000, ascending=True).records
+        found = self._commands.instance.fetch_materializations(key, limit=_MAX_RECORDS, ascending=True).records
         came = dict[str, float]()
         for record in found:
             came.setdefault(record.partition_key or "", record.timestamp)
