@@ -37,6 +37,8 @@ NEWCOMER_CONTACTS = 200_000
 TICK_SECONDS = 120
 _AHEAD_SECONDS = 5.0
 """How long before a tick the hour is over that it brings in."""
+_MAX_RECORDS = 10_000
+"""What Dagster gives at most at once: thousands of ticks."""
 _CHANGES_PER_SECOND = 5.0
 _PAGE = Latency.fixed(0.3)
 _NEWCOMERS_PAGE = Latency.fixed(3.0)
@@ -80,7 +82,7 @@ class Lags:
         return statistics.median([float("inf") if it is None else it for it in self.seconds] or [0.0])
 
     def __str__(self) -> str:
-        said = " ".join("-" if it is None else f"{it:.0f}" for it in self.seconds)
+        said = " ".join(map(_seconds, self.seconds))
         return f"{self.client:12} median {self.median:5.1f} s, longest {self.longest:5.1f} s: {said}"
 
 
@@ -104,9 +106,9 @@ class Soak:
             _sleep_until(due - _AHEAD_SECONDS)
             self._pass_hour()
             ticks.append(Tick(at=due, hour=hour_key(last_second_over(self._now()))))
-            _tell(f"tick {len(ticks)} of {count}: {ticks[-1].hour}")
-            _sleep_until(due + 1)
-        _sleep_until(ticks[-1].at + TICK_SECONDS - 2 * _AHEAD_SECONDS)
+            _sleep_until(due + TICK_SECONDS - 2 * _AHEAD_SECONDS)
+            said = ", ".join(_seconds(it.seconds[0]) for it in self.lags(ticks[-1:]))
+            _tell(f"tick {len(ticks)} of {count} for {ticks[-1].hour}: in after {said} s")
         return ticks
 
     def lags(self, ticks: Sequence[Tick]) -> list[Lags]:
@@ -132,7 +134,7 @@ class Soak:
 
     def _lags_of(self, client: str, ticks: Sequence[Tick]) -> Lags:
         key = changes_key(AudienceName(client, "newsletter"))
-        found = self._commands.instance.fetch_materializations(key, limit=100_000, ascending=True).records
+        found = self._commands.instance.fetch_materializations(key, limit=_MAX_RECORDS, ascending=True).records
         came = dict[str, float]()
         for record in found:
             came.setdefault(record.partition_key or "", record.timestamp)
@@ -223,6 +225,10 @@ def _commands(folder: Path, clients: Path) -> Generator[Commands]:
     os.environ.update(variables)
     with Commands(folder, clients, module="importer_pipeline_tests.soak_location") as commands:
         yield commands
+
+
+def _seconds(lag: float | None) -> str:
+    return "-" if lag is None else f"{lag:.0f}"
 
 
 def _sleep_until(at: float) -> None:

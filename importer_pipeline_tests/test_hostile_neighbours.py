@@ -36,7 +36,7 @@ REMEDIES = {
     "date_9999": "found 9999-12-31.*: set this machine's clock right",
     "html_403": "turns this machine's address away.*: if it lasts, ask Mailchimp's support",
     "dripped_body": "no answer from the target: no whole answer came in time.*: run it again when the target is back",
-    "gzip_bomb": "no answer from the target: the answer was larger than any that is expected.*: run it again when",
+    "gzip_bomb": "no answer from the target: the answer was larger than any.*: run it again when the target is back",
     "silence": "no answer from the target: no whole answer came in time.*: run it again when the target is back",
     "html_405": "the target knows no such address.*: check target.url",
 }
@@ -47,7 +47,7 @@ FLOOR_SECONDS = 12.0
 """What counts as their usual time at least: on a busy machine a second more or less says nothing."""
 BUDGET_MINUTES = 2.0
 PAGE = Latency.fixed(0.2)
-PATIENCE = {"retries": 1, "read_timeout_seconds": 1.5, "answer_timeout_seconds": 2.0}
+PATIENCE = {"read_timeout_seconds": 1.0, "answer_timeout_seconds": 1.5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,11 +148,17 @@ class Street:
 
     @staticmethod
     def _mailchimp() -> dict[str, Any]:
-        return {**PATIENCE, "page_size": 100, "retry_pause_seconds": 0.1, "stall_minutes": BUDGET_MINUTES / 2}
+        return {
+            **PATIENCE,
+            "retries": 1,
+            "page_size": 100,
+            "retry_pause_seconds": 0.1,
+            "stall_minutes": BUDGET_MINUTES / 2,
+        }
 
     @staticmethod
     def _target() -> dict[str, Any]:
-        return {name: seconds for name, seconds in PATIENCE.items() if name != "retries"}
+        return dict(PATIENCE)
 
 
 def _settle(stage: Stage, name: str, *, contacts: int) -> None:
@@ -242,7 +248,7 @@ def test_every_contact_of_the_good_ones_is_at_its_target(ends: Ends, job: str) -
     assert ends.beside[job].missing == dict.fromkeys(GOOD, 0)
 
 
-def test_the_good_ones_are_imported_within_twice_their_usual_time(ends: Ends, job: str) -> None:
+def test_the_good_ones_take_at_most_twice_their_usual_time(ends: Ends, job: str) -> None:
     usual = max(ends.alone[job].good_seconds, FLOOR_SECONDS)
     assert ends.beside[job].good_seconds <= MAX_TIMES_AS_LONG * usual
 
@@ -263,8 +269,9 @@ def test_the_message_names_each_hostile_one_and_what_to_do(ends: Ends, job: str)
     assert {name: line for name, line in said.items() if not re.search(REMEDIES[HOSTILE[name]], line)} == {}
 
 
-def test_no_traceback_and_no_secret_is_printed(ends: Ends, job: str) -> None:
+def test_no_traceback_no_address_and_no_secret_is_printed(ends: Ends, job: str) -> None:
     ran = ends.beside[job]
     assert ran.code == 1
     assert "Traceback" not in ran.output
+    assert "@" not in ran.output
     assert leaked(ends.marks, [(job, ran.output.encode())]) == set()

@@ -190,7 +190,7 @@ def test_few_audiences_with_one_error_have_a_line_each(count: int, lines: int) -
     assert len((failure(*failed_alike(count)) or "").splitlines()[1:]) == lines
 
 
-def test_an_audience_that_failed_twice_with_one_error_counts_once() -> None:
+def test_an_audience_that_failed_twice_with_one_error_is_one() -> None:
     assert len((failure(*failed_alike(5), *failed_alike(5)) or "").splitlines()[1:]) == 5
 
 
