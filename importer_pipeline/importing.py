@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from importer_pipeline.audience_plan import AudiencePlan, Scope
-from importer_pipeline.chain import View
+from importer_pipeline.chain import View, chain_of
 from importer_pipeline.clients import Audience, Client, Clients, fingerprint
 from importer_pipeline.connections import PROCESS
 from importer_pipeline.errors import ImporterError, SecretMissing, SnapshotUnusable
@@ -25,7 +25,7 @@ from importer_pipeline.services import SyncLimits
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.sync import Sync
 from importer_pipeline.target import Target, TargetLimits
-from importer_pipeline.tasks import Asked, ChangesRequest, HoursRequest, Request, Resolver
+from importer_pipeline.tasks import Asked, ChangesRequest, FirstSyncRequest, HoursRequest, Request, Resolver
 from importer_pipeline.windows import Paging
 from importer_pipeline.workers import Lines, Workers
 
@@ -79,7 +79,7 @@ class Turns:
     Args:
         tasks: what is to be done. Of several with one audience, each has a turn of its own, in their order.
         clients: all clients, for what those on one Mailchimp account share.
-        settings: how to go about it.
+        settings: how to go about it. The time that a run may take is that of all turns together, from now on.
         locks: one sync at a time per account.
 
     Attributes:
@@ -98,14 +98,29 @@ class Turns:
         self._clients = clients
         self._settings = settings
         self._locks = locks
+        self._began_at = time.monotonic()
+
+    @property
+    def seconds_left(self) -> float:
+        """How much longer the run may take."""
+        return self._began_at + self._settings.limits.run_seconds - time.monotonic()
+
+    def has_free_accounts(self) -> bool:
+        """Tell whether some account of those that wait is free at this moment, without keeping it."""
+        free = self._locks.take(self._accounts())
+        self._locks.release_all()
+        return bool(free)
 
     def next(self, history: History) -> "Import | None":
-        """The import of what is free now, or None where another sync has all the accounts that are still to come.
+        """The import of what is free now, or None where nothing is to be done, or another sync has all that is needed for it.
 
         Args:
             history: what earlier runs left. It is read once an account is locked, so that no one adds to it meanwhile.
         """
-        free = self._locks.take({account_identity(task.client) for task in self.waiting})
+        self._drop_synced(history)
+        if not self.waiting:
+            return None
+        free = self._locks.take(self._accounts())
         now: dict[AudienceName, Task] = {}
         later: list[Task] = []
         for task in self.waiting:
@@ -122,12 +137,31 @@ class Turns:
                 settings=self._settings,
                 locks=self._locks,
                 history=history,
+                began_at=self._began_at,
             )
         except BaseException:
             self._locks.release_all()
             raise
         self.waiting = [*later, *running.later]
         return running
+
+    def _accounts(self) -> set[str]:
+        return {account_identity(task.client) for task in self.waiting}
+
+    def _drop_synced(self, history: History) -> None:
+        """Forget the first syncs of audiences that have had one, without a lock: nearly all accounts, for nearly all syncs.
+
+        What is looked at without a lock decides nothing but this. What seems to have no chain is looked at again with it.
+        """
+        asked = [task.asked for task in self.waiting if isinstance(task.request, FirstSyncRequest)]
+        view = self._settings.view(time.time())
+        evidence = history.evidence([it.name for it in asked], view) if asked else {}
+        synced = {
+            it.name for it in asked if chain_of(evidence[it.name], fingerprint=it.fingerprint, view=view) is not None
+        }
+        self.waiting = [
+            task for task in self.waiting if not (isinstance(task.request, FirstSyncRequest) and task.name in synced)
+        ]
 
 
 class Import:
@@ -137,8 +171,10 @@ class Import:
         tasks: the audiences.
         clients: all clients, for what those on one Mailchimp account share.
         settings: how to go about it.
-        locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done.
+        locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done, and at once
+            where nothing is to be done.
         history: what earlier runs left.
+        began_at: when the run began, by the clock that only goes forward.
 
     Attributes:
         notes: what a person would like to know before it starts, a line each.
@@ -153,6 +189,7 @@ class Import:
         settings: ImportSettings,
         locks: AccountLocks,
         history: History,
+        began_at: float,
     ) -> None:
         self.notes: list[str] = []
         self.later: list[Task] = []
@@ -185,6 +222,9 @@ class Import:
         told = {*lines, *(outcome.name for outcome in self._not_started)}
         self._account_of = {task.name: account_identity(task.client) for task in tasks if task.name in told}
         self._open = Counter(self._account_of.values())
+        for account in {account_identity(task.client) for task in tasks} - self._open.keys():
+            self._close(account)
+            locks.release(account)
         self._sync = Sync(
             plans,
             paging=settings.paging,
@@ -192,6 +232,7 @@ class Import:
             book=PROCESS,
             rng=random.Random(),
             epoch_offset_seconds=time.time() - time.monotonic(),
+            began_at=began_at,
         )
         self._workers = Workers(self._sync, lines, locks.check)
 

@@ -161,6 +161,9 @@ class LockSession:
 _sessions: dict[str, LockSession] = {}
 """The session of this process, for each database: it ends with the process."""
 
+_sessions_of_runs: dict[str, LockSession] = {}
+"""The session in which this process showed last that a run of its own lives, for each database."""
+
 _making = threading.Lock()
 
 
@@ -185,6 +188,23 @@ class LockDatabase:
                 session = _sessions[self.name] = LockSession(self.connect)
             return session
 
+    def try_lock_for_run(self, keys: Sequence[int]) -> tuple[LockSession, set[int]]:
+        """As `try_lock`, but only in the session in which this process shows that its run lives, where it has a run.
+
+        Raises:
+            LocksLost: that has broken. The run may have been declared dead since, and another one be at its accounts.
+            LocksUnusable: as `LockSession`.
+        """
+        session = _sessions_of_runs.get(self.name)
+        return self.try_lock(keys) if session is None else (session, session.try_lock(keys))
+
+    def hold_for_run(self, key: int) -> bool:
+        """Lock what shows that a run of this process lives, until the process ends; whether it was free."""
+        session, locked = self.try_lock([key])
+        if locked:
+            _sessions_of_runs[self.name] = session
+        return bool(locked)
+
     def try_lock(self, keys: Sequence[int]) -> tuple[LockSession, set[int]]:
         """Lock what is free of the keys, and in which session: a new one where the one before breaks at this moment."""
         session = self.session()
@@ -198,7 +218,7 @@ class LockDatabase:
 class PostgresAccountLocks:
     """See `locks.AccountLocks`. All are in one session: once that has broken, there are no more to be had here.
 
-    For it is the session, too, in which the run shows that it lives.
+    It is the session in which the run shows that it lives. One that was declared dead gets no account any more.
 
     Args:
         database: where they are.
@@ -215,7 +235,7 @@ class PostgresAccountLocks:
         wanted = dict.fromkeys(accounts)
         keys = {account: _key("account", account) for account in wanted if account not in self._held}
         if self._session is None:
-            self._session, locked = self._database.try_lock(list(keys.values()))
+            self._session, locked = self._database.try_lock_for_run(list(keys.values()))
         else:
             locked = self._session.try_lock(list(keys.values()))
         self._held |= {account: key for account, key in keys.items() if key in locked}
@@ -252,8 +272,7 @@ class PostgresRunLocks:
 
     def hold(self, run_id: str) -> bool:
         """See `locks.RunLocks`."""
-        _, locked = self._database.try_lock([_key("run", run_id)])
-        return bool(locked)
+        return self._database.hold_for_run(_key("run", run_id))
 
     def mark(self, run_id: str) -> str:
         """See `locks.RunLocks`. The database is no part of it: wherever the run can be read, its lock can be looked at."""

@@ -66,6 +66,7 @@ class Sync:
         book: the counts of connections, shared by everything in the process.
         rng: for the jitter of pauses.
         epoch_offset_seconds: what to add to the clock that is handed in, which only goes forward, to get epoch seconds.
+        began_at: since when the time counts that the run may take, by that clock; None for the first look at it.
 
     Attributes:
         outcomes: what has happened since this was last emptied by the caller.
@@ -80,6 +81,7 @@ class Sync:
         book: ConnectionBook,
         rng: Random,
         epoch_offset_seconds: float,
+        began_at: float | None = None,
     ) -> None:
         self._limits = limits
         self._small_page = paging.page_size // 5
@@ -109,7 +111,7 @@ class Sync:
         self._edge = Edge()
         self._opens_at = -math.inf
         self._active_at: dict[AudienceSync, float] = {}
-        self._began_at: float | None = None
+        self._began_at = began_at
         self._look_at = -math.inf
         for audience in self._audiences:
             self._enter(audience, book)

@@ -2,23 +2,27 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from importer_pipeline.clients import Clients
-from importer_pipeline.errors import SecretMissing, SnapshotUnusable
+from importer_pipeline.errors import SecretMissing, SnapshotUnusable, TimeUsedUp
 from importer_pipeline.file_locks import FileAccountLocks
 from importer_pipeline.importing import Import, ImportSettings, Task, Turns, account_identity
 from importer_pipeline.outcomes import AudienceDone, Outcome, Progress, SnapshotKnown, WindowIn
+from importer_pipeline.quarantine import RetryRule
 from importer_pipeline.resuming import ResumeRule
+from importer_pipeline.retries import Wanted
 from importer_pipeline.sandbox.faults import Latency, Unkindness
 from importer_pipeline.services import SyncLimits
 from importer_pipeline.snapshots import AudienceName
-from importer_pipeline.tasks import WindowsRequest
+from importer_pipeline.tasks import FirstSyncRequest, RetryRequest, WindowsRequest
 from importer_pipeline.windows import Paging
 from importer_pipeline_tests.memory_history import MemoryHistory
+from importer_pipeline_tests.patience import until
 from importer_pipeline_tests.stage import Declared, Stage
 
 SETTINGS = ImportSettings(paging=Paging(page_size=30), limits=SyncLimits(retries=0))
@@ -202,6 +206,64 @@ def test_free_accounts_have_their_turn_before_busy_ones(stage: Stage) -> None:
     assert last is not None
     assert set(done(last)) == {"acme/newsletter", "acme/customers"}
     assert to_do.waiting == []
+
+
+def retry(windows: WindowsRequest) -> RetryRequest:
+    """What is in the quarantine."""
+    return RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule()), windows=windows)
+
+
+def test_an_account_without_work_is_free_at_once(stage: Stage) -> None:
+    clients, folder, windows = stage.load(), stage.folder / "locks", WindowsRequest(wanted=None, rule=RULE)
+    identities = {client.name: account_identity(client) for client in clients.clients}
+    to_do = [
+        Task(client=client, audience=audience, request=retry(windows) if client.name == "globex" else windows)
+        for client, audience in clients.select([], [])
+    ]
+    running = Turns(to_do, clients=clients, settings=SETTINGS, locks=FileAccountLocks(folder)).next(MemoryHistory())
+    assert running is not None
+    others = FileAccountLocks(folder)
+    assert others.take(identities.values()) == {identities["globex"]}
+    others.release_all()
+    assert set(done(running)) == {"acme/newsletter", "acme/customers"}
+
+
+def test_a_first_sync_takes_no_account_whose_audiences_have_had_one(stage: Stage) -> None:
+    history, clients, folder = MemoryHistory(), stage.load(), stage.folder / "locks"
+    for outcome in outcomes(prepared(stage, acme(stage), history=history)):
+        history.record(outcome)
+    others = FileAccountLocks(folder)
+    assert others.take([account_identity(client) for client in clients.clients if client.name == "acme"])
+    request = FirstSyncRequest(windows=WindowsRequest(wanted=None, rule=RULE))
+    to_do = [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], [])]
+    first = Turns(to_do, clients=clients, settings=SETTINGS, locks=FileAccountLocks(folder))
+    running = first.next(history)
+    assert running is not None
+    assert first.waiting == []
+    for outcome in outcomes(running):
+        history.record(outcome)
+    assert stage.missing("globex") == set()
+    again = Turns(to_do, clients=clients, settings=SETTINGS, locks=FileAccountLocks(folder))
+    assert (again.next(history), again.waiting) == (None, [])
+    others.release_all()
+
+
+def test_the_time_of_a_run_is_that_of_all_its_turns_together(stage: Stage) -> None:
+    settings = replace(SETTINGS, limits=SyncLimits(retries=0, run_seconds=0.5))
+    clients, others = stage.load(), FileAccountLocks(stage.folder / "locks")
+    assert others.take([account_identity(client) for client in clients.clients if client.name == "globex"])
+    locks = FileAccountLocks(stage.folder / "locks")
+    to_do = Turns(tasks(clients), clients=clients, settings=settings, locks=locks)
+    first = to_do.next(MemoryHistory())
+    assert first is not None
+    done(first)
+    others.release_all()
+    until(lambda: to_do.seconds_left < 0)
+    asked, last = len(stage.sandbox.answered), to_do.next(MemoryHistory())
+    assert last is not None
+    (end,) = done(last).values()
+    assert (str(end.name), type(end.error)) == ("globex/newsletter", TimeUsedUp)
+    assert len(stage.sandbox.answered) == asked
 
 
 def acme(stage: Stage) -> dict[str, Declared]:

@@ -1,6 +1,7 @@
 """Two syncs never work on one Mailchimp account at once, and the busy account holds nobody else up."""
 
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from importer_pipeline.defs.names import POOL
 from importer_pipeline.file_locks import FileAccountLocks, default_folder
 from importer_pipeline.importing import account_identity
 from importer_pipeline_tests.patience import until
-from importer_pipeline_tests.runs import Ran, full_sync, materialize, new_instance, plan_windows, run_config
+from importer_pipeline_tests.runs import Ran, full_sync, new_instance, run_config
 from importer_pipeline_tests.stage import Stage
 
 WAITING = "waiting for other syncs of the Mailchimp accounts of acme"
@@ -25,17 +26,22 @@ def busy(clients: Clients, name: str) -> Generator[None]:
     """Another sync has that client's account while the block runs."""
     (account,) = [account_identity(client) for client in clients.clients if client.name == name]
     locks = FileAccountLocks(default_folder())
-    assert locks.take([account]) == {account}
+    until(lambda: locks.take([account]) == {account})  # Who waits for it has it for moments.
     try:
         yield
     finally:
         locks.release_all()
 
 
-def waiting_steps(instance: dg.DagsterInstance) -> set[str | None]:
-    """The steps of all runs that have said that they come again."""
-    logs = [instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY) for run in instance.get_runs()]
-    return {entry.step_key for entries in logs for entry in entries}
+def lines(instance: dg.DagsterInstance, text: str) -> list[str]:
+    """The lines with that text in the logs of all runs."""
+    logs = [entry for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]
+    return [entry.user_message for entry in logs if text in entry.user_message]
+
+
+def events(instance: dg.DagsterInstance) -> int:
+    """How many events all runs have written."""
+    return sum(len(instance.all_logs(run.run_id)) for run in instance.get_runs())
 
 
 def has_place(instance: dg.DagsterInstance) -> bool:
@@ -77,7 +83,7 @@ def waited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waited]:
         with busy(clients, "acme"):
             config = run_config(clients=["acme", "globex", "hooli"])
             running = threads.submit(full_sync, clients, config, instance=instance)
-            until(lambda: bool(waiting_steps(instance)) and not has_place(instance))
+            until(lambda: bool(lines(instance, WAITING)) and not has_place(instance))
             asked = asked_about(stage)
             meanwhile = full_sync(clients, run_config(clients=["initech"]), instance=instance)
         yield Waited(stage=stage, ran=running.result(), meanwhile=meanwhile, asked=asked)
@@ -110,29 +116,54 @@ def test_what_failed_before_it_waited_is_told_at_its_end(waited: Waited) -> None
     assert [line.split(":")[0] for line in lines] == ["- hooli/newsletter"]
 
 
-def test_two_steps_of_a_run_that_wait_do_not_take_each_other_s_work(
+def test_who_waits_looks_every_second_and_writes_nothing(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, looks = Stage(tmp_path), list[float]()
+    stage.add("acme")
+    take = FileAccountLocks.take
+
+    def counted(self: FileAccountLocks, accounts: Iterable[str]) -> set[str]:
+        looks.append(time.monotonic())
+        return take(self, accounts)
+
+    monkeypatch.setattr(FileAccountLocks, "take", counted)
+    with stage, new_instance(tmp_path_factory) as instance, ThreadPoolExecutor(1) as threads:
+        clients = stage.load()
+        with busy(clients, "acme"):
+            running = threads.submit(full_sync, clients, run_config(), instance=instance)
+            until(lambda: bool(lines(instance, WAITING)) and not has_place(instance))
+            written, looked = events(instance), len(looks)
+            until(lambda: len(looks) >= looked + 5)
+            assert events(instance) == written
+        assert running.result().success
+    assert stage.missing("acme") == set()
+
+
+def test_who_waits_for_an_account_and_then_for_a_place_takes_both_and_gives_both_back(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     stage = Stage(tmp_path)
-    for name in ("acme", "globex"):
-        stage.add(name)
-    assets = [dg.AssetKey([name, "newsletter", "contacts"]) for name in ("acme", "globex")]
-    assets.append(dg.AssetKey(["acme", "newsletter", "contact_windows"]))
+    stage.add("acme")
     with stage, new_instance(tmp_path_factory) as instance, ThreadPoolExecutor(1) as threads:
+        storage = instance.event_log_storage
+        storage.set_concurrency_slots(POOL, 1)
         clients = stage.load()
-        assert plan_windows(clients, instance=instance).success
         with busy(clients, "acme"):
-            running = threads.submit(materialize, clients, assets, instance=instance, partitions=["0"])
-            until(lambda: waiting_steps(instance) == {"contacts", "contact_windows"})
-            missing, asked = stage.missing("globex"), asked_about(stage)
-        ran = running.result()
-    assert (missing, ran.success, stage.missing("acme")) == (set(), True, set())
-    assert ran.materialized.count("globex/newsletter/contacts") == 1
-    assert asked_about(stage)["globex"] == asked["globex"]
-    assert {told.partition for told in ran.told if told.asset == "acme/newsletter/contact_windows"} == {
-        "0",
-        "archived-0",
-    }
+            running = threads.submit(full_sync, clients, run_config(), instance=instance)
+            until(lambda: bool(lines(instance, WAITING)) and not has_place(instance))
+            assert storage.claim_concurrency_slot(POOL, "another run", "a step").is_claimed
+        until(lambda: len(storage.get_concurrency_info(POOL).pending_steps) == 2)
+        # Whoever has a place may have the account: it is not kept by someone who has none.
+        with busy(clients, "acme"):
+            until(lambda: len(storage.get_concurrency_info(POOL).pending_steps) == 1)
+        assert asked_about(stage)["acme"] == 0
+        storage.free_concurrency_slot_for_step("another run", "a step")
+        assert running.result().success
+        assert not has_place(instance)
+        with busy(clients, "acme"):
+            pass
+    assert stage.missing("acme") == set()
 
 
 def test_after_a_sync_its_accounts_are_free(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 import sqlalchemy
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from importer_pipeline.errors import LocksLost, LocksUnusable
@@ -123,9 +125,25 @@ def test_whoever_held_an_account_whose_session_was_ended_knows_it_at_once_and_ta
 
 def test_who_comes_after_a_session_has_ended_gets_another(at: Database, postgres: Postgres) -> None:
     assert at.accounts.take(["acme"]) == {"acme"}
+    assert postgres.end_sessions(at.url.rpartition("/")[2]) == 1
+    until(lambda: at.accounts.take(["acme"]) == {"acme"})
+
+
+def test_a_run_that_may_have_been_declared_dead_takes_no_account(at: Database, postgres: Postgres) -> None:
     assert at.runs.hold("run")
     assert postgres.end_sessions(at.url.rpartition("/")[2]) == 1
-    until(lambda: at.is_free("run"))
+    until(lambda: at.is_free("run"))  # In another session: whoever looks now declares it dead.
+    for _ in range(2):
+        with pytest.raises(LocksLost, match="start the run again: it goes on where it stopped"):
+            at.accounts.take(["acme"])
+    with another_process(HOLD, at.url, "acme", says="['acme']"):
+        pass
+
+
+def test_the_next_run_of_the_same_process_takes_accounts_again(at: Database, postgres: Postgres) -> None:
+    assert at.runs.hold("run")
+    assert postgres.end_sessions(at.url.rpartition("/")[2]) == 1
+    until(lambda: at.runs.hold("next run"))
     assert at.accounts.take(["acme"]) == {"acme"}
 
 
@@ -231,7 +249,14 @@ def test_a_server_without_room_for_more_locks_is_named_with_the_setting(narrow: 
     at = Database(narrow.url())
     with pytest.raises(LocksUnusable, match="max_locks_per_transaction"):
         at.accounts.take([f"account {number}" for number in range(20_000)])
-    until(lambda: narrow.advisory_locks("postgres") == 0)
+    until(lambda: _is_empty(narrow))
+
+
+def _is_empty(server: Postgres) -> bool:
+    """Whether no lock is held there. While there is no room for more, the server takes no one in who would look."""
+    with suppress(OperationalError):
+        return server.advisory_locks("postgres") == 0
+    return False
 
 
 def test_a_closed_session_holds_nothing(at: Database) -> None:

@@ -10,7 +10,7 @@ import dagster as dg
 
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS, CONTACTS, POOL, audience_label
-from importer_pipeline.defs.reporting import WhenBusy, run_import
+from importer_pipeline.defs.reporting import run_import
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
 from importer_pipeline.defs.sign_of_life import SignOfLife
 from importer_pipeline.defs.specs import changes_spec, contacts_spec, windows_spec
@@ -109,5 +109,4 @@ def _import_selected(
         [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], labels)],
         clients=clients,
         settings=settings,
-        when_busy=WhenBusy.WAIT,
     )

@@ -59,6 +59,11 @@ def step_key(context: Context) -> str:
     return str(_op_context(context).op_handle)
 
 
+def pool_of(context: Context) -> str | None:
+    """The pool that the step takes a place in."""
+    return _op_context(context).get_step_execution_context().step.pool
+
+
 def store_events(context: Context, events: Sequence[AssetEvent]) -> None:
     """Write events of the step, all of them or none, and in their order.
 

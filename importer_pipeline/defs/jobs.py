@@ -6,7 +6,8 @@ from pydantic import Field
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.assets import RESUME_WITHIN_HOURS
 from importer_pipeline.defs.names import POOL
-from importer_pipeline.defs.reporting import WhenBusy, run_import
+from importer_pipeline.defs.reckoning import RECENTLY, reckon_recent_runs
+from importer_pipeline.defs.reporting import run_import
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
 from importer_pipeline.defs.sign_of_life import SignOfLife
 from importer_pipeline.errors import SelectionUnknown
@@ -19,6 +20,12 @@ from importer_pipeline.tasks import ChangesRequest, FirstSyncRequest, Request, R
 
 SHARD_TAG = "importer_pipeline/shard"
 """The tag of a run that says whose clients it syncs: several shards have jobs of the same names."""
+
+MAX_RUNTIME_TAG = "dagster/max_runtime"
+"""The tag by which the daemon ends a run that takes longer than so many seconds."""
+
+_MAX_RUNTIME_SECONDS = 7200
+"""For a run that was to be over by itself, and hangs in something that nobody has thought of."""
 
 
 class SelectionConfig(dg.Config):
@@ -68,6 +75,14 @@ class ChangesConfig(SelectionConfig):
         ge=0,
         description="How often something in the quarantine is tried, with growing pauses, until only a person does it.",
     )
+    within_minutes: float = Field(
+        default=50.0, gt=0, description="How long it may take; what is left then is imported by the next run."
+    )
+    busy_patience_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="How long to wait for accounts that other runs have, when all else is done, until they are left out.",
+    )
 
 
 def full_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
@@ -87,7 +102,6 @@ def full_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
             _tasks(clients, config, config.request),
             clients=clients,
             settings=import_settings(mailchimp, target),
-            when_busy=WhenBusy.WAIT,
         )
 
     @dg.job(
@@ -122,7 +136,6 @@ def plan_windows_job(clients: Clients) -> dg.JobDefinition:
             _tasks(clients, config, WindowsRequest(wanted=frozenset(), rule=config.rule)),
             clients=clients,
             settings=import_settings(mailchimp, target),
-            when_busy=WhenBusy.WAIT,
         )
 
     @dg.job(
@@ -151,14 +164,15 @@ def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
         sign_of_life: dg.ResourceParam[SignOfLife],
     ) -> None:
         """Bring in the contacts that changed since each audience was synced last."""
+        _reckon(context, clients)
         windows = WindowsRequest(wanted=None, rule=SnapshotConfig().rule)
         retry = RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule(attempts=config.retries)), windows=windows)
         run_import(
             context,
             _tasks(clients, config, ChangesRequest(retry=retry, newcomers=windows if config.newcomers else None)),
             clients=clients,
-            settings=import_settings(mailchimp, target),
-            when_busy=WhenBusy.LEAVE,
+            settings=import_settings(mailchimp, target, run_seconds=config.within_minutes * 60),
+            busy_patience_seconds=config.busy_patience_seconds,
         )
 
     @dg.job(
@@ -167,13 +181,24 @@ def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
             "Imports what changed: for each audience all hours that are over and not in yet, from the last one without a gap. "
             "They show under contact_changes. An account that another run has is left to the next one."
         ),
-        tags={SHARD_TAG: str(shard)},
+        tags={SHARD_TAG: str(shard), MAX_RUNTIME_TAG: str(_MAX_RUNTIME_SECONDS)},
         executor_def=dg.in_process_executor,
     )
     def incremental_sync() -> None:
         import_changes()
 
     return incremental_sync
+
+
+def _reckon(context: dg.OpExecutionContext, clients: Clients) -> None:
+    """Look for what failed runs left that the sensor has not seen; what goes wrong with that is no reason to import nothing."""
+    try:
+        found = reckon_recent_runs(context.instance, clients, look_back=RECENTLY)
+    except Exception as error:
+        context.log.error(f"failed runs were not looked through: {type(error).__name__}")
+        return
+    for piece in found:
+        context.log.info(f"a failed run left {piece}")
 
 
 def _tasks(clients: Clients, config: SelectionConfig, request: Request) -> list[Task]:

@@ -12,7 +12,7 @@ from importer_pipeline.defs.locking import free_accounts
 from importer_pipeline.defs.names import POOL, QUARANTINE_KEY, QUARANTINE_PARTITIONS
 from importer_pipeline.defs.quarantine_events import forget, open_pieces, parse_piece, read_entries
 from importer_pipeline.defs.reckoning import Audiences, reckon, reckon_recent_runs
-from importer_pipeline.defs.reporting import WhenBusy, run_import
+from importer_pipeline.defs.reporting import run_import
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
 from importer_pipeline.defs.sign_of_life import SignOfLife
 from importer_pipeline.errors import LocksUnusable
@@ -191,7 +191,7 @@ def _redrive(context: Context, clients: Clients, settings: ImportSettings, piece
             f"not in the clients file, so not tried: {', '.join(gone)}. Remedy: declare them, or run redrive_quarantine with "
             "`forget: true` and their partitions"
         )
-    run_import(context, tasks, clients=clients, settings=settings, when_busy=WhenBusy.WAIT)
+    run_import(context, tasks, clients=clients, settings=settings)
     asked = set(pieces)
     still = [entry for entry in read_entries(context.instance, [task.name for task in tasks]) if entry.piece in asked]
     if still:

@@ -27,6 +27,9 @@ from importer_pipeline.snapshots import AudienceName
 _WILL_RETRY_TAG = "dagster/will_retry"
 
 _LOOK_BACK = timedelta(days=7)
+
+RECENTLY = timedelta(days=1)
+"""How far back each hourly run looks: an event that is committed after a later one is never seen by the sensor."""
 _MOST_RUNS = 500
 
 _PARTS = {CONTACT_WINDOWS: Part.WINDOW, CONTACT_CHANGES: Part.HOUR}
@@ -65,9 +68,11 @@ class Audiences:
         return self._accounts.get(name)
 
 
-def reckon_recent_runs(instance: dg.DagsterInstance, clients: Clients) -> list[Piece]:
-    """Put into the quarantine what the failed runs of the last week left; doing it again changes nothing."""
-    since = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.now(UTC) - _LOOK_BACK)
+def reckon_recent_runs(
+    instance: dg.DagsterInstance, clients: Clients, *, look_back: timedelta = _LOOK_BACK
+) -> list[Piece]:
+    """Put into the quarantine what failed runs left that ended in that time; doing it again changes nothing."""
+    since = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.now(UTC) - look_back)
     audiences = Audiences(clients)
     return [piece for run in instance.get_runs(since, limit=_MOST_RUNS) for piece in reckon(instance, run, audiences)]
 

@@ -1,19 +1,20 @@
 """An import as Dagster sees it: events of what is in, log lines on the way, a failure that names the rest."""
 
 import logging
+import math
 import os
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from enum import Enum
 
 import dagster as dg
 
 from importer_pipeline.clients import Clients
-from importer_pipeline.defs.event_log import Context, step_key
+from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.history import EventLogHistory
 from importer_pipeline.defs.locking import account_locks
+from importer_pipeline.defs.pool_place import PoolPlace
 from importer_pipeline.errors import StopRun
 from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.importing import Import, ImportSettings, Task, Turns
@@ -27,57 +28,49 @@ _MOST_AT_ONCE = 200
 
 _MOST_LINES = 10
 """Lines of what came in that are logged at once; all of it stands in the events."""
-_LOOK_AGAIN_SECONDS = 3
-_MOST_LOOKS = 28_800
-"""A day of looking whether an account is free."""
+_LOOK_AGAIN_SECONDS = 1.0
+"""How often a step looks whether an account is free. Nothing is written for it."""
 
 _LEAVE_SECONDS = 3.0
 """How long a run that is terminated waits for the requests that are on the wire."""
 
-_waiting: dict[tuple[str, str], tuple[Turns, ImportSummary]] = {}
-"""What steps of this process have still to do: one that gave its place in the pool back comes again from the start."""
-
-
-class WhenBusy(Enum):
-    """What is done about accounts that another sync has."""
-
-    WAIT = "come again"
-    LEAVE = "leave them to a later run"
-
 
 def run_import(
-    context: Context, tasks: Sequence[Task], *, clients: Clients, settings: ImportSettings, when_busy: WhenBusy
+    context: Context,
+    tasks: Sequence[Task],
+    *,
+    clients: Clients,
+    settings: ImportSettings,
+    busy_patience_seconds: float = math.inf,
 ) -> None:
     """Do the tasks, and report what is in as soon as it is.
 
+    Args:
+        context: the step's.
+        tasks: what is to be done.
+        clients: all clients, for what those on one Mailchimp account share.
+        settings: how to go about it.
+        busy_patience_seconds: how long to wait where another sync has all accounts that are still to come, until these are
+            left to a later run.
+
     Raises:
-        dagster.RetryRequested: all accounts that are still to come are another sync's. The step comes again.
         dagster.Failure: something is not in. Its text names each, and what to do. What is in stays in.
     """
-    if not os.environ.get("DAGSTER_HOME") and context.retry_number == 0:
+    if not os.environ.get("DAGSTER_HOME"):
         context.log.warning(
             "DAGSTER_HOME is not set: nothing of this run will be remembered. Remedy: export DAGSTER_HOME=<a folder>"
         )
-    history = EventLogHistory(context)
-    turns, summary = _waiting.pop((context.run.run_id, step_key(context)), None) or (
-        Turns(tasks, clients=clients, settings=settings, locks=account_locks(context.instance)),
-        ImportSummary(),
-    )
+    history, summary = EventLogHistory(context), ImportSummary()
+    turns = Turns(tasks, clients=clients, settings=settings, locks=account_locks(context.instance))
     while turns.waiting:
         with _as_failure():
-            running = turns.next(history)
-        if running is None and when_busy is WhenBusy.LEAVE:
-            context.log.warning(
-                f"left to a later run: {_clients(turns)}. Another sync has the Mailchimp account; nothing is lost by it"
-            )
-            break
+            running = turns.next(history) or _wait(context, turns, history, patience_seconds=busy_patience_seconds)
         if running is None:
-            _waiting[context.run.run_id, step_key(context)] = turns, summary
-            _come_again(context, turns)
-        else:
-            with _as_failure(), running:
-                _report(context, running, history, summary)
-    context.log.info(summary.closing_line)
+            break
+        with _as_failure(), running:
+            _report(context, running, history, summary)
+    left = f"; left to a later run: {_clients(turns)}" if turns.waiting else ""
+    context.log.info(f"{summary.closing_line}{left}")
     if summary.failure is not None:
         raise dg.Failure(
             summary.failure,
@@ -138,11 +131,28 @@ def _flush(context: Context, history: EventLogHistory) -> None:
         context.log.info("\n".join([*lines[:_MOST_LINES], *more]))
 
 
-def _come_again(context: Context, turns: Turns) -> None:
-    """Give the place in the pool back and look again later: a step that only waits is to keep nobody from working."""
-    if context.retry_number == 0:
-        context.log.info(f"waiting for other syncs of the Mailchimp accounts of {_clients(turns)}")
-    raise dg.RetryRequested(max_retries=_MOST_LOOKS, seconds_to_wait=_LOOK_AGAIN_SECONDS)
+def _wait(context: Context, turns: Turns, history: EventLogHistory, *, patience_seconds: float) -> Import | None:
+    """The next turn, as soon as an account is free for it; None where nothing is left to do, or that takes too long.
+
+    The place in the pool is given back meanwhile: a step that only waits is to keep nobody from working.
+    """
+    if not turns.waiting:
+        return None
+    context.log.info(f"waiting for other syncs of the Mailchimp accounts of {_clients(turns)}")
+    place, ends_at = PoolPlace(context), time.monotonic() + min(patience_seconds, turns.seconds_left)
+    while turns.waiting and time.monotonic() < ends_at:
+        if not turns.has_free_accounts():
+            place.give_back()
+        # First the place, then the account: who has an account and waits for a place would let nobody else have it.
+        elif place.take() and (running := turns.next(history)) is not None:
+            return running
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    place.give_back()
+    if turns.waiting:
+        context.log.warning(
+            f"left to a later run: {_clients(turns)}. Another sync has the Mailchimp account; nothing is lost by it"
+        )
+    return None
 
 
 def _clients(turns: Turns) -> str:

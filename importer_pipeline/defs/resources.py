@@ -1,5 +1,6 @@
 """The resources that a run's config can set: how to treat Mailchimp and the targets. Who the clients are is `Clients`."""
 
+import math
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -29,6 +30,9 @@ class MailchimpResource(dg.ConfigurableResource):  # pyright: ignore[reportMissi
         gt=0,
         description="How long to wait for an answer. Above 120: a request given up on holds its connection that long.",
     )
+    stall_minutes: float = Field(
+        default=15.0, gt=0, description="After how long without a good answer an audience is left to the next run."
+    )
     oauth_metadata_url: str = Field(
         default=OAUTH_METADATA_URL, description="Who tells the data centre of an OAuth token."
     )
@@ -41,8 +45,16 @@ class TargetResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingT
     read_timeout_seconds: float = Field(default=60.0, gt=0, description="How long to wait for an answer.")
 
 
-def import_settings(mailchimp: MailchimpResource, target: TargetResource) -> ImportSettings:
-    """What the engine takes, from what a run's config may set, and the deployment's environment."""
+def import_settings(
+    mailchimp: MailchimpResource, target: TargetResource, *, run_seconds: float = math.inf
+) -> ImportSettings:
+    """Return what the engine takes, from what a run's config may set, and the deployment's environment.
+
+    Args:
+        mailchimp: how Mailchimp is read.
+        target: how the targets are written to.
+        run_seconds: how long the run may take.
+    """
     settings = settings_from_environment()
     return ImportSettings(
         paging=Paging(page_size=mailchimp.page_size),
@@ -54,6 +66,8 @@ def import_settings(mailchimp: MailchimpResource, target: TargetResource) -> Imp
             undelivered_pages=4 * target.max_posts,
             retries=mailchimp.retries,
             clock_tolerance_seconds=settings.clock_tolerance_minutes * 60,
+            run_seconds=run_seconds,
+            stall_seconds=mailchimp.stall_minutes * 60,
             first_pause_seconds=mailchimp.retry_pause_seconds,
         ),
         mailchimp=MailchimpLimits(read_timeout_seconds=mailchimp.read_timeout_seconds),

@@ -14,6 +14,7 @@ from importer_pipeline.client import fingerprint
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.dead_runs import live_runs, report_dead_runs
+from importer_pipeline.defs.jobs import SHARD_TAG
 from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.errors import LocksUnusable, SettingsInvalid
 from importer_pipeline.settings import Settings
@@ -82,7 +83,7 @@ def _skip(instance: dg.DagsterInstance, clients: Clients, job: dg.JobDefinition)
     locks = run_locks(instance)
     try:
         report_dead_runs(instance, locks)
-        live = live_runs(instance, locks, job.name, job.tags)
+        live = live_runs(instance, locks, job.name, {SHARD_TAG: job.tags[SHARD_TAG]})
     except LocksUnusable as error:
         return dg.SkipReason(str(error))
     if not live:

@@ -9,6 +9,7 @@ from importer_pipeline.defs.dead_runs import MARK_TAG, report_dead_runs
 from importer_pipeline.defs.event_log import make_pool_known
 from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.defs.names import POOL
+from importer_pipeline.defs.time_zone import time_zone_problem
 from importer_pipeline.errors import LocksUnusable
 
 
@@ -29,6 +30,8 @@ def sign_of_life(context: dg.InitResourceContext) -> Iterator[SignOfLife]:
     if instance is not None and run is not None and log is not None and not instance.is_ephemeral:
         make_pool_known(instance, POOL)
         _give_sign_of_life(instance, run.run_id, log)
+        if (problem := time_zone_problem(instance)) is not None:
+            log.warning(problem)
     try:
         yield SignOfLife()
     finally:

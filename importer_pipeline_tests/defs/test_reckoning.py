@@ -193,6 +193,16 @@ def test_to_look_twice_changes_nothing(news: Newsletter) -> None:
     assert news.quarantined == before
 
 
+def test_what_the_sensor_has_missed_is_found_by_the_next_hourly_run_and_once(news: Newsletter) -> None:
+    windows_by_hand(news)
+    first = news.incremental_sync(newcomers=False)
+    found = news.quarantined
+    assert (first.success, set(found)) == (True, {window(key) for key in ALL})
+    again = news.incremental_sync(newcomers=False)
+    assert (again.success, news.quarantined) == (True, found)
+    assert [sum("a failed run left" in told.text for told in ran.told) for ran in (first, again)] == [len(ALL), 0]
+
+
 def test_what_came_out_of_the_quarantine_is_not_put_there_again(news: Newsletter) -> None:
     ran = windows_by_hand(news)
     sensed(news, ran)
