@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from benchmarks.rows import BenchmarkFailed
+from importer_pipeline_tests.usage import wait_for
 
 ROOT = Path(__file__).parents[1]
 _LONGEST_SECONDS = 240
@@ -128,18 +129,15 @@ class Command:
         """
         patience = threading.Timer(longest_seconds, self._process.kill)
         patience.start()
-        # Not process.wait(): only this tells what that one child has used.
-        _, status, usage = os.wait4(self._process.pid, 0)
+        usage = wait_for(self._process)
         wall_seconds = time.monotonic() - self._started
         patience.cancel()
-        self._process.returncode = os.waitstatus_to_exitcode(status)
         printed = self._log.read_text(encoding="utf-8", errors="replace")
         if bool(self._process.returncode) is not fails:
             last = "\n".join(printed.splitlines()[-20:])
             raise BenchmarkFailed(f"exit code {self._process.returncode} of {self._name}\n{last}")
-        kilobytes = usage.ru_maxrss / 1024 if sys.platform == "darwin" else usage.ru_maxrss
         return Ran(
-            wall_seconds=wall_seconds, cpu_seconds=usage.ru_utime + usage.ru_stime, peak_megabytes=kilobytes / 1024,
+            wall_seconds=wall_seconds, cpu_seconds=usage.cpu_seconds, peak_megabytes=usage.peak_megabytes,
             output=printed,
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from benchmarks.rows import Row, at_most, beside
 from benchmarks.worlds import BenchWorld
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.demo import DemoOptions, build_world, write_clients_file
-from importer_pipeline.sandbox.faults import Fault, Latency, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.faults import REFUSED, Latency, Rule, Unkindness, at_offsets
 from importer_pipeline.sandbox.server import SandboxServer
 from importer_pipeline.sandbox.target import Manner
 
@@ -65,7 +65,7 @@ def _served(contacts: int) -> Generator[_MendedWorld]:
     spread = _WINDOWS // _MISSING
     failing = at_offsets(*(number * spread * _STEP + _STEP for number in range(_MISSING)))
     for client in world.clients:
-        client.account.unkindness = Unkindness(rules=(Rule(applies=failing, fault=Fault.ERROR_500),))
+        client.account.unkindness = Unkindness(rules=(Rule(applies=failing, fault=REFUSED),))
     with (
         tempfile.TemporaryDirectory(prefix="importer-bench-") as folder,
         SandboxServer(sandbox, world.clients) as server,

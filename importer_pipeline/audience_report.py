@@ -225,6 +225,7 @@ class AudienceReport:
             window=key,
             imported=window.imported,
             elapsed_seconds=window.elapsed_seconds,
+            is_kept=window.is_kept,
         )
 
     def _snapshot(self, walks: Walks, before: int) -> Snapshot | None:

@@ -16,6 +16,7 @@ from importer_pipeline.hours_report import HoursReport
 from importer_pipeline.outcomes import Outcome, RefusedContact
 from importer_pipeline.pages import Page
 from importer_pipeline.snapshots import Standing, parse_window_key, window_key
+from importer_pipeline.spans import Purpose
 from importer_pipeline.walk import Reading, Walk
 from importer_pipeline.windows import BEGINNING, Ask, AskOne, Paging
 
@@ -32,6 +33,8 @@ class Fetch:
     """When it was last asked for, by the engine's clock."""
     tries: int = 0
     """How often it has failed in a way that could have passed."""
+    was_empty: bool = False
+    """Whether its answer said that there is no contact, which is believed when it is said again."""
 
     @property
     def ask(self) -> Ask:
@@ -165,6 +168,13 @@ class AudienceSync:
             return 0
         return (scope.last.archived_total or 0) if fetch.archived else scope.last.total
 
+    def proves_absence(self, fetch: Fetch, page: Page) -> bool:
+        """Whether a page would prove that nobody is where somebody may be: in a snapshot, or in a gap between contacts."""
+        reading = fetch.reading
+        is_hour = isinstance(self.plan.scope, HoursScope) and reading.span.purpose is Purpose.WINDOWS
+        is_one = reading.span.purpose is Purpose.CONTACTS
+        return not (page.shape.total or page.shape.length or reading.ask.offset or is_hour or is_one)
+
     def arrived(self, fetch: Fetch, page: Page) -> None:
         """A page has been read; it is not delivered yet."""
         fetch.walk.arrived(fetch.reading, page.shape)
@@ -218,6 +228,8 @@ class AudienceSync:
 
     def failed(self, fetch: Fetch, error: ImporterError) -> None:
         """A page is given up, and its window with it."""
+        if isinstance(self._report, ContactsReport) and fetch.contact_id is not None:
+            self._report.failed(fetch.contact_id, error)
         fetch.walk.failed(fetch.reading, error)
         self._report.take_up(self._walks, self._before)
 

@@ -8,7 +8,7 @@ from collections import deque
 
 from importer_pipeline.audience_plan import AudiencePlan, ContactsScope
 from importer_pipeline.audience_report import DeliveredPage, Walks, errors_of
-from importer_pipeline.errors import ImporterError
+from importer_pipeline.errors import ImporterError, QuarantineWindow
 from importer_pipeline.outcomes import (
     AudienceDone,
     ContactsRefusedAgain,
@@ -37,6 +37,7 @@ class ContactsReport:
         self._requests = self._read = 0
         self._settled: set[str] = set()
         self._refused: list[RefusedContact] = []
+        self._failed: list[RefusedContact] = []
         self.outcomes: deque[Outcome] = deque()
         self.accepted = 0
 
@@ -52,6 +53,11 @@ class ContactsReport:
         if not delivered.refused and delivered.contact_id is not None:
             self._settled.add(delivered.contact_id)
 
+    def failed(self, contact_id: str, error: ImporterError) -> None:
+        """Count as a try, so that the pauses grow, that a contact could not be read for a reason of its own."""
+        if isinstance(error, QuarantineWindow):
+            self._failed.append(RefusedContact(contact_id=contact_id, reason=str(error)))
+
     def take_up(self, walks: Walks, before: int) -> None:
         """Nothing is told yet."""
 
@@ -60,8 +66,8 @@ class ContactsReport:
         name = self._plan.name
         if self._settled:
             self.outcomes.append(ContactsSettled(name=name, contact_ids=frozenset(self._settled)))
-        if self._refused:
-            self.outcomes.append(ContactsRefusedAgain(name=name, contacts=tuple(self._refused)))
+        if again := (*self._refused, *self._failed):
+            self.outcomes.append(ContactsRefusedAgain(name=name, contacts=again))
 
     def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
         """Nothing more comes of the audience."""

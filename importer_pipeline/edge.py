@@ -10,7 +10,6 @@ import math
 MAX_TURNS = 5
 """Tries, one after the other, after which the address counts as blocked."""
 
-_FIRST_PAUSE_SECONDS = 5.0
 _MAX_AT_FIRST = 3
 """Requests in flight before anyone has got a good answer."""
 
@@ -19,9 +18,14 @@ _FIRST_SECONDS = 5.0
 
 
 class Edge:
-    """Whether requests to Mailchimp may be sent at all."""
+    """Whether requests to Mailchimp may be sent at all.
 
-    def __init__(self) -> None:
+    Args:
+        first_pause_seconds: the rest before one request tries again; doubled with each further one.
+    """
+
+    def __init__(self, *, first_pause_seconds: float) -> None:
+        self._first_pause_seconds = first_pause_seconds
         self._began_at: float | None = None
         self._is_proven = False
         self._accounts: set[str] = set()
@@ -68,5 +72,5 @@ class Edge:
         if asked_at >= self._changed_at:
             self._turns += 1
             self._changed_at = now
-            self._rests_until = now + _FIRST_PAUSE_SECONDS * 2.0 ** (self._turns - 1)
+            self._rests_until = now + self._first_pause_seconds * 2.0 ** (self._turns - 1)
         return self._rests_until

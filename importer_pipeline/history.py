@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from importer_pipeline.chain import Evidence
+from importer_pipeline.chain import Evidence, View
 from importer_pipeline.quarantine import Entry
 from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
 
@@ -11,8 +11,8 @@ from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Sn
 class History(Protocol):
     """What earlier runs left."""
 
-    def evidence(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Sequence[Evidence]]:
-        """What is known of each audience's chain, as `chain.chain_of` takes it. None is left out."""
+    def evidence(self, names: Sequence[AudienceName], view: View) -> Mapping[AudienceName, Sequence[Evidence]]:
+        """What is known of each audience's chain, as `chain.chain_of` takes it with that view. None is left out."""
         ...
 
     def entries(self, names: Sequence[AudienceName]) -> Sequence[Entry]:

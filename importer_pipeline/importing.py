@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from importer_pipeline.audience_plan import AudiencePlan, Scope
-from importer_pipeline.chain import chain_of
+from importer_pipeline.chain import View, chain_of
 from importer_pipeline.clients import Audience, Client, Clients, fingerprint
 from importer_pipeline.connections import PROCESS
 from importer_pipeline.errors import ImporterError, SecretMissing, SnapshotUnusable
@@ -44,6 +44,12 @@ class ImportSettings:
     """Patience with the targets."""
     oauth_metadata_url: str = OAUTH_METADATA_URL
     """Who tells the data centre of an OAuth token."""
+    oldest: int = 0
+    """The first second of the first hour in view: see `settings.Settings.first_hour`."""
+
+    def view(self, now: float) -> View:
+        """Return which evidence of earlier runs counts at a moment, in epoch seconds."""
+        return View(now=now, oldest=self.oldest, tolerance_seconds=self.limits.clock_tolerance_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +154,11 @@ class Turns:
         What is looked at without a lock decides nothing but this. What seems to have no chain is looked at again with it.
         """
         asked = [task.asked for task in self.waiting if isinstance(task.request, FirstSyncRequest)]
-        evidence = history.evidence([it.name for it in asked]) if asked else {}
-        synced = {it.name for it in asked if chain_of(evidence[it.name], fingerprint=it.fingerprint) is not None}
+        view = self._settings.view(time.time())
+        evidence = history.evidence([it.name for it in asked], view) if asked else {}
+        synced = {
+            it.name for it in asked if chain_of(evidence[it.name], fingerprint=it.fingerprint, view=view) is not None
+        }
         self.waiting = [
             task for task in self.waiting if not (isinstance(task.request, FirstSyncRequest) and task.name in synced)
         ]
@@ -194,11 +203,11 @@ class Import:
         self._changed: list[FingerprintChanged] = []
         plans: list[AudiencePlan] = []
         lines: dict[AudienceName, Lines] = {}
-        resolver = Resolver([task.asked for task in tasks], history)
+        resolver = Resolver([task.asked for task in tasks], history, settings.view(time.time()))
         for task in tasks:
             try:
                 line = self._lines(task.client, task.audience)
-                resolved = resolver.resolve(task.asked, now=time.time())
+                resolved = resolver.resolve(task.asked)
             except (SecretMissing, SnapshotUnusable) as error:
                 self._not_started.append(_not_started(task, error))
                 continue

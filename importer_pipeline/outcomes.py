@@ -68,6 +68,8 @@ class WindowIn:
     """What is kept of it."""
     elapsed_seconds: float
     """From its first request to its last delivery."""
+    is_kept: bool = False
+    """Whether it was imported by an earlier run, and has only grown in this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,7 @@ class ContactsRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactsRefusedAgain:
-    """Contacts of the quarantine that were read by their ids and can still not be imported."""
+    """Contacts of the quarantine that were asked for by their ids and can still not be imported."""
 
     name: AudienceName
     contacts: tuple[RefusedContact, ...]

@@ -238,7 +238,8 @@ class Posting:
     def _use_up(self, lane: Lane, post: Post, error: TryAgain, now: float) -> None:
         for parcel in post.parcels:
             if parcel.page.is_open:
-                used_up = TriesUsedUp(f"{error.problem}, {parcel.tries} times", remedy=error.remedy)
+                remedy = error.remedy or "run it again when the target is back"
+                used_up = TriesUsedUp(f"{error.problem}, {parcel.tries} times", remedy=remedy)
                 self._count_failure(lane, post.asked_at, used_up, now)
                 self._give_up(parcel.page, used_up, now)
 

@@ -107,6 +107,7 @@ class Quarantine:
     def __init__(self, entries: Iterable[Entry] = (), *, began: float) -> None:
         self._began = began
         self._came_in: set[Piece] = set()
+        self._read: set[Piece] = set()
         self.entries: dict[Piece, Entry] = {entry.piece: entry for entry in entries}
 
     def of(self, name: AudienceName) -> list[Entry]:
@@ -135,8 +136,11 @@ class Quarantine:
                 return self._failed(piece, outcome.fingerprint, outcome.snapshot_id, error, now)
             case HourFailed(name=name, hour=key, error=error):
                 return self._failed(Piece(name=name, part=Part.HOUR, key=key), outcome.fingerprint, "", error, now)
-            case WindowIn(name=name, window=key):
-                self._came_in.add(Piece(name=name, part=Part.WINDOW, key=key))
+            case WindowIn(name=name, window=key, is_kept=is_kept):
+                piece = Piece(name=name, part=Part.WINDOW, key=key)
+                self._came_in.add(piece)
+                if not is_kept:
+                    self._read.add(piece)
                 return []
             case HourIn(name=name, hour=key):
                 return self._hour_in(Piece(name=name, part=Part.HOUR, key=key))
@@ -183,12 +187,17 @@ class Quarantine:
         entry = self.entries.get(piece)
         if entry is None:
             return []
-        nameless = entry.contacts.get("")
-        is_over = nameless is not None and nameless.last_seen < int(self._began)
-        contacts = {key: trouble for key, trouble in entry.contacts.items() if key or not is_over}
+        contacts = self._without_old_nameless(entry.contacts, "")
         if not entry.failures and contacts == entry.contacts:
             return []
         return self._put(replace(entry, failures={}, contacts=contacts))
+
+    def _without_old_nameless(self, contacts: dict[str, Trouble], snapshot: str) -> dict[str, Trouble]:
+        """The contacts without those that have no id, unless this run told of them, or they were read for another snapshot."""
+        nameless = contacts.get("")
+        if nameless is None or nameless.snapshot != snapshot or nameless.last_seen >= int(self._began):
+            return contacts
+        return {key: trouble for key, trouble in contacts.items() if key}
 
     def _done(self, outcome: AudienceDone) -> list[Piece]:
         """Windows that came in leave only now: what lies between them has been read as well.
@@ -205,6 +214,8 @@ class Quarantine:
                 is_in = entry.piece.key not in outcome.failed and (entry.piece in self._came_in or not outcome.left)
                 if is_in:
                     failures.pop(snapshot.id, None)
+                    if entry.piece in self._read:
+                        contacts = self._without_old_nameless(contacts, snapshot.id)
                 if outcome.is_accounted_for:
                     failures = {of: trouble for of, trouble in failures.items() if of == snapshot.id}
                     contacts = {of: trouble for of, trouble in contacts.items() if trouble.snapshot == snapshot.id}

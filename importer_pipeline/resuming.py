@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from importer_pipeline.audience_plan import SnapshotScope
+from importer_pipeline.chain import View
 from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.history import History
 from importer_pipeline.snapshots import AudienceName, Latest, Standing
@@ -21,20 +22,22 @@ class ResumeRule:
     restart: bool
     """Whether a new one is taken in any case."""
 
-    def why_not(self, latest: Latest, *, fingerprint: str, was_other: bool, now: float) -> str | None:
+    def why_not(self, latest: Latest, *, fingerprint: str, was_other: bool, view: View) -> str | None:
         """Why the newest snapshot is not gone on with, as the end of a sentence; None if it is.
 
         Args:
             latest: the newest one, not completed.
             fingerprint: what the audience is now.
             was_other: whether contacts have been sent for another fingerprint since.
-            now: epoch seconds.
+            view: which moments are over.
         """
         if self.restart:
             return "restart is set"
         if latest.snapshot.fingerprint != fingerprint or was_other:
             return f"the unfinished one is {_of_another(latest, fingerprint)}"
-        if now - latest.snapshot.before > self.within_seconds:
+        if not view.is_over(latest.snapshot.before, written=latest.written):
+            return f"the unfinished one is {_of_the_future(latest)}"
+        if view.now - latest.snapshot.before > self.within_seconds:
             return (
                 f"the unfinished one of {timestamp(latest.snapshot.before)} is older than "
                 f"{self.within_seconds / 3600:g} hours"
@@ -53,7 +56,7 @@ class TakenUp:
 
 def take_up(
     name: AudienceName, wanted: frozenset[str] | None, latest: Latest | None, history: History, *,
-    fingerprint: str, was_other: bool, rule: ResumeRule, now: float,
+    fingerprint: str, was_other: bool, rule: ResumeRule, view: View,
 ) -> TakenUp:  # fmt: skip
     """Find the snapshot that a sync goes on with.
 
@@ -65,9 +68,9 @@ def take_up(
         latest: the audience's newest snapshot.
         history: for what is in of it.
         fingerprint: what the audience is now.
-        was_other: whether the last contacts of it were sent for another fingerprint.
+        was_other: whether contacts have been sent for another fingerprint since its newest snapshot was taken.
         rule: when a whole sync goes on with it.
-        now: epoch seconds.
+        view: which moments are over.
 
     Raises:
         SnapshotUnusable: single windows are asked for that the newest snapshot can't have.
@@ -75,11 +78,11 @@ def take_up(
     last = latest.snapshot if latest is not None and latest.snapshot.fingerprint == fingerprint else None
     anew = SnapshotScope(standing=None, wanted=wanted, last=last)
     if wanted:
-        latest = _with_windows(latest, wanted, fingerprint=fingerprint, was_other=was_other)
+        latest = _with_windows(latest, wanted, fingerprint=fingerprint, was_other=was_other, view=view)
     elif latest is None or latest.completed:
         return TakenUp(scope=anew, note="")
     else:
-        why_not = rule.why_not(latest, fingerprint=fingerprint, was_other=was_other, now=now)
+        why_not = rule.why_not(latest, fingerprint=fingerprint, was_other=was_other, view=view)
         if why_not is not None:
             return TakenUp(scope=anew, note=f"{name} takes a new snapshot: {why_not}")
     snapshot = latest.snapshot
@@ -92,13 +95,17 @@ def take_up(
     return TakenUp(scope=SnapshotScope(standing=standing, wanted=wanted), note="" if wanted else note)
 
 
-def _with_windows(latest: Latest | None, keys: Collection[str], *, fingerprint: str, was_other: bool) -> Latest:
+def _with_windows(
+    latest: Latest | None, keys: Collection[str], *, fingerprint: str, was_other: bool, view: View
+) -> Latest:
     """The newest snapshot, if it has these windows."""
     remedy = "run plan_windows, which registers the windows of a new snapshot, or full_sync"
     if latest is None:
         raise SnapshotUnusable("there is no snapshot whose windows could be imported", remedy=remedy)
     if latest.snapshot.fingerprint != fingerprint or was_other:
         raise SnapshotUnusable(f"the snapshot is {_of_another(latest, fingerprint)}", remedy=remedy)
+    if not view.is_over(latest.snapshot.before, written=latest.written):
+        raise SnapshotUnusable(f"the snapshot is {_of_the_future(latest)}", remedy=remedy)
     known = latest.snapshot.keys
     unknown = sorted(set(keys) - set(known))
     if unknown:
@@ -108,6 +115,11 @@ def _with_windows(latest: Latest | None, keys: Collection[str], *, fingerprint: 
             remedy=f"take some of its {len(known)}: {', '.join(known[:_MOST_NAMED])}, ...; or run plan_windows for a new one",
         )
     return latest
+
+
+def _of_the_future(latest: Latest) -> str:
+    """Why a snapshot is of no use that claims to hold what has not happened, as the end of a sentence."""
+    return f"of {timestamp(latest.snapshot.before)}, which was still to come when it was taken: a clock was wrong"
 
 
 def _of_another(latest: Latest, fingerprint: str) -> str:

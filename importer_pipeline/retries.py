@@ -1,8 +1,8 @@
 """Which of the quarantine is tried again, and how. Pure.
 
 A refused contact is asked for by its id. A failed window is read in its snapshot if that is still the newest; where a newer one
-has been taken, only that one can bring its contacts in, as a whole. A failed hour is read by its time, and so is one in which
-contacts changed that have no id: those of windows come in with the next snapshot.
+has been taken, only that one can bring its contacts in, as a whole. A failed hour is read by its time. Contacts without an id
+are read with their hour, or with their window while its snapshot is the newest: later they come in with the next snapshot.
 """
 
 from collections.abc import Iterable
@@ -62,18 +62,20 @@ def retries(entries: Iterable[Entry], wanted: Wanted, *, snapshot: Snapshot | No
         contact_ids |= {
             contact_id for contact_id in entry.contact_ids if wanted.has(piece, entry.contacts[contact_id], now=now)
         }
-        nameless = [trouble for contact_id, trouble in entry.contacts.items() if not contact_id]
-        by_hour = [*entry.failures.values(), *nameless] if piece.part is Part.HOUR else []
-        if any(wanted.has(piece, trouble, now=now) for trouble in by_hour):
+        nameless = entry.contacts.get("")
+        reads_nameless = nameless is not None and wanted.has(piece, nameless, now=now)
+        failed = [trouble for trouble in entry.failures.values() if wanted.has(piece, trouble, now=now)]
+        if piece.part is Part.HOUR:
             hour = parse_hour_key(piece.key)
-            hours += [hour] if hour is not None else []
-        for trouble in entry.failures.values() if piece.part is Part.WINDOW else ():
-            if not wanted.has(piece, trouble, now=now):
-                continue
-            if snapshot is not None and trouble.snapshot == snapshot.id:
-                windows.add(piece.key)
-            else:
-                whole_snapshot = True
+            hours += [hour] if hour is not None and (failed or reads_nameless) else []
+            continue
+        newest = None if snapshot is None else snapshot.id
+        if any(trouble.snapshot != newest for trouble in failed):
+            whole_snapshot = True
+        if any(trouble.snapshot == newest for trouble in failed):
+            windows.add(piece.key)
+        if reads_nameless and nameless is not None and nameless.snapshot == newest:
+            windows.add(piece.key)
     return Retries(
         contact_ids=tuple(sorted(contact_ids)),
         windows=frozenset(windows),

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from importer_pipeline.chain import View
 from importer_pipeline.errors import SettingsInvalid
 from importer_pipeline.shards import Shard, parse_shard
 
@@ -38,6 +39,11 @@ class Settings(BaseModel):
         """The first of the hours that are partitions: those of whole months, so that it seldom moves."""
         months = now.astimezone(UTC).year * 12 + now.astimezone(UTC).month - 1 - self.months_in_view
         return datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)
+
+    def view(self, now: datetime) -> View:
+        """Return which evidence of earlier runs counts at a moment."""
+        oldest = int(self.first_hour(now).timestamp())
+        return View(now=now.timestamp(), oldest=oldest, tolerance_seconds=self.clock_tolerance_minutes * 60)
 
 
 def settings_from_environment() -> Settings:

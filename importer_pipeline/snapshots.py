@@ -3,9 +3,10 @@
 How windows are read is in `walk`, and when a snapshot is gone on with in `resuming`.
 """
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from importer_pipeline.windows import Paging, Stretch, window_offsets
 
@@ -101,3 +102,5 @@ class Latest:
     snapshot: Snapshot
     completed: bool
     """Whether all of it has been brought in."""
+    written: float = field(default=math.inf, compare=False)
+    """When it was last said what it is, in epoch seconds by our clock; infinite where nobody knows."""

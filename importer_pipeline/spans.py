@@ -19,6 +19,8 @@ class WindowState(Enum):
     """Not in, and not asked for, or left when the audience was stopped."""
     UNDER_WAY = "under way"
     """Asked for."""
+    BY_TIME = "read by time"
+    """A page of it leads nowhere: it is in once what lies between its neighbours has been read by time."""
     IN = "in"
     """All of its own pages have been delivered."""
     FAILED = "failed"
@@ -50,6 +52,8 @@ class Window:
     """Contacts of them that the target took."""
     refused: int = 0
     """Contacts of them that went to the quarantine."""
+    is_kept: bool = False
+    """Whether it was imported earlier and is not read again."""
 
     @classmethod
     def brought_in(cls, offset: int, imported: ImportedWindow) -> "Window":
@@ -62,6 +66,7 @@ class Window:
             read=imported.read,
             accepted=imported.accepted,
             refused=imported.refused,
+            is_kept=True,
         )
 
     @property
@@ -87,6 +92,7 @@ class Window:
     def start_over(self) -> None:
         """It is read again: what is counted starts at zero, and what is proved stays proved."""
         self.requests = self.read = self.accepted = self.refused = 0
+        self.is_kept = False
 
 
 class Purpose(Enum):
@@ -203,7 +209,7 @@ def left_alone(windows: Mapping[int, Window], *, bounds: Stretch) -> list[Stretc
     result: list[Stretch] = []
     first, is_out = bounds.first, False
     for window in (windows[offset] for offset in sorted(windows)):
-        if not window.is_in:
+        if not window.is_in and window.state is not WindowState.BY_TIME:
             is_out = True
         elif window.covered:
             if is_out and first < window.covered[0].first:

@@ -18,6 +18,12 @@ from importer_pipeline.snapshots import AudienceName
 
 _MOST_NAMED = 5
 
+MAX_ALONE = 5
+"""Audiences with one and the same error that have a line each; more of them share one."""
+
+_MOST_TOGETHER = 10
+"""Audiences that are named in a line that they share."""
+
 _UNIT = {Part.WINDOW: "window", Part.HOUR: "hour", Part.CONTACT: "contact"}
 
 
@@ -31,16 +37,26 @@ class ImportSummary:
         default_factory=dict[AudienceName, dict[str, RefusedContact]]
     )
     """Refused contacts by audience and id; of many, the first."""
+    _failed: dict[str, dict[AudienceName, None]] = field(
+        default_factory=dict[str, dict[AudienceName, None]], init=False
+    )
+    """Which audiences have ended with which error, each error by its text."""
 
     def note(self, outcome: Outcome) -> None:
         """Take one outcome in."""
         if isinstance(outcome, AudienceDone):
             self.done.append(outcome)
+            if outcome.error is not None:
+                self._failed.setdefault(str(outcome.error), {})[outcome.name] = None
         elif isinstance(outcome, ContactsRefused):
             known = self.refused.setdefault(outcome.name, {})
             for contact in outcome.contacts:
                 if len(known) < _MOST_NAMED:
                     known.setdefault(contact.contact_id, contact)
+
+    def is_repeated(self, done: AudienceDone) -> bool:
+        """Tell whether an audience has ended with an error that so many others have had that it needs no line of its own."""
+        return done.error is not None and len(self._failed[str(done.error)]) > MAX_ALONE
 
     @property
     def closing_line(self) -> str:
@@ -53,8 +69,11 @@ class ImportSummary:
 
     @property
     def failure(self) -> str | None:
-        """What a person has to see to, or None if all is in: a line for each audience that is not, and for its refused."""
-        lines = [line for done in self.done for line in self._lines(done)]
+        """What a person has to see to, or None if all is in: a line for each audience that is not, and for its refused.
+
+        Many audiences with one error, as when this machine's address is blocked, share a line.
+        """
+        lines = list(dict.fromkeys(line for done in self.done for line in self._lines(done)))
         if not lines:
             return None
         incomplete = sum(done.error is not None for done in self.done)
@@ -69,7 +88,9 @@ class ImportSummary:
 
     def _lines(self, done: AudienceDone) -> list[str]:
         lines = list[str]()
-        if done.error is not None:
+        if self.is_repeated(done):
+            lines.append(f"- {_some(list(self._failed[str(done.error)]))}: {done.error}")
+        elif done.error is not None:
             where = f" {_named(_UNIT[done.part], done.failed)}" if done.failed else ""
             left = f" ({_parts(done.part, done.left)} left)" if done.left else ""
             lines.append(f"- {done.name}{where}{left}: {done.error}")
@@ -137,6 +158,11 @@ def _verdict(done: AudienceDone) -> str:
 
 def _parts(part: Part, count: int) -> str:
     return f"{count} {_UNIT[part]}{'' if count == 1 else 's'}"
+
+
+def _some(names: Sequence[AudienceName]) -> str:
+    more = f" and {len(names) - _MOST_TOGETHER} more" if len(names) > _MOST_TOGETHER else ""
+    return f"{', '.join(map(str, names[:_MOST_TOGETHER]))}{more}"
 
 
 def _named(kind: str, names: Sequence[str], *, count: int | None = None) -> str:

@@ -108,7 +108,7 @@ class Sync:
             AudienceSync(plan, paging=paging, snapshot_id=f"{rng.getrandbits(64):016x}") for plan in plans
         ]
         self._open = set(self._audiences)
-        self._edge = Edge()
+        self._edge = Edge(first_pause_seconds=limits.first_pause_seconds)
         self._opens_at = -math.inf
         self._active_at: dict[AudienceSync, float] = {}
         self._began_at = began_at
@@ -200,16 +200,27 @@ class Sync:
             pass
         elif audience.stopped is not None:
             audience.failed(fetch, audience.stopped)
-        elif audience.moment_is_right(fetch, page.server_time):
-            audience.arrived(fetch, page)
-            if page.shape.is_short and not page.shape.length and audience.read_before(fetch, _too_short(fetch, page)):
-                pass  # The listing ends before it, whatever its total says.
-            elif fetch.reading.only_counts:
-                audience.counted(fetch, page)
-            else:
-                self._posting.deliver(fetch, page, now)
+        elif not audience.moment_is_right(fetch, page.server_time):
+            pass
+        elif audience.proves_absence(fetch, page) and not fetch.was_empty:
+            fetch.was_empty = True
+            audience.rest(fetch)
+            self._take_up(fetch, now)
+        else:
+            self._accept(fetch, page, now)
         account.service.unpark(now)
         self._settle(audience, now)
+
+    def _accept(self, fetch: Fetch, page: Page, now: float) -> None:
+        """A page is believed."""
+        audience = fetch.audience
+        audience.arrived(fetch, page)
+        if page.shape.is_short and not page.shape.length and audience.read_before(fetch, _too_short(fetch, page)):
+            return  # The listing ends before it, whatever its total says.
+        if fetch.reading.only_counts:
+            audience.counted(fetch, page)
+        else:
+            self._posting.deliver(fetch, page, now)
 
     def fetch_failed(self, fetch: Fetch, error: ImporterError, now: float) -> None:
         """Mailchimp's answer is an error, or none came."""
@@ -418,7 +429,8 @@ class Sync:
         elif isinstance(error, TooSlow) and audience.read_before(fetch, error):
             pass  # No size of the page has helped, so it is its offset.
         elif not audience.read_around(fetch, error):
-            audience.failed(fetch, TriesUsedUp(f"{error.problem}, {fetch.tries} times", remedy=error.remedy))
+            remedy = error.remedy or "run it again when Mailchimp is back"
+            audience.failed(fetch, TriesUsedUp(f"{error.problem}, {fetch.tries} times", remedy=remedy))
 
     def _count_failure(self, fetch: Fetch, error: TryAgain, now: float) -> None:
         """Leave an account alone that gave no answer several times in a row, each after all tries or for a small page.

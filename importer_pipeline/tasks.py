@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from importer_pipeline.audience_plan import ContactsScope, HoursScope, Scope
-from importer_pipeline.chain import Chain, Evidence, chain_of, why_no_chain
+from importer_pipeline.chain import Chain, Evidence, View, chain_of, was_other_since_snapshot, why_no_chain
 from importer_pipeline.history import History
 from importer_pipeline.quarantine import Entry
 from importer_pipeline.resuming import ResumeRule, take_up
@@ -91,7 +91,7 @@ class Resolved:
     note: str = ""
     """What a person would like to know about it; "" where it goes without saying."""
     changes_form: bool = False
-    """Whether contacts are sent for another fingerprint than the last ones, of which nothing else would tell."""
+    """Whether contacts are sent for another fingerprint than the last ones: to be written down before the first is sent."""
 
 
 class Resolver:
@@ -100,11 +100,13 @@ class Resolver:
     Args:
         asked: what is asked for, of different audiences.
         history: what earlier runs left.
+        view: the present, and which evidence counts.
     """
 
-    def __init__(self, asked: Sequence[Asked], history: History) -> None:
+    def __init__(self, asked: Sequence[Asked], history: History, view: View) -> None:
         self._history = history
-        self._evidence: Mapping[AudienceName, Sequence[Evidence]] = history.evidence([it.name for it in asked])
+        self._view = view
+        self._evidence: Mapping[AudienceName, Sequence[Evidence]] = history.evidence([it.name for it in asked], view)
         self._entries: dict[AudienceName, list[Entry]] = {it.name: [] for it in asked}
         for entry in history.entries([it.name for it in asked]):
             self._entries[entry.piece.name].append(entry)
@@ -115,12 +117,11 @@ class Resolver:
         """Ids of the audience's contacts that are in the quarantine."""
         return frozenset().union(*(it.contact_ids for it in self._entries_of(asked)))
 
-    def resolve(self, asked: Asked, *, now: float) -> Resolved:
-        """What is to be read.
+    def resolve(self, asked: Asked) -> Resolved:
+        """Return what is to be read.
 
         Args:
             asked: one of those.
-            now: epoch seconds.
 
         Raises:
             SnapshotUnusable: single windows are asked for that the newest snapshot can't have.
@@ -132,15 +133,15 @@ class Resolver:
             case ContactsRequest(contact_ids=contact_ids):
                 return Resolved(scope=ContactsScope(contact_ids=contact_ids), changes_form=self._was_other(asked))
             case RetryRequest() as request:
-                return Resolved(scope=None, later=self._retries(asked, request, now))
+                return Resolved(scope=None, later=self._retries(asked, request))
             case ChangesRequest() as request:
-                return self._resolve_changes(asked, request, now)
+                return self._resolve_changes(asked, request)
             case FirstSyncRequest(windows=windows):
                 if self._chain(asked) is not None:
                     return Resolved(scope=None)
-                return self._resolve_windows(asked, windows, now)
+                return self._resolve_windows(asked, windows)
             case WindowsRequest() as request:
-                return self._resolve_windows(asked, request, now)
+                return self._resolve_windows(asked, request)
 
     def _needs_snapshot(self, asked: Asked) -> bool:
         match asked.request:
@@ -158,30 +159,30 @@ class Resolver:
         return [entry for entry in self._entries[asked.name] if entry.fingerprint in ("", asked.fingerprint)]
 
     def _chain(self, asked: Asked) -> Chain | None:
-        return chain_of(self._evidence[asked.name], fingerprint=asked.fingerprint)
+        return chain_of(self._evidence[asked.name], fingerprint=asked.fingerprint, view=self._view)
 
     def _was_other(self, asked: Asked) -> bool:
         """Whether the last contacts of the audience were sent for another fingerprint."""
         evidence = self._evidence[asked.name]
         return bool(evidence) and evidence[0].fingerprint != asked.fingerprint
 
-    def _resolve_windows(self, asked: Asked, request: WindowsRequest, now: float) -> Resolved:
+    def _resolve_windows(self, asked: Asked, request: WindowsRequest) -> Resolved:
         taken = take_up(
             asked.name,
             request.wanted,
             self._latest.get(asked.name),
             self._history,
             fingerprint=asked.fingerprint,
-            was_other=self._was_other(asked),
+            was_other=was_other_since_snapshot(self._evidence[asked.name], fingerprint=asked.fingerprint),
             rule=request.rule,
-            now=now,
+            view=self._view,
         )
-        return Resolved(scope=taken.scope, note=taken.note)
+        return Resolved(scope=taken.scope, note=taken.note, changes_form=self._was_other(asked))
 
-    def _resolve_changes(self, asked: Asked, request: ChangesRequest, now: float) -> Resolved:
+    def _resolve_changes(self, asked: Asked, request: ChangesRequest) -> Resolved:
         chain = self._chain(asked)
         if chain is None:
-            why = why_no_chain(self._evidence[asked.name], fingerprint=asked.fingerprint)
+            why = why_no_chain(self._evidence[asked.name], fingerprint=asked.fingerprint, view=self._view)
             what = "a full sync of it comes last" if request.newcomers else "it is left to full_sync"
             return Resolved(
                 scope=None,
@@ -190,14 +191,17 @@ class Resolver:
             )
         return Resolved(
             scope=HoursScope(first=chain.end + 1, last=None, chain_from=chain.snapshot, known=chain.hours),
-            later=self._retries(asked, request.retry, now),
+            later=self._retries(asked, request.retry),
             note=f"{asked.name} goes on from {timestamp(chain.end)}" if chain.hours else "",
         )
 
-    def _retries(self, asked: Asked, request: RetryRequest, now: float) -> tuple[Request, ...]:
+    def _retries(self, asked: Asked, request: RetryRequest) -> tuple[Request, ...]:
         latest = self._latest.get(asked.name)
         found: Retries = retries(
-            self._entries_of(asked), request.wanted, snapshot=None if latest is None else latest.snapshot, now=now
+            self._entries_of(asked),
+            request.wanted,
+            snapshot=None if latest is None else latest.snapshot,
+            now=self._view.now,
         )
         requests: list[Request] = []
         if found.contact_ids:

@@ -23,7 +23,15 @@ import sys
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence, Set
 
-from importer_pipeline.errors import ImporterError, MemberUnreadable, PageTooShort, SecondTooCrowded, TriesUsedUp
+from importer_pipeline.errors import (
+    ImporterError,
+    MemberUnreadable,
+    PageTooShort,
+    SecondTooCrowded,
+    StopAudience,
+    StopClient,
+    TriesUsedUp,
+)
 from importer_pipeline.snapshots import ImportedWindow
 from importer_pipeline.spans import (
     Purpose,
@@ -78,6 +86,7 @@ class Walk:
         self._stopped: ImporterError | None = None
         self._reach = sys.maxsize
         self._slices: Counter[int] = Counter()
+        self._again: set[int] = set()
         self.windows: dict[int, Window] = {0: Window(0)}
         self.total = 0
         self.planned = False
@@ -130,7 +139,7 @@ class Walk:
     @property
     def left(self) -> int:
         """Windows that are neither in nor failed."""
-        return sum(window.state in (WindowState.MISSING, WindowState.UNDER_WAY) for window in self.windows.values())
+        return sum(window.state not in (WindowState.IN, WindowState.FAILED) for window in self.windows.values())
 
     @property
     def proved(self) -> list[Stretch]:
@@ -191,6 +200,7 @@ class Walk:
             pass
         elif shape.is_short:
             span.trouble = PageTooShort(f"Mailchimp counts {shape.total} contacts and shows fewer")
+            self._read_by_time(reading)
         elif stretch is not None:
             self._prove(reading, stretch)
         elif shape.length and shape.first == shape.last:
@@ -203,10 +213,12 @@ class Walk:
         self._settle(reading)
 
     def failed(self, reading: Reading, error: ImporterError) -> None:
-        """A page is given up; its window fails with it."""
+        """A page is given up; its window fails with it, unless it is in and what lies above it is only left to a later run."""
         span = reading.span
         span.failed = True
-        self._fail_window(reading.window, error)
+        is_left = isinstance(error, StopAudience | StopClient) and span.purpose is Purpose.GAP
+        if not is_left or reading.window in self._again:
+            self._fail_window(reading.window, error)
         if self.planned and not span.planned and self._stopped is None:
             # How many contacts there are has not been told, but the windows are known.
             span.planned, span.total = True, self.total
@@ -235,6 +247,7 @@ class Walk:
             if span.open_pages == 1:
                 return False
             span.trouble = error
+            self._read_by_time(reading)
             self._settle(reading)
             return True
         self._leave_to_time(reading, error)
@@ -276,10 +289,21 @@ class Walk:
         """Settle a page without a proof: its seconds are a gap in the end."""
         span = reading.span
         span.trouble = error
+        self._read_by_time(reading)
         if not span.planned:
             span.planned, span.total = True, self.total
             self._ask_waiting(span)
         self._settle(reading)
+
+    def _read_by_time(self, reading: Reading) -> None:
+        if reading.span.purpose is Purpose.WINDOWS and self.windows[reading.window].state is WindowState.UNDER_WAY:
+            self.windows[reading.window].state = WindowState.BY_TIME
+
+    def _settle_by_time(self) -> None:
+        """All has been read: what could not be has failed with the window below, whose seconds reach up to there."""
+        for offset in sorted(self.windows):
+            if self.windows[offset].state is WindowState.BY_TIME:
+                self._bring_in(self.windows[offset])
 
     def _leave_out(self, reading: Reading, error: ImporterError) -> bool:
         """Halve a page of a second; of a single contact, remember that it can't be read."""
@@ -311,6 +335,7 @@ class Walk:
 
     def _read_again(self, window: Window) -> None:
         window.start_over()
+        self._again.add(window.offset)
         for stretch in list(window.covered):
             self._open_gap(stretch, window=window.offset)
         if not window.covered:
@@ -350,6 +375,8 @@ class Walk:
         for offset in reversed(waiting):
             if offset - span.window < min(span.total, self._reach):
                 self._ask(span, window=offset, offset=offset - span.window)
+            elif offset - span.window < span.total:
+                self.windows[offset].state = WindowState.BY_TIME
             else:
                 self._bring_in(self.windows[offset])
 
@@ -367,6 +394,8 @@ class Walk:
                 self._bring_in(window)
         if span.open_pages == 0:
             self._close(span)
+            if self.finished and self._stopped is None:
+                self._settle_by_time()
 
     def _close(self, span: Span) -> None:
         """All pages of a span are in: read what they left, in rounds or by time."""
@@ -384,7 +413,8 @@ class Walk:
 
     def _close_gaps(self) -> None:
         """All windows that were asked for are in or failed: read what is missing between those that are in."""
-        known = [stretch for window in self.windows.values() if window.is_in for stretch in window.covered]
+        is_known = (WindowState.IN, WindowState.BY_TIME)
+        known = [stretch for it in self.windows.values() if it.state in is_known for stretch in it.covered]
         for gap in missing(self._bounds, [*known, *left_alone(self.windows, bounds=self._bounds)]):
             self._read_gaps([gap], window=window_below(self.windows, gap))
 
@@ -463,7 +493,7 @@ class Walk:
     def _grow(self, span: Span) -> None:
         window = self.windows[span.window]
         window.cover(span.covered)
-        if window.is_in:
+        if window.is_in and span.covered:
             self.reports.append(window)
 
     def _bring_in(self, window: Window) -> None:

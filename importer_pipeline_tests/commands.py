@@ -31,13 +31,15 @@ class Commands:
     Args:
         folder: where all of it is.
         clients: the clients file.
+        module: what is run: another than the package's own only where a test has to say how it treats the world.
 
     Attributes:
         instance: what the commands leave their events in.
     """
 
-    def __init__(self, folder: Path, clients: Path) -> None:
+    def __init__(self, folder: Path, clients: Path, *, module: str = "importer_pipeline") -> None:
         self._folder = folder
+        self._module = module
         home = dagster_home(folder)
         self._environment = {
             name: value for name, value in environment(clients, dagster_home=home).items() if name != "PYTHONPATH"
@@ -60,7 +62,7 @@ class Commands:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """`dagster ...` on this package. What it prints goes to a file, for who looks for the reason of a failure."""
-        command = [sys.executable, "-m", "dagster", *arguments, "-m", "importer_pipeline"]
+        command = [sys.executable, "-m", "dagster", *arguments, "-m", self._module]
         self._count += 1
         return self._processes.start(f"output-{self._count}", command, self._environment)
 
@@ -78,9 +80,18 @@ class Commands:
         """The same, until it has ended: its exit code."""
         return ended(self.start_full_sync(config))
 
+    def start_job(self, job: str, config: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        """`dagster job execute -j ...`."""
+        return self.start(*job_command(job, self._folder, config))
+
     def run(self, job: str, config: Mapping[str, Any]) -> int:
-        """`dagster job execute -j ...`, until it has ended: its exit code."""
-        return ended(self.start(*job_command(job, self._folder, config)))
+        """The same, until it has ended: its exit code."""
+        return ended(self.start_job(job, config))
+
+    @property
+    def printed(self) -> str:
+        """What the command that was started last has printed so far."""
+        return (self._folder / f"output-{self._count}.txt").read_text(encoding="utf-8", errors="replace")
 
     def latest(self, job: str) -> dg.DagsterRun | None:
         """The newest run of a job."""

@@ -13,6 +13,8 @@ import json
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -269,6 +271,22 @@ def hostile(*, port: int = 0) -> Generator[Hostile]:
     finally:
         server.close()
         thread.join()
+
+
+@contextmanager
+def hostile_process() -> Generator[str]:
+    """Serve every behaviour from a process of its own, so that it takes no time from who is measured beside it.
+
+    Yields:
+        the URL under which the behaviours are met: `<url>/<behaviour>`.
+    """
+    command = [sys.executable, "-m", "importer_pipeline_tests.hostile"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip().rpartition("/")[0]
+        finally:
+            process.kill()
 
 
 def main() -> None:

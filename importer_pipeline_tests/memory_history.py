@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from copy import copy
 
-from importer_pipeline.chain import Evidence, FormChanged, HourBroughtIn, SnapshotIn, SnapshotTaken
+from importer_pipeline.chain import Evidence, FormChanged, HourBroughtIn, SnapshotIn, SnapshotTaken, View
 from importer_pipeline.hours import parse_hour_key
 from importer_pipeline.outcomes import (
     AudienceDone,
@@ -50,7 +50,7 @@ class MemoryHistory:
         """What is in the quarantine of an audience, whoever brought it there."""
         return [entry for entry in self.kept.values() if entry.piece.name == name]
 
-    def evidence(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Sequence[Evidence]]:
+    def evidence(self, names: Sequence[AudienceName], view: View) -> Mapping[AudienceName, Sequence[Evidence]]:
         """See `history.History`."""
         return {name: list(reversed(self._evidence[name])) for name in names}
 
@@ -88,6 +88,8 @@ class MemoryHistory:
                 self.kept.pop(piece, None)
         if isinstance(outcome, FingerprintChanged):
             self._evidence[outcome.name].append(FormChanged(fingerprint=outcome.fingerprint))
+            if (snapshot := self._snapshots.get(outcome.name)) is not None:
+                self._windows[snapshot.id] = {}
         elif isinstance(outcome, SnapshotKnown):
             self._evidence[outcome.name].append(SnapshotTaken(fingerprint=outcome.snapshot.fingerprint))
             self._snapshots[outcome.name] = outcome.snapshot

@@ -10,11 +10,13 @@ from typing import Any
 import dagster as dg
 
 from importer_pipeline.clients import Clients
+from importer_pipeline.defs.locking import account_locks
 from importer_pipeline.defs.names import QUARANTINE_KEY
 from importer_pipeline.defs.quarantine_events import read_entries, write_entries
 from importer_pipeline.hours import HOUR_SECONDS, hour_key, last_second_over
+from importer_pipeline.importing import account_identity
 from importer_pipeline.quarantine import Entry, Quarantine, Trouble
-from importer_pipeline.sandbox.faults import Fault, Rule, Unkindness
+from importer_pipeline.sandbox.faults import REFUSED, Rule, Unkindness
 from importer_pipeline.sandbox.members import MemberList
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.target import Manner, Refusal
@@ -138,7 +140,17 @@ class Newsletter:
 
     def fail(self, applies: Callable[[SandboxRequest], bool] | None = None) -> None:
         """Mailchimp fails for these requests from now on, and for none without."""
-        self.account.unkindness = Unkindness(rules=(Rule(applies=applies, fault=Fault.ERROR_500),) if applies else ())
+        self.account.unkindness = Unkindness(rules=(Rule(applies=applies, fault=REFUSED),) if applies else ())
+
+    @contextmanager
+    def busy(self) -> Generator[None]:
+        """Meanwhile another sync has the account."""
+        locks = account_locks(self.instance)
+        assert locks.take({account_identity(client) for client in self.clients.clients})
+        try:
+            yield
+        finally:
+            locks.release_all()
 
     @contextmanager
     def revoked(self) -> Generator[None]:

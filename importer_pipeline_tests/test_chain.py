@@ -1,5 +1,7 @@
 """Where a chain of hours ends: each rule by example, and that no second is ever claimed that nothing proves."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,10 +9,13 @@ from hypothesis import strategies as st
 from importer_pipeline.chain import (
     Chain,
     Evidence,
+    FormChanged,
     HourBroughtIn,
     SnapshotIn,
     SnapshotTaken,
+    View,
     chain_of,
+    was_other_since_snapshot,
     why_no_chain,
 )
 from importer_pipeline.hours import HOUR_SECONDS
@@ -19,6 +24,9 @@ from importer_pipeline.windows import Stretch, joined
 OURS, OTHER = "ours", "other"
 HALF_PAST = 10 * HOUR_SECONDS + 1800
 """In the middle of the tenth hour."""
+
+ALL = View(now=100.0 * HOUR_SECONDS, oldest=0, tolerance_seconds=900.0)
+"""Everything is in view."""
 
 
 def hour(number: int, *, chained: bool = False, fingerprint: str = OURS) -> HourBroughtIn:
@@ -40,7 +48,7 @@ def taken(fingerprint: str = OURS) -> SnapshotTaken:
 
 def end_of(*written: Evidence) -> int | None:
     """Where the chain ends of what was written in this order."""
-    chain = chain_of(reversed(written), fingerprint=OURS)
+    chain = chain_of(reversed(written), fingerprint=OURS, view=ALL)
     return None if chain is None else chain.end
 
 
@@ -97,13 +105,13 @@ def test_a_chain_ends_where_the_first_second_is_not_proved(written: list[Evidenc
 
 
 def test_hours_behind_a_hole_are_told_for_they_need_not_be_told_again() -> None:
-    chain = chain_of([hour(14), hour(12), snapshot()], fingerprint=OURS)
+    chain = chain_of([hour(14), hour(12), snapshot()], fingerprint=OURS, view=ALL)
     assert chain == Chain(snapshot="first", end=HALF_PAST, hours=frozenset({stretch(12), stretch(14)}))
 
 
 def test_the_chain_names_the_snapshot_that_its_end_goes_back_to() -> None:
     newer = snapshot(20 * HOUR_SECONDS, name="second")
-    chain = chain_of([newer, hour(10, chained=True), snapshot()], fingerprint=OURS)
+    chain = chain_of([newer, hour(10, chained=True), snapshot()], fingerprint=OURS, view=ALL)
     assert chain is not None
     assert chain.snapshot == "second"
 
@@ -121,7 +129,86 @@ def test_the_chain_names_the_snapshot_that_its_end_goes_back_to() -> None:
     ],
 )
 def test_why_there_is_no_chain_is_said(newest_first: list[Evidence], why: str) -> None:
-    assert why_no_chain(newest_first, fingerprint=OURS) == why
+    assert why_no_chain(newest_first, fingerprint=OURS, view=ALL) == why
+
+
+NOON = 12 * HOUR_SECONDS
+AT_NOON = View(now=float(NOON), oldest=0, tolerance_seconds=900.0)
+"""Of twelve o'clock."""
+
+
+@pytest.mark.parametrize(
+    ("written", "end"),
+    [
+        pytest.param([snapshot(NOON + 900)], NOON + 900, id="a clock that is a little ahead"),
+        pytest.param([snapshot(NOON + 901)], None, id="a snapshot of the future"),
+        pytest.param([snapshot(), snapshot(NOON + 31_536_000)], HALF_PAST, id="one of next year, after a true one"),
+        pytest.param(
+            [snapshot(), hour(10, chained=True), hour(500, chained=True)], stretch(10).last, id="an hour of next month"
+        ),
+        pytest.param(
+            [snapshot(), hour(10), hour(11), hour(12)], stretch(11).last, id="an hour by itself that is not over"
+        ),
+        pytest.param(
+            [snapshot(), replace(hour(11, chained=True), written=float(10 * HOUR_SECONDS))],
+            HALF_PAST,
+            id="one that was not over when it was written",
+        ),
+        pytest.param(
+            [snapshot(), replace(snapshot(NOON - 1), written=float(11 * HOUR_SECONDS))],
+            HALF_PAST,
+            id="a snapshot that was of the future when it was written",
+        ),
+        pytest.param(
+            [snapshot(), snapshot(NOON + 9000, fingerprint=OTHER)], None, id="another form, whatever it says of time"
+        ),
+    ],
+)
+def test_what_ends_in_the_future_counts_for_nothing(written: list[Evidence], end: int | None) -> None:
+    chain = chain_of(reversed(written), fingerprint=OURS, view=AT_NOON)
+    assert (None if chain is None else chain.end) == end
+
+
+def test_a_chain_that_ends_before_the_hours_in_view_is_none() -> None:
+    newest_first = [hour(10, chained=True), snapshot()]
+    in_view, out_of_view = (replace(AT_NOON, oldest=(number * HOUR_SECONDS)) for number in (11, 12))
+    assert chain_of(newest_first, fingerprint=OURS, view=in_view) is not None
+    assert chain_of(newest_first, fingerprint=OURS, view=out_of_view) is None
+    why = why_no_chain(newest_first, fingerprint=OURS, view=out_of_view)
+    assert why == (
+        "it was synced up to 1970-01-01T10:59:59+00:00 last, and the hours in view begin at 1970-01-01T12:00:00+00:00 "
+        "(IMPORTER_MONTHS_IN_VIEW)"
+    )
+
+
+def test_a_clock_that_was_wrong_is_named_as_the_reason() -> None:
+    why = why_no_chain([snapshot(NOON + 31_536_000), taken()], fingerprint=OURS, view=AT_NOON)
+    assert why == "what was synced last claims a moment that was still to come: a clock was wrong"
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "was_other"),
+    [
+        ([], False),
+        ([hour(10), taken()], False),
+        ([taken(), hour(10, fingerprint=OTHER)], False),
+        ([hour(10, fingerprint=OTHER), taken()], True),
+        ([FormChanged(fingerprint=OURS), hour(10, fingerprint=OTHER), FormChanged(fingerprint=OTHER), taken()], True),
+        ([taken(OTHER)], True),
+    ],
+)
+def test_all_that_was_sent_since_a_snapshot_was_taken_is_looked_at(
+    newest_first: list[Evidence], was_other: bool
+) -> None:
+    assert was_other_since_snapshot(newest_first, fingerprint=OURS) == was_other
+
+
+@given(st.lists(st.integers(0, 40), max_size=6), st.integers(0, 30 * HOUR_SECONDS))
+def test_no_chain_reaches_into_the_future_nor_begins_out_of_view(hours: list[int], now: int) -> None:
+    view = View(now=float(now), oldest=now - 5 * HOUR_SECONDS, tolerance_seconds=900.0)
+    evidence: list[Evidence] = [*(hour(number, chained=True) for number in hours), snapshot()]
+    chain = chain_of(evidence, fingerprint=OURS, view=view)
+    assert chain is None or view.oldest - 1 <= chain.end <= now + 900
 
 
 evidences = st.lists(
@@ -136,7 +223,7 @@ evidences = st.lists(
 
 @given(evidences)
 def test_no_second_is_claimed_that_nothing_proves(newest_first: list[Evidence]) -> None:
-    chain = chain_of(newest_first, fingerprint=OURS)
+    chain = chain_of(newest_first, fingerprint=OURS, view=ALL)
     since = next((at for at, it in enumerate(newest_first) if it.fingerprint != OURS), len(newest_first))
     proofs = newest_first[:since]
     begun = [it.before for it in proofs if isinstance(it, SnapshotIn)]

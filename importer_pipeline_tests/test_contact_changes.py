@@ -114,7 +114,7 @@ def test_where_a_page_of_a_range_fails_its_hours_do_and_no_others(news: Newslett
     assert failed
     assert set(hours_of(ran)) | failed == {news.hour(ago=ago) for ago in range(5)}
     assert {first, last} <= set(hours_of(ran))
-    assert (f"hours {', '.join(sorted(failed))}: Mailchimp can't answer now (HTTP 500)") in ran.message
+    assert (f"hours {', '.join(sorted(failed))}: Mailchimp refuses the request (HTTP 400)") in ran.message
     assert set() < news.missing < changed
     news.fail()
     ran = news.redrive()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from importer_pipeline.sandbox.faults import Fault, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.faults import REFUSED, Fault, Rule, Unkindness, at_offsets
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline_tests.newsletter import STEP, Newsletter
 from importer_pipeline_tests.runs import Ran, new_instance
@@ -159,11 +159,11 @@ def test_windows_in_any_order_bring_all_in_whoever_leaves_meanwhile(planned: New
 
 
 def test_a_window_that_fails_is_red_and_leaves_the_others_be(planned: Newsletter) -> None:
-    planned.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(80), fault=Fault.ERROR_500),))
+    planned.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(80), fault=REFUSED),))
     ran = planned.import_windows("0", "160")
     assert not ran.success
     assert ran.message.splitlines()[1:] == [
-        "- acme/newsletter window 80 (1 window left): Mailchimp can't answer now (HTTP 500), 4 times"
+        "- acme/newsletter window 80 (1 window left): Mailchimp refuses the request (HTTP 400)"
     ]
     after = planned.shown
     assert (after.green, after.red, after.grey) == ({"0", "40", "120", "160"}, {"80"}, {"archived-0"})

@@ -1,5 +1,6 @@
 """Single contacts, from the request by their id to what is told of them: the engine by hand, then Mailchimp over HTTP."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def told(stage: Stage, *contact_ids: str, limits: SyncLimits | None = None) -> l
     asked = replace(plan(), scope=ContactsScope(contact_ids=contact_ids))
     sync = Sync(
         [asked], paging=SMALL, limits=limits or SyncLimits(retries=0), book=ConnectionBook(), rng=Halfway(),
-        epoch_offset_seconds=0.0,
+        epoch_offset_seconds=time.time() - time.monotonic(),
     )  # fmt: skip
     workers = Workers(sync, {asked.name: lines_of(stage)}, check=lambda: None)
     try:
@@ -101,19 +102,21 @@ def test_without_its_list_nothing_is_known_of_a_contact(stage: Stage) -> None:
     assert (done.left, done.is_whole, done.is_accounted_for) == (1, False, False)
 
 
-def test_one_that_can_not_be_read_is_left_and_the_others_are_told() -> None:
+def test_one_that_can_not_be_read_is_left_and_counts_as_tried() -> None:
     asked = replace(plan(), scope=ContactsScope(contact_ids=("a", "b")))
     sync = Sync(
         [asked], paging=SMALL, limits=SyncLimits(retries=0), book=ConnectionBook(), rng=Halfway(),
-        epoch_offset_seconds=0.0,
+        epoch_offset_seconds=time.time() - time.monotonic(),
     )  # fmt: skip
     while isinstance(fetch := sync.take(0.0), Fetch):
         sync.off_the_wire(fetch, 1.0)
         sync.fetch_failed(fetch, Unavailable("HTTP 500"), 1.0)
     assert sync.finished
-    (done,) = sync.outcomes
+    again, done = sync.outcomes
     assert isinstance(done, AudienceDone)
     assert isinstance(done.error, TriesUsedUp)
+    assert isinstance(again, ContactsRefusedAgain)
+    assert [(it.contact_id, "HTTP 500" in it.reason) for it in again.contacts] == [("a", True), ("b", True)]
     assert (done.left, done.failed) == (2, ())
 
 

@@ -219,7 +219,7 @@ def test_a_listing_that_is_empty_all_at_once_is_asked_for_again() -> None:
 def test_a_listing_that_stays_empty_is_believed() -> None:
     scope = SnapshotScope(standing=None, wanted=None, last=snapshot(total=40, archived_total=0))
     engine = engine_of((), replace(plan(), scope=scope))
-    assert read(engine, nothing_else) == 5
+    assert read(engine, nothing_else) == 7
     assert engine.told.done["acme/news"].complete
 
 

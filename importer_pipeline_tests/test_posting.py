@@ -192,7 +192,7 @@ def test_a_post_is_tried_three_times_more_after_pauses_that_grow() -> None:
     engine.fail(engine.probe(), DOWN)
     error = engine.told.failed["acme/news/0"]
     assert isinstance(error, TriesUsedUp)
-    assert str(error) == "the target can't answer now (HTTP 500), 4 times"
+    assert str(error) == "the target can't answer now (HTTP 500), 4 times: run it again when the target is back"
     assert engine.sync.finished
 
 
@@ -613,7 +613,8 @@ def test_a_shared_post_that_failed_for_good_fails_the_window_of_each_of_its_page
     engine.fail(post, DOWN)
     engine.fail(engine.probe(), DOWN)
     assert engine.told.failed.keys() == {"acme/news/4", "acme/news/8"}
-    assert {str(error) for error in engine.told.failed.values()} == {"the target can't answer now (HTTP 500), 1 times"}
+    said = "the target can't answer now (HTTP 500), 1 times: run it again when the target is back"
+    assert {str(error) for error in engine.told.failed.values()} == {said}
 
 
 def test_a_page_that_does_not_fit_is_passed_over_for_one_that_does() -> None:

@@ -204,6 +204,29 @@ def test_those_of_an_hour_leave_when_it_is_read_again_without_them_and_those_of_
     assert set(still_there.entries) == {WINDOW_0, THE_HOUR}
 
 
+@pytest.mark.parametrize(
+    ("told", "is_left"),
+    [
+        pytest.param([window_in(), done(left=3)], False, id="read again without them"),
+        pytest.param([window_in()], True, id="not yet: what lies around it may hold them"),
+        pytest.param([refused(WINDOW_0, ""), window_in(), done(left=3)], True, id="still there"),
+        pytest.param([replace(window_in(), is_kept=True), done()], True, id="only grown"),
+        pytest.param([done()], True, id="not read"),
+        pytest.param([window_in(of="second"), done("second", left=3)], True, id="read for another snapshot"),
+        pytest.param([window_in(), done(failed=("0",))], True, id="failed in the end"),
+        pytest.param([window_in(), done(left=3, error=KeyRefused("refused"))], True, id="stopped"),
+    ],
+)
+def test_those_without_an_id_of_a_window_leave_when_it_is_read_again_without_them(
+    told: list[Outcome], is_left: bool
+) -> None:
+    later = Quarantine(after(refused(WINDOW_0, "", "a")).entries.values(), began=NOW + 100)
+    for outcome in told:
+        later.note(outcome, now=NOW + 101)
+    assert ("" in later.entries[WINDOW_0].contacts) == is_left
+    assert "a" in later.entries[WINDOW_0].contacts
+
+
 def test_another_audience_is_left_alone() -> None:
     other = replace(WINDOW_0, name=AudienceName("globex", "news"))
     assert set(after(refused(other, "a"), settled("a"), done("second")).entries) == {other}

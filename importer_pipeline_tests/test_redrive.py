@@ -26,7 +26,7 @@ def test_a_failed_window_is_red_comes_to_the_quarantine_and_back(news: Newslette
     assert not news.full_sync().success
     key = "acme/newsletter/contact_windows/40"
     assert (set(news.quarantined), news.shown.red) == ({key}, {"40"})
-    assert "(HTTP 500)" in next(iter(news.quarantined[key].failures.values())).reason
+    assert "(HTTP 400)" in next(iter(news.quarantined[key].failures.values())).reason
     news.fail()
     ran = news.redrive()
     assert (ran.success, ran.materialized) == (True, [news.CONTACTS])
@@ -101,6 +101,29 @@ def test_what_is_forgotten_does_not_come_back_with_the_run_that_failed(news: New
     assert news.quarantined == {}
 
 
+def test_what_a_redrive_counts_is_what_is_out(news: Newsletter) -> None:
+    news.refuse(*news.two)
+    news.full_sync(page_size=1000)
+    news.refuse()
+    counted = [told.text for told in news.redrive().told if told.text.startswith("out of the quarantine")]
+    assert counted == ["out of the quarantine: 1"]
+
+
+def test_what_another_sync_may_be_writing_is_not_dropped(news: Newsletter) -> None:
+    news.refuse(*news.two)
+    news.full_sync(page_size=1000)
+    before = news.quarantined
+    with news.busy():
+        ran = news.redrive(forget=True)
+    assert (ran.success, news.quarantined) == (False, before)
+    assert ran.message == (
+        "not dropped from the quarantine: 1, since another sync has the Mailchimp accounts of acme. "
+        "Remedy: run it again when that is over"
+    )
+    assert news.redrive(forget=True).success
+    assert news.quarantined == {}
+
+
 def test_entries_of_a_client_that_is_gone_are_named_and_can_be_forgotten(news: Newsletter) -> None:
     news.refuse(*news.two)
     news.full_sync(page_size=1000)
@@ -108,6 +131,8 @@ def test_entries_of_a_client_that_is_gone_are_named_and_can_be_forgotten(news: N
     news.clients = news.stage.load({"globex": news.stage.declared()["globex"]})
     ran = news.redrive()
     assert any("not in the clients file, so not tried: acme/newsletter" in told.text for told in ran.told)
+    counted = [told.text for told in ran.told if told.text.startswith("out of the quarantine")]
+    assert counted == ["out of the quarantine: 0; not tried: 1, whose audiences are not in the clients file"]
     assert set(news.quarantined) == {WINDOW}
     assert news.redrive(forget=True).success
     assert news.quarantined == {}

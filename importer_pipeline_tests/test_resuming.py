@@ -1,10 +1,12 @@
 """Which snapshot a plan goes on with, why not, and what is said where single windows can't be had."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from importer_pipeline.audience_plan import SnapshotScope
+from importer_pipeline.chain import View
 from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.outcomes import SnapshotKnown, WindowIn
 from importer_pipeline.resuming import ResumeRule, TakenUp, take_up
@@ -44,7 +46,10 @@ def taken_up_of(
     wanted: frozenset[str] | None, latest: Latest | None, *, was_other: bool = False, rule: ResumeRule = RULE,
     now: float = NOW,
 ) -> TakenUp:  # fmt: skip
-    return take_up(NEWS, wanted, latest, kept(), fingerprint=TAKEN.fingerprint, was_other=was_other, rule=rule, now=now)
+    view = View(now=now, oldest=0, tolerance_seconds=900.0)
+    return take_up(
+        NEWS, wanted, latest, kept(), fingerprint=TAKEN.fingerprint, was_other=was_other, rule=rule, view=view
+    )
 
 
 def unfinished(**values: str | int | None) -> Latest:
@@ -55,6 +60,20 @@ def test_an_unfinished_snapshot_is_gone_on_with_and_a_note_says_how_far_it_is() 
     taken = taken_up(unfinished())
     assert taken.scope == SnapshotScope(standing=STANDING, wanted=None)
     assert taken.note == "acme/news goes on with its snapshot of 2025-11-26T11:00:00+00:00: 2 of 4 windows are in"
+
+
+@pytest.mark.parametrize(
+    ("before", "written"),
+    [(int(NOW) + 901, math.inf), (BEFORE, BEFORE - 901.0)],
+    ids=["by our clock now", "by our clock when it was taken"],
+)
+def test_one_of_the_future_is_not_gone_on_with_nor_has_windows(before: int, written: float) -> None:
+    future = Latest(snapshot=replace(TAKEN, before=before), completed=False, written=written)
+    taken = taken_up(future)
+    assert taken.scope.standing is None
+    assert taken.note.endswith(", which was still to come when it was taken: a clock was wrong")
+    with pytest.raises(SnapshotUnusable, match="which was still to come when it was taken"):
+        taken_up(future, "0")
 
 
 def test_one_since_which_contacts_were_sent_in_another_form_is_not_gone_on_with() -> None:

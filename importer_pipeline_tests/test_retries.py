@@ -55,9 +55,15 @@ def test_failed_hours_are_read_by_their_time_neighbours_together() -> None:
     assert of(*hours).hours == (Stretch(SEVEN, SEVEN + 7199), Stretch(SEVEN + 4 * 3600, SEVEN + 5 * 3600 - 1))
 
 
-def test_contacts_without_an_id_are_looked_for_in_their_hour_and_not_in_a_window() -> None:
+def test_contacts_without_an_id_are_read_with_their_hour_or_window() -> None:
     assert of(entry(Part.HOUR, "2026-11-24-07:00", contacts={"": trouble()})).hours == (Stretch(SEVEN, SEVEN + 3599),)
-    assert of(entry(Part.WINDOW, "0", contacts={"": trouble()})) == NOTHING
+    window = entry(Part.WINDOW, "0", contacts={"": trouble(of="newest")})
+    assert of(window) == replace(NOTHING, windows=frozenset({"0"}))
+
+
+def test_contacts_without_an_id_of_an_older_snapshot_are_left_to_the_next() -> None:
+    older = entry(Part.WINDOW, "0", contacts={"": trouble(of="older")})
+    assert of(older) == of(older, newest=None) == NOTHING
 
 
 def test_only_what_is_wanted_is_tried() -> None:

@@ -171,6 +171,40 @@ def test_each_audiences_refused_contacts_are_named_with_it() -> None:
     )
 
 
+def failed_alike(count: int) -> list[AudienceDone]:
+    return [replace(failed("0"), name=AudienceName(f"client-{number}", "news")) for number in range(count)]
+
+
+def test_many_audiences_with_one_error_share_a_line() -> None:
+    other = replace(failed(error=KeyRefused("Mailchimp refuses the key", remedy="check it")), name=OTHER)
+    named = ", ".join(f"client-{number}/news" for number in range(10))
+    assert failure(*failed_alike(500), other) == (
+        "Not all in: 501 of 501 audiences. Everything else is in.\n"
+        f"- {named} and 490 more: Mailchimp can't answer now (HTTP 500), 4 times: run it again later\n"
+        "- globex/news: Mailchimp refuses the key: check it"
+    )
+
+
+@pytest.mark.parametrize(("count", "lines"), [(5, 5), (6, 1)], ids=["few", "many"])
+def test_few_audiences_with_one_error_have_a_line_each(count: int, lines: int) -> None:
+    assert len((failure(*failed_alike(count)) or "").splitlines()[1:]) == lines
+
+
+def test_an_audience_that_failed_twice_with_one_error_counts_once() -> None:
+    assert len((failure(*failed_alike(5), *failed_alike(5)) or "").splitlines()[1:]) == 5
+
+
+def test_an_error_is_repeated_once_enough_audiences_have_had_it() -> None:
+    summary = ImportSummary()
+    repeated = list[bool]()
+    for done in failed_alike(7):
+        summary.note(done)
+        repeated.append(summary.is_repeated(done))
+    assert repeated == [False] * 5 + [True] * 2
+    summary.note(DONE)
+    assert not summary.is_repeated(DONE)
+
+
 def test_progress_tells_done_total_and_rate() -> None:
     progress = Progress(contacts=400_000, accepted=12_345, audiences=30, open_audiences=28)
     assert progress_line(progress, contacts_per_second=1234.5) == (

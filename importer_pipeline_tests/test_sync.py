@@ -150,8 +150,9 @@ def test_a_count_is_taken_again_by_mailchimps_clock_where_that_is_behind() -> No
         fetch = engine.fetch()
         assert (fetch.ask.before, fetch.ask.count) == (before, 1)
         engine.bring(fetch, engine.page(fetch, server_time=server_time))
-    fetch = engine.fetch()
-    engine.bring(fetch, engine.page(fetch, server_time=server_time))
+    for _ in range(2):
+        fetch = engine.fetch()
+        engine.bring(fetch, engine.page(fetch, server_time=server_time))
     assert engine.told.snapshots["acme/news"].before == server_time - 60
 
 
@@ -184,7 +185,7 @@ def test_a_sync_that_winds_down_asks_mailchimp_for_nothing_more_and_delivers_wha
     for post in engine.posts():
         engine.accept(post)
     assert engine.take() is None
-    assert {f"acme/news/{fetch.key}" for fetch in fetches} <= engine.told.windows.keys()
+    assert {f"acme/news/{fetch.key}" for fetch in fetches if not fetch.archived} <= engine.told.windows.keys()
     assert engine.told.failed == {}
     assert not engine.sync.finished
 
@@ -475,7 +476,7 @@ def test_a_snapshot_is_taken_again_by_mailchimps_clock_where_that_is_behind() ->
     done = engine.rest().done["acme/news"]
     assert done.snapshot is not None
     assert done.snapshot.before == server_time - 60
-    assert done.requests == 3
+    assert done.requests == 4
     assert engine.sent["acme", "news"] == ["0", "1"]
 
 
@@ -506,7 +507,7 @@ def test_an_answer_to_a_snapshot_that_was_taken_again_is_left_alone(error: Impor
     fetches = {fetch.audience.plan.name.audience: fetch for fetch in engine.fetches()}
     engine.bring(fetches["news"])
     engine.fail(fetches["events"], SLOW)
-    low, stale = engine.fetches()
+    low, stale, *again = sorted(engine.fetches(), key=lambda fetch: fetch.archived)
     engine.bring(low, engine.page(low, server_time=int(NOW) + 600))
     if error is None:
         engine.bring(stale)
@@ -514,7 +515,7 @@ def test_an_answer_to_a_snapshot_that_was_taken_again_is_left_alone(error: Impor
         engine.fail(stale, error)
     assert engine.told.failed == {}
     assert engine.sent == {}
-    done = engine.rest().done["acme/events"]
+    done = engine.rest(again).done["acme/events"]
     assert done.complete
     assert done.snapshot is not None
     assert done.snapshot.before == NOW - 60

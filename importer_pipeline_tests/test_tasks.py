@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 
 from importer_pipeline.audience_plan import ContactsScope, HoursScope, SnapshotScope
+from importer_pipeline.chain import View
 from importer_pipeline.errors import TriesUsedUp
 from importer_pipeline.outcomes import (
     AudienceDone,
     ContactsRefused,
+    FingerprintChanged,
     HourFailed,
     HourIn,
     Part,
@@ -41,6 +43,7 @@ HALF_PAST_SIX = 1_795_501_800
 SEVEN, EIGHT = Stretch(1_795_503_600, 1_795_507_199), Stretch(1_795_507_200, 1_795_510_799)
 NOW = float(SEVEN.first + 24 * 3600)
 TAKEN = snapshot(before=HALF_PAST_SIX)
+VIEW = View(now=NOW, oldest=0, tolerance_seconds=900.0)
 
 WINDOWS = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=86_400.0, restart=False))
 DUE = RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule()), windows=WINDOWS)
@@ -79,7 +82,7 @@ def done() -> AudienceDone:
 
 def resolved(request: Request, history: MemoryHistory, *, fingerprint: str = TAKEN.fingerprint) -> Resolved:
     asked = Asked(name=NEWS, fingerprint=fingerprint, request=request)
-    return Resolver([asked], history).resolve(asked, now=NOW)
+    return Resolver([asked], history, VIEW).resolve(asked)
 
 
 def test_hours_by_hand_are_read_whatever_is_known_of_them() -> None:
@@ -113,6 +116,55 @@ def test_another_mapping_begins_anew_and_the_note_says_so() -> None:
     found = resolved(replace(CHANGES, newcomers=WINDOWS), left_by(synced=True), fingerprint="another")
     assert found.later == (WINDOWS,)
     assert "another list, target or record mapping" in found.note
+
+
+@pytest.mark.parametrize("request_of", [CHANGES, replace(CHANGES, newcomers=WINDOWS)], ids=["left", "synced in full"])
+def test_a_chain_out_of_view_is_a_full_sync_and_the_note_says_why(request_of: ChangesRequest) -> None:
+    asked = Asked(name=NEWS, fingerprint=TAKEN.fingerprint, request=request_of)
+    late = View(now=NOW + 200 * 86_400, oldest=int(NOW) + 100 * 86_400, tolerance_seconds=900.0)
+    found = Resolver([asked], left_by(synced=True), late).resolve(asked)
+    assert found.scope is None
+    assert found.later == ((request_of.newcomers,) if request_of.newcomers else ())
+    assert "since it was synced up to 2026-11-24T06:30:00+00:00 last, and the hours in view begin at" in found.note
+
+
+def sent_in(*forms: str) -> MemoryHistory:
+    """An unfinished snapshot, and then hours by hand that were begun in these forms, one behind the other."""
+    history = MemoryHistory()
+    history.record(SnapshotKnown(name=NEWS, snapshot=TAKEN))
+    for form in forms:
+        history.record(FingerprintChanged(name=NEWS, fingerprint=form))
+    return history
+
+
+@pytest.mark.parametrize(
+    ("forms", "is_resumed"),
+    [((), True), (("other",), False), (("other", TAKEN.fingerprint), False)],
+    ids=["nothing", "another form", "another form, and back"],
+)
+def test_a_snapshot_is_resumed_only_if_nothing_was_sent_in_another_form_since(
+    forms: tuple[str, ...], is_resumed: bool
+) -> None:
+    request = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=48 * 3600.0, restart=False))
+    scope = resolved(request, sent_in(*forms)).scope
+    assert isinstance(scope, SnapshotScope)
+    assert (scope.standing is not None) == is_resumed
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        WINDOWS,
+        FirstSyncRequest(windows=WINDOWS),
+        HoursRequest(hours=SEVEN),
+        ContactsRequest(contact_ids=("bad",)),
+    ],
+    ids=["a full sync", "a first sync", "hours by hand", "contacts of the quarantine"],
+)
+def test_whatever_sends_contacts_in_another_form_says_so_first(request_of: Request) -> None:
+    assert resolved(request_of, left_by(synced=True), fingerprint="another").changes_form
+    assert not resolved(request_of, left_by(synced=True)).changes_form
+    assert not resolved(request_of, MemoryHistory(), fingerprint="another").changes_form
 
 
 def test_what_is_due_in_the_quarantine_comes_after_the_changes() -> None:
@@ -149,4 +201,4 @@ def test_what_is_in_the_quarantine_is_known_while_anything_of_the_audience_is_re
     history = left_by(synced=True, refused=True)
     for request in (CHANGES, WINDOWS, HoursRequest(hours=SEVEN)):
         asked = Asked(name=NEWS, fingerprint=TAKEN.fingerprint, request=request)
-        assert Resolver([asked], history).quarantined(asked) == {"bad"}
+        assert Resolver([asked], history, VIEW).quarantined(asked) == {"bad"}

@@ -112,17 +112,21 @@ def plan_partition(context: Context, key: dg.AssetKey, partition: str) -> None:
     context.instance.report_dagster_event(event, context.run.run_id)
 
 
-def materializations(instance: dg.DagsterInstance, key: dg.AssetKey, *, page: int) -> Iterator[Stored]:
-    """All materializations of an asset, the newest first.
+def materializations(
+    instance: dg.DagsterInstance, key: dg.AssetKey, *, page: int, partition: str | None = None
+) -> Iterator[Stored]:
+    """Yield all materializations of an asset, or of a partition of it, the newest first.
 
     Args:
         instance: where.
         key: the asset.
         page: how many to read at once.
+        partition: the only one to look at; None for all, and for those of none.
     """
+    wanted = key if partition is None else dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
     cursor: str | None = None
     while True:
-        result = instance.fetch_materializations(key, limit=page, cursor=cursor)
+        result = instance.fetch_materializations(wanted, limit=page, cursor=cursor)
         for record in result.records:
             if (stored := stored_materialization(record)) is not None:
                 yield stored
@@ -168,13 +172,25 @@ def materializations_of_partitions(
     return newest
 
 
-def observations(instance: dg.DagsterInstance, key: dg.AssetKey, *, most: int) -> Iterator[Stored]:
-    """The newest observations of an asset, the newest first."""
-    for record in instance.fetch_observations(key, limit=most).records:
-        if (observation := record.asset_observation) is not None:
-            yield Stored(
-                record.storage_id, record.run_id, record.timestamp, observation.partition, observation.metadata
-            )
+def observations(instance: dg.DagsterInstance, key: dg.AssetKey, *, page: int) -> Iterator[Stored]:
+    """Yield all observations of an asset, the newest first.
+
+    Args:
+        instance: where.
+        key: the asset.
+        page: how many to read at once.
+    """
+    cursor: str | None = None
+    while True:
+        result = instance.fetch_observations(key, limit=page, cursor=cursor)
+        for record in result.records:
+            if (observation := record.asset_observation) is not None:
+                yield Stored(
+                    record.storage_id, record.run_id, record.timestamp, observation.partition, observation.metadata
+                )
+        if not result.has_more:
+            return
+        cursor = result.cursor
 
 
 def stored_materialization(record: dg.EventLogRecord) -> Stored | None:

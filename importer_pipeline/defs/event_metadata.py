@@ -152,13 +152,15 @@ def contacts_metadata(done: AudienceDone, snapshot: Snapshot) -> Metadata:
     }
 
 
-def read_snapshot_in(metadata: Metadata) -> SnapshotIn | None:
-    """What a materialization of `contacts` proves; None if it is not of ours."""
+def read_snapshot_in(metadata: Metadata, *, written: float) -> SnapshotIn | None:
+    """What an event of `contacts` that was written then proves; None if it is not of ours."""
     try:
         stored = _StoredContacts.model_validate(_values(metadata))
     except ValidationError:
         return None
-    return SnapshotIn(fingerprint=stored.fingerprint, snapshot=stored.snapshot, before=int(stored.changed_until))
+    return SnapshotIn(
+        fingerprint=stored.fingerprint, snapshot=stored.snapshot, before=int(stored.changed_until), written=written
+    )
 
 
 def hour_metadata(outcome: HourIn) -> Metadata:
@@ -177,8 +179,8 @@ def hour_metadata(outcome: HourIn) -> Metadata:
     }
 
 
-def read_hour(partition: str | None, metadata: Metadata) -> HourBroughtIn | None:
-    """What a materialization of `contact_changes` proves; None if it is not of ours."""
+def read_hour(partition: str | None, metadata: Metadata, *, written: float) -> HourBroughtIn | None:
+    """What a materialization of `contact_changes` that was written then proves; None if it is not of ours."""
     hour = parse_hour_key(partition or "")
     try:
         stored = _StoredHour.model_validate(_values(metadata))
@@ -187,7 +189,7 @@ def read_hour(partition: str | None, metadata: Metadata) -> HourBroughtIn | None
     if hour is None:
         return None
     chain_from = None if stored.chain_from == _BY_ITSELF else stored.chain_from
-    return HourBroughtIn(fingerprint=stored.fingerprint, hour=hour, chain_from=chain_from)
+    return HourBroughtIn(fingerprint=stored.fingerprint, hour=hour, chain_from=chain_from, written=written)
 
 
 def completes(metadata: Metadata, snapshot: Snapshot) -> bool:

@@ -4,13 +4,14 @@ All that a run leaves behind for the next is in these events; there is no other 
 format, counts for nothing.
 """
 
+import math
 import time
-from collections.abc import Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import dagster as dg
 
-from importer_pipeline.chain import Evidence
+from importer_pipeline.chain import Evidence, View
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.event_log import (
     AssetEvent,
@@ -46,14 +47,25 @@ from importer_pipeline.quarantine import Entry, Quarantine
 from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
 from importer_pipeline.summary import done_line, hour_line, window_line
 
-_MOST_EVENTS = 10
-"""Events of an asset that are looked through for ours; others come from people."""
-
 _PAGE = 1000
-"""Events that are read at once."""
+"""Events of windows that are read at once."""
+
+_FEW = 10
+"""Events of whole audiences that are read at once: ours is among the first, as a rule."""
 
 _KEYS_AT_ONCE = 1000
 """SQLite takes no more than some tens of thousands in one statement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldSnapshot:
+    """A snapshot as an event tells of it."""
+
+    snapshot: Snapshot
+    storage_id: int
+    """Of the event."""
+    written: float
+    """When that was written, in epoch seconds."""
 
 
 class EventLogHistory:
@@ -80,9 +92,10 @@ class EventLogHistory:
         for name in names:
             key = contacts_key(name)
             if key in known and (newest := newest_snapshot(self._instance, name)) is not None:
-                snapshot, _ = newest
-                self._known[name] = snapshot
-                found[name] = Latest(snapshot=snapshot, completed=self._is_completed(key, snapshot))
+                self._known[name] = newest.snapshot
+                found[name] = Latest(
+                    snapshot=newest.snapshot, completed=self._is_completed(key, newest), written=newest.written
+                )
         return found
 
     def windows(self, name: AudienceName, snapshot: Snapshot) -> Mapping[str, ImportedWindow]:
@@ -95,9 +108,9 @@ class EventLogHistory:
                     found[event.partition] = window
         return found
 
-    def evidence(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Sequence[Evidence]]:
+    def evidence(self, names: Sequence[AudienceName], view: View) -> Mapping[AudienceName, Sequence[Evidence]]:
         """See `history.History`."""
-        return read_evidence(self._instance, names)
+        return read_evidence(self._instance, names, view)
 
     def entries(self, names: Sequence[AudienceName]) -> Sequence[Entry]:
         """See `history.History`."""
@@ -216,16 +229,33 @@ class EventLogHistory:
         for start in range(same, len(after), _KEYS_AT_ONCE):
             self._instance.add_dynamic_partitions(partitions, after[start : start + _KEYS_AT_ONCE])
 
-    def _is_completed(self, key: dg.AssetKey, snapshot: Snapshot) -> bool:
-        newest = islice(materializations(self._instance, key, page=_MOST_EVENTS), _MOST_EVENTS)
-        return any(completes(event.metadata, snapshot) for event in newest)
+    def _is_completed(self, key: dg.AssetKey, told: ToldSnapshot) -> bool:
+        """Whether something that was written after the snapshot says that all of it is in."""
+        for event in materializations(self._instance, key, page=_FEW):
+            if event.storage_id < told.storage_id:
+                return False
+            if completes(event.metadata, told.snapshot):
+                return True
+        return False
 
 
-def newest_snapshot(instance: dg.DagsterInstance, name: AudienceName) -> tuple[Snapshot, float] | None:
-    """The newest snapshot that was taken of an audience, and when that was first said, in epoch seconds."""
-    events = observations(instance, contacts_key(name), most=_MOST_EVENTS)
-    told = [(snapshot, event.timestamp) for event in events if (snapshot := read_snapshot(event.metadata)) is not None]
-    if not told:
-        return None
-    newest = told[0][0]
-    return newest, min(at for snapshot, at in told if snapshot.id == newest.id)
+def newest_snapshot(instance: dg.DagsterInstance, name: AudienceName) -> ToldSnapshot | None:
+    """Return what was told last of the newest snapshot that was taken of an audience."""
+    return next(_told_snapshots(instance, name), None)
+
+
+def taken_at(instance: dg.DagsterInstance, name: AudienceName, snapshot: Snapshot) -> float:
+    """Return when the newest snapshot was told of first, in epoch seconds; infinite where nothing tells of it."""
+    at = math.inf
+    for told in _told_snapshots(instance, name):
+        if told.snapshot.id != snapshot.id:
+            break
+        at = told.written
+    return at
+
+
+def _told_snapshots(instance: dg.DagsterInstance, name: AudienceName) -> Iterator[ToldSnapshot]:
+    """All that was told of snapshots of an audience, the newest first."""
+    for event in observations(instance, contacts_key(name), page=_FEW):
+        if (snapshot := read_snapshot(event.metadata)) is not None:
+            yield ToldSnapshot(snapshot=snapshot, storage_id=event.storage_id, written=event.timestamp)

@@ -2,6 +2,9 @@
 
 # pyright: reportPrivateUsage=false
 
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+
 import dagster as dg
 from dagster_postgres import PostgresEventLogStorage
 from dagster_postgres.utils import create_pg_engine
@@ -18,6 +21,20 @@ def account_locks(instance: dg.DagsterInstance) -> AccountLocks:
     if isinstance(storage, PostgresEventLogStorage):
         return PostgresAccountLocks(_database(storage))
     return FileAccountLocks(default_folder())
+
+
+@contextmanager
+def free_accounts(instance: dg.DagsterInstance, accounts: Iterable[str]) -> Generator[set[str]]:
+    """Lock those of the accounts that are free while the block runs, so that no sync writes what the block does; yield them.
+
+    Raises:
+        LocksUnusable: there can be no locks.
+    """
+    locks = account_locks(instance)
+    try:
+        yield locks.take(accounts)
+    finally:
+        locks.release_all()
 
 
 def run_locks(instance: dg.DagsterInstance) -> RunLocks:

@@ -13,7 +13,7 @@ from importer_pipeline.defs.chain_evidence import runs_of_last_hours
 from importer_pipeline.defs.event_log import delete_run, runs_with_events
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS, CONTACTS
 from importer_pipeline.defs.quarantine_events import runs_of_entries
-from importer_pipeline.settings import Settings
+from importer_pipeline.settings import Settings, settings_from_environment
 from importer_pipeline.snapshots import AudienceName
 
 _OVER = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
@@ -97,7 +97,7 @@ def _needed(instance: dg.DagsterInstance) -> set[str]:
     snapshots = [key for key in keys if key.path[2] in {CONTACTS, CONTACT_WINDOWS}]
     found: list[Iterable[str]] = [
         runs_with_events(instance, snapshots),
-        runs_of_last_hours(instance, changes),
+        runs_of_last_hours(instance, changes, settings_from_environment().view(datetime.now(UTC))),
         runs_of_entries(instance),
     ]
     return set[str]().union(*found)

@@ -8,12 +8,14 @@ from pydantic import Field
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.assets import RESUME_RULE
 from importer_pipeline.defs.event_log import Context
+from importer_pipeline.defs.locking import free_accounts
 from importer_pipeline.defs.names import POOL, QUARANTINE_KEY, QUARANTINE_PARTITIONS
 from importer_pipeline.defs.quarantine_events import forget, open_pieces, parse_piece, read_entries
 from importer_pipeline.defs.reckoning import Audiences, reckon, reckon_recent_runs
 from importer_pipeline.defs.reporting import run_import
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
 from importer_pipeline.defs.sign_of_life import SignOfLife
+from importer_pipeline.errors import LocksUnusable
 from importer_pipeline.importing import ImportSettings, Task
 from importer_pipeline.outcomes import Piece
 from importer_pipeline.quarantine import Entry
@@ -79,13 +81,15 @@ def redrive_job(clients: Clients) -> dg.JobDefinition:
         sign_of_life: dg.ResourceParam[SignOfLife],
     ) -> None:
         """Find what failed runs left, and try again what is in the quarantine."""
-        for piece in reckon_recent_runs(context.instance, clients):
-            context.log.info(f"a failed run left {piece}")
-        pieces = _pieces(config.partitions) if config.partitions else open_pieces(context.instance)
-        if config.forget:
-            forget(context.instance, context.log_event, pieces)
-            context.log.info(f"dropped from the quarantine: {len(pieces)}")
-            return
+        try:
+            for piece in reckon_recent_runs(context.instance, clients):
+                context.log.info(f"a failed run left {piece}")
+            pieces = _pieces(config.partitions) if config.partitions else open_pieces(context.instance)
+            if config.forget:
+                _forget(context, Audiences(clients), pieces)
+                return
+        except LocksUnusable as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
         _redrive(context, clients, import_settings(mailchimp, target), pieces)
 
     @dg.job(
@@ -149,6 +153,27 @@ def _pieces(keys: Sequence[str]) -> list[Piece]:
     return [piece for piece in pieces.values() if piece is not None]
 
 
+def _forget(context: Context, audiences: Audiences, pieces: Sequence[Piece]) -> None:
+    """Drop these from the quarantine.
+
+    Raises:
+        LocksUnusable: there can be no locks of accounts.
+        dagster.Failure: another sync has the accounts of some, and may be writing the same entries.
+    """
+    accounts = {piece: audiences.account(piece.name) for piece in pieces}
+    with free_accounts(context.instance, {account for account in accounts.values() if account is not None}) as free:
+        dropped = [piece for piece, account in accounts.items() if account is None or account in free]
+        forget(context.instance, context.log_event, dropped)
+    context.log.info(f"dropped from the quarantine: {len(dropped)}")
+    busy = sorted({piece.name.client for piece in pieces} - {piece.name.client for piece in dropped})
+    if busy:
+        raise dg.Failure(
+            f"not dropped from the quarantine: {len(accounts) - len(dropped)}, since another sync has the Mailchimp "
+            f"accounts of {', '.join(busy)}. Remedy: run it again when that is over",
+            allow_retries=False,
+        )
+
+
 def _redrive(context: Context, clients: Clients, settings: ImportSettings, pieces: Sequence[Piece]) -> None:
     """Try these again.
 
@@ -174,4 +199,6 @@ def _redrive(context: Context, clients: Clients, settings: ImportSettings, piece
         now = {task.name: task.asked.fingerprint for task in tasks}
         lines = [f"- {entry.piece}: {_why(entry, now[entry.piece.name])}" for entry in still[:_MOST_NAMED]]
         raise dg.Failure("\n".join([f"Still in the quarantine: {len(still)}{more}", *lines]), allow_retries=False)
-    context.log.info(f"out of the quarantine: {len(pieces)}")
+    left = set(open_pieces(context.instance)) & asked
+    not_tried = f"; not tried: {len(left)}, whose audiences are not in the clients file" if left else ""
+    context.log.info(f"out of the quarantine: {len(asked - left)}{not_tried}")

@@ -9,7 +9,7 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from importer_pipeline.defs.event_log import materializations_of_partitions
+from importer_pipeline.defs.event_log import Stored, materializations, materializations_of_partitions
 from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
 from importer_pipeline.outcomes import Part, Piece
 from importer_pipeline.quarantine import Entry, Quarantine, Trouble
@@ -17,6 +17,12 @@ from importer_pipeline.redaction import shown
 from importer_pipeline.snapshots import AudienceName
 
 _FORMAT = 1
+_ENTRY = "entry"
+"""What all of an entry is called in the metadata of an event."""
+
+_PAGE = 100
+"""Events of a partition that are read at once."""
+
 _MOST_ROWS = 100
 """Rows of a table that Dagster is given to show."""
 
@@ -65,11 +71,24 @@ def read_entries(instance: dg.DagsterInstance, names: Iterable[AudienceName] | N
     """
     wanted = None if names is None else set(names)
     pieces = {str(piece): piece for piece in open_pieces(instance) if wanted is None or piece.name in wanted}
-    newest = materializations_of_partitions(instance, QUARANTINE_KEY, list(pieces))
+    newest = _newest_of_ours(instance, list(pieces))
     entries = [
         _read(piece, newest[key].metadata) if key in newest else _unreadable(piece) for key, piece in pieces.items()
     ]
     return [entry for entry in entries if entry.failures or entry.contacts]
+
+
+def _newest_of_ours(instance: dg.DagsterInstance, keys: Sequence[str]) -> Mapping[str, Stored]:
+    """The newest event of each of some partitions that says what the entry is, whatever people have reported since."""
+    newest = dict(materializations_of_partitions(instance, QUARANTINE_KEY, keys))
+    for key in [key for key, stored in newest.items() if _ENTRY not in stored.metadata]:
+        events = materializations(instance, QUARANTINE_KEY, page=_PAGE, partition=key)
+        ours = next((event for event in events if _ENTRY in event.metadata), None)
+        if ours is None:
+            del newest[key]
+        else:
+            newest[key] = ours
+    return newest
 
 
 def write_entries(
@@ -119,7 +138,7 @@ def last_told(instance: dg.DagsterInstance, pieces: Sequence[Piece]) -> Mapping[
 def runs_of_entries(instance: dg.DagsterInstance) -> set[str]:
     """The runs that wrote what is said of what is in the quarantine."""
     pieces = [str(piece) for piece in open_pieces(instance)]
-    return {it.run_id for it in materializations_of_partitions(instance, QUARANTINE_KEY, pieces).values()}
+    return {it.run_id for it in _newest_of_ours(instance, pieces).values()}
 
 
 def _close(instance: dg.DagsterInstance, log_event: LogEvent, piece: Piece, why: str) -> None:
@@ -171,13 +190,13 @@ def _event(entry: Entry, description: str, details: Mapping[str, dg.MetadataValu
         QUARANTINE_KEY,
         description=description,
         partition=str(entry.piece),
-        metadata={**details, "entry": dg.MetadataValue.text(stored)},
+        metadata={**details, _ENTRY: dg.MetadataValue.text(stored)},
     )
 
 
 def _read(piece: Piece, metadata: Mapping[str, dg.MetadataValue]) -> Entry:
     """The entry that an event tells of; of one that can't be read, only that it is there."""
-    value = metadata.get("entry")
+    value = metadata.get(_ENTRY)
     try:
         stored = _STORED.validate_json(str(value.value) if value is not None else "")
     except ValidationError:

@@ -14,10 +14,12 @@ import dagster as dg
 from importer_pipeline.client import fingerprint
 from importer_pipeline.clients import Clients
 from importer_pipeline.defs.event_log import materializations_of_partitions
-from importer_pipeline.defs.history import newest_snapshot
+from importer_pipeline.defs.history import newest_snapshot, taken_at
+from importer_pipeline.defs.locking import free_accounts
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS
 from importer_pipeline.defs.quarantine_events import drop_closed, last_told, read_entries, write_entries
 from importer_pipeline.hours import SETTLED_SECONDS, parse_hour_key
+from importer_pipeline.importing import account_identity
 from importer_pipeline.outcomes import Part, Piece
 from importer_pipeline.quarantine import Entry, Quarantine, Trouble
 from importer_pipeline.snapshots import AudienceName
@@ -33,12 +35,20 @@ _MOST_RUNS = 500
 _PARTS = {CONTACT_WINDOWS: Part.WINDOW, CONTACT_CHANGES: Part.HOUR}
 
 
+Planned = Mapping[Piece, tuple[dg.AssetKey, float]]
+"""What was to be brought in, with its asset, and when that was planned."""
+
+
 class Audiences:
     """The declared audiences, for what their pieces are called and what they are read for."""
 
     def __init__(self, clients: Clients) -> None:
         self._fingerprints = {
             AudienceName(client.name, audience.name): fingerprint(client, audience)
+            for client, audience in clients.select([], [])
+        }
+        self._accounts = {
+            AudienceName(client.name, audience.name): account_identity(client)
             for client, audience in clients.select([], [])
         }
 
@@ -52,6 +62,10 @@ class Audiences:
     def fingerprint(self, name: AudienceName) -> str:
         """What the audience is now."""
         return self._fingerprints[name]
+
+    def account(self, name: AudienceName) -> str | None:
+        """Return what a declared audience's account is locked by; None of one that is not declared: no sync has it."""
+        return self._accounts.get(name)
 
 
 def reckon_recent_runs(
@@ -67,39 +81,51 @@ def reckon_recent_runs(
 def reckon(instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audiences) -> list[Piece]:
     """Put into the quarantine what a failed run was to bring in and did not.
 
-    Left alone is what has been brought in since, what the quarantine has been told of since, and what will be tried again.
+    Left alone is what has been brought in since, what the quarantine has been told of since, and what will be tried again. So
+    is what another sync has the account of, which may be writing the same entries: the next look finds it.
 
     Returns:
         what was put there.
+
+    Raises:
+        LocksUnusable: there can be no locks of accounts.
     """
     if run.tags.get(_WILL_RETRY_TAG) == "true":
         return []
     planned = _failed(instance, run, audiences)
-    if not planned:
-        return []
-    record = instance.get_run_record_by_id(run.run_id)
+    record = instance.get_run_record_by_id(run.run_id) if planned else None
     began = time.time() if record is None or record.start_time is None else record.start_time
     ended = time.time() if record is None or record.end_time is None else record.end_time
-    known = last_told(instance, list(planned))
-    quarantine = Quarantine(read_entries(instance, {piece.name for piece in planned}), began=began)
-    found: list[Piece] = []
-    for piece, (key, at) in planned.items():
-        # What the run itself has told is told better: the step knows more than its events.
-        if known.get(piece, 0.0) >= min(began, at) or _is_in_since(instance, key, piece, at):
-            continue
-        entry = _entry(instance, piece, run, audiences, at, ended)
-        if entry is not None:
-            before = quarantine.entries.get(piece, entry)
-            quarantine.entries[piece] = replace(before, failures=before.failures | entry.failures)
-            found.append(piece)
-    write_entries(instance, instance.report_runless_asset_event, quarantine, found)
+    # Nearly all has been looked at before, and needs no lock.
+    planned = _unaccounted(instance, planned, began)
+    if not planned:
+        return []
+    with free_accounts(instance, {account for piece in planned if (account := audiences.account(piece.name))}) as free:
+        ours = {piece: event for piece, event in planned.items() if audiences.account(piece.name) in free}
+        quarantine = Quarantine(read_entries(instance, {piece.name for piece in ours}), began=began)
+        found: list[Piece] = []
+        for piece, (_, at) in _unaccounted(instance, ours, began).items():
+            entry = _entry(instance, piece, run, audiences, at, ended)
+            if entry is not None:
+                before = quarantine.entries.get(piece, entry)
+                quarantine.entries[piece] = replace(before, failures=before.failures | entry.failures)
+                found.append(piece)
+        write_entries(instance, instance.report_runless_asset_event, quarantine, found)
     return found
 
 
-def _failed(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audiences
-) -> Mapping[Piece, tuple[dg.AssetKey, float]]:
-    """What the run was to bring in and did not, with the asset, and when that was planned."""
+def _unaccounted(instance: dg.DagsterInstance, planned: Planned, began: float) -> Planned:
+    """What is neither in since, nor known to the quarantine since: what the run itself has told is told better."""
+    known = last_told(instance, list(planned)) if planned else {}
+    return {
+        piece: (key, at)
+        for piece, (key, at) in planned.items()
+        if known.get(piece, 0.0) < min(began, at) and not _is_in_since(instance, key, piece, at)
+    }
+
+
+def _failed(instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audiences) -> Planned:
+    """What the run was to bring in and did not."""
     found: dict[Piece, tuple[dg.AssetKey, float]] = {}
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED):
         event = entry.get_dagster_event()
@@ -133,9 +159,11 @@ def _entry(
         newest = newest_snapshot(instance, piece.name)
         if newest is None:
             return None
-        snapshot, taken_at = newest
+        snapshot = newest.snapshot
+        if snapshot.fingerprint != is_now or piece.key not in snapshot.keys:
+            return None
         # What was planned before it was taken is of an older one: the newest reads all of that again.
-        if at < taken_at or snapshot.fingerprint != is_now or piece.key not in snapshot.keys:
+        if at < taken_at(instance, piece.name, snapshot):
             return None
         snapshot_id = snapshot.id
     else:

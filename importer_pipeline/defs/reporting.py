@@ -115,7 +115,7 @@ def _record(context: Context, pending: deque[Outcome], history: EventLogHistory,
         outcome = pending[0]
         history.record(outcome)
         summary.note(outcome)
-        if isinstance(outcome, AudienceDone):
+        if isinstance(outcome, AudienceDone) and not summary.is_repeated(outcome):
             _log_audience(context, outcome)
         pending.popleft()
         if history.waiting >= _MOST_AT_ONCE:

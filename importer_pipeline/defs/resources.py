@@ -1,6 +1,7 @@
 """The resources that a run's config can set: how to treat Mailchimp and the targets. Who the clients are is `Clients`."""
 
 import math
+from datetime import UTC, datetime
 
 import dagster as dg
 from pydantic import Field
@@ -29,6 +30,11 @@ class MailchimpResource(dg.ConfigurableResource):  # pyright: ignore[reportMissi
         gt=0,
         description="How long to wait for an answer. Above 120: a request given up on holds its connection that long.",
     )
+    answer_timeout_seconds: float = Field(
+        default=MailchimpLimits().answer_timeout_seconds,
+        gt=0,
+        description="How long a whole answer may take, from connecting to its last byte, though bytes keep coming.",
+    )
     stall_minutes: float = Field(
         default=15.0, gt=0, description="After how long without a good answer an audience is left to the next run."
     )
@@ -42,6 +48,11 @@ class TargetResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingT
 
     max_posts: int = Field(default=10, ge=1, description="Posts on the wire at once, to each target URL.")
     read_timeout_seconds: float = Field(default=60.0, gt=0, description="How long to wait for an answer.")
+    answer_timeout_seconds: float = Field(
+        default=TargetLimits().answer_timeout_seconds,
+        gt=0,
+        description="How long a whole answer may take, from connecting to its last byte, though bytes keep coming.",
+    )
 
 
 def import_settings(
@@ -54,6 +65,7 @@ def import_settings(
         target: how the targets are written to.
         run_seconds: how long the run may take.
     """
+    settings = settings_from_environment()
     return ImportSettings(
         paging=Paging(page_size=mailchimp.page_size),
         limits=SyncLimits(
@@ -63,12 +75,20 @@ def import_settings(
             post_records=mailchimp.page_size,
             undelivered_pages=4 * target.max_posts,
             retries=mailchimp.retries,
-            clock_tolerance_seconds=settings_from_environment().clock_tolerance_minutes * 60,
+            clock_tolerance_seconds=settings.clock_tolerance_minutes * 60,
             run_seconds=run_seconds,
             stall_seconds=mailchimp.stall_minutes * 60,
             first_pause_seconds=mailchimp.retry_pause_seconds,
         ),
-        mailchimp=MailchimpLimits(read_timeout_seconds=mailchimp.read_timeout_seconds),
-        target=TargetLimits(read_timeout_seconds=target.read_timeout_seconds, connections=target.max_posts),
+        mailchimp=MailchimpLimits(
+            read_timeout_seconds=mailchimp.read_timeout_seconds,
+            answer_timeout_seconds=mailchimp.answer_timeout_seconds,
+        ),
+        target=TargetLimits(
+            read_timeout_seconds=target.read_timeout_seconds,
+            answer_timeout_seconds=target.answer_timeout_seconds,
+            connections=target.max_posts,
+        ),
         oauth_metadata_url=mailchimp.oauth_metadata_url,
+        oldest=int(settings.first_hour(datetime.now(UTC)).timestamp()),
     )

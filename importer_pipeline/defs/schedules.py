@@ -4,8 +4,12 @@ Two, because a schedule starts one job, and because a full sync may take longer 
 wait for it.
 """
 
+import time
+from datetime import UTC, datetime
+
 import dagster as dg
 from dagster._core.errors import DagsterInvalidDefinitionError
+from dagster._utils.schedules import cron_string_iterator
 
 from importer_pipeline.chain import chain_of
 from importer_pipeline.client import fingerprint
@@ -17,6 +21,12 @@ from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.errors import LocksUnusable, SettingsInvalid
 from importer_pipeline.settings import Settings
 from importer_pipeline.snapshots import AudienceName
+
+_SHARE_OF_A_TICK = 5 / 6
+"""How much of the time between two ticks a run may take."""
+
+_MAX_MINUTES = 50.0
+"""How long it may take however rare the ticks are: what hangs for so long is left to the next one."""
 
 
 def hourly_schedules(
@@ -36,15 +46,16 @@ def hourly_schedules(
     status = dg.DefaultScheduleStatus.RUNNING if settings.hourly == "on" else dg.DefaultScheduleStatus.STOPPED
 
     def hourly_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        config = {"newcomers": False, "within_minutes": _minutes_of_a_run(settings.hourly_cron)}
         return _skip(context.instance, clients, changes) or dg.RunRequest(
-            run_config={"ops": {"import_changes": {"config": {"newcomers": False}}}}
+            run_config={"ops": {"import_changes": {"config": config}}}
         )
 
     def hourly_first_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         skip = _skip(context.instance, clients, full)
         if skip is not None:
             return skip
-        if not _newcomers(context.instance, clients):
+        if not _newcomers(context.instance, clients, settings):
             return dg.SkipReason("every audience has been synced in full, and its changes since")
         return dg.RunRequest(run_config={"ops": {"import_contacts": {"config": {"newcomers_only": True}}}})
 
@@ -89,11 +100,19 @@ def _skip(instance: dg.DagsterInstance, clients: Clients, job: dg.JobDefinition)
     return dg.SkipReason(f"run {live[0]} of {job.name} still goes on: what it leaves is taken up by the next tick")
 
 
-def _newcomers(instance: dg.DagsterInstance, clients: Clients) -> bool:
+def _minutes_of_a_run(cron: str) -> float:
+    """How long a run may take so that it is over when the next tick is due, whatever hangs: 50 minutes of an hour."""
+    ticks = cron_string_iterator(time.time(), cron, "UTC")
+    first, second = next(ticks), next(ticks)
+    return min(_MAX_MINUTES, (second - first).total_seconds() / 60 * _SHARE_OF_A_TICK)
+
+
+def _newcomers(instance: dg.DagsterInstance, clients: Clients, settings: Settings) -> bool:
     """Whether some audience has no chain."""
     now = {
         AudienceName(client.name, audience.name): fingerprint(client, audience)
         for client, audience in clients.select([], [])
     }
-    evidence = read_evidence(instance, list(now))
-    return any(chain_of(evidence[name], fingerprint=is_now) is None for name, is_now in now.items())
+    view = settings.view(datetime.now(UTC))
+    evidence = read_evidence(instance, list(now), view)
+    return any(chain_of(evidence[name], fingerprint=is_now, view=view) is None for name, is_now in now.items())

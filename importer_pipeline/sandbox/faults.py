@@ -141,6 +141,17 @@ def at_offsets(*offsets: int, method: str = "GET") -> Callable[[SandboxRequest],
     return applies
 
 
+REFUSED = SandboxAnswer(
+    status=400,
+    headers={"Content-Type": PROBLEM_JSON},
+    body=encoded({
+        "type": "https://mailchimp.com/developer/marketing/docs/errors/", "title": "Invalid Resource", "status": 400,
+        "detail": "The resource submitted could not be validated.", "instance": "",
+    }),
+)  # fmt: skip
+"""Mailchimp's own 400: what is asked for is refused for good, however often and in whatever parts."""
+
+
 def spoiled(fault: Fault | SandboxAnswer, answer: SandboxAnswer) -> SandboxAnswer:
     """The answer that a fault makes of a right one. Of `CUT`, `RESET` and `HANG` too: what would have been sent."""
     headers = {name: value for name, value in answer.headers.items() if name.lower() in ("date", "x-request-id")}

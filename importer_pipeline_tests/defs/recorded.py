@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 import dagster as dg
 import yaml
 
+from importer_pipeline.defs.event_log import store_events
 from importer_pipeline.defs.history import EventLogHistory
 from importer_pipeline.errors import ImporterError, TriesUsedUp
 from importer_pipeline.outcomes import (
@@ -144,6 +145,11 @@ def run_and_record(instance: dg.DagsterInstance, *outcomes: Outcome, fails: bool
         run(instance, act)
     except dg.Failure:
         assert fails
+
+
+def many_events(instance: dg.DagsterInstance, *events: dg.AssetMaterialization | dg.AssetObservation) -> None:
+    """A run writes each of these a hundred times, and nothing of ours."""
+    run(instance, lambda context: store_events(context, [event for event in events for _ in range(100)]))
 
 
 def clients_file(folder: Path) -> Path:

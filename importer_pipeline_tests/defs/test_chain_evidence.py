@@ -1,5 +1,6 @@
 """What the event log has of a chain: as much as a history that forgets nothing, whatever was written, wiped or made up."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
@@ -7,21 +8,32 @@ from random import Random
 import dagster as dg
 import pytest
 
-from importer_pipeline.chain import Chain, HourBroughtIn, SnapshotIn, chain_of, why_no_chain
+from importer_pipeline.chain import Chain, HourBroughtIn, SnapshotIn, View, chain_of, why_no_chain
 from importer_pipeline.defs import chain_evidence, event_log
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.event_metadata import contacts_metadata, hour_metadata
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key
 from importer_pipeline.errors import TriesUsedUp
 from importer_pipeline.hours import HOUR_SECONDS, hour_key
-from importer_pipeline.outcomes import AudienceDone, HourIn, Outcome
+from importer_pipeline.outcomes import AudienceDone, FingerprintChanged, HourIn, Outcome
 from importer_pipeline.snapshots import AudienceName, Snapshot
 from importer_pipeline.windows import Stretch
-from importer_pipeline_tests.defs.recorded import NAME, done, known, record, run_and_record, snapshot, window_in
+from importer_pipeline_tests.defs.recorded import (
+    NAME,
+    done,
+    known,
+    many_events,
+    record,
+    run_and_record,
+    snapshot,
+    window_in,
+)
 from importer_pipeline_tests.memory_history import MemoryHistory
 
 START = 1_700_000_000 // HOUR_SECONDS * HOUR_SECONDS
 """The first second of an hour."""
+
+VIEW = View(now=START + 1000.0 * HOUR_SECONDS, oldest=0, tolerance_seconds=900.0)
 
 OURS, OTHERS = "f00d", "cafe"
 """What the audience is, and what it was for a while."""
@@ -52,7 +64,7 @@ def but_for_the_quarantine(of: Snapshot) -> AudienceDone:
 
 def chain(instance: dg.DagsterInstance, *, fingerprint: str = OURS, name: AudienceName = NAME) -> Chain | None:
     """The chain of the audience, by what the event log has."""
-    return chain_of(read_evidence(instance, [name])[name], fingerprint=fingerprint)
+    return chain_of(read_evidence(instance, [name], VIEW)[name], fingerprint=fingerprint, view=VIEW)
 
 
 def end_of(number: int) -> int:
@@ -61,13 +73,13 @@ def end_of(number: int) -> int:
 
 
 def test_an_audience_of_which_nothing_was_told_has_none(instance: dg.DagsterInstance) -> None:
-    assert read_evidence(instance, [NAME]) == {NAME: []}
-    assert read_evidence(instance, []) == {}
+    assert read_evidence(instance, [NAME], VIEW) == {NAME: []}
+    assert read_evidence(instance, [], VIEW) == {}
 
 
 def test_the_newest_hour_and_the_newest_snapshot_tell_all_of_a_chain(instance: dg.DagsterInstance) -> None:
     run_and_record(instance, *whole(taken()), *(hour(number) for number in range(30)))
-    found = read_evidence(instance, [NAME])[NAME]
+    found = read_evidence(instance, [NAME], VIEW)[NAME]
     assert found == [
         HourBroughtIn(fingerprint=OURS, hour=Stretch(end_of(28) + 1, end_of(29)), chain_from="first"),
         SnapshotIn(fingerprint=OURS, snapshot="first", before=START + 1800),
@@ -157,9 +169,11 @@ def test_another_mapping_that_was_only_begun_ends_it(
 
 def test_the_run_is_told_why_there_is_none(instance: dg.DagsterInstance) -> None:
     run_and_record(instance, known(taken()), done(taken(), left=1))
-    evidence = read_evidence(instance, [NAME])[NAME]
-    assert why_no_chain(evidence, fingerprint=OURS) == "its snapshot is not all in"
-    assert why_no_chain(evidence, fingerprint=OTHERS).startswith("what was synced is another list, target or record")
+    evidence = read_evidence(instance, [NAME], VIEW)[NAME]
+    assert why_no_chain(evidence, fingerprint=OURS, view=VIEW) == "its snapshot is not all in"
+    assert why_no_chain(evidence, fingerprint=OTHERS, view=VIEW).startswith(
+        "what was synced is another list, target or record"
+    )
 
 
 def report_by_hand(instance: dg.DagsterInstance) -> None:
@@ -210,6 +224,58 @@ def test_an_hour_by_itself_is_looked_behind_for_any_number_of_hours(
     assert found.end == end_of(11)
 
 
+OTHERS_EVENTS = (
+    dg.AssetObservation(contacts_key(NAME)),
+    dg.AssetMaterialization(contacts_key(NAME), metadata={"fingerprint": OURS}),
+    dg.AssetMaterialization(contacts_key(NAME), partition="0"),
+    dg.AssetMaterialization(changes_key(NAME), partition=hour_key(START)),
+    dg.AssetMaterialization(changes_key(NAME), partition="some text"),
+)
+
+
+@pytest.mark.parametrize(
+    ("runs", "end"),
+    [
+        pytest.param([[*whole(taken()), hour(0)]], end_of(0), id="hours"),
+        pytest.param([whole(taken())], START + 1800, id="a snapshot"),
+        pytest.param([[known(taken()), but_for_the_quarantine(taken())]], START + 1800, id="but for the quarantine"),
+        pytest.param(
+            [[*whole(taken()), hour(0)], [FingerprintChanged(name=NAME, fingerprint=OTHERS)]], None, id="another form"
+        ),
+        pytest.param(
+            [[*whole(taken()), hour(0)], [known(taken("second", fingerprint=OTHERS))]], None, id="another mapping begun"
+        ),
+    ],
+)
+def test_nothing_hides_what_a_chain_rests_on(
+    instance: dg.DagsterInstance, runs: Sequence[Written], end: int | None
+) -> None:
+    for outcomes in runs:
+        run_and_record(instance, *outcomes)
+        many_events(instance, *OTHERS_EVENTS)
+    found = chain(instance)
+    assert (None if found is None else found.end) == end
+
+
+@pytest.mark.parametrize("is_hour", [True, False], ids=["an hour", "a snapshot"])
+def test_what_is_of_the_future_hides_nothing(instance: dg.DagsterInstance, is_hour: bool) -> None:
+    run_and_record(instance, *whole(taken()), hour(0))
+    of_the_future = [hour(9000)] if is_hour else whole(taken("second", before=end_of(9000)))
+    run_and_record(instance, *of_the_future)
+    found = chain(instance)
+    assert found is not None
+    assert found.end == end_of(0)
+
+
+def test_what_was_of_the_future_when_it_was_written_never_counts(instance: dg.DagsterInstance) -> None:
+    in_an_hour = int(time.time()) + HOUR_SECONDS
+    run_and_record(instance, *whole(taken()), *whole(taken("second", before=in_an_hour)))
+    later = replace(VIEW, now=in_an_hour + 1000.0 * HOUR_SECONDS)
+    found = chain_of(read_evidence(instance, [NAME], later)[NAME], fingerprint=OURS, view=later)
+    assert found is not None
+    assert (found.snapshot, found.end) == ("first", START + 1800)
+
+
 def test_many_audiences_are_looked_up_together_and_told_apart(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,8 +283,8 @@ def test_many_audiences_are_looked_up_together_and_told_apart(
     names = [AudienceName("acme", f"list-{number}") for number in range(9)]
     told = [it for number, name in enumerate(names) for it in (*whole(taken(), name=name), hour(number, name=name))]
     run_and_record(instance, *told)
-    evidence = read_evidence(instance, [*names, NAME])
-    ends = [chain_of(evidence[name], fingerprint=OURS) for name in names]
+    evidence = read_evidence(instance, [*names, NAME], VIEW)
+    ends = [chain_of(evidence[name], fingerprint=OURS, view=VIEW) for name in names]
     assert [None if it is None else it.end for it in ends] == [end_of(number) for number in range(9)]
     assert evidence[NAME] == []
 
@@ -233,7 +299,7 @@ def story(rng: Random, name: AudienceName) -> list[list[Outcome]]:
         now = START + number * HOUR_SECONDS + rng.randrange(HOUR_SECONDS)
         of = taken(f"snapshot {number}", fingerprint=fingerprint, before=now)
         begun: list[Outcome] = [known(of, name=name), window_in("0", of, name=name)]
-        so_far = chain_of(memory.evidence([name])[name], fingerprint=fingerprint)
+        so_far = chain_of(memory.evidence([name], VIEW)[name], fingerprint=fingerprint, view=VIEW)
         by_itself = [hour(rng.randrange(number), chained=False, fingerprint=fingerprint, name=name)]
         next_hour = 0 if so_far is None else (so_far.end + 1 - START) // HOUR_SECONDS
         kinds: list[list[Outcome]] = [
@@ -256,10 +322,10 @@ def test_no_more_is_claimed_than_by_a_history_that_forgets_nothing(instance: dg.
         told = [it for runs in stories.values() if number < len(runs) for it in runs[number]]
         run_and_record(instance, *told)
         record(memory, told)
-        found, kept = read_evidence(instance, names), memory.evidence(names)
+        found, kept = read_evidence(instance, names, VIEW), memory.evidence(names, VIEW)
         for name in names:
             for fingerprint in (OURS, OTHERS):
-                read, true = (chain_of(it[name], fingerprint=fingerprint) for it in (found, kept))
+                read, true = (chain_of(it[name], fingerprint=fingerprint, view=VIEW) for it in (found, kept))
                 assert (read is None) == (true is None)
                 assert read is None or true is None or read.end <= true.end
 

@@ -160,7 +160,7 @@ def test_events_that_are_stored_together_are_those_that_the_step_would_have_logg
     newest = instance.get_latest_materialization_events([KEY, contacts_key(NAME)])
     assert {key: event.run_id for key, event in newest.items() if event} == {KEY: stored, contacts_key(NAME): stored}
     assert metadata_of(list(materializations(instance, KEY, page=10))) == [3, 1]
-    assert metadata_of(list(observations(instance, contacts_key(NAME), most=10))) == [2]
+    assert metadata_of(list(observations(instance, contacts_key(NAME), page=10))) == [2]
 
 
 def metadata_of(events: Sequence[Stored]) -> list[object]:
@@ -180,7 +180,7 @@ def test_all_materializations_are_read_page_by_page_the_newest_first(instance: d
 
 def test_of_an_asset_that_there_is_not_nothing_is_read(instance: dg.DagsterInstance) -> None:
     assert list(materializations(instance, dg.AssetKey("unknown"), page=10)) == []
-    assert list(observations(instance, dg.AssetKey("unknown"), most=10)) == []
+    assert list(observations(instance, dg.AssetKey("unknown"), page=10)) == []
 
 
 def test_materializations_that_were_wiped_are_not_read(instance: dg.DagsterInstance) -> None:
@@ -193,8 +193,8 @@ def test_the_newest_observations_are_read_the_newest_first(instance: dg.DagsterI
     for number in range(5):
         instance.report_runless_asset_event(dg.AssetObservation(KEY, metadata={"number": number}))
         instance.report_runless_asset_event(dg.AssetMaterialization(KEY, partition="0"))
-    assert metadata_of(list(observations(instance, KEY, most=3))) == [4, 3, 2]
-    assert metadata_of(list(observations(instance, KEY, most=10))) == [4, 3, 2, 1, 0]
+    assert metadata_of(list(observations(instance, KEY, page=3))) == [4, 3, 2, 1, 0]
+    assert metadata_of(list(observations(instance, KEY, page=10))) == [4, 3, 2, 1, 0]
 
 
 @pytest.mark.parametrize("instance", ["postgres"], indirect=True)

@@ -1,5 +1,7 @@
 """What the history in the event log does besides what every history does: partitions and their colours, and foreign events."""
 
+import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -8,10 +10,10 @@ import dagster as dg
 import pytest
 
 from importer_pipeline.defs.event_log import Context
-from importer_pipeline.defs.event_metadata import snapshot_metadata
-from importer_pipeline.defs.history import EventLogHistory
+from importer_pipeline.defs.event_metadata import contacts_metadata, form_metadata, snapshot_metadata
+from importer_pipeline.defs.history import EventLogHistory, taken_at
 from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
-from importer_pipeline.outcomes import Outcome
+from importer_pipeline.outcomes import FingerprintChanged, Outcome
 from importer_pipeline.snapshots import AudienceName, Latest, Snapshot
 from importer_pipeline_tests.defs.recorded import (
     FIRST,
@@ -22,6 +24,7 @@ from importer_pipeline_tests.defs.recorded import (
     go_on,
     imported,
     known,
+    many_events,
     record,
     run,
     run_and_record,
@@ -75,6 +78,30 @@ def test_events_that_are_not_ours_count_for_nothing_and_hide_nothing_of_ours(ins
     run_and_record(instance, known(), window_in("1980"), done())
     report_by_hand(instance)
     assert found(instance) == (Latest(snapshot=FIRST, completed=True), {"0", "990", "1980"})
+
+
+def test_nothing_hides_the_newest_snapshot_nor_that_it_is_in(instance: dg.DagsterInstance) -> None:
+    contacts = contacts_key(NAME)
+    retried = dg.AssetObservation(contacts, metadata=contacts_metadata(done(), FIRST))
+    changed = dg.AssetObservation(contacts, metadata=form_metadata(FingerprintChanged(name=NAME, fingerprint="f00d")))
+    others = (retried, changed, dg.AssetObservation(contacts), dg.AssetMaterialization(contacts, partition="0"))
+    run_and_record(instance, known(), window_in("0"))
+    many_events(instance, *others, dg.AssetMaterialization(contacts))
+    assert found(instance) == (Latest(snapshot=FIRST, completed=False), {"0"})
+    run_and_record(instance, done())
+    many_events(instance, *others, dg.AssetMaterialization(contacts))
+    assert found(instance) == (Latest(snapshot=FIRST, completed=True), {"0"})
+
+
+def test_when_a_snapshot_was_taken_is_when_it_was_told_of_first(instance: dg.DagsterInstance) -> None:
+    run_and_record(instance, known(SECOND))
+    before = time.time()
+    run_and_record(instance, known(replace(FIRST, archived_total=None)))
+    after = time.time()
+    many_events(instance, *[dg.AssetObservation(contacts_key(NAME))] * 5)
+    run_and_record(instance, known(FIRST))
+    assert before <= taken_at(instance, NAME, FIRST) <= after
+    assert taken_at(instance, NAME, SECOND) == math.inf
 
 
 def test_an_audience_of_which_there_are_only_foreign_events_has_no_snapshot(instance: dg.DagsterInstance) -> None:

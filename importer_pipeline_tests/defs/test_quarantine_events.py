@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from importer_pipeline.defs.event_log import store_events
 from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
 from importer_pipeline.defs.quarantine_events import (
     forget,
@@ -18,7 +19,7 @@ from importer_pipeline.defs.quarantine_events import (
 from importer_pipeline.outcomes import Part, Piece
 from importer_pipeline.quarantine import Entry, Quarantine, Trouble
 from importer_pipeline.snapshots import AudienceName
-from importer_pipeline_tests.defs.recorded import NAME
+from importer_pipeline_tests.defs.recorded import NAME, run
 
 OTHER = AudienceName("globex", "customers")
 WINDOW = Piece(name=NAME, part=Part.WINDOW, key="990")
@@ -160,12 +161,11 @@ def report(instance: dg.DagsterInstance, metadata: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "metadata",
     [
-        {},
         {"entry": "no JSON"},
         {"entry": "{}"},
         {"entry": '{"format":2,"fingerprint":"f00d","failures":{},"contacts":{}}'},
     ],
-    ids=["by hand", "no JSON", "something else", "of another format"],
+    ids=["no JSON", "something else", "of another format"],
 )
 def test_of_an_entry_that_can_not_be_read_all_of_the_window_is_open(
     instance: dg.DagsterInstance, metadata: dict[str, Any]
@@ -177,6 +177,13 @@ def test_of_an_entry_that_can_not_be_read_all_of_the_window_is_open(
     (failure,) = found[WINDOW].failures.values()
     assert (found[WINDOW].fingerprint, found[WINDOW].contacts) == ("", {})
     assert "materialize this partition to import all of it again" in failure.reason
+
+
+def test_an_entry_is_read_whatever_people_have_reported_since(instance: dg.DagsterInstance) -> None:
+    write(instance, entry(contacts=3), entry(HOUR))
+    by_hand = [dg.AssetMaterialization(QUARANTINE_KEY, partition=str(WINDOW)) for _ in range(500)]
+    run(instance, lambda context: store_events(context, by_hand))
+    assert sorted(read_entries(instance), key=str) == sorted([entry(contacts=3), entry(HOUR)], key=str)
 
 
 def test_so_it_is_of_those_whose_events_were_wiped(instance: dg.DagsterInstance) -> None:

@@ -14,7 +14,8 @@ from importer_pipeline.defs.names import changes_key, contacts_key, windows_key
 from importer_pipeline.defs.reckoning import Audiences, reckon, reckon_recent_runs
 from importer_pipeline.hours import HOUR_SECONDS, hour_key
 from importer_pipeline.outcomes import Part, Piece
-from importer_pipeline.sandbox.faults import Fault, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.faults import REFUSED, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline_tests.defs.declared import client, declared
@@ -236,6 +237,35 @@ def test_windows_that_the_newest_snapshot_has_not_are_left_alone(news: Newslette
     assert window("40") not in reckoned(news, ran)
 
 
+def test_what_another_sync_has_the_account_of_is_left_and_found_later(news: Newsletter) -> None:
+    ran = windows_by_hand(news)
+    with news.busy():
+        assert reckoned(news, ran) == set()
+        sensed(news, ran)
+        assert news.quarantined == {}
+    left = {window(key) for key in ALL}
+    assert {str(piece) for piece in reckon_recent_runs(news.instance, news.clients)} == left
+    assert set(news.quarantined) == left
+
+
+def test_what_a_sync_writes_of_an_entry_meanwhile_is_not_lost(news: Newsletter) -> None:
+    """A sync that has the account knows the entries as they were when it began: what is added meanwhile it would undo."""
+    ran = windows_by_hand(news)
+    news.refuse(news.two[0])
+    found: list[set[str]] = []
+
+    def look_once_it_runs(request: SandboxRequest) -> bool:
+        if not found:
+            found.append(reckoned(news, ran))
+        return False
+
+    news.fail(look_once_it_runs)
+    news.import_windows("0")
+    assert found == [set()]
+    assert set(news.quarantined[window("0")].contacts) == {news.two[0]}
+    assert news.quarantined[window("0")].failures == {}
+
+
 def test_windows_of_another_mapping_are_left_to_a_full_sync(news: Newsletter) -> None:
     ran = windows_by_hand(news)
     news.declare(record={"firstname": "merge_fields.LNAME"})
@@ -243,7 +273,7 @@ def test_windows_of_another_mapping_are_left_to_a_full_sync(news: Newsletter) ->
 
 
 def test_what_the_step_has_told_is_not_told_anew(news: Newsletter) -> None:
-    news.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(40), fault=Fault.ERROR_500),))
+    news.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(40), fault=REFUSED),))
     ran = news.full_sync()
     before = news.quarantined
     assert set(before) == {window("40")}

@@ -73,10 +73,20 @@ def test_the_time_can_be_set_and_a_wrong_one_is_named() -> None:
             build_defs(CLIENTS, Settings(hourly_cron=wrong))
 
 
+@pytest.mark.parametrize(
+    ("cron", "minutes"),
+    [("*/2 * * * *", 100 / 60), ("*/30 * * * *", 25), ("7 * * * *", 50), ("7 2 * * *", 50)],
+    ids=["two minutes", "half an hour", "an hour", "a day"],
+)
+def test_a_run_is_to_be_over_before_the_next_tick(cron: str, minutes: float, instance: dg.DagsterInstance) -> None:
+    (request,), _ = asked_for(build_defs(CLIENTS, Settings(hourly_cron=cron)), "hourly_sync", instance)
+    assert request.run_config["ops"]["import_changes"]["config"]["within_minutes"] == pytest.approx(minutes)
+
+
 def test_each_asks_for_a_run_of_its_own_and_leaves_newcomers_to_the_other(instance: dg.DagsterInstance) -> None:
     definitions = build_defs(CLIENTS)
     for name, op, config in (
-        ("hourly_sync", "import_changes", {"newcomers": False}),
+        ("hourly_sync", "import_changes", {"newcomers": False, "within_minutes": 50}),
         ("hourly_first_sync", "import_contacts", {"newcomers_only": True}),
     ):
         (request,), _ = asked_for(definitions, name, instance)

@@ -9,6 +9,7 @@ from importer_pipeline.hours import HOUR_SECONDS, hours_of
 from importer_pipeline.quarantine import RetryRule
 from importer_pipeline.resuming import ResumeRule
 from importer_pipeline.retries import Wanted
+from importer_pipeline.sandbox.faults import Fault, Unkindness
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline.tasks import (
     ChangesRequest,
@@ -22,6 +23,7 @@ from importer_pipeline.windows import Stretch
 from importer_pipeline_tests.simulation.changes import change
 from importer_pipeline_tests.simulation.checks import Broken, check_rest, quarantined
 from importer_pipeline_tests.simulation.draw import draw
+from importer_pipeline_tests.simulation.edits import Edits
 from importer_pipeline_tests.simulation.jobs import WhenBusy, job, run_job, together
 from importer_pipeline_tests.simulation.life import Life
 from importer_pipeline_tests.simulation.misfortunes import befall, recover
@@ -60,6 +62,10 @@ def run_days(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
         if rng.random() < 0.85:
             _tick(life, changes=scenario.changes / 10, deaths=scenario.deaths)
         _something_else(life)
+        if isinstance(edits := scenario.dimensions.get("edits"), Edits) and edits.rng.random() < 0.15:
+            _send_otherwise(life, edits)
+        if (many := scenario.dimensions.get("many retries")) is not None and many.rng.random() < 0.05:
+            _retry_by_the_hundred(life, many.rng.randint(20, 120))
         for dimension in scenario.dimensions.values():
             dimension.pause()
     come_to_rest(scenario)
@@ -147,6 +153,36 @@ def _send_and_edit_back(life: Life, name: AudienceName) -> None:
     _edit(life.worlds[name])
 
 
+def _retry_by_the_hundred(life: Life, times: int) -> None:
+    """Somebody has what is in the quarantine tried again and again, while the account has an outage."""
+    account = life.scenario.sandbox.accounts[life.scenario.worlds[0].account]
+    before = account.unkindness
+    account.unkindness = Unkindness(rates={Fault.ERROR_500: 0.5})
+    for _ in range(times):
+        life.happened["retries in a row"] += 1
+        run_job(life, dict.fromkeys(life.worlds, _ALL), changes=0.0, deaths=0.01)
+    account.unkindness = before
+
+
+def _send_otherwise(life: Life, edits: Edits) -> None:
+    """The clients file is edited, something is sent by a run that dies soon, and the file is as it was."""
+    rng = edits.rng
+    back = edits.edit()
+    life.happened["edits and back"] += 1
+    request = rng.choice(
+        (
+            WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=86_400.0, restart=True)),
+            _WINDOWS,
+            FirstSyncRequest(windows=_WINDOWS),
+            ChangesRequest(retry=_DUE, newcomers=_WINDOWS),
+            HoursRequest(hours=_some_hours(life)),
+            _ALL,
+        )
+    )
+    run_job(life, dict.fromkeys(life.worlds, request), changes=0.0, deaths=rng.choice((0.01, _MANY_DEATHS, 0.2)))
+    back()
+
+
 def _edit(world: World) -> None:
     """The clients file maps its contacts otherwise from now on, or as before again."""
     world.point(is_swapped=not world.is_swapped)
@@ -183,14 +219,17 @@ def _come_to_rest(life: Life) -> None:
 def _chain_end(life: Life, name: AudienceName) -> float:
     """By our clock; 0 where there is no chain."""
     world = life.worlds[name]
-    chain = chain_of(life.history.evidence([name])[name], fingerprint=world.plan.fingerprint)
+    evidence = life.history.evidence([name], life.view)[name]
+    chain = chain_of(evidence, fingerprint=world.plan.fingerprint, view=life.view)
     account = life.scenario.sandbox.accounts[world.account]
     return 0.0 if chain is None else chain.end - account.clock_offset_seconds
 
 
 def _check_rest(life: Life, name: AudienceName) -> None:
     entries = life.history.open_entries(name)
-    if any(entry.failures for entry in entries):
+    world = life.worlds[name]
+    can_all = not any(life.scenario.is_unreadable(world, member, ever=False) for member in world.members)
+    if can_all and any(entry.failures for entry in entries):
         raise Broken(f"at rest of {name}: something that does not fail is still in the quarantine")
     check_rest(life.scenario, life.worlds[name], quarantined(entries))
 

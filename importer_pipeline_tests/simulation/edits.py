@@ -1,9 +1,10 @@
 """Edits of the clients file at any moment: an audience names another list, target or mapping, or the one before."""
 
+from collections.abc import Callable
 from random import Random
 
 from importer_pipeline_tests.simulation.draw import add_sink, add_source, refusals_of
-from importer_pipeline_tests.simulation.scenario import Dimension, Scenario, Sink, World
+from importer_pipeline_tests.simulation.scenario import Dimension, Scenario, Sink, Source, World
 
 
 class Edits(Dimension):
@@ -29,30 +30,41 @@ class Edits(Dimension):
     def step(self) -> None:
         """An edit in the middle of a sync is rare."""
         if self.rng.random() < self._often:
-            self._edit()
+            self.edit()
 
     def pause(self) -> None:
         """Between two runs it is not."""
         if self.rng.random() < 0.05:
-            self._edit()
+            self.edit()
 
-    def _edit(self) -> None:
+    def edit(self) -> Callable[[], None]:
+        """Edit something; returns what edits it back."""
         world = self.rng.choice(self.scenario.worlds)
+        siblings = [it for it in self.scenario.worlds if it.name.client == world.name.client]
         kind = self.rng.random()
+        before = [(it, it.source, it.sink, it.is_swapped) for it in siblings]
         if kind < 0.4:
             world.point(is_swapped=not world.is_swapped)
         elif kind < 0.7:
-            source, (other,) = world.source, world.other_sources
-            world.point(source=other)
-            world.other_sources = (source,)
+            _name(world, source=world.other_sources[0])
         else:
-            for sibling in self.scenario.worlds:
-                if sibling.name.client == world.name.client:
-                    _change_target(sibling)
+            # All audiences of a client have one target.
+            for it in siblings:
+                _name(it, sink=it.other_sinks[0])
+
+        def back() -> None:
+            for it, source, sink, is_swapped in before:
+                _name(it, source=source, sink=sink)
+                it.point(is_swapped=is_swapped)
+
+        return back
 
 
-def _change_target(world: World) -> None:
-    """All audiences of a client have one target."""
-    sink, (other,) = world.sink, world.other_sinks
-    world.point(sink=other)
-    world.other_sinks = (sink,)
+def _name(world: World, *, source: Source | None = None, sink: Sink | None = None) -> None:
+    """The clients file names another list or target, and the one before is the other one from now on."""
+    if source is not None and source is not world.source:
+        world.other_sources = (world.source,)
+        world.point(source=source)
+    if sink is not None and sink.target is not world.sink.target:
+        world.other_sinks = (world.sink,)
+        world.point(sink=sink)

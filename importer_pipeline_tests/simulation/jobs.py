@@ -82,10 +82,10 @@ class _Run:
             Asked(name=name, fingerprint=self._worlds[name].plan.fingerprint, request=request)
             for name, request in turn.items()
         ]
-        resolver = Resolver(asked, history)
+        resolver = Resolver(asked, history, life.view)
         for it in asked:
             try:
-                resolved = resolver.resolve(it, now=life.scenario.clock.now)
+                resolved = resolver.resolve(it)
             except SnapshotUnusable:
                 life.happened["windows of no use"] += 1
                 self.end.unusable.append(it.name)

@@ -16,12 +16,16 @@ def lie(answer: Answer, rng: Random) -> Answer:
     except ValueError:
         return answer
     members = document.get("members") if answer.status == 200 and isinstance(document, dict) else None
-    if not isinstance(members, list) or not members or not isinstance(members[0], dict):
+    if not isinstance(members, list) or not members or not all(_makes_sense(member) for member in members):
         return answer
     if rng.randrange(len(_LIES) + 1) == 0:
         return replace(answer, headers={name: text for name, text in answer.headers.items() if name.lower() != "date"})
     rng.choice(_LIES)(members, rng)
     return replace(answer, body=json.dumps(document).encode())
+
+
+def _makes_sense(member: Any) -> bool:
+    return isinstance(member, dict) and isinstance(member.get("last_changed"), str)
 
 
 def _unsorted(members: list[Any], rng: Random) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from importer_pipeline.chain import View
 from importer_pipeline.snapshots import AudienceName
 from importer_pipeline_tests.memory_history import MemoryHistory
 from importer_pipeline_tests.simulation.scenario import Scenario, World
@@ -47,3 +48,9 @@ class Life:
     on_the_wire: Counter[str] = field(default_factory=Counter[str])
     """Requests under way by account, of all processes."""
     happened: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def view(self) -> View:
+        """Which evidence counts now."""
+        scenario = self.scenario
+        return View(now=scenario.clock.now, oldest=0, tolerance_seconds=scenario.limits.clock_tolerance_seconds)

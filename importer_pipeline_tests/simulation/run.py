@@ -42,8 +42,8 @@ def run_seed(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
         for dimension in scenario.dimensions.values():
             dimension.pause()
     come_to_rest(scenario)
-    if not scenario.is_calm:
-        scenario_is_unkind(scenario, unkind=scenario.rng.random() < 0.3)
+    is_unkind = not scenario.is_calm and scenario.rng.random() < 0.3
+    scenario_is_unkind(scenario, unkind=is_unkind)
     scenario.limits = replace(scenario.limits, isolation_posts=64)
     scenario.clock.now += 1000
     _come_to_rest(life)
@@ -67,6 +67,8 @@ def scenario_is_unkind(scenario: Scenario, *, unkind: bool) -> None:
         account.unkindness = scenario.unkind if unkind else Unkindness(page_limit=scenario.page_limit)
     for target in scenario.sandbox.targets.values():
         target.unkindness = scenario.unkind_target if unkind else Unkindness()
+    for dimension in scenario.dimensions.values():
+        dimension.at_rest()
 
 
 def _some_request(life: Life) -> dict[AudienceName, Request]:

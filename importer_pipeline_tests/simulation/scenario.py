@@ -23,6 +23,9 @@ START = 1_700_000_000.0
 LATE_SECONDS = 240
 """How far in the past a late commit may be stamped."""
 
+JUMP_SECONDS = 100
+"""How far a Date may be from the clock that stamps contacts. More, with late commits, is not covered by the look back."""
+
 
 class Clock:
     """Epoch seconds that move when told."""
@@ -192,6 +195,16 @@ class Scenario:
         """Connections that each account bears."""
         return {world.account: world.account_connections for world in self.worlds}
 
+    def is_unreadable(self, world: World, member: Member, *, ever: bool) -> bool:
+        """Tell whether nobody can read the member now, or could not at some time."""
+        return any(it.unreadable(world, member, ever=ever) for it in self.dimensions.values())
+
+    def is_refused(self, world: World, record: TargetRecord, *, ever: bool) -> bool:
+        """Tell whether the target does not take the record, whatever it says, now or at some time."""
+        return world.target.refuses(record) or any(
+            it.undeliverable(world, record, ever=ever) for it in self.dimensions.values()
+        )
+
 
 class Dimension:
     """A way for a world to be wide, drawn by itself. Each of its hooks may be left as it is.
@@ -214,10 +227,13 @@ class Dimension:
     def heal(self) -> None:
         """The source comes to rest: what passes is over."""
 
-    def unreadable(self, world: World, member: Member) -> bool:
-        """Tell whether nobody can read the member, for ever."""
+    def at_rest(self) -> None:
+        """All that was set to pass is over."""
+
+    def unreadable(self, world: World, member: Member, *, ever: bool) -> bool:
+        """Tell whether nobody can read the member now, or could not at some time."""
         return False
 
-    def undeliverable(self, world: World, record: TargetRecord) -> bool:
-        """Tell whether the target never takes the record, without saying so."""
+    def undeliverable(self, world: World, record: TargetRecord, *, ever: bool) -> bool:
+        """Tell whether the target does not take the record now, or did not at some time, though it does not refuse it."""
         return False

@@ -7,12 +7,21 @@ from collections.abc import Collection, Mapping
 from random import Random
 from typing import NamedTuple
 
+from importer_pipeline_tests.simulation.clocks import LyingClocks
+from importer_pipeline_tests.simulation.edges import Edges
 from importer_pipeline_tests.simulation.edits import Edits
+from importer_pipeline_tests.simulation.rates import RateLimits
 from importer_pipeline_tests.simulation.scenario import Dimension, Scenario
+from importer_pipeline_tests.simulation.undeliverable import UndeliverableRecords
+from importer_pipeline_tests.simulation.unreadable import DeepOffsets, UnreadableMembers, WrongTotals
 
 
 class TwoAtOnce(Dimension):
     """Jobs run at the same time on one history: hourly changes, first syncs, and what people launch by hand."""
+
+
+class ManyRetries(Dimension):
+    """What is in the quarantine is tried again and again between two ticks, by the hundred, while it can't come in."""
 
 
 class _Drawn(NamedTuple):
@@ -25,7 +34,15 @@ class _Drawn(NamedTuple):
 
 WORLDS: Mapping[str, _Drawn] = {
     "two at once": _Drawn(TwoAtOnce, 0.3),
-    "edits": _Drawn(Edits, 0.0),
+    "edits": _Drawn(Edits, 0.2),
+    "unreadable members": _Drawn(UnreadableMembers, 0.05),
+    "deep offsets": _Drawn(DeepOffsets, 0.06),
+    "wrong totals": _Drawn(WrongTotals, 0.05),
+    "undeliverable records": _Drawn(UndeliverableRecords, 0.06),
+    "rate limits": _Drawn(RateLimits, 0.06),
+    "lying clocks": _Drawn(LyingClocks, 0.06),
+    "edges": _Drawn(Edges, 0.06),
+    "many retries": _Drawn(ManyRetries, 0.02),
 }
 """All of them, by the name that the runner takes."""
 

@@ -1,0 +1,71 @@
+"""Answers of a target that hang on what a batch holds, whatever their status."""
+
+from dataclasses import replace
+from random import Random
+
+from importer_pipeline.sandbox.faults import Fault, Rule
+from importer_pipeline.sandbox.messages import SandboxRequest
+from importer_pipeline.sandbox.target import TargetRecord, batches_with
+from importer_pipeline.sandbox.twists import edge_page
+from importer_pipeline_tests.simulation.scenario import Dimension, Scenario, World
+from importer_pipeline_tests.simulation.spells import Spell
+
+_FAULTS = (
+    Fault.ERROR_500,
+    Fault.BLOCKED_HTML,
+    Fault.RESET,
+    Fault.CUT,
+    Fault.HANG,
+    edge_page(502),
+    edge_page(403),
+    edge_page(451),
+)
+
+
+class UndeliverableRecords(Dimension):
+    """A firewall before a target, or the target itself, fails for particular records: before storing or after."""
+
+    def __init__(self, scenario: Scenario, rng: Random) -> None:
+        super().__init__(scenario, rng)
+        self._target = rng.choice(scenario.worlds).target
+        self._salt, self._share = rng.randrange(1 << 16), rng.choice((15, 40))
+        self._holds_bad = batches_with(self._is_bad)
+        self._rule = Rule(applies=self._applies, fault=rng.choice(_FAULTS), after_storing=rng.random() < 0.3)
+        self._is_for_ever = rng.random() < 0.5
+        self._spell = Spell(rng, begins=0.01, ends=0.0 if self._is_for_ever else 0.005)
+        self._lay_rule()
+
+    def step(self) -> None:
+        """It may begin or end."""
+        self._spell.pass_time()
+        self._lay_rule()
+
+    def pause(self) -> None:
+        """It may begin or end."""
+        self._spell.pass_time(steps=20)
+        self._lay_rule()
+
+    def heal(self) -> None:
+        """It is over if it is to pass."""
+        if not self._is_for_ever:
+            self._spell.end()
+
+    def at_rest(self) -> None:
+        """What else went wrong was set to pass, and this with it."""
+        self._lay_rule()
+
+    def undeliverable(self, world: World, record: TargetRecord, *, ever: bool) -> bool:
+        """Those of which the rule speaks."""
+        is_so = self._spell.has_been if ever else self._spell.is_on
+        return is_so and world.target is self._target and self._is_bad(record)
+
+    def _lay_rule(self) -> None:
+        """The unkindness of a target is replaced by others, too."""
+        if self._rule not in self._target.unkindness.rules:
+            self._target.unkindness = replace(self._target.unkindness, rules=(self._rule,))
+
+    def _applies(self, request: SandboxRequest) -> bool:
+        return self._spell.is_on and self._holds_bad(request)
+
+    def _is_bad(self, record: TargetRecord) -> bool:
+        return Random(f"{self._salt}{record.id}").randrange(self._share) == 0

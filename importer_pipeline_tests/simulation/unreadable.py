@@ -1,0 +1,141 @@
+"""Answers of Mailchimp that hang on what they hold: members that nobody can read, offsets that never answer, wrong totals."""
+
+from collections.abc import Callable
+from random import Random
+
+from importer_pipeline.sandbox.faults import Fault
+from importer_pipeline.sandbox.members import Member, MemberList
+from importer_pipeline.sandbox.messages import SandboxAnswer, SandboxRequest
+from importer_pipeline.sandbox.twists import (
+    Nonsense,
+    Twist,
+    beyond_offset,
+    edge_page,
+    empty,
+    senseless,
+    where_members,
+    with_total,
+)
+from importer_pipeline_tests.simulation.scenario import Dimension, Scenario, World
+from importer_pipeline_tests.simulation.spells import Spell
+
+_FAULTS = (Fault.ERROR_500, edge_page(502), Fault.CUT, Fault.BROKEN_JSON, Fault.HANG, Fault.GATEWAY_TIMEOUT)
+
+
+class UnreadableMembers(Dimension):
+    """Some members of one list spoil every answer that holds them: for ever, or for a while."""
+
+    def __init__(self, scenario: Scenario, rng: Random) -> None:
+        super().__init__(scenario, rng)
+        world = rng.choice(scenario.worlds)
+        self._list = world.members
+        known = [member for member in world.members if member.email]
+        chosen = rng.sample(known, min(len(known), rng.choice((1, 1, 2, 4))))
+        self._serials = {member.serial for member in chosen}
+        self._contact_ids = [member.contact_id for member in chosen]
+        self._nonsense = rng.choice((None, *Nonsense))
+        self._fault = rng.choice(_FAULTS)
+        self._is_for_ever = rng.random() < 0.5
+        self._spell = Spell(rng, begins=0.01, ends=0.0 if self._is_for_ever else 0.005)
+        scenario.sandbox.accounts[world.account].twists.append(self._twist)
+
+    def step(self) -> None:
+        """It may begin or end."""
+        self._spell.pass_time()
+
+    def pause(self) -> None:
+        """It may begin or end."""
+        self._spell.pass_time(steps=20)
+
+    def heal(self) -> None:
+        """It is over if it is to pass."""
+        if not self._is_for_ever:
+            self._spell.end()
+
+    def unreadable(self, world: World, member: Member, *, ever: bool) -> bool:
+        """Those that were chosen."""
+        is_so = self._spell.has_been if ever else self._spell.is_on
+        return is_so and world.members is self._list and member.serial in self._serials
+
+    def _twist(self, request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer | Fault:
+        if not self._spell.is_on or self._list.list_id not in request.path:
+            return answer
+        ids = _present_ids(self._list, self._contact_ids)
+        becomes = self._fault if self._nonsense is None else senseless(ids, self._nonsense)
+        return where_members(ids, becomes)(request, answer)
+
+
+class DeepOffsets(Dimension):
+    """Pages beyond an offset never answer, however small they are: for a while, or for ever."""
+
+    def __init__(self, scenario: Scenario, rng: Random) -> None:
+        super().__init__(scenario, rng)
+        world = rng.choice(scenario.worlds)
+        self._is_for_ever = rng.random() < 0.5
+        self._spell = Spell(rng, begins=0.02, ends=0.0 if self._is_for_ever else 0.005)
+        self._inner = beyond_offset(rng.randint(5, 30), rng.choice((Fault.HANG, Fault.GATEWAY_TIMEOUT)))
+        scenario.sandbox.accounts[world.account].twists.append(_while(self._spell, self._inner))
+
+    def step(self) -> None:
+        """It may begin or end."""
+        self._spell.pass_time()
+
+    def pause(self) -> None:
+        """It may begin or end."""
+        self._spell.pass_time(steps=20)
+
+    def heal(self) -> None:
+        """It is over if it is to pass."""
+        if not self._is_for_ever:
+            self._spell.end()
+
+
+class WrongTotals(Dimension):
+    """`total_items` is too large for a while, or a whole list is empty when it is asked for the first time.
+
+    An hour that is empty is what hours are as a rule: that it is not can't be seen.
+    """
+
+    def __init__(self, scenario: Scenario, rng: Random) -> None:
+        super().__init__(scenario, rng)
+        world = rng.choice(scenario.worlds)
+        account = scenario.sandbox.accounts[world.account]
+        more = rng.choice((1, 5, 30, 1000))
+        self._spell = Spell(rng, begins=0.02, ends=0.005)
+        self._moment = Spell(rng, begins=rng.choice((0.0, 0.01)), ends=0.1)
+        self._asked: set[tuple[str, str, str]] = set()
+        account.twists.append(_while(self._spell, with_total(lambda total: total + more)))
+        account.twists.append(_while(self._moment, self._empty_once))
+
+    def step(self) -> None:
+        """It may begin or end."""
+        self._spell.pass_time()
+        self._moment.pass_time()
+
+    def pause(self) -> None:
+        """It may begin or end."""
+        self._spell.pass_time(steps=20)
+
+    def heal(self) -> None:
+        """It is over."""
+        self._moment.end()
+        self._spell.end()
+
+    def _empty_once(self, request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer:
+        is_page = answer.status == 200 and request.path.endswith("/members")
+        if not is_page or "since_last_changed" in request.query or request.query.get("offset", "0") != "0":
+            return answer
+        asked = (request.path, request.query.get("status", ""), request.query["before_last_changed"])
+        if asked in self._asked:
+            return answer
+        self._asked.add(asked)
+        return empty(answer)
+
+
+def _while(spell: Spell, twist: Twist) -> Twist:
+    return lambda request, answer: twist(request, answer) if spell.is_on else answer
+
+
+def _present_ids(members: MemberList, contact_ids: list[str]) -> list[str]:
+    find: Callable[[str], Member | None] = members.find
+    return [member.id for contact_id in contact_ids if (member := find(contact_id)) is not None]

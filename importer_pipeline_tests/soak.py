@@ -1,0 +1,249 @@
+"""Ticks by the dozen over a real daemon while some clients hang, drip and are huge: whether the others notice.
+
+`python -m importer_pipeline_tests.soak --minutes 60`. Not among the tests, as it takes that long. First come some ticks of
+good clients alone, from which is known what is usual. An hour of Mailchimp's passes with each tick.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
+
+from importer_pipeline.defs.names import changes_key
+from importer_pipeline.hours import HOUR_SECONDS, hour_key, last_second_over
+from importer_pipeline.sandbox.faults import Latency, Unkindness
+from importer_pipeline.snapshots import AudienceName
+from importer_pipeline_tests.commands import Commands
+from importer_pipeline_tests.hostile import hostile_process
+from importer_pipeline_tests.processes import let_children_be_interrupted
+from importer_pipeline_tests.runs import run_config
+from importer_pipeline_tests.served import ServedDagster
+from importer_pipeline_tests.stage import Stage
+
+ORDINARY = tuple(f"ordinary-{number}" for number in range(5))
+HOSTILE = {"hanging": "silence", "dripping": "dripped_body"}
+"""Clients that have been imported for hours when their Mailchimp begins to behave so."""
+NEWCOMER = "newcomer"
+NEWCOMER_CONTACTS = 200_000
+TICK_SECONDS = 120
+_AHEAD_SECONDS = 5.0
+"""How long before a tick the hour is over that it brings in."""
+_CHANGES_PER_SECOND = 5.0
+_PAGE = Latency.fixed(0.3)
+_NEWCOMERS_PAGE = Latency.fixed(3.0)
+_MAX_TIMES_USUAL = 1.5
+"""How much longer than the longest of the usual lags one may be: a process starts faster or slower on a busy machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A moment at which the schedules tick.
+
+    Attributes:
+        at: epoch seconds.
+        hour: the newest hour that is over then by Mailchimp's clock.
+    """
+
+    at: float
+    hour: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lags:
+    """How long after each tick the hour of a client was in.
+
+    Attributes:
+        client: whose.
+        seconds: by tick; None for one whose hour never came in.
+    """
+
+    client: str
+    seconds: tuple[float | None, ...]
+
+    @property
+    def longest(self) -> float:
+        """The longest; endless where an hour never came in."""
+        return max((float("inf") if it is None else it for it in self.seconds), default=0.0)
+
+    @property
+    def median(self) -> float:
+        """The one in the middle."""
+        return statistics.median([float("inf") if it is None else it for it in self.seconds] or [0.0])
+
+    def __str__(self) -> str:
+        said = " ".join("-" if it is None else f"{it:.0f}" for it in self.seconds)
+        return f"{self.client:12} median {self.median:5.1f} s, longest {self.longest:5.1f} s: {said}"
+
+
+class Soak:
+    """A world whose clock an hour passes by with each tick.
+
+    Args:
+        stage: its clients.
+        commands: the DAGSTER_HOME.
+    """
+
+    def __init__(self, stage: Stage, commands: Commands) -> None:
+        self._stage = stage
+        self._commands = commands
+
+    def pass_ticks(self, count: int) -> list[Tick]:
+        """Let so many ticks come, and the runs that they start take the time until the next."""
+        ticks = list[Tick]()
+        for _ in range(count):
+            due = (time.time() // TICK_SECONDS + 1) * TICK_SECONDS
+            _sleep_until(due - _AHEAD_SECONDS)
+            self._pass_hour()
+            ticks.append(Tick(at=due, hour=hour_key(last_second_over(self._now()))))
+            _tell(f"tick {len(ticks)} of {count}: {ticks[-1].hour}")
+            _sleep_until(due + 1)
+        _sleep_until(ticks[-1].at + TICK_SECONDS - 2 * _AHEAD_SECONDS)
+        return ticks
+
+    def lags(self, ticks: Sequence[Tick]) -> list[Lags]:
+        """How long the ordinary clients' hours took."""
+        return [self._lags_of(name, ticks) for name in ORDINARY]
+
+    def missed(self, ticks: Sequence[Tick]) -> list[str]:
+        """Say which ticks of the hourly sync have started no run, and why."""
+        first, last = ticks[0].at - 1, ticks[-1].at + 1
+        return [
+            f"{datetime.fromtimestamp(tick.timestamp, UTC):%H:%M} {tick.status.value}: {tick.skip_reason or tick.error}"
+            for tick in self._ticks("hourly_sync")
+            if first <= tick.timestamp <= last and tick.status is not TickStatus.SUCCESS
+        ]
+
+    def _now(self) -> int:
+        return self._stage.clients[ORDINARY[0]].account.now()
+
+    def _pass_hour(self) -> None:
+        with self._stage.sandbox.lock:
+            for client in self._stage.clients.values():
+                client.account.clock_offset_seconds += HOUR_SECONDS - TICK_SECONDS
+
+    def _lags_of(self, client: str, ticks: Sequence[Tick]) -> Lags:
+        key = changes_key(AudienceName(client, "newsletter"))
+        found = self._commands.instance.fetch_materializations(key, limit=100_000, ascending=True).records
+        came = dict[str, float]()
+        for record in found:
+            came.setdefault(record.partition_key or "", record.timestamp)
+        seconds = [came[tick.hour] - tick.at if tick.hour in came else None for tick in ticks]
+        return Lags(client=client, seconds=tuple(seconds))
+
+    def _ticks(self, schedule: str) -> Sequence[InstigatorTick]:
+        instance = self._commands.instance
+        return [
+            tick
+            for state in instance.all_instigator_state()
+            if state.instigator_name == schedule
+            for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id)
+        ]
+
+
+def soak(folder: Path, *, usual_ticks: int, ticks: int) -> bool:
+    """Do all of it, and tell what came of it: whether nobody else has noticed."""
+    stage = Stage(folder, changes_per_second=_CHANGES_PER_SECOND)
+    back_seconds = (usual_ticks + ticks + 4) * HOUR_SECONDS
+    for name in (*ORDINARY, *HOSTILE):
+        _add(stage, name, contacts=500, back_seconds=back_seconds)
+    with hostile_process() as url, stage, _commands(folder, stage.write()) as commands:
+        world = Soak(stage, commands)
+        if commands.full_sync(run_config()):
+            sys.exit(commands.printed)
+        served = ServedDagster(commands)
+        _tell(f"{usual_ticks} ticks of {len(ORDINARY)} ordinary clients, and two more that behave so far")
+        usual_at = world.pass_ticks(usual_ticks)
+        commands.stop(served.process)
+
+        offset = stage.clients[ORDINARY[0]].account.clock_offset_seconds
+        _add(stage, NEWCOMER, contacts=NEWCOMER_CONTACTS, back_seconds=-offset)
+        stage.clients[NEWCOMER].account.unkindness = Unkindness(latency=_NEWCOMERS_PAGE)
+        declared = stage.declared()
+        declared[NEWCOMER]["mailchimp"]["max_connections"] = 1
+        for name, behaviour in HOSTILE.items():
+            declared[name]["mailchimp"]["base_url"] = f"{url}/{behaviour}/3.0"
+        stage.write(declared)
+        ServedDagster(commands)
+        _tell(f"{ticks} ticks with one that hangs, one that drips, and a newcomer of {NEWCOMER_CONTACTS:,} contacts")
+        beside_at = world.pass_ticks(ticks)
+        return _report(stage, world, usual_at, beside_at)
+
+
+def _report(stage: Stage, world: Soak, usual_at: Sequence[Tick], beside_at: Sequence[Tick]) -> bool:
+    usual, beside = world.lags(usual_at), world.lags(beside_at)
+    print("\nusual lags")
+    print(*usual, sep="\n")
+    print("\nlags beside the others")
+    print(*beside, sep="\n")
+    missed_before, missed = world.missed(usual_at), world.missed(beside_at)
+    print(
+        f"\nticks of the hourly sync that started no run: {len(missed_before)} before, {len(missed)} of {len(beside_at)} then"
+    )
+    print(*missed, sep="\n")
+    newcomer = len(stage.clients[NEWCOMER].target.records)
+    print(f"\ncontacts of the newcomer at its target: {newcomer:,} of {NEWCOMER_CONTACTS:,}")
+    most = _MAX_TIMES_USUAL * max(lags.longest for lags in usual)
+    late = [lags.client for lags in beside if lags.longest > most]
+    print(
+        f"clients with a lag above {most:.0f} s ({_MAX_TIMES_USUAL} times the longest usual one): {', '.join(late) or 'none'}"
+    )
+    is_well = not late and not missed
+    print("nobody else has noticed" if is_well else "OTHERS HAVE NOTICED")
+    return is_well
+
+
+def _add(stage: Stage, name: str, *, contacts: int, back_seconds: float) -> None:
+    """A client so much earlier by Mailchimp's clock, at the half of an hour when a tick is due."""
+    client = stage.add(name, contacts=0)
+    account, listed = client.account, client.lists[0]
+    account.unkindness = Unkindness(latency=_PAGE)
+    others = [it.account.clock_offset_seconds for it in stage.clients.values() if it is not client]
+    since_half_past = (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
+    account.clock_offset_seconds = others[0] if others else -back_seconds - since_half_past
+    now = account.now()
+    listed.fill(contacts, changed_between=(now - 24 * HOUR_SECONDS, now - HOUR_SECONDS), seed=len(stage.clients))
+
+
+@contextmanager
+def _commands(folder: Path, clients: Path) -> Generator[Commands]:
+    variables = {
+        "XDG_STATE_HOME": str(folder / "state"),
+        "IMPORTER_HOURLY": "on",
+        "IMPORTER_HOURLY_CRON": f"*/{TICK_SECONDS // 60} * * * *",
+    }
+    os.environ.update(variables)
+    with Commands(folder, clients, module="importer_pipeline_tests.soak_location") as commands:
+        yield commands
+
+
+def _sleep_until(at: float) -> None:
+    time.sleep(max(0.0, at - time.time()))
+
+
+def _tell(text: str) -> None:
+    print(f"{datetime.now(UTC):%H:%M:%S} {text}", flush=True)
+
+
+def main() -> int:
+    """Soak for as long as the command line says: 0 if nobody else has noticed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0, help="beside those that hang, drip, and are huge")
+    parser.add_argument("--usual-minutes", type=float, default=8.0, help="before")
+    chosen = parser.parse_args()
+    let_children_be_interrupted()
+    usual_ticks, ticks = (max(1, round(it * 60 / TICK_SECONDS)) for it in (chosen.usual_minutes, chosen.minutes))
+    with tempfile.TemporaryDirectory(prefix="importer-soak-") as folder:
+        return 0 if soak(Path(folder), usual_ticks=usual_ticks, ticks=ticks) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
