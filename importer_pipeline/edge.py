@@ -13,6 +13,9 @@ MAX_TURNS = 5
 _MAX_AT_FIRST = 3
 """Requests in flight before anyone has got a good answer."""
 
+_PROBE_SECONDS = 30.0
+"""How long one request is waited for, where one at a time is sent, before another one is."""
+
 _FIRST_SECONDS = 5.0
 """How long that holds: accounts that hang may not keep the others waiting."""
 
@@ -32,6 +35,7 @@ class Edge:
         self._turns = 0
         self._rests_until = 0.0
         self._changed_at = 0.0
+        self._probed_at = -math.inf
 
     @property
     def is_blocked(self) -> bool:
@@ -39,7 +43,7 @@ class Edge:
         return self._turns >= MAX_TURNS
 
     def opens_at(self, now: float, *, in_flight: int) -> float:
-        """Return when one more request may be sent at the earliest: now, later, or when one of those in flight has ended (inf).
+        """Return when one more request may be sent at the earliest: now, or later.
 
         Args:
             now: seconds of a clock that only goes forward.
@@ -48,9 +52,13 @@ class Edge:
         if self._began_at is None:
             self._began_at = now
         if self._turns:
-            return math.inf if in_flight else self._rests_until
+            return self._rests_until if self._probed_at < self._changed_at else self._probed_at + _PROBE_SECONDS
         settled_at = self._began_at + _FIRST_SECONDS
         return now if self._is_proven or in_flight < _MAX_AT_FIRST else max(now, settled_at)
+
+    def sent(self, now: float) -> None:
+        """Note that a request is on its way."""
+        self._probed_at = now
 
     def answered(self) -> None:
         """Note an answer of Mailchimp's own."""

@@ -272,7 +272,7 @@ class Sync:
         """A page of the next audience in the round that has one, and for which there are a connection and room."""
         while self._round and self._fetching < self._limits.connections and not self._winding_down:
             if (opens_at := self._edge.opens_at(now, in_flight=self._fetching)) > now:
-                if self._opens_at < opens_at < math.inf:  # To be asked again then.
+                if self._opens_at < opens_at:  # To be asked again then.
                     self._opens_at = opens_at
                     self._timers.at(opens_at, lambda _: None)
                 return None
@@ -292,6 +292,7 @@ class Sync:
                 self._offer(audience)
                 if fetch is not None:
                     self._fetching += 1
+                    self._edge.sent(now)
                     self._active_at.setdefault(audience, now)
                     return fetch
                 account.service.release(now)
