@@ -42,7 +42,7 @@ def test_it_is_canceled_though_mailchimp_does_not_answer_and_the_next_one_asks_a
 
     second = acme.let_go()
     assert full_sync(acme.clients, acme.config, instance=acme.commands.instance).success
-    assert len(second.asked) == len(acme.keys - reported)
+    assert len(second.asked) <= len(acme.keys - reported)
     assert acme.missing == set()
 
 

@@ -223,7 +223,7 @@ def test_each_audience_goes_on_for_itself(tmp_path: Path, tmp_path_factory: pyte
         ran = newsletter.full_sync()
         missing = [stage.missing(name) for name in stage.clients]
     windows = {told.asset: len(ran.partitions(told.asset)) for told in ran.told if told.partition}
-    assert windows == {"acme/newsletter/contact_windows": 1} | dict.fromkeys(
+    assert windows == {"acme/newsletter/contact_windows": 1, "quarantine": 1} | dict.fromkeys(
         ("acme/customers/contact_windows", "globex/newsletter/contact_windows"), 6
     )
     assert (ran.success, missing) == (True, [set(), set()])

@@ -153,7 +153,7 @@ def test_threads_bring_all_contacts_to_the_target_and_end(stage: Stage) -> None:
 
 
 def test_an_account_sees_ten_connections_and_never_more(stage: Stage) -> None:
-    latency(stage, "acme", 0.02)
+    latency(stage, "acme", 0.1)
     outcomes(workers(stage, of="acme"))
     figures = stage.clients["acme"].account.traffic.figures(time.time())
     assert figures.refused_429 == 0
