@@ -164,7 +164,7 @@ class AudienceSync:
     def expected(self, fetch: Fetch) -> int:
         """Contacts of the listing that a page is of, as far as earlier runs tell; 0 where they don't."""
         scope = self.plan.scope
-        if not isinstance(scope, SnapshotScope) or scope.last is None or fetch.walk.planned:
+        if not isinstance(scope, SnapshotScope) or scope.last is None or fetch.walk.planned or fetch.reading.is_probe:
             return 0
         return (scope.last.archived_total or 0) if fetch.archived else scope.last.total
 
@@ -172,8 +172,8 @@ class AudienceSync:
         """Whether a page would prove that nobody is where somebody may be: in a snapshot, or in a gap between contacts."""
         reading = fetch.reading
         is_hour = isinstance(self.plan.scope, HoursScope) and reading.span.purpose is Purpose.WINDOWS
-        is_one = reading.span.purpose is Purpose.CONTACTS
-        return not (page.shape.total or page.shape.length or reading.ask.offset or is_hour or is_one)
+        shows_nobody = not (page.shape.total or page.shape.length or reading.ask.offset)
+        return shows_nobody and not is_hour and reading.span.purpose not in (Purpose.CONTACTS, Purpose.PROBE)
 
     def arrived(self, fetch: Fetch, page: Page) -> None:
         """A page has been read; it is not delivered yet."""
@@ -244,6 +244,10 @@ class AudienceSync:
         is_left = fetch.walk.read_before(fetch.reading, error)
         self._report.take_up(self._walks, self._before)
         return is_left
+
+    def probe(self, fetch: Fetch) -> None:
+        """Ask for a page that can hold nobody, of the listing that a failing page is of."""
+        fetch.walk.probe()
 
     def split(self, fetch: Fetch) -> bool:
         """Ask for halves of a page instead; False where it is too small."""

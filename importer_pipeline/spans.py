@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
 
-from importer_pipeline.errors import ImporterError
+from importer_pipeline.errors import ImporterError, MemberUnreadable
 from importer_pipeline.snapshots import ImportedWindow
 from importer_pipeline.windows import Ask, CrowdedSecond, Stretch, joined
 
@@ -102,6 +102,7 @@ class Purpose(Enum):
     GAP = "its pages are reported under the window below"
     COUNT = "one page of it tells how many windows there are, and nothing of it is delivered"
     CONTACTS = "each page is one contact, asked for by its id"
+    PROBE = "a page that can hold nobody: whether the account answers at all"
 
 
 @dataclass(eq=False, slots=True)
@@ -135,6 +136,24 @@ class Span:
     """Why one of its pages is left to be read in parts, or proves nothing."""
     holes: list[ImporterError] = field(default_factory=list[ImporterError])
     """Why single contacts of it could not be read in this round."""
+    spoiled: ImporterError | None = None
+    """Why a page of some round of it could not be read."""
+
+    @property
+    def named_holes(self) -> set[str]:
+        """Ids of contacts that could not be read in this round and were not in any before, where the answers name them."""
+        named = (hole.contact_id for hole in self.holes if isinstance(hole, MemberUnreadable))
+        return set() if self.crowd is None else self.crowd.new(named) - {""}
+
+    def has_found_unreadable(self, unseen: int) -> bool:
+        """Whether contacts that no page has shown are those that could not be read, each alone.
+
+        Where an order changes at each request, a place is no contact: the same one may have been met twice.
+        """
+        if len(self.named_holes) >= unseen:
+            return bool(self.holes)
+        keeps_order = self.crowd is not None and self.crowd.keeps_order
+        return len(self.holes) >= unseen and (self.total == 1 or (self.round > 1 and keeps_order))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -153,7 +172,12 @@ class Reading:
     @property
     def only_counts(self) -> bool:
         """Whether nothing of it is to be delivered."""
-        return self.span.purpose is Purpose.COUNT
+        return self.span.purpose in (Purpose.COUNT, Purpose.PROBE)
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it asks for nobody, so that no contact can spoil its answer."""
+        return self.span.purpose is Purpose.PROBE
 
 
 @dataclass(frozen=True, slots=True)

@@ -436,19 +436,23 @@ class Sync:
     def _count_failure(self, fetch: Fetch, error: TryAgain, now: float) -> None:
         """Leave an account alone that gave no answer several times in a row, each after all tries or for a small page.
 
-        What was asked for before the last failure came tells nothing new: ten requests that fail at one moment are one failure.
+        It may be what the pages hold, so a page that can hold nobody is asked for first. What was asked for before the last
+        failure came tells nothing new: ten requests that fail at one moment are one failure.
         """
-        account = self._account(fetch.audience)
-        if fetch.asked_at <= account.failure_counted_at:
-            return
-        account.failure_counted_at = now
-        account.service.failures_in_a_row += 1
-        if account.service.failures_in_a_row >= self._limits.failures_in_a_row:
-            down = AccountDown(
-                f"Mailchimp gave no answer {account.service.failures_in_a_row} times in a row ({error.problem})",
-                remedy=error.remedy or "run it again when Mailchimp is back",
-            )
-            self._stop_account(account, down, now)
+        account, most = self._account(fetch.audience), self._limits.failures_in_a_row
+        service = account.service
+        if fetch.reading.is_probe:
+            if service.failures_in_a_row >= most:
+                down = AccountDown(
+                    f"Mailchimp gave no answer {service.failures_in_a_row} times in a row ({error.problem})",
+                    remedy=error.remedy or "run it again when Mailchimp is back",
+                )
+                self._stop_account(account, down, now)
+        elif fetch.asked_at > account.failure_counted_at:
+            account.failure_counted_at = now
+            service.failures_in_a_row += 1
+            if service.failures_in_a_row % most == 0:
+                fetch.audience.probe(fetch)
 
     def _take_up(self, fetch: Fetch, now: float) -> None:
         if fetch.audience.take_up(fetch):

@@ -25,7 +25,6 @@ from collections.abc import Mapping, Sequence, Set
 
 from importer_pipeline.errors import (
     ImporterError,
-    MemberUnreadable,
     PageTooShort,
     SecondTooCrowded,
     StopAudience,
@@ -107,6 +106,13 @@ class Walk:
         self._plan(len(contact_ids))
         self._open_spans += bool(contact_ids)
         self._ready.extend(Reading(AskOne(contact_id=contact_id), 0, span) for contact_id in contact_ids)
+
+    def probe(self) -> None:
+        """Ask, before anything else, for a page of no time at all: it can hold nobody, whatever the listing holds."""
+        before = self._bounds.last
+        span = Span(self._bounds, Purpose.PROBE, window=0, planned=True, open_pages=1)
+        self._open_spans += 1
+        self._ready.appendleft(Reading(Ask(since=before, before=before, offset=0, count=1), 0, span, is_suspect=True))
 
     def go_on(self, *, total: int, known: Mapping[int, ImportedWindow], wanted: Set[int] | None) -> None:
         """Read more of a listing that has been read in part.
@@ -207,7 +213,7 @@ class Walk:
             self._crowded.add(shape.first)
         if span.crowd is not None:
             span.total = shape.total
-            span.crowd.seen(ids, shape.total)
+            span.crowd.seen(ids, shape.total, offset=reading.ask.offset)
             if span.crowd.whole:
                 self._prove(reading, span.bounds)
         self._settle(reading)
@@ -217,7 +223,9 @@ class Walk:
         span = reading.span
         span.failed = True
         is_left = isinstance(error, StopAudience | StopClient) and span.purpose is Purpose.GAP
-        if not is_left or reading.window in self._again:
+        if reading.is_probe:
+            pass
+        elif not is_left or reading.window in self._again:
             self._fail_window(reading.window, error)
         if self.planned and not span.planned and self._stopped is None:
             # How many contacts there are has not been told, but the windows are known.
@@ -237,7 +245,7 @@ class Walk:
             error: what it fails with.
         """
         span = reading.span
-        if self._stopped is not None or span.purpose in (Purpose.COUNT, Purpose.CONTACTS):
+        if self._stopped is not None or reading.only_counts or span.purpose is Purpose.CONTACTS:
             return False
         if span.crowd is not None:
             return self._leave_out(reading, error)
@@ -307,6 +315,7 @@ class Walk:
 
     def _leave_out(self, reading: Reading, error: ImporterError) -> bool:
         """Halve a page of a second; of a single contact, remember that it can't be read."""
+        reading.span.spoiled = error
         if self._halve(reading, overlap=0, is_suspect=True):
             return True
         if len(reading.span.holes) >= self._paging.holes:
@@ -416,7 +425,8 @@ class Walk:
         is_known = (WindowState.IN, WindowState.BY_TIME)
         known = [stretch for it in self.windows.values() if it.state in is_known for stretch in it.covered]
         for gap in missing(self._bounds, [*known, *left_alone(self.windows, bounds=self._bounds)]):
-            self._read_gaps([gap], window=window_below(self.windows, gap))
+            window = window_below(self.windows, gap)
+            self._read_gaps([gap], window=window, is_suspect=self.windows[window].state is WindowState.BY_TIME)
 
     def _read_rest(self, span: Span) -> None:
         """Read what the pages of a gap have left, in slices where they have proved nothing because they fail."""
@@ -440,21 +450,25 @@ class Walk:
             ),
         )
 
-    def _read_gaps(self, gaps: Sequence[Stretch], *, window: int) -> None:
+    def _read_gaps(self, gaps: Sequence[Stretch], *, window: int, is_suspect: bool = False) -> None:
         for gap in gaps:
             for part in alone(gap, self._crowded):
-                self._open_gap(part, window=window)
+                self._open_gap(part, window=window, is_suspect=is_suspect)
 
     def _next_round(self, span: Span) -> None:
         unseen = None if span.crowd is None else span.crowd.unseen
         if self._stopped is not None:
             self._open_spans -= 1
-        elif span.holes and unseen is not None and unseen <= len(span.holes):
+        elif unseen is not None and span.has_found_unreadable(unseen):
             self._open_spans -= 1
-            self._report_unreadable(span, unseen)
+            self._report_unreadable(span, unseen, span.holes[0])
         elif unseen is None or (span.trouble is not None and span.round > 1):
             self._open_spans -= 1
             self._fail_unread(span, span.bounds, span.trouble or span.holes[0])
+        elif span.round >= self._paging.rounds and span.spoiled is not None and unseen <= self._paging.holes:
+            # In another order at each request, so that no page of one contact need meet those that spoil theirs.
+            self._open_spans -= 1
+            self._report_unreadable(span, unseen, span.spoiled)
         elif span.round >= self._paging.rounds:
             self._open_spans -= 1
             self._fail_window(
@@ -471,17 +485,16 @@ class Walk:
             span.holes.clear()
             self._ask_round(span, first_offset=0)
 
-    def _report_unreadable(self, span: Span, unseen: int) -> None:
+    def _report_unreadable(self, span: Span, unseen: int, error: ImporterError) -> None:
         """Count contacts of a second that can't be read as refused: all others of it have been delivered."""
-        first = span.holes[0]
-        ids = [error.contact_id if isinstance(error, MemberUnreadable) else "" for error in span.holes[:unseen]]
+        ids = [*sorted(span.named_holes), *[""] * unseen][:unseen]
         at = timestamp(span.bounds.first)
         self.unreadable.append(
             Unreadable(
                 window=span.window,
                 second=span.bounds.first,
                 contact_ids=tuple(ids),
-                reason=f"Mailchimp does not send this contact, which changed at {at}: {first.problem}",
+                reason=f"Mailchimp does not send this contact, which changed at {at}: {error.problem}",
             )
         )
         window = self.windows[span.window]

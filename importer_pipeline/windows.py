@@ -256,23 +256,32 @@ class CrowdedSecond:
     held when its total was T; once their distinct ids are T, they are that whole set, and with it everyone who stood still.
     Counting the ids of all pages against the last total would be wrong: one who was seen and has left makes up for one who
     was not seen.
+
+    Attributes:
+        keeps_order: whether every contact has come at one place as long as the total was the same.
     """
 
     def __init__(self) -> None:
         self._lowest_total: dict[str, int] = {}
         self._ids_at: Counter[int] = Counter()
+        self._places: dict[tuple[int, str], int] = {}
+        self.keeps_order = True
 
     def new(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that no page has shown so far."""
         return {contact_id for contact_id in ids if contact_id not in self._lowest_total}
 
-    def seen(self, ids: Iterable[str], total: int) -> None:
+    def seen(self, ids: Sequence[str], total: int, *, offset: int) -> None:
         """Count one page in.
 
         Args:
             ids: Mailchimp's ids of the contacts in the page; they have been delivered.
             total: `total_items` of that page.
+            offset: where in the second the page begins.
         """
+        for place, contact_id in enumerate(ids, offset):
+            if self._places.setdefault((total, contact_id), place) != place:
+                self.keeps_order = False
         self._ids_at[total] += 0
         for contact_id in set(ids):
             lowest = self._lowest_total.get(contact_id)

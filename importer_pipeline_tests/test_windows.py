@@ -196,7 +196,7 @@ def test_the_windows_of_a_thousand_a_page_lie_990_apart() -> None:
 def test_a_crowded_second_is_whole_when_pages_up_to_a_total_show_as_many_ids(pages: list[tuple[int, set[str]]]) -> None:
     crowd = CrowdedSecond()
     for total, ids in pages:
-        crowd.seen(ids, total)
+        crowd.seen(sorted(ids), total, offset=0)
     up_to = {total: set[str]().union(*(ids for least, ids in pages if least <= total)) for total, _ in pages}
     assert crowd.whole == any(len(ids) == total for total, ids in up_to.items())
 
@@ -209,28 +209,38 @@ def test_when_a_crowded_second_is_whole_everyone_who_stood_still_has_been_seen(s
         if rng.random() < 0.3 and len(held) > 1:
             held.remove(rng.choice(sorted(held)))
         page = rng.sample(sorted(held), min(len(held), 5))
-        crowd.seen(page, len(held))
+        crowd.seen(page, len(held), offset=0)
         shown.update(page)
     assert held <= shown
 
 
 def test_one_who_was_seen_and_has_left_does_not_make_up_for_one_who_was_not_seen() -> None:
     crowd = CrowdedSecond()
-    crowd.seen(["x", "a"], 4)
-    crowd.seen(["a", "b"], 3)
+    crowd.seen(["x", "a"], 4, offset=0)
+    crowd.seen(["a", "b"], 3, offset=0)
     assert not crowd.whole  # x, a and b are three, but the three that are left are a, b and one more.
-    crowd.seen(["c"], 3)
+    crowd.seen(["c"], 3, offset=0)
     assert crowd.whole
+
+
+def test_a_crowded_second_tells_whether_its_order_changes() -> None:
+    crowd = CrowdedSecond()
+    crowd.seen(["a", "b"], 4, offset=0)
+    crowd.seen(["b", "c"], 4, offset=1)
+    crowd.seen(["b", "c"], 3, offset=0)  # One has left, and all behind it moved one place down.
+    assert crowd.keeps_order
+    crowd.seen(["c", "b"], 3, offset=0)
+    assert not crowd.keeps_order
 
 
 def test_a_crowded_second_tells_who_is_new() -> None:
     crowd = CrowdedSecond()
-    crowd.seen(["a", "b"], 3)
+    crowd.seen(["a", "b"], 3, offset=0)
     assert crowd.new(["b", "c"]) == {"c"}
 
 
 def test_an_emptied_crowded_second_is_whole() -> None:
     crowd = CrowdedSecond()
     assert not crowd.whole
-    crowd.seen([], 0)
+    crowd.seen([], 0, offset=0)
     assert crowd.whole
