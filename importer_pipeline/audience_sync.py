@@ -249,9 +249,9 @@ class AudienceSync:
         """Ask for a page that can hold nobody, of the listing that a failing page is of."""
         fetch.walk.probe()
 
-    def split(self, fetch: Fetch) -> bool:
+    def split(self, fetch: Fetch, error: ImporterError) -> bool:
         """Ask for halves of a page instead; False where it is too small."""
-        return fetch.walk.split(fetch.reading)
+        return fetch.walk.split(fetch.reading, error)
 
     def rest(self, fetch: Fetch) -> None:
         """A request waits for its next try."""

@@ -399,13 +399,13 @@ class Sync:
         """Halve a page that the server does not manage. An account that does not even manage small ones hangs."""
         audience = fetch.audience
         if fetch.ask.count > self._small_page:
-            if not audience.split(fetch):
+            if not audience.split(fetch, error):
                 self._try_again(fetch, error, now)
             return
         self._count_failure(fetch, error, now)
         if audience.stopped is not None:
             audience.failed(fetch, audience.stopped)
-        elif not (audience.read_before(fetch, error) or audience.split(fetch)):
+        elif not (audience.read_before(fetch, error) or audience.split(fetch, error)):
             self._try_again(fetch, error, now)
 
     def _try_again(self, fetch: Fetch, error: TryAgain, now: float) -> None:

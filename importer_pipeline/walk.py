@@ -233,8 +233,9 @@ class Walk:
             self._ask_waiting(span)
         self._settle(reading)
 
-    def split(self, reading: Reading) -> bool:
+    def split(self, reading: Reading, error: ImporterError) -> bool:
         """Ask for two halves of a page that the server does not manage; False where it is too small for that."""
+        reading.span.spoiled = error
         return self._halve(reading, overlap=self._paging.overlap, is_suspect=reading.is_suspect)
 
     def read_around(self, reading: Reading, error: ImporterError) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from importer_pipeline.audience_plan import AudiencePlan, SnapshotScope
 from importer_pipeline.audience_report import AudienceReport, DeliveredPage
-from importer_pipeline.errors import ImporterError, KeyRefused, TriesUsedUp
+from importer_pipeline.errors import ImporterError, KeyRefused, TooSlow, TriesUsedUp
 from importer_pipeline.outcomes import (
     AudienceDone,
     ContactsRefused,
@@ -235,7 +235,7 @@ def test_without_a_snapshot_no_window_is_told() -> None:
 
 def test_half_of_a_first_page_that_does_not_tell_the_total_is_told_with_the_other() -> None:
     audience = begun(range(1, 4), range(0))
-    assert audience.walks[False].split(audience.next())
+    assert audience.walks[False].split(audience.next(), TooSlow("HTTP 504"))
     low, high = audience.next(), audience.next()
     audience.read(high, refused=[RefusedContact(contact_id="2", reason="bad")])
     assert audience.words == []

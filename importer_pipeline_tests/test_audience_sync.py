@@ -3,7 +3,7 @@
 import pytest
 
 from importer_pipeline.audience_sync import AudienceSync, Fetch
-from importer_pipeline.errors import KeyRefused, TriesUsedUp
+from importer_pipeline.errors import KeyRefused, TooSlow, TriesUsedUp
 from importer_pipeline.outcomes import (
     AudienceDone,
     ContactsRefused,
@@ -453,7 +453,7 @@ def test_a_new_snapshot_of_which_no_window_is_wanted_is_counted_and_told() -> No
 
 def test_a_page_that_is_halved_gives_two_requests() -> None:
     audience = begun()
-    assert audience.split(asked(audience))
+    assert audience.split(asked(audience), TooSlow("HTTP 504"))
     assert [(asked(audience).ask.offset, audience.has_ready) for _ in range(2)] == [(0, True), (2, False)]
 
 

@@ -17,6 +17,7 @@ from importer_pipeline_tests.walkers import (
     BEFORE,
     LOST,
     PATIENT,
+    SLOW,
     Unkind,
     Walker,
     covered_by,
@@ -301,7 +302,7 @@ def test_a_gap_that_is_in_does_not_bring_a_window_in_that_another_gap_has_failed
 
 def test_a_window_tells_its_failure_once() -> None:
     halved = walker(*range(1, 7))
-    assert halved.walk.split(halved.next())
+    assert halved.walk.split(halved.next(), SLOW)
     halved.fail(halved.next())
     halved.fail(halved.next())
     assert halved.reports == [(0, False, ())]
@@ -310,7 +311,7 @@ def test_a_window_tells_its_failure_once() -> None:
 def test_a_page_that_is_halved_is_read_in_parts_and_its_window_is_in_once_both_are() -> None:
     halved = walker(*range(1, 6))
     whole = halved.next()
-    assert halved.walk.split(whole)
+    assert halved.walk.split(whole, SLOW)
     low, high = halved.next(), halved.next()
     assert [(part.ask.offset, part.ask.count) for part in (low, high)] == [(0, 4), (2, 4)]
     assert (low.window, high.window) == (0, 0)
@@ -324,7 +325,7 @@ def test_halves_are_halved_again_until_they_are_too_small() -> None:
     halved = walker(*range(1, 30), paging=Paging(page_size=24, overlap=2))
     reading = halved.next()
     counts = [reading.ask.count]
-    while halved.walk.split(reading):
+    while halved.walk.split(reading, SLOW):
         reading = halved.next()
         counts.append(reading.ask.count)
     assert counts == [24, 13, 8, 5]
@@ -335,7 +336,7 @@ def test_halves_are_halved_again_until_they_are_too_small() -> None:
 
 def test_what_halves_leave_open_is_read_by_time() -> None:
     halved = walker(*range(1, 6))
-    assert halved.walk.split(halved.next())
+    assert halved.walk.split(halved.next(), SLOW)
     halved.read(halved.next())
     halved.listing.leave("0", "1", "2")
     halved.rest()
@@ -349,7 +350,7 @@ def test_a_page_of_a_gap_that_is_halved_does_not_open_its_window_again() -> None
     left.listing.leave("0", "1", "2")
     for _ in range(3):
         left.read(left.next())
-    assert left.walk.split(left.next())
+    assert left.walk.split(left.next(), SLOW)
     assert left.walk.windows[0].is_in
     left.rest()
     assert left.reports[-1] == (0, True, (Stretch(0, 8),))

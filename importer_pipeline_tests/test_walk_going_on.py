@@ -15,6 +15,7 @@ from importer_pipeline_tests.walkers import (
     BEFORE,
     LOST,
     PATIENT,
+    SLOW,
     Unkind,
     Walker,
     assert_covered_is_seen,
@@ -307,7 +308,7 @@ def test_a_window_is_missing_until_its_first_page_is_asked_for() -> None:
 
 def test_a_window_is_in_once_its_last_page_is_delivered() -> None:
     halved = walker(*range(1, 5))
-    assert halved.walk.split(halved.next())
+    assert halved.walk.split(halved.next(), SLOW)
     halved.read(halved.next())
     assert states(halved) == {0: WindowState.UNDER_WAY}
     halved.read(halved.next())
@@ -325,7 +326,7 @@ def test_a_window_that_is_missing_is_in_at_once_where_its_section_ends_before_it
 
 def test_a_window_that_is_under_way_has_failed_when_a_page_of_it_is_given_up_and_stays_so() -> None:
     halved = walker(*range(1, 6))
-    assert halved.walk.split(halved.next())
+    assert halved.walk.split(halved.next(), SLOW)
     halved.fail(halved.next())
     assert states(halved) == {0: WindowState.FAILED}
     halved.read(halved.next())
@@ -342,7 +343,7 @@ def test_a_window_that_is_under_way_is_missing_again_when_its_walk_is_stopped_be
 
 def test_a_window_of_which_half_was_left_is_not_brought_in_by_its_other_half() -> None:
     stopped = walker(*range(1, 5))
-    assert stopped.walk.split(stopped.next())
+    assert stopped.walk.split(stopped.next(), SLOW)
     half = stopped.next()
     stopped.walk.stop(LOST)
     stopped.read(half)
@@ -352,7 +353,7 @@ def test_a_window_of_which_half_was_left_is_not_brought_in_by_its_other_half() -
 
 def test_a_window_of_which_half_has_failed_stays_so_when_its_walk_is_stopped() -> None:
     stopped = walker(*range(1, 5))
-    assert stopped.walk.split(stopped.next())
+    assert stopped.walk.split(stopped.next(), SLOW)
     stopped.fail(stopped.next())
     stopped.walk.stop(TriesUsedUp("another"))
     assert states(stopped) == {0: WindowState.FAILED}

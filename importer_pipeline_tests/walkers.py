@@ -7,12 +7,14 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 from random import Random
 
-from importer_pipeline.errors import ImporterError, TriesUsedUp
+from importer_pipeline.errors import ImporterError, TooSlow, TriesUsedUp
 from importer_pipeline.snapshots import ImportedWindow
 from importer_pipeline.spans import Reading
 from importer_pipeline.walk import Walk
 from importer_pipeline.windows import Ask, Paging, Stretch
 from importer_pipeline_tests.factories import SMALL, Cut, Listing, imported
+
+SLOW = TooSlow("HTTP 504")
 
 BEFORE = 1000
 """The last second of the walks."""
@@ -154,7 +156,7 @@ class Unkind:
                 flights.append(reading.next())
             elif happens < 0.5 and flights:
                 flight = flights.pop(rng.randrange(len(flights)))
-                if not reading.walk.split(flight):
+                if not reading.walk.split(flight, SLOW):
                     flights.append(flight)
             elif happens < 0.7 and flights:
                 flight = flights.pop(rng.randrange(len(flights)))
