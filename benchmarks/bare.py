@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 
-from importer_pipeline.clients import Audience, Client, clients_from_environment
+from importer_pipeline.clients.collection import Audience, Client, clients_from_environment
 
 _THREADS = 10
 _PAGE_SIZE = 1000

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from benchmarks.rows import BenchmarkFailed
-from importer_pipeline_tests.usage import wait_for
+from importer_pipeline_tests.support.usage import wait_for
 
 ROOT = Path(__file__).parents[1]
 _LONGEST_SECONDS = 240

@@ -14,7 +14,7 @@ from benchmarks import commands
 from benchmarks.rows import Row, at_most, beside
 from benchmarks.worlds import BenchWorld, Clock, ServedHere, options, served_here
 from importer_pipeline.defs.names import CONTACT_CHANGES
-from importer_pipeline.hours import HOUR_SECONDS, hour_key, last_second_over
+from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key, last_second_over
 from importer_pipeline.sandbox.faults import Latency
 
 _CLIENTS = 1000

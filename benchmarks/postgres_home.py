@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from benchmarks.commands import ROOT, Command
-from importer_pipeline.shards import Shard
-from importer_pipeline_tests.postgres import Postgres, postgres_server
+from importer_pipeline.clients.shards import Shard
+from importer_pipeline_tests.support.postgres import Postgres, postgres_server
 
 LONGEST_SECONDS = 1500.0
 """Of a job with thousands of clients."""

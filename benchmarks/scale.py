@@ -11,10 +11,10 @@ from benchmarks.commands import Command
 from benchmarks.postgres_home import LONGEST_SECONDS, PostgresHome, postgres_home, start_job
 from benchmarks.rows import BenchmarkFailed, Row, beside, tell
 from benchmarks.worlds import Clock, options, served_here
-from importer_pipeline.hours import HOUR_SECONDS
+from importer_pipeline.clients.shards import Shard
+from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.sandbox.faults import Latency
-from importer_pipeline.shards import Shard
-from importer_pipeline_tests.loopback import free_port
+from importer_pipeline_tests.support.loopback import free_port
 
 _SIZES = (1000, 3000, 10_000)
 _CONTACTS = 5

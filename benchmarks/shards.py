@@ -10,10 +10,10 @@ import requests
 from benchmarks.postgres_home import LONGEST_SECONDS, PostgresHome, postgres_home, run_shards, start_job
 from benchmarks.rows import Row, at_most, beside, tell
 from benchmarks.worlds import Clock, ServedHere, options, served_here
-from importer_pipeline.hours import HOUR_SECONDS
+from importer_pipeline.clients.shards import Shard
+from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.sandbox.faults import Latency
 from importer_pipeline.sandbox.world import World
-from importer_pipeline.shards import Shard
 
 _CLIENTS, _MEAN_CONTACTS, _MOST_CONTACTS, _HOURS = 1000, 2000, 200_000, 10
 _CHANGES_PER_SECOND, _CHANGES_AN_HOUR = 20, 5000

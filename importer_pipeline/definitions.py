@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from dagster import Definitions, HourlyPartitionsDefinition, get_dagster_logger, in_process_executor
 
-from importer_pipeline.clients import Clients, clients_from_environment
+from importer_pipeline.clients.collection import Clients, clients_from_environment
 from importer_pipeline.defs.assets import changes_assets, contacts_assets, windows_assets
 from importer_pipeline.defs.dead_runs import dead_runs_sensor
 from importer_pipeline.defs.jobs import full_sync_job, incremental_sync_job, plan_windows_job
@@ -12,8 +12,8 @@ from importer_pipeline.defs.pruning import prune_job
 from importer_pipeline.defs.quarantine import failed_partitions_sensor, quarantine_asset, redrive_job
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource
 from importer_pipeline.defs.schedules import hourly_schedules
+from importer_pipeline.defs.settings import Settings, settings_from_environment
 from importer_pipeline.defs.sign_of_life import sign_of_life
-from importer_pipeline.settings import Settings, settings_from_environment
 
 
 def build_defs(clients: Clients, settings: Settings | None = None) -> Definitions:

@@ -45,7 +45,7 @@
 
 A message says what was expected, what was seen and what to do. It never holds a body, an address, a name or a key: all of
 them end in Dagster's event log, where nobody can erase them. Where it happened (client, audience, window) is added by who
-knows it: see `importer_pipeline.sync`.
+knows it: see `importer_pipeline.engine.sync`.
 """
 
 

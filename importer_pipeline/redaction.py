@@ -7,6 +7,8 @@ others appear as Python would write them, and what is long is cut.
 Stays out: whether a text may be shown at all. Bodies, addresses, names and keys never are.
 """
 
+import re
+
 MAX_SHOWN = 63
 """Characters of a word: as many as a client's name may have."""
 
@@ -14,6 +16,8 @@ MAX_SHOWN_OF_PATH = 400
 """Characters of a file's path. The most that matters in it stands at its end, so it is cut at its beginning."""
 
 _CUT = "..."
+# A long run of letters and digits that has both, as keys and tokens have.
+_LIKE_A_SECRET = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[0-9A-Za-z]{24,}")
 
 
 def shown(text: str, *, max_characters: int = MAX_SHOWN) -> str:
@@ -41,6 +45,21 @@ def shown_path(path: object) -> str:
     text = str(path)
     whole = _escaped(text[-MAX_SHOWN_OF_PATH:])
     return whole if len(whole) <= MAX_SHOWN_OF_PATH >= len(text) else _CUT + whole[len(_CUT) - MAX_SHOWN_OF_PATH :]
+
+
+def looks_like_a_secret(text: str) -> bool:
+    """Whether a text is built like a key or token, so that it may be one in the wrong place."""
+    return _LIKE_A_SECRET.search(text) is not None
+
+
+def shown_key(key: str) -> str:
+    """A key as a message shows it: not if it is overlong or built like a secret."""
+    return "..." if len(key) > MAX_SHOWN or looks_like_a_secret(key) else shown(key)
+
+
+def quoted(text: str) -> str:
+    """A text that can be no secret by its place, as a message shows it: quoted, but for one built like a secret."""
+    return "the text" if len(text) > MAX_SHOWN or looks_like_a_secret(text) else f'"{shown(text)}"'
 
 
 def _escaped(text: str) -> str:

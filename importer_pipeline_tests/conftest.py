@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 
 from importer_pipeline.sandbox.children import DAYS, TOLERANCE_VARIABLE
-from importer_pipeline_tests.postgres import Postgres, postgres_server
-from importer_pipeline_tests.processes import let_children_be_interrupted
-from importer_pipeline_tests.runs import new_instance
+from importer_pipeline_tests.support.postgres import Postgres, postgres_server
+from importer_pipeline_tests.support.processes import let_children_be_interrupted
+from importer_pipeline_tests.support.runs import new_instance
 
 let_children_be_interrupted()
 os.environ[TOLERANCE_VARIABLE] = (

@@ -19,15 +19,15 @@ from pathlib import Path
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
 from importer_pipeline.defs.names import changes_key
-from importer_pipeline.hours import HOUR_SECONDS, hour_key, last_second_over
+from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key, last_second_over
+from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.sandbox.faults import Latency, Unkindness
-from importer_pipeline.snapshots import AudienceName
-from importer_pipeline_tests.commands import Commands
-from importer_pipeline_tests.hostile import hostile_process
-from importer_pipeline_tests.processes import let_children_be_interrupted
-from importer_pipeline_tests.runs import run_config
-from importer_pipeline_tests.served import ServedDagster
-from importer_pipeline_tests.stage import Stage
+from importer_pipeline_tests.support.commands import Commands
+from importer_pipeline_tests.support.hostile import hostile_process
+from importer_pipeline_tests.support.processes import let_children_be_interrupted
+from importer_pipeline_tests.support.runs import run_config
+from importer_pipeline_tests.support.served import ServedDagster
+from importer_pipeline_tests.support.stage import Stage
 
 ORDINARY = tuple(f"ordinary-{number}" for number in range(5))
 HOSTILE = {"hanging": "silence", "dripping": "dripped_body"}
@@ -223,7 +223,7 @@ def _commands(folder: Path, clients: Path) -> Generator[Commands]:
         "IMPORTER_HOURLY_CRON": f"*/{TICK_SECONDS // 60} * * * *",
     }
     os.environ.update(variables)
-    with Commands(folder, clients, module="importer_pipeline_tests.soak_location") as commands:
+    with Commands(folder, clients, module="importer_pipeline_tests.support.soak_location") as commands:
         yield commands
 
 

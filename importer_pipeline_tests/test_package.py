@@ -12,7 +12,9 @@ def printed(code: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("module", ["importer_pipeline", "importer_pipeline.windows", "importer_pipeline.walk"])
+@pytest.mark.parametrize(
+    "module", ["importer_pipeline", "importer_pipeline.listing.coverage", "importer_pipeline.listing.walk"]
+)
 @pytest.mark.parametrize("stranger", ["dagster", "requests", "pandas"])
 def test_what_is_pure_is_imported_without_what_is_heavy(module: str, stranger: str) -> None:
     assert printed(f"import sys, {module}; print({stranger!r} in sys.modules)") == "False"

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from importer_pipeline.clients import Clients
+from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS, CONTACTS, POOL, audience_label
 from importer_pipeline.defs.reporting import run_import
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
 from importer_pipeline.defs.sign_of_life import SignOfLife
 from importer_pipeline.defs.specs import changes_spec, contacts_spec, windows_spec
-from importer_pipeline.hours import parse_hour_key
-from importer_pipeline.importing import ImportSettings, Task
-from importer_pipeline.resuming import ResumeRule
-from importer_pipeline.tasks import HoursRequest, Request, WindowsRequest
-from importer_pipeline.windows import Stretch
+from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.hours import parse_hour_key
+from importer_pipeline.planning.resuming import ResumeRule
+from importer_pipeline.planning.tasks import HoursRequest, Request, WindowsRequest
+from importer_pipeline.runner.importing import ImportSettings, Task
 
 RESUME_WITHIN_HOURS = 24.0
 """Age up to which an unfinished snapshot is gone on with."""

@@ -1,4 +1,4 @@
-"""What the event log has of the audiences' chains: see `importer_pipeline.chain`.
+"""What the event log has of the audiences' chains: see `importer_pipeline.planning.chain`.
 
 As a rule the newest events of a chain tell all of it, and those of a thousand audiences are read at once. An audience is
 looked through event by event only where something else was written last: an hour by itself, a report by hand, a snapshot that
@@ -9,7 +9,6 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from importer_pipeline.chain import Evidence, HourBroughtIn, SnapshotIn, SnapshotTaken, View
 from importer_pipeline.defs.event_log import (
     Stored,
     materializations,
@@ -24,7 +23,8 @@ from importer_pipeline.defs.event_metadata import (
     snapshot_of_window,
 )
 from importer_pipeline.defs.names import CONTACTS, changes_key, contacts_key, windows_key
-from importer_pipeline.snapshots import AudienceName
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.planning.chain import Evidence, HourBroughtIn, SnapshotIn, SnapshotTaken, View
 
 _PAGE = 200
 """Events that are read at once."""

@@ -12,7 +12,7 @@ import dagster as dg
 
 from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.errors import LocksUnusable
-from importer_pipeline.locks import RunLocks
+from importer_pipeline.locks.protocol import RunLocks
 
 MARK_TAG = "importer_pipeline/sign_of_life"
 """The tag of a run that holds its lock: see `RunLocks.mark`."""

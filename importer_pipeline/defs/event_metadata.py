@@ -9,11 +9,11 @@ from typing import Annotated
 import dagster as dg
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
-from importer_pipeline.chain import FormChanged, HourBroughtIn, SnapshotIn
-from importer_pipeline.hours import parse_hour_key
-from importer_pipeline.outcomes import AudienceDone, FingerprintChanged, HourIn, WindowIn
-from importer_pipeline.snapshots import SNAPSHOT_FORMAT, ImportedWindow, Snapshot
-from importer_pipeline.windows import Stretch, timestamp
+from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged, HourIn, WindowIn
+from importer_pipeline.listing.coverage import Stretch, timestamp
+from importer_pipeline.listing.hours import parse_hour_key
+from importer_pipeline.listing.snapshots import SNAPSHOT_FORMAT, ImportedWindow, Snapshot
+from importer_pipeline.planning.chain import FormChanged, HourBroughtIn, SnapshotIn
 
 Metadata = Mapping[str, dg.MetadataValue]
 

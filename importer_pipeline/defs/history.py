@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from importer_pipeline.chain import Evidence, View
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.event_log import (
     AssetEvent,
@@ -33,7 +32,7 @@ from importer_pipeline.defs.event_metadata import (
 )
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key, windows_partitions
 from importer_pipeline.defs.quarantine_events import read_entries, write_entries
-from importer_pipeline.outcomes import (
+from importer_pipeline.engine.outcomes import (
     AudienceDone,
     FingerprintChanged,
     HourFailed,
@@ -43,9 +42,10 @@ from importer_pipeline.outcomes import (
     WindowFailed,
     WindowIn,
 )
-from importer_pipeline.quarantine import Entry, Quarantine
-from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
-from importer_pipeline.summary import done_line, hour_line, window_line
+from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
+from importer_pipeline.planning.chain import Evidence, View
+from importer_pipeline.planning.quarantine import Entry, Quarantine
+from importer_pipeline.runner.summary import done_line, hour_line, window_line
 
 _PAGE = 1000
 """Events of windows that are read at once."""

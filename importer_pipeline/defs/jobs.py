@@ -3,7 +3,8 @@
 import dagster as dg
 from pydantic import Field
 
-from importer_pipeline.clients import Clients
+from importer_pipeline.clients.collection import Clients
+from importer_pipeline.clients.shards import Shard
 from importer_pipeline.defs.assets import RESUME_WITHIN_HOURS
 from importer_pipeline.defs.names import POOL
 from importer_pipeline.defs.reckoning import RECENTLY, reckon_recent_runs
@@ -11,12 +12,11 @@ from importer_pipeline.defs.reporting import run_import
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
 from importer_pipeline.defs.sign_of_life import SignOfLife
 from importer_pipeline.errors import SelectionUnknown
-from importer_pipeline.importing import Task
-from importer_pipeline.quarantine import RetryRule
-from importer_pipeline.resuming import ResumeRule
-from importer_pipeline.retries import Wanted
-from importer_pipeline.shards import Shard
-from importer_pipeline.tasks import ChangesRequest, FirstSyncRequest, Request, RetryRequest, WindowsRequest
+from importer_pipeline.planning.quarantine import RetryRule
+from importer_pipeline.planning.resuming import ResumeRule
+from importer_pipeline.planning.retries import Wanted
+from importer_pipeline.planning.tasks import ChangesRequest, FirstSyncRequest, Request, RetryRequest, WindowsRequest
+from importer_pipeline.runner.importing import Task
 
 SHARD_TAG = "importer_pipeline/shard"
 """The tag of a run that says whose clients it syncs: several shards have jobs of the same names."""

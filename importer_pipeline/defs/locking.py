@@ -10,9 +10,9 @@ from dagster_postgres import PostgresEventLogStorage
 from dagster_postgres.utils import create_pg_engine
 from sqlalchemy.pool import NullPool
 
-from importer_pipeline.file_locks import FileAccountLocks, FileRunLocks, default_folder
-from importer_pipeline.locks import AccountLocks, RunLocks
-from importer_pipeline.postgres_locks import CONNECT_ARGUMENTS, LockDatabase, PostgresAccountLocks, PostgresRunLocks
+from importer_pipeline.locks.files import FileAccountLocks, FileRunLocks, default_folder
+from importer_pipeline.locks.postgres import CONNECT_ARGUMENTS, LockDatabase, PostgresAccountLocks, PostgresRunLocks
+from importer_pipeline.locks.protocol import AccountLocks, RunLocks
 
 
 def account_locks(instance: dg.DagsterInstance) -> AccountLocks:

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from importer_pipeline.snapshots import AudienceName
+from importer_pipeline.listing.snapshots import AudienceName
 
 CONTACTS = "contacts"
 """Last part of the key of an audience's full sync."""

@@ -13,8 +13,8 @@ from importer_pipeline.defs.chain_evidence import runs_of_last_hours
 from importer_pipeline.defs.event_log import delete_run, runs_with_events
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS, CONTACTS
 from importer_pipeline.defs.quarantine_events import runs_of_entries
-from importer_pipeline.settings import Settings, settings_from_environment
-from importer_pipeline.snapshots import AudienceName
+from importer_pipeline.defs.settings import Settings, settings_from_environment
+from importer_pipeline.listing.snapshots import AudienceName
 
 _OVER = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 _RUNS_AT_ONCE = 1000

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 from pydantic import Field
 
-from importer_pipeline.clients import Clients
+from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.assets import RESUME_RULE
 from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.locking import free_accounts
@@ -15,13 +15,13 @@ from importer_pipeline.defs.reckoning import Audiences, reckon, reckon_recent_ru
 from importer_pipeline.defs.reporting import run_import
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
 from importer_pipeline.defs.sign_of_life import SignOfLife
+from importer_pipeline.engine.outcomes import Piece
 from importer_pipeline.errors import LocksUnusable
-from importer_pipeline.importing import ImportSettings, Task
-from importer_pipeline.outcomes import Piece
-from importer_pipeline.quarantine import Entry
+from importer_pipeline.planning.quarantine import Entry
+from importer_pipeline.planning.retries import Wanted
+from importer_pipeline.planning.tasks import RetryRequest, WindowsRequest
 from importer_pipeline.redaction import shown
-from importer_pipeline.retries import Wanted
-from importer_pipeline.tasks import RetryRequest, WindowsRequest
+from importer_pipeline.runner.importing import ImportSettings, Task
 
 _MOST_NAMED = 10
 

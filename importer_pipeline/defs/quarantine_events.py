@@ -11,10 +11,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from importer_pipeline.defs.event_log import Stored, materializations, materializations_of_partitions
 from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
-from importer_pipeline.outcomes import Part, Piece
-from importer_pipeline.quarantine import Entry, Quarantine, Trouble
+from importer_pipeline.engine.outcomes import Part, Piece
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.planning.quarantine import Entry, Quarantine, Trouble
 from importer_pipeline.redaction import shown
-from importer_pipeline.snapshots import AudienceName
 
 _FORMAT = 1
 _ENTRY = "entry"

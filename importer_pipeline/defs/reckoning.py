@@ -11,18 +11,18 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from importer_pipeline.client import fingerprint
-from importer_pipeline.clients import Clients
+from importer_pipeline.clients.client import fingerprint
+from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.event_log import materializations_of_partitions
 from importer_pipeline.defs.history import newest_snapshot, taken_at
 from importer_pipeline.defs.locking import free_accounts
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS
 from importer_pipeline.defs.quarantine_events import drop_closed, last_told, read_entries, write_entries
-from importer_pipeline.hours import SETTLED_SECONDS, parse_hour_key
-from importer_pipeline.importing import account_identity
-from importer_pipeline.outcomes import Part, Piece
-from importer_pipeline.quarantine import Entry, Quarantine, Trouble
-from importer_pipeline.snapshots import AudienceName
+from importer_pipeline.engine.outcomes import Part, Piece
+from importer_pipeline.listing.hours import SETTLED_SECONDS, parse_hour_key
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.planning.quarantine import Entry, Quarantine, Trouble
+from importer_pipeline.runner.importing import account_identity
 
 _WILL_RETRY_TAG = "dagster/will_retry"
 

@@ -10,16 +10,16 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from importer_pipeline.clients import Clients
+from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.history import EventLogHistory
 from importer_pipeline.defs.locking import account_locks
 from importer_pipeline.defs.pool_place import PoolPlace
+from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Part
 from importer_pipeline.errors import StopRun
 from importer_pipeline.exhaustion import exhaustion_of
-from importer_pipeline.importing import Import, ImportSettings, Task, Turns
-from importer_pipeline.outcomes import AudienceDone, Outcome, Part
-from importer_pipeline.summary import ImportSummary, done_line, progress_line
+from importer_pipeline.runner.importing import Import, ImportSettings, Task, Turns
+from importer_pipeline.runner.summary import ImportSummary, done_line, progress_line
 
 _LOG = logging.getLogger(__name__)
 _LOG_EVERY_SECONDS = 5.0

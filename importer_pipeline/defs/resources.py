@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import dagster as dg
 from pydantic import Field
 
-from importer_pipeline.importing import ImportSettings
-from importer_pipeline.mailchimp import OAUTH_METADATA_URL, MailchimpLimits
-from importer_pipeline.services import SyncLimits
-from importer_pipeline.settings import settings_from_environment
-from importer_pipeline.target import TargetLimits
-from importer_pipeline.windows import Paging
+from importer_pipeline.defs.settings import settings_from_environment
+from importer_pipeline.engine.services import SyncLimits
+from importer_pipeline.listing.coverage import Paging
+from importer_pipeline.mailchimp.client import OAUTH_METADATA_URL, MailchimpLimits
+from importer_pipeline.runner.importing import ImportSettings
+from importer_pipeline.target.client import TargetLimits
 
 
 class MailchimpResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]

@@ -11,16 +11,16 @@ import dagster as dg
 from dagster._core.errors import DagsterInvalidDefinitionError
 from dagster._utils.schedules import cron_string_iterator
 
-from importer_pipeline.chain import chain_of
-from importer_pipeline.client import fingerprint
-from importer_pipeline.clients import Clients
+from importer_pipeline.clients.client import fingerprint
+from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.dead_runs import live_runs, report_dead_runs
 from importer_pipeline.defs.jobs import SHARD_TAG
 from importer_pipeline.defs.locking import run_locks
+from importer_pipeline.defs.settings import Settings
 from importer_pipeline.errors import LocksUnusable, SettingsInvalid
-from importer_pipeline.settings import Settings
-from importer_pipeline.snapshots import AudienceName
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.planning.chain import chain_of
 
 _SHARE_OF_A_TICK = 5 / 6
 """How much of the time between two ticks a run may take."""

@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from importer_pipeline.clients import Audience, Client
+from importer_pipeline.clients.collection import Audience, Client
 from importer_pipeline.defs.names import changes_key, contacts_key, group_name, windows_key, windows_partitions
-from importer_pipeline.snapshots import AudienceName
+from importer_pipeline.listing.snapshots import AudienceName
 
 KINDS = {"mailchimp"}
 

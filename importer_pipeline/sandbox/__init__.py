@@ -1,1 +1,4 @@
-"""A Mailchimp and a target as unkind as the real ones: for a first run, the simulation, tests and benchmarks."""
+"""A Mailchimp and a target on this machine, as faulty as the real ones: for the demo, and for tests.
+
+Out of here: anything that the importer itself needs. May import clients and listing; nothing imports it.
+"""

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from importer_pipeline.clients import PATH_VARIABLE
+from importer_pipeline.clients.collection import PATH_VARIABLE
 
 _STOP_SECONDS = 15.0
 _GROUP_SECONDS = 3.0

@@ -20,7 +20,7 @@ from typing import IO
 import pandas as pd
 
 import importer_pipeline
-from importer_pipeline.hours import HOUR_SECONDS
+from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.sandbox.children import DagsterChild, environment
 from importer_pipeline.sandbox.first_world import SNAPSHOT_AGE_SECONDS, FirstWorld, Load, Standing, stand_still
 from importer_pipeline.sandbox.server import SandboxServer

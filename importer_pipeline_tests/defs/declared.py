@@ -1,6 +1,14 @@
 """Clients by the dozen, declared and never called."""
 
-from importer_pipeline.clients import Audience, Client, Clients, MailchimpSettings, RecordSpec, Secret, TargetSettings
+from importer_pipeline.clients.collection import (
+    Audience,
+    Client,
+    Clients,
+    MailchimpSettings,
+    RecordSpec,
+    Secret,
+    TargetSettings,
+)
 
 
 def client(name: str, *, audiences: int = 1, owner: str | None = None, variable: str = "PATH") -> Client:

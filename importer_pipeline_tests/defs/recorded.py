@@ -12,8 +12,7 @@ import yaml
 
 from importer_pipeline.defs.event_log import store_events
 from importer_pipeline.defs.history import EventLogHistory
-from importer_pipeline.errors import ImporterError, TriesUsedUp
-from importer_pipeline.outcomes import (
+from importer_pipeline.engine.outcomes import (
     AudienceDone,
     Outcome,
     Part,
@@ -21,8 +20,9 @@ from importer_pipeline.outcomes import (
     WindowFailed,
     WindowIn,
 )
-from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
-from importer_pipeline.windows import Stretch
+from importer_pipeline.errors import ImporterError, TriesUsedUp
+from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
 
 NAME = AudienceName("acme", "newsletter")
 

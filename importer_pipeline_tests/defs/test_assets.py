@@ -6,11 +6,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from importer_pipeline.clients import Clients
+from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.assets import contacts_assets, windows_assets
 from importer_pipeline_tests.defs.declared import client, declared
-from importer_pipeline_tests.runs import materialize
-from importer_pipeline_tests.stage import Stage
+from importer_pipeline_tests.support.runs import materialize
+from importer_pipeline_tests.support.stage import Stage
 
 KINDS = pytest.mark.parametrize(
     ("assets_of", "kind"),

@@ -8,16 +8,16 @@ from random import Random
 import dagster as dg
 import pytest
 
-from importer_pipeline.chain import Chain, HourBroughtIn, SnapshotIn, View, chain_of, why_no_chain
 from importer_pipeline.defs import chain_evidence, event_log
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.event_metadata import contacts_metadata, hour_metadata
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key
+from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged, HourIn, Outcome
 from importer_pipeline.errors import TriesUsedUp
-from importer_pipeline.hours import HOUR_SECONDS, hour_key
-from importer_pipeline.outcomes import AudienceDone, FingerprintChanged, HourIn, Outcome
-from importer_pipeline.snapshots import AudienceName, Snapshot
-from importer_pipeline.windows import Stretch
+from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key
+from importer_pipeline.listing.snapshots import AudienceName, Snapshot
+from importer_pipeline.planning.chain import Chain, HourBroughtIn, SnapshotIn, View, chain_of, why_no_chain
 from importer_pipeline_tests.defs.recorded import (
     NAME,
     done,
@@ -28,7 +28,7 @@ from importer_pipeline_tests.defs.recorded import (
     snapshot,
     window_in,
 )
-from importer_pipeline_tests.memory_history import MemoryHistory
+from importer_pipeline_tests.support.memory_history import MemoryHistory
 
 START = 1_700_000_000 // HOUR_SECONDS * HOUR_SECONDS
 """The first second of an hour."""

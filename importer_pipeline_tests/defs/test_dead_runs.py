@@ -15,8 +15,8 @@ from importer_pipeline.defs.dead_runs import MARK_TAG, dead_runs_sensor, report_
 from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.defs.names import POOL
 from importer_pipeline.defs.sign_of_life import SignOfLife, sign_of_life
-from importer_pipeline.file_locks import FileRunLocks, default_folder
-from importer_pipeline.locks import RunLocks
+from importer_pipeline.locks.files import FileRunLocks, default_folder
+from importer_pipeline.locks.protocol import RunLocks
 
 STARTED, CANCELING = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING
 SUCCESS, FAILURE, CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED

@@ -20,7 +20,7 @@ from importer_pipeline.defs.event_log import (
 )
 from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
 from importer_pipeline_tests.defs.recorded import NAME, clients_file
-from importer_pipeline_tests.partitions import Shown, shown
+from importer_pipeline_tests.support.partitions import Shown, shown
 
 KEY = windows_key(NAME)
 KEYS = ["0", "990", "1980"]

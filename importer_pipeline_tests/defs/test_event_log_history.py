@@ -13,8 +13,8 @@ from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.event_metadata import contacts_metadata, form_metadata, snapshot_metadata
 from importer_pipeline.defs.history import EventLogHistory, taken_at
 from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
-from importer_pipeline.outcomes import FingerprintChanged, Outcome
-from importer_pipeline.snapshots import AudienceName, Latest, Snapshot
+from importer_pipeline.engine.outcomes import FingerprintChanged, Outcome
+from importer_pipeline.listing.snapshots import AudienceName, Latest, Snapshot
 from importer_pipeline_tests.defs.recorded import (
     FIRST,
     NAME,
@@ -32,7 +32,7 @@ from importer_pipeline_tests.defs.recorded import (
     window_failed,
     window_in,
 )
-from importer_pipeline_tests.partitions import Shown, shown
+from importer_pipeline_tests.support.partitions import Shown, shown
 
 OTHER = AudienceName("acme", "customers")
 

@@ -15,13 +15,13 @@ from importer_pipeline.defs.event_metadata import (
     snapshot_metadata,
     window_metadata,
 )
-from importer_pipeline.outcomes import (
+from importer_pipeline.engine.outcomes import (
     AudienceDone,
     Part,
     WindowIn,
 )
-from importer_pipeline.snapshots import AudienceName, ImportedWindow, Snapshot
-from importer_pipeline.windows import Stretch
+from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Snapshot
 
 NAME = AudienceName("acme", "newsletter")
 BEFORE = 1_700_000_000

@@ -8,8 +8,7 @@ import dagster as dg
 import pytest
 
 from importer_pipeline.defs.history import EventLogHistory
-from importer_pipeline.errors import TriesUsedUp
-from importer_pipeline.outcomes import (
+from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefused,
     Outcome,
@@ -18,7 +17,8 @@ from importer_pipeline.outcomes import (
     RefusedContact,
     WindowIn,
 )
-from importer_pipeline.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
+from importer_pipeline.errors import TriesUsedUp
+from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
 from importer_pipeline_tests.conftest import NewInstance
 from importer_pipeline_tests.defs.recorded import (
     FIRST,
@@ -36,7 +36,7 @@ from importer_pipeline_tests.defs.recorded import (
     window_failed,
     window_in,
 )
-from importer_pipeline_tests.memory_history import MemoryHistory
+from importer_pipeline_tests.support.memory_history import MemoryHistory
 
 OTHER = AudienceName("acme", "customers")
 FAILED = TriesUsedUp("no answer, 4 times")

@@ -6,12 +6,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from importer_pipeline.clients import Clients
+from importer_pipeline.clients.collection import Clients
+from importer_pipeline.clients.shards import Shard
 from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.jobs import full_sync_job, plan_windows_job
-from importer_pipeline.shards import Shard
 from importer_pipeline_tests.defs.declared import client, declared
-from importer_pipeline_tests.runs import Ran, full_sync, plan_windows, run_config
+from importer_pipeline_tests.support.runs import Ran, full_sync, plan_windows, run_config
 
 CLIENTS = declared(client("acme", audiences=2), client("globex"))
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from importer_pipeline.defs.names import audience_label, contacts_key, group_name, windows_key, windows_partitions
-from importer_pipeline.snapshots import AudienceName
+from importer_pipeline.listing.snapshots import AudienceName
 
 NAME = AudienceName("acme-2", "news_letter")
 

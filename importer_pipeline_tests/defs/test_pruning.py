@@ -10,15 +10,15 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.runs import SqlRunStorage
 from sqlalchemy import text
 
-from importer_pipeline.chain import chain_of
-from importer_pipeline.client import fingerprint
+from importer_pipeline.clients.client import fingerprint
 from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.pruning import PruneConfig
-from importer_pipeline.settings import Settings
-from importer_pipeline.snapshots import AudienceName
-from importer_pipeline_tests.newsletter import Newsletter, newsletter_of_before
-from importer_pipeline_tests.runs import Ran, ran_of
+from importer_pipeline.defs.settings import Settings
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.planning.chain import chain_of
+from importer_pipeline_tests.support.newsletter import Newsletter, newsletter_of_before
+from importer_pipeline_tests.support.runs import Ran, ran_of
 
 NAME = AudienceName("acme", "newsletter")
 

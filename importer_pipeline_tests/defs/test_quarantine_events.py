@@ -16,9 +16,9 @@ from importer_pipeline.defs.quarantine_events import (
     read_entries,
     write_entries,
 )
-from importer_pipeline.outcomes import Part, Piece
-from importer_pipeline.quarantine import Entry, Quarantine, Trouble
-from importer_pipeline.snapshots import AudienceName
+from importer_pipeline.engine.outcomes import Part, Piece
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.planning.quarantine import Entry, Quarantine, Trouble
 from importer_pipeline_tests.defs.recorded import NAME, run
 
 OTHER = AudienceName("globex", "customers")

@@ -12,16 +12,16 @@ from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.event_log import plan_partition
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key
 from importer_pipeline.defs.reckoning import Audiences, reckon, reckon_recent_runs
-from importer_pipeline.hours import HOUR_SECONDS, hour_key
-from importer_pipeline.outcomes import Part, Piece
+from importer_pipeline.engine.outcomes import Part, Piece
+from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key
+from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.sandbox.faults import REFUSED, Rule, Unkindness, at_offsets
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.target import Manner, Refusal
-from importer_pipeline.snapshots import AudienceName
 from importer_pipeline_tests.defs.declared import client, declared
-from importer_pipeline_tests.newsletter import Newsletter
-from importer_pipeline_tests.runs import Ran, materialize, new_instance
-from importer_pipeline_tests.stage import Stage, in_order, key_of
+from importer_pipeline_tests.support.newsletter import Newsletter
+from importer_pipeline_tests.support.runs import Ran, materialize, new_instance
+from importer_pipeline_tests.support.stage import Stage, in_order, key_of
 
 ALL = ("0", "40", "archived-0")
 """The windows of sixty contacts."""

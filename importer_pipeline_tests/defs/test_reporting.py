@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from importer_pipeline_tests.runs import full_sync
-from importer_pipeline_tests.stage import Stage
+from importer_pipeline_tests.support.runs import full_sync
+from importer_pipeline_tests.support.stage import Stage
 
 
 def test_a_mapped_path_that_no_contact_has_is_a_warning_with_the_remedy(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
-from importer_pipeline.importing import ImportSettings
+from importer_pipeline.runner.importing import ImportSettings
 from importer_pipeline.sandbox.children import TOLERANCE_VARIABLE
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.dead_runs import MARK_TAG
+from importer_pipeline.defs.settings import Settings
 from importer_pipeline.errors import SettingsInvalid
-from importer_pipeline.file_locks import FileRunLocks, default_folder
-from importer_pipeline.settings import Settings
+from importer_pipeline.locks.files import FileRunLocks, default_folder
 from importer_pipeline_tests.defs.declared import client, declared
-from importer_pipeline_tests.newsletter import Newsletter
-from importer_pipeline_tests.runs import new_instance
-from importer_pipeline_tests.stage import Stage
+from importer_pipeline_tests.support.newsletter import Newsletter
+from importer_pipeline_tests.support.runs import new_instance
+from importer_pipeline_tests.support.stage import Stage
 
 CLIENTS = declared(client("acme"))
 SCHEDULES = {"hourly_sync": "incremental_sync", "hourly_first_sync": "full_sync"}

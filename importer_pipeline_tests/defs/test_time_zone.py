@@ -11,9 +11,9 @@ import pytest
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 
 from importer_pipeline.defs.time_zone import time_zone_problem
-from importer_pipeline_tests.postgres import Postgres
-from importer_pipeline_tests.runs import ROOT, full_sync
-from importer_pipeline_tests.stage import Stage
+from importer_pipeline_tests.support.postgres import Postgres
+from importer_pipeline_tests.support.runs import ROOT, full_sync
+from importer_pipeline_tests.support.stage import Stage
 
 EXPECTED = {
     "connect_timeout": "10",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from importer_pipeline.clients import load_clients
+from importer_pipeline.clients.collection import load_clients
 from importer_pipeline.sandbox.__main__ import main
 from importer_pipeline.sandbox.server import SandboxProcess
 

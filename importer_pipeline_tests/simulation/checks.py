@@ -3,19 +3,19 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from importer_pipeline.audience_plan import SNAPSHOT_AGE_SECONDS, SnapshotScope
-from importer_pipeline.audience_sync import Fetch
-from importer_pipeline.contacts import ID_OF_NO_ADDRESS
-from importer_pipeline.hours import parse_hour_key
-from importer_pipeline.outcomes import AudienceDone, HourIn, WindowIn
-from importer_pipeline.parcels import Post, Probe
-from importer_pipeline.quarantine import Entry
+from importer_pipeline.engine.audience_plan import SNAPSHOT_AGE_SECONDS, SnapshotScope
+from importer_pipeline.engine.audience_sync import Fetch
+from importer_pipeline.engine.outcomes import AudienceDone, HourIn, WindowIn
+from importer_pipeline.engine.parcels import Post, Probe
+from importer_pipeline.engine.sync import Sync
+from importer_pipeline.listing.hours import parse_hour_key
+from importer_pipeline.listing.snapshots import ImportedWindow, Snapshot
+from importer_pipeline.listing.spans import Purpose
+from importer_pipeline.planning.quarantine import Entry
+from importer_pipeline.records.contacts import ID_OF_NO_ADDRESS
 from importer_pipeline.sandbox.members import Member
-from importer_pipeline.snapshots import ImportedWindow, Snapshot
-from importer_pipeline.spans import Purpose
-from importer_pipeline.sync import Sync
-from importer_pipeline_tests.memory_history import MemoryHistory
 from importer_pipeline_tests.simulation.scenario import JUMP_SECONDS, Scenario, World
+from importer_pipeline_tests.support.memory_history import MemoryHistory
 
 
 class Broken(AssertionError):

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from importer_pipeline.chain import chain_of
-from importer_pipeline.hours import HOUR_SECONDS, hours_of
-from importer_pipeline.quarantine import RetryRule
-from importer_pipeline.resuming import ResumeRule
-from importer_pipeline.retries import Wanted
-from importer_pipeline.sandbox.faults import Fault, Unkindness
-from importer_pipeline.snapshots import AudienceName
-from importer_pipeline.tasks import (
+from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.hours import HOUR_SECONDS, hours_of
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.planning.chain import chain_of
+from importer_pipeline.planning.quarantine import RetryRule
+from importer_pipeline.planning.resuming import ResumeRule
+from importer_pipeline.planning.retries import Wanted
+from importer_pipeline.planning.tasks import (
     ChangesRequest,
     FirstSyncRequest,
     HoursRequest,
@@ -19,7 +19,7 @@ from importer_pipeline.tasks import (
     RetryRequest,
     WindowsRequest,
 )
-from importer_pipeline.windows import Stretch
+from importer_pipeline.sandbox.faults import Fault, Unkindness
 from importer_pipeline_tests.simulation.changes import change
 from importer_pipeline_tests.simulation.checks import Broken, check_rest, quarantined
 from importer_pipeline_tests.simulation.draw import draw

@@ -6,8 +6,11 @@ from random import Random
 
 from pydantic import SecretStr
 
-from importer_pipeline.contacts import DEFAULT_RECORD
-from importer_pipeline.mailchimp import Account, CredentialKind, Credentials, MailchimpLimits
+from importer_pipeline.engine.services import SyncLimits
+from importer_pipeline.listing.coverage import Paging
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.mailchimp.client import Account, CredentialKind, Credentials, MailchimpLimits
+from importer_pipeline.records.contacts import DEFAULT_RECORD
 from importer_pipeline.sandbox.accounts import SandboxAccount
 from importer_pipeline.sandbox.adapter import SandboxAdapter
 from importer_pipeline.sandbox.compare import default_record, record_by_list
@@ -15,10 +18,7 @@ from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.faults import Fault, Unkindness
 from importer_pipeline.sandbox.members import MemberList
 from importer_pipeline.sandbox.target import Manner, Refusal, TargetRecord
-from importer_pipeline.services import SyncLimits
-from importer_pipeline.snapshots import AudienceName
-from importer_pipeline.target import Target, TargetLimits
-from importer_pipeline.windows import Paging
+from importer_pipeline.target.client import Target, TargetLimits
 from importer_pipeline_tests.simulation.scenario import START, Clock, Misfortune, Scenario, Sink, Source, World
 
 _FETCH_FAULTS = tuple(Fault)

@@ -6,15 +6,15 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from importer_pipeline.audience_plan import AudiencePlan
+from importer_pipeline.engine.audience_plan import AudiencePlan
+from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged
 from importer_pipeline.errors import SnapshotUnusable
-from importer_pipeline.outcomes import AudienceDone, FingerprintChanged
-from importer_pipeline.snapshots import AudienceName
-from importer_pipeline.tasks import Asked, Request, Resolver
-from importer_pipeline_tests.memory_history import MemoryHistory
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.planning.tasks import Asked, Request, Resolver
 from importer_pipeline_tests.simulation.life import Life
 from importer_pipeline_tests.simulation.process import Died, Process
 from importer_pipeline_tests.simulation.scenario import World
+from importer_pipeline_tests.support.memory_history import MemoryHistory
 
 _LOOK_AGAIN_SECONDS = 3.0
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from importer_pipeline.wire import Answer
+from importer_pipeline.http.wire import Answer
 
 
 def lie(answer: Answer, rng: Random) -> Answer:

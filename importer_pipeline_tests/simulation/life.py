@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from importer_pipeline.chain import View
-from importer_pipeline.snapshots import AudienceName
-from importer_pipeline_tests.memory_history import MemoryHistory
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.planning.chain import View
 from importer_pipeline_tests.simulation.scenario import Scenario, World
+from importer_pipeline_tests.support.memory_history import MemoryHistory
 
 
 class Locks:

@@ -3,17 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from importer_pipeline.audience_plan import AudiencePlan, SnapshotScope
-from importer_pipeline.audience_sync import Fetch
-from importer_pipeline.connections import ConnectionBook
+from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope
+from importer_pipeline.engine.audience_sync import Fetch
+from importer_pipeline.engine.connections import ConnectionBook
+from importer_pipeline.engine.outcomes import AudienceDone, HourIn, Outcome, SnapshotKnown, WindowIn
+from importer_pipeline.engine.pages import Page
+from importer_pipeline.engine.parcels import Post, Probe
+from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ImporterError
-from importer_pipeline.outcomes import AudienceDone, HourIn, Outcome, SnapshotKnown, WindowIn
-from importer_pipeline.pages import Page
-from importer_pipeline.parcels import Post, Probe
-from importer_pipeline.snapshots import AudienceName
-from importer_pipeline.sync import Sync
-from importer_pipeline.target import Receipt
-from importer_pipeline_tests.memory_history import MemoryHistory
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.records.receipt import Receipt
 from importer_pipeline_tests.simulation.changes import change
 from importer_pipeline_tests.simulation.checks import (
     Broken,
@@ -30,6 +29,7 @@ from importer_pipeline_tests.simulation.lies import lie
 from importer_pipeline_tests.simulation.life import Life
 from importer_pipeline_tests.simulation.misfortunes import befall
 from importer_pipeline_tests.simulation.scenario import World
+from importer_pipeline_tests.support.memory_history import MemoryHistory
 
 _MOST_STEPS = 60_000
 _KINDS = {Fetch: "fetches", Post: "posts", Probe: "probes"}

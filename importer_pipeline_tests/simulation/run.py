@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from importer_pipeline.outcomes import AudienceDone
-from importer_pipeline.resuming import ResumeRule
-from importer_pipeline.retries import Wanted
+from importer_pipeline.engine.outcomes import AudienceDone
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.planning.resuming import ResumeRule
+from importer_pipeline.planning.retries import Wanted
+from importer_pipeline.planning.tasks import Request, RetryRequest, WindowsRequest
 from importer_pipeline.sandbox.faults import Unkindness
-from importer_pipeline.snapshots import AudienceName
-from importer_pipeline.tasks import Request, RetryRequest, WindowsRequest
 from importer_pipeline_tests.simulation.checks import Broken, check_rest, quarantined
 from importer_pipeline_tests.simulation.draw import draw
 from importer_pipeline_tests.simulation.jobs import Job, JobEnd, WhenBusy, job, run_job, together

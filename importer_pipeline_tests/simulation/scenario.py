@@ -5,19 +5,19 @@ from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
-from importer_pipeline.audience_plan import AudiencePlan, SnapshotScope
-from importer_pipeline.contacts import RecordMapping
-from importer_pipeline.mailchimp import Account
+from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope
+from importer_pipeline.engine.services import SyncLimits
+from importer_pipeline.listing.coverage import Paging
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.mailchimp.client import Account
+from importer_pipeline.records.contacts import RecordMapping
+from importer_pipeline.runner.workers import Lines
 from importer_pipeline.sandbox.compare import RecordOf
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.faults import Unkindness
 from importer_pipeline.sandbox.members import Member, MemberList
 from importer_pipeline.sandbox.target import Refusal, SandboxTarget, TargetRecord
-from importer_pipeline.services import SyncLimits
-from importer_pipeline.snapshots import AudienceName
-from importer_pipeline.target import Target
-from importer_pipeline.windows import Paging
-from importer_pipeline.workers import Lines
+from importer_pipeline.target.client import Target
 
 START = 1_700_000_000.0
 LATE_SECONDS = 240

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from importer_pipeline_tests.stage import Stage
+from importer_pipeline_tests.support.stage import Stage
 from importer_pipeline_tests.ui.browser import chromium, new_page
 from importer_pipeline_tests.ui.screens import Ui
 from importer_pipeline_tests.ui.served import LOG, dagster_served

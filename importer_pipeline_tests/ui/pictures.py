@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 from importer_pipeline.sandbox.faults import Fault, Latency, Unkindness
-from importer_pipeline_tests.stage import Stage
+from importer_pipeline_tests.support.stage import Stage
 from importer_pipeline_tests.ui.browser import ChromiumMissing, chromium, new_page
 from importer_pipeline_tests.ui.screens import Ui
 from importer_pipeline_tests.ui.served import dagster_served

@@ -2,7 +2,7 @@
 
 import pytest
 
-from importer_pipeline_tests.stage import Stage
+from importer_pipeline_tests.support.stage import Stage
 from importer_pipeline_tests.ui.fixtures import BY_HAND
 from importer_pipeline_tests.ui.screens import Ui, WindowsScreen
 

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from importer_pipeline.sandbox.faults import Latency, Unkindness
-from importer_pipeline_tests.stage import Stage
+from importer_pipeline_tests.support.stage import Stage
 from importer_pipeline_tests.ui.fixtures import SYNCED, TERMINATED
 from importer_pipeline_tests.ui.screens import Ui
 

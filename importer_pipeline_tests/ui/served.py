@@ -14,7 +14,7 @@ import requests
 
 import importer_pipeline
 from importer_pipeline.sandbox.children import DagsterChild, environment
-from importer_pipeline_tests.loopback import free_port
+from importer_pipeline_tests.support.loopback import free_port
 
 LOG = "dagster.log"
 """The file with all that they print, in the folder that they are given."""

@@ -1,0 +1,257 @@
+"""A client and its audiences, as the clients file declares them: every field, what it may hold, what follows from it.
+
+Stays out: reading files (see `clients_file`), and what one client may not share with another (see `cross_checks`).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from importer_pipeline.clients.file_problems import refusal
+from importer_pipeline.clients.secret import Secret
+from importer_pipeline.errors import ClientsFileInvalid, SecretMissing
+from importer_pipeline.mailchimp.credentials import CredentialKind, Credentials
+from importer_pipeline.records.contacts import DEFAULT_RECORD, RecordMapping
+from importer_pipeline.records.mapping import parse_template
+from importer_pipeline.redaction import looks_like_a_secret, shown
+
+RECORD_FORMAT = 1
+"""Counts up when the importer makes other records of the same members: every audience then starts with a full sync."""
+
+MOST_CONNECTIONS = 10
+"""What Mailchimp allows at once per user account (D)."""
+
+_NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
+_LONGEST_NAME = 63
+_LIST_ID = re.compile(r"[a-z0-9]{6,16}")
+_MAILCHIMP_HOSTS = ".api.mailchimp.com"
+_TEAM = "team:"
+# As Dagster takes owners, so that it never refuses the assets of a client for it.
+_ADDRESS = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b")
+
+
+def checked_name(name: str) -> str:
+    """A client's, audience's or account's name, if it is one: it becomes part of keys, groups, folders and URLs."""
+    if looks_like_a_secret(name):
+        raise refusal("this is built like a key, not like a name", "write a name such as acme-2")
+    if _NAME.fullmatch(name) and len(name) <= _LONGEST_NAME:
+        return name
+    written = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_NAME].rstrip("-")
+    rule = f"a name has at most {_LONGEST_NAME} lower-case letters and digits, with single - or _ between them"
+    raise refusal(rule, f"write {written}" if _NAME.fullmatch(written) else "write a name such as acme-2")
+
+
+def _checked_list_id(list_id: str) -> str:
+    if _LIST_ID.fullmatch(list_id):
+        return list_id
+    raise refusal(
+        "a list's id has 6 to 16 lower-case letters and digits",
+        'copy the "Audience ID" from the audience\'s settings in Mailchimp, such as 1a2d7ebf82',
+    )
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise refusal("this is no URL", "write it as https://api.example.com") from None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise refusal("expected a URL with http or https and a host", "write it as https://api.example.com")
+    if "@" in parts.netloc:
+        raise refusal("a user name or password stands in the URL", "take it out: the key is sent in a header")
+    if "?" in url or "#" in url:
+        raise refusal("the URL has a query or a fragment", "end it with the path: https://api.example.com/v1")
+    if re.search(r"[\s\\]", url) or not url.isprintable():
+        raise refusal(
+            "white space, a backslash or what can't be seen stands in the URL", "write it as https://api.example.com"
+        )
+    return url.rstrip("/")
+
+
+def _checked_base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if (parts.hostname or "").endswith(_MAILCHIMP_HOSTS) and (parts.scheme, parts.path) != ("https", "/3.0"):
+        raise refusal(
+            "Mailchimp's API is asked over https and under /3.0", f"write https://{shown(parts.hostname or '')}/3.0"
+        )
+    return url
+
+
+def _checked_owner(owner: str) -> str:
+    if _ADDRESS.fullmatch(owner) or (owner.startswith(_TEAM) and len(owner) > len(_TEAM)):
+        return owner
+    raise refusal("expected an e-mail address or a team", "write owner: team:crm")
+
+
+def _checked_value(text: str) -> str:
+    try:
+        parse_template(text)
+    except ClientsFileInvalid as error:
+        raise refusal(error.problem, error.remedy) from None
+    return text
+
+
+def _checked_id(text: str) -> str:
+    template = parse_template(_checked_value(text))
+    if not template.paths:
+        raise refusal("a record needs an id", "write id: id, or leave the key out")
+    if not template.identifies:
+        raise refusal(
+            "nothing in this id differs from contact to contact: they would overwrite each other",
+            'write id: id, or id: "{list_id}-{id}"',
+        )
+    return text
+
+
+Name = Annotated[str, AfterValidator(checked_name)]
+ListId = Annotated[str, AfterValidator(_checked_list_id)]
+Url = Annotated[str, AfterValidator(_checked_url)]
+BaseUrl = Annotated[Url, AfterValidator(_checked_base_url)]
+Owner = Annotated[str, AfterValidator(_checked_owner)]
+Value = Annotated[str, AfterValidator(_checked_value)]
+IdValue = Annotated[str, AfterValidator(_checked_id)]
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class RecordSpec(_Declared):
+    """Where the values of a record come from: each a path into the Mailchimp member, or a text with paths in braces."""
+
+    id: IdValue = Field(default=DEFAULT_RECORD["id"], examples=["id"])
+    """What the target upserts by."""
+    firstname: Value = Field(default=DEFAULT_RECORD["firstname"], examples=["merge_fields.FNAME"])
+    """The given name; "" to send none."""
+    lastname: Value = Field(default=DEFAULT_RECORD["lastname"], examples=["merge_fields.LNAME"])
+    """The family name; "" to send none."""
+    email: Value = Field(default=DEFAULT_RECORD["email"], examples=["email_address"])
+    """The address."""
+    status: Value = Field(default=DEFAULT_RECORD["status"], examples=["status"])
+    """Mailchimp's status of the contact."""
+
+
+class Audience(_Declared):
+    """A Mailchimp list of a client, and how its members become records."""
+
+    name: Name
+    """What the audience is called in asset keys."""
+    list_id: ListId = Field(examples=["1a2d7ebf82"])
+    """Mailchimp's id of the list ("Audience ID")."""
+    record: RecordSpec = Field(default=RecordSpec(), examples=["{id: id}"])
+    """Where the values of a record come from."""
+
+    def record_mapping(self) -> RecordMapping:
+        """The mapping, ready to use."""
+        return RecordMapping.of(self.record.model_dump(), list_id=self.list_id)
+
+
+class MailchimpSettings(_Declared):
+    """A client's Mailchimp account: exactly one of `api_key` and `access_token`."""
+
+    api_key: Secret | None = Field(default=None, examples=["{env: ACME_MAILCHIMP_API_KEY}"])
+    """Where the API key is kept."""
+    access_token: Secret | None = Field(default=None, examples=["{env: ACME_MAILCHIMP_TOKEN}"])
+    """Where the OAuth token is kept."""
+    base_url: BaseUrl | None = Field(default=None, examples=["https://us6.api.mailchimp.com/3.0"])
+    """The API's URL; None: that of the data centre which the key or token belongs to."""
+    max_connections: int = Field(default=MOST_CONNECTIONS, ge=1, le=MOST_CONNECTIONS, examples=[MOST_CONNECTIONS])
+    """Requests at once, 1 to 10: fewer where the client's other tools share the account."""
+    account: Name | None = Field(default=None, examples=["shared-account"])
+    """A name that clients on one Mailchimp account share; None: the account is this client's alone."""
+
+    def account_name(self, client: str) -> str:
+        """What the account is called: the shared name, or that of its only client."""
+        return self.account or client
+
+    def credentials(self) -> Credentials:
+        """The key or token as it is now. SecretMissing if it is not there, or can't be one."""
+        if self.api_key is not None:
+            return Credentials(kind=CredentialKind.API_KEY, secret=self.api_key.read())
+        if self.access_token is not None:
+            return Credentials(kind=CredentialKind.ACCESS_TOKEN, secret=self.access_token.read())
+        raise SecretMissing("neither an API key nor a token is declared", remedy="write mailchimp.api_key")
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if (self.api_key is None) == (self.access_token is None):
+            raise refusal(*ONE_WAY_IN)
+        return self
+
+
+ONE_WAY_IN = ("expected exactly one of api_key and access_token", "write api_key: {env: ACME_MAILCHIMP_API_KEY}")
+"""What is wrong with Mailchimp settings that have both or none, and the remedy."""
+
+
+class TargetSettings(_Declared):
+    """A client's account at the target."""
+
+    url: Url = Field(examples=["https://api.example.com"])
+    """Records go to POST <url>/record."""
+    api_key: Secret = Field(examples=["{env: ACME_TARGET_API_KEY}"])
+    """Where the key is kept; sent as the Authorization header's value."""
+
+
+class Client(_Declared):
+    """A customer: one Mailchimp account, one account at the target, and the audiences that go from one to the other."""
+
+    name: Name
+    """What the client is called in asset keys and groups."""
+    enabled: bool = Field(default=True, examples=["false"])
+    """Whether the client is imported."""
+    owner: Owner | None = Field(default=None, repr=False, examples=["team:crm"])
+    """Who answers for the client's assets, as Dagster shows it: an e-mail address or team:name."""
+    mailchimp: MailchimpSettings = Field(examples=["{api_key: {env: ACME_MAILCHIMP_API_KEY}}"])
+    """The client's Mailchimp account."""
+    target: TargetSettings = Field(examples=["{url: https://api.example.com, api_key: {env: ACME_TARGET_API_KEY}}"])
+    """The client's account at the target."""
+    audiences: tuple[Audience, ...] = Field(examples=["{newsletter: {list_id: 1a2d7ebf82}}"])
+    """The lists to import, in the order of the file."""
+
+    @property
+    def account(self) -> str:
+        """The name of the client's Mailchimp account: one sync at a time goes on per account."""
+        return self.mailchimp.account_name(self.name)
+
+    def secret_problems(self) -> tuple[str, ...]:
+        """What hinders the client's secrets from being used now, or from staying secret: field and remedy, never a secret."""
+        lacking = [f"{self.name}.{field}: {error}" for field, error in self._missing_secrets()]
+        return (*lacking, *(f"{self.name}.{field}: {secret.exposure}" for field, secret in self._exposed_secrets()))
+
+    def _exposed_secrets(self) -> Iterator[tuple[str, Secret]]:
+        settings = self.mailchimp
+        kept = (
+            ("mailchimp.api_key", settings.api_key),
+            ("mailchimp.access_token", settings.access_token),
+            ("target.api_key", self.target.api_key),
+        )
+        return ((field, secret) for field, secret in kept if secret is not None and secret.exposure)
+
+    def _missing_secrets(self) -> Iterator[tuple[str, SecretMissing]]:
+        settings = self.mailchimp
+        try:
+            credentials = settings.credentials()
+            if settings.api_key is not None and settings.base_url is None:
+                credentials.key_base_url()
+        except SecretMissing as error:
+            yield "mailchimp.api_key" if settings.api_key is not None else "mailchimp.access_token", error
+        try:
+            self.target.api_key.read()
+        except SecretMissing as error:
+            yield "target.api_key", error
+
+
+def fingerprint(client: Client, audience: Audience) -> str:
+    """What a chain of hours is a chain of, in 16 hexadecimal digits: list, target URL, mapping and record format.
+
+    Keys are no part of it: rotating one changes nothing. Nor is how a mapping is written: `id` and `{id}` are one.
+    """
+    record = {key: parse_template(text).text for key, text in audience.record.model_dump().items()}
+    facts = [RECORD_FORMAT, audience.list_id, client.target.url, record]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,149 @@
+"""One clients file: read, and checked so that all that is wrong with it is told at once.
+
+Stays out: what a field may hold (see `client`), and several files (see `clients`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from importer_pipeline.clients.client import ONE_WAY_IN, Audience, Client
+from importer_pipeline.clients.cross_checks import Register, audience_problems, name_problems
+from importer_pipeline.clients.file_problems import Problem, found, problem_of, unknown_key
+from importer_pipeline.clients.yaml_source import YamlSource, YamlUnreadable, read_yaml
+from importer_pipeline.redaction import shown_key
+
+SMALLEST_FILE = """\
+clients:
+  acme:
+    mailchimp:
+      api_key: {env: ACME_MAILCHIMP_API_KEY}
+    target:
+      url: https://api.example.com
+      api_key: {env: ACME_TARGET_API_KEY}
+    audiences:
+      newsletter:
+        list_id: 1a2d7ebf82"""
+"""The smallest clients file there is."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_KEY_PAIR = ("api_key", "access_token")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientsFile:
+    """What one file declares.
+
+    Attributes:
+        path: the file.
+        clients: those without a problem, disabled ones too, in the order of the file.
+        problems: all that is wrong, a line each: file, line, keys, what was expected and found, and what to do.
+    """
+
+    path: Path
+    clients: tuple[Client, ...]
+    problems: tuple[str, ...]
+
+
+def read_clients_file(path: Path) -> ClientsFile:
+    """Read and check one file. Never raises for what stands in it: see `problems`."""
+    try:
+        source = read_yaml(path)
+    except YamlUnreadable as error:
+        return ClientsFile(path=path, clients=(), problems=(error.problem.line(str(path), error.line),))
+    reading = _Reading(path, source)
+    clients = reading.clients()
+    lines = [(source.line(problem.where), problem) for problem in dict.fromkeys(reading.problems)]
+    lines.sort(key=lambda numbered: numbered[0] or 0)
+    problems = tuple(problem.line(str(path), number) for number, problem in lines)
+    return ClientsFile(path=path, clients=clients, problems=problems)
+
+
+class _Reading:
+    """One file while it is read: what is sound comes out, what is not stands in `problems`."""
+
+    def __init__(self, path: Path, source: YamlSource) -> None:
+        self._path = path
+        self._data = source.data
+        self.problems = list(source.problems)
+
+    def clients(self) -> tuple[Client, ...]:
+        data = self._data
+        if not isinstance(data, dict) or not data.get("clients"):
+            self._tell((), "no clients are declared here", f"start from this:\n{SMALLEST_FILE}")
+            return ()
+        self.problems.extend(unknown_key(str(key), ["clients"], where=()) for key in data if key != "clients")
+        declared = data["clients"]
+        if not isinstance(declared, dict):
+            what = f"expected the clients by name, found {found(declared)}"
+            self._tell(("clients",), what, f"start from this:\n{SMALLEST_FILE}")
+            return ()
+        names = self._names(declared, where=("clients",))
+        sound = [client for name in names if (client := self._client(name, declared[name])) is not None]
+        register = Register()
+        for client in sound:
+            if client.enabled:
+                self.problems.extend(register.add(client))
+        return tuple(sound)
+
+    def _client(self, name: str, written: Any) -> Client | None:
+        where = ("clients", name)
+        if not self._is_mapping(written, where):
+            return None
+        audiences = self._audiences(written.get("audiences"), where=(*where, "audiences"))
+        self._check_one_way_in(written.get("mailchimp"), where=(*where, "mailchimp"))
+        settings = {key: value for key, value in written.items() if key != "audiences"}
+        # What is wrong with the audiences is told by now, but for their absence.
+        if written.get("audiences"):
+            settings["audiences"] = tuple(audiences)
+        return self._validated(Client, settings, name=name, where=where)
+
+    def _audiences(self, written: Any, *, where: tuple[str, ...]) -> list[Audience]:
+        if not written or not self._is_mapping(written, where):
+            return []
+        sound: list[Audience] = []
+        for name in self._names(written, where=where):
+            place = (*where, name)
+            if self._is_mapping(written[name], place):
+                audience = self._validated(Audience, written[name], name=name, where=place)
+                sound += [audience] if audience is not None else []
+        self.problems.extend(audience_problems(sound, where=where))
+        return sound
+
+    def _names(self, written: Mapping[Any, Any], *, where: tuple[str, ...]) -> list[str]:
+        names = [name for name in written if isinstance(name, str)]
+        if len(names) < len(written):
+            self._tell(where, "a name is missing before a colon", "write one, such as acme")
+        self.problems.extend(name_problems(names, where=where))
+        return names
+
+    def _check_one_way_in(self, written: Any, *, where: tuple[str, ...]) -> None:
+        # The model checks the same, but only once all its fields are sound, and then in the same words.
+        if isinstance(written, dict) and (written.get("api_key") is None) == (written.get("access_token") is None):
+            self._tell(where, *ONE_WAY_IN)
+
+    def _is_mapping(self, written: Any, where: tuple[str, ...]) -> bool:
+        if not isinstance(written, dict):
+            self._tell(where, f"expected a mapping, found {found(written)}", "indent what belongs to it below it")
+        return isinstance(written, dict)
+
+    def _validated(
+        self, model: type[_Model], written: Mapping[Any, Any], *, name: str, where: tuple[str, ...]
+    ) -> _Model | None:
+        if "name" in written:
+            self._tell((*where, "name"), "unknown key", f"the name is what stands before the colon: {shown_key(name)}")
+        try:
+            return model.model_validate({**written, "name": name}, context={"folder": self._path.parent})
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        for problem in (problem_of(detail, model=model, where=where) for detail in details):
+            # The name is no key of its own in the file: it is the one above.
+            place = where if problem.where == (*where, "name") else problem.where
+            self._tell(place, problem.what, problem.remedy)
+        return None
+
+    def _tell(self, where: tuple[str, ...], what: str, remedy: str) -> None:
+        self.problems.append(Problem(where=where, what=what, remedy=remedy))

@@ -1,0 +1,128 @@
+"""What can be wrong in the clients file, in words: where, what was expected and found, and what to do.
+
+Holds the words for pydantic's errors, too. Stays out: finding what is wrong (see `client`, `clients_file` and
+`cross_checks`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from importer_pipeline.redaction import shown_key, shown_path
+
+_REFUSAL = "refusal"
+
+_EXPECTED = {
+    "string_type": "a text",
+    "dict_type": "a mapping (its keys indented below it)",
+    "model_type": "a mapping (its keys indented below it)",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "int_from_float": "a whole number",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        where: the keys that lead to it, from the top of the file.
+        what: what was expected and what was found; nothing that might be a secret.
+        remedy: what to write instead.
+    """
+
+    where: tuple[str, ...]
+    what: str
+    remedy: str
+
+    def line(self, file: str, number: int | None) -> str:
+        """The problem as it is shown, with the file's name and, if known, the line's number in it."""
+        path = shown_path(file)
+        place = path if number is None else f"{path}, line {number}"
+        keys = ".".join(shown_key(key) for key in self.where)
+        return f"{place}: {keys}: {self.what}: {self.remedy}" if keys else f"{place}: {self.what}: {self.remedy}"
+
+
+def refusal(what: str, remedy: str) -> PydanticCustomError:
+    """The error to raise in a pydantic validator: its words reach the user as they are."""
+    return PydanticCustomError(_REFUSAL, "{what}: {remedy}", {"what": what, "remedy": remedy})
+
+
+def problem_of(error: ErrorDetails, *, model: type[BaseModel], where: tuple[str, ...]) -> Problem:
+    """An error of pydantic's as a problem.
+
+    Args:
+        error: as `ValidationError.errors()` gives it.
+        model: what was being validated.
+        where: the keys that lead to it.
+    """
+    keys = tuple(str(part) for part in error["loc"])
+    what, remedy = _words(error, fields=_fields_at(model, keys[:-1]), key=keys[-1] if keys else "")
+    return Problem(where=where + keys, what=what, remedy=remedy)
+
+
+def unknown_key(key: str, known: Iterable[str], *, where: tuple[str, ...]) -> Problem:
+    """A key that has no meaning at its place; the remedy is the nearest that has one."""
+    return Problem(where=(*where, key), what="unknown key", remedy=_nearest(key, list(known)))
+
+
+def found(value: Any) -> str:
+    """What kind of thing stands in the file. Never the thing itself: it may be a secret in the wrong place."""
+    kinds = {dict: "a mapping", list: "a list", str: "a text", type(None): "nothing"}
+    return kinds.get(type(value), "a value")
+
+
+def _words(error: ErrorDetails, *, fields: Mapping[str, Any], key: str) -> tuple[str, str]:
+    kind, context = error["type"], error.get("ctx", {})
+    example = _example(fields, key)
+    if kind == _REFUSAL:
+        return context["what"], context["remedy"]
+    if kind == "missing":
+        return "is missing", f"write {example}"
+    if kind == "extra_forbidden":
+        return "unknown key", _nearest(key, [name for name in fields if name != "name"])
+    if kind == "greater_than_equal":
+        return f"expected a number of at least {context['ge']}", f"write {example}"
+    if kind == "less_than_equal":
+        return f"expected a number of at most {context['le']}", f"write {example}"
+    expected = _EXPECTED.get(kind, "something else")
+    optional = key in fields and not fields[key].is_required()
+    remedy = f"write {example}, or leave the key out" if optional else f"write {example}"
+    return f"expected {expected}, found {found(error['input'])}", remedy
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    near = get_close_matches(key, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+
+
+def _fields_at(model: type[BaseModel], keys: tuple[str, ...]) -> Mapping[str, Any]:
+    for key in keys:
+        field = model.model_fields.get(key)
+        inner = next((kind for kind in _kinds(field.annotation if field else None) if _is_model(kind)), None)
+        if inner is None:
+            return {}
+        model = inner
+    return model.model_fields
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    return (annotation, *get_args(annotation))
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _example(fields: Mapping[str, Any], key: str) -> str:
+    field = fields.get(key)
+    examples = field.examples if field is not None else None
+    return f"{key}: {examples[0]}" if examples else f"{key}: ..."

@@ -1,0 +1,149 @@
+"""A YAML file read for people: texts stay texts, a key that stands twice is noticed, and every key knows its line.
+
+Stays out: what the keys mean (see `clients_file`).
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from importer_pipeline.clients.file_problems import Problem
+from importer_pipeline.clients.regular_files import FileTooLarge, FileUnreadable, read_regular_file
+from importer_pipeline.redaction import shown
+
+if TYPE_CHECKING or not yaml.__with_libyaml__:
+    from yaml import SafeLoader as _FastestLoader
+else:
+    from yaml import CSafeLoader as _FastestLoader
+
+_KEPT_TAGS = {"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"}
+_LONGEST_REASON = 200
+_QUOTED = re.compile(r"'[^'\s]{2,}'")
+MAX_BYTES = 10_000_000
+"""Of one file: some twenty thousand clients, and read within seconds."""
+
+
+class _Loader(_FastestLoader):
+    """Takes every scalar but an empty one as text: a list's id may be all digits, a client be called `no`."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in _KEPT_TAGS]
+    for first, resolvers in _FastestLoader.yaml_implicit_resolvers.items()
+}
+
+
+class YamlUnreadable(Exception):
+    """The file can't be read as YAML at all.
+
+    Attributes:
+        problem: why, without anything that stands in the file.
+        line: where, if known; the first is 1.
+    """
+
+    def __init__(self, problem: Problem, *, line: int | None) -> None:
+        """Why and where."""
+        super().__init__(problem.what)
+        self.problem = problem
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YamlSource:
+    """What a file holds, and where.
+
+    Attributes:
+        data: mappings, lists, texts and None.
+        problems: the keys that stand twice.
+        lines: for the keys that lead to a place, its line; the first is 1.
+    """
+
+    data: Any
+    problems: tuple[Problem, ...]
+    lines: dict[tuple[str, ...], int]
+
+    def line(self, where: tuple[str, ...]) -> int | None:
+        """The line of a place, or of the nearest above it that is in the file."""
+        while where and where not in self.lines:
+            where = where[:-1]
+        return self.lines.get(where)
+
+
+def read_yaml(path: Path) -> YamlSource:
+    """Read a file. YamlUnreadable if it can't be opened, is no UTF-8, or is no YAML."""
+    try:
+        content = read_regular_file(path, max_bytes=MAX_BYTES)
+    except FileTooLarge:
+        what = f"it has more than {MAX_BYTES // 1_000_000} MB, which is too much for one clients file"
+        raise _unreadable(what, "split it into files of one folder, and let IMPORTER_CLIENTS name that") from None
+    except FileUnreadable as error:
+        remedy = "put a file there that the importer's user may read, or take the name away"
+        raise _unreadable(f"it can't be read ({error})", remedy) from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _unreadable("it is not written in UTF-8", "save it as UTF-8", line=line) from None
+    return _parsed(text)
+
+
+def _parsed(text: str) -> YamlSource:
+    try:
+        # Made here, not before: reading the first characters fails already where one of them is not allowed in YAML.
+        loader = _Loader(text)
+        try:
+            return _source(loader)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        why = _QUOTED.sub("'...'", error.problem or "its structure is broken")
+        place = "" if mark is None else f" (column {mark.column + 1})"
+        line = None if mark is None else mark.line + 1
+        remedy = "look at the indentation, colons and quotes there"
+        raise _unreadable(f"not YAML: {shown(why, max_characters=_LONGEST_REASON)}{place}", remedy, line=line) from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise _unreadable("not YAML: characters or tags that don't belong", "write plain text, without tags") from None
+
+
+def _source(loader: _Loader) -> YamlSource:
+    node: yaml.Node | None = loader.get_single_node()
+    if node is None:
+        return YamlSource(data=None, problems=(), lines={})
+    lines: dict[tuple[str, ...], int] = {}
+    problems: list[Problem] = []
+    _note_keys(node, (), lines=lines, problems=problems, seen=set())
+    return YamlSource(data=loader.construct_document(node), problems=tuple(problems), lines=lines)
+
+
+def _note_keys(
+    node: yaml.Node,
+    where: tuple[str, ...],
+    *,
+    lines: dict[tuple[str, ...], int],
+    problems: list[Problem],
+    seen: set[int],
+) -> None:
+    # An alias leads to a node that was noted already, perhaps to one above.
+    if not isinstance(node, yaml.MappingNode) or id(node) in seen:
+        return
+    seen.add(id(node))
+    first: dict[str, int] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        place = (*where, key.value)
+        # The last one counts, as it does for the data.
+        lines[place] = key.start_mark.line + 1
+        if key.value in first and key.tag not in _KEPT_TAGS:
+            what = f"stands twice, the first time in line {first[key.value]}"
+            problems.append(Problem(where=place, what=what, remedy="keep one, or rename one"))
+        first.setdefault(key.value, lines[place])
+        _note_keys(value, place, lines=lines, problems=problems, seen=seen)
+
+
+def _unreadable(what: str, remedy: str, *, line: int | None = None) -> YamlUnreadable:
+    return YamlUnreadable(Problem(where=(), what=what, remedy=remedy), line=line)

@@ -1,0 +1,65 @@
+"""What the environment says of a deployment; who the clients are is `clients`."""
+
+import os
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from importer_pipeline.clients.shards import Shard, parse_shard
+from importer_pipeline.errors import SettingsInvalid
+from importer_pipeline.planning.chain import View
+
+
+def _shard(written: object) -> object:
+    shard = parse_shard(written) if isinstance(written, str) else written
+    if shard is None:
+        raise ValueError("expected a shard and how many there are, counted from 0, such as 0/4 or 3/4")
+    return shard
+
+
+class Settings(BaseModel):
+    """A deployment's settings, each an environment variable: `hourly_cron` is IMPORTER_HOURLY_CRON."""
+
+    model_config = ConfigDict(frozen=True)
+
+    hourly: Literal["on", "off"] = "off"
+    """Whether the hourly schedules run without anyone turning them on: on a server, not on a laptop."""
+    hourly_cron: str = "7 * * * *"
+    """When they run, in UTC."""
+    months_in_view: int = Field(default=3, ge=1, le=120)
+    """Months before the present one whose hours are partitions."""
+
+    clock_tolerance_minutes: float = Field(default=15, gt=10)
+    """How far Mailchimp's clock may be from this machine's; clocks that are ten minutes off are in use."""
+    shard: Annotated[Shard, BeforeValidator(_shard)] = Shard()
+    """Which share of the clients this code location has, like 0/4."""
+
+    def first_hour(self, now: datetime) -> datetime:
+        """The first of the hours that are partitions: those of whole months, so that it seldom moves."""
+        months = now.astimezone(UTC).year * 12 + now.astimezone(UTC).month - 1 - self.months_in_view
+        return datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)
+
+    def view(self, now: datetime) -> View:
+        """Return which evidence of earlier runs counts at a moment."""
+        oldest = int(self.first_hour(now).timestamp())
+        return View(now=now.timestamp(), oldest=oldest, tolerance_seconds=self.clock_tolerance_minutes * 60)
+
+
+def settings_from_environment() -> Settings:
+    """What the environment says. A variable that is empty counts as not set.
+
+    Raises:
+        SettingsInvalid: a variable has a value that it can't have. The message names all such.
+    """
+    given = {name: value for name in Settings.model_fields if (value := os.environ.get(_variable(name)))}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        problems = error.errors(include_input=False)
+        wrong = [f"{_variable(str(problem['loc'][0]))}: {problem['msg']}" for problem in problems]
+        raise SettingsInvalid("; ".join(wrong), remedy="correct the environment variable, or unset it") from None
+
+
+def _variable(name: str) -> str:
+    return f"IMPORTER_{name.upper()}"

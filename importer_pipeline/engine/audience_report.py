@@ -1,0 +1,281 @@
+"""What is told of one audience while it is synced, in an order that a later run can rely on. Pure.
+
+The snapshot comes before its first window: whoever keeps these outcomes can then go on with it, wherever the process dies.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope
+from importer_pipeline.engine.outcomes import (
+    AudienceDone,
+    ContactsRefused,
+    ContactsSettled,
+    Outcome,
+    Part,
+    Piece,
+    RefusedContact,
+    SnapshotKnown,
+    WindowFailed,
+    WindowIn,
+)
+from importer_pipeline.engine.pages import Page
+from importer_pipeline.errors import ImporterError
+from importer_pipeline.listing.coverage import BEGINNING, Paging
+from importer_pipeline.listing.snapshots import ImportedWindow, Snapshot, window_key
+from importer_pipeline.listing.spans import Unreadable, Window
+from importer_pipeline.listing.walk import Walk
+
+_MOST_HELD = 10
+"""Outcomes that may wait for Mailchimp to tell how many archived contacts there are, before the snapshot is told without."""
+
+Walks = Mapping[bool, Walk]
+"""The walk of the active contacts (False), and that of the archived ones (True) once it has been started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveredPage:
+    """A page of which every contact is at the target or known as refused."""
+
+    page: Page
+    window: str
+    """Key of the window that it is reported under, where windows are."""
+    accepted: int
+    """Contacts that the target took."""
+    refused: list[RefusedContact]
+    """The others."""
+    sent: frozenset[str] | None
+    """Ids of those that were sent; None for all. What became of the others is told with another page."""
+    at: int
+    """When, by Mailchimp's clock in epoch seconds."""
+    contact_id: str | None
+    """Of a contact that was asked for by its id; it may be there no more."""
+
+
+class Quarantined:
+    """The contacts of an audience that are in the quarantine, while it is read.
+
+    Args:
+        contact_ids: those that were there at the beginning.
+    """
+
+    def __init__(self, contact_ids: frozenset[str]) -> None:
+        self._ids = set(contact_ids)
+
+    def settled_by(self, delivered: DeliveredPage) -> frozenset[str]:
+        """Those that the target has taken now; those that were refused are there from now on."""
+        refused = {contact.contact_id for contact in delivered.refused}
+        sent = {contact.contact_id for contact in delivered.page.contacts} if delivered.sent is None else delivered.sent
+        settled = frozenset(sent & self._ids - refused)
+        self._ids |= refused - {""}
+        self._ids -= settled
+        return settled
+
+
+class AudienceReport:
+    """The outcomes of an audience that is read by windows.
+
+    Args:
+        plan: what it is.
+        scope: which windows are read.
+        snapshot_id: what its snapshot is called, unless it goes on with one.
+        paging: how it is cut into windows.
+
+    Attributes:
+        outcomes: what has happened since this was last emptied.
+        accepted: contacts of the snapshot that the target has taken so far, in all runs.
+    """
+
+    def __init__(self, plan: AudiencePlan, scope: SnapshotScope, *, snapshot_id: str, paging: Paging) -> None:
+        standing = scope.standing
+        self._plan = plan
+        self._snapshot_id = snapshot_id if standing is None else standing.snapshot.id
+        self._paging = paging
+        self._held: deque[Outcome] = deque()
+        self._told: Snapshot | None = None
+        self._lacking: Counter[str] = Counter()
+        self._refused_ids: set[str] = set()
+        self._refused_without_id = 0
+        self._read_now = self._accepted_now = self._requests_now = 0
+        self._earlier: list[ImportedWindow] = []
+        if standing is not None:
+            again = scope.wanted or frozenset()
+            self._earlier = [window for key, window in standing.windows.items() if key not in again]
+        self._quarantined = Quarantined(plan.quarantined)
+        self._accepted_earlier = sum(window.accepted for window in self._earlier)
+        self.outcomes: deque[Outcome] = deque()
+
+    @property
+    def accepted(self) -> int:
+        """Contacts of the snapshot that the target has taken so far, in all runs."""
+        return self._accepted_earlier + self._accepted_now
+
+    def asked(self) -> None:
+        """A page is asked for."""
+        self._requests_now += 1
+
+    def delivered(self, delivered: DeliveredPage) -> None:
+        """A page more is in."""
+        self._read_now += delivered.page.shape.length
+        self._accepted_now += delivered.accepted
+        self._lacking.update(delivered.page.lacking)
+        name = self._plan.name
+        if settled := self._quarantined.settled_by(delivered):
+            self._held.append(ContactsSettled(name=name, contact_ids=settled))
+        if delivered.refused:
+            self._refused_ids.update(contact.contact_id for contact in delivered.refused if contact.contact_id)
+            self._refused_without_id += sum(not contact.contact_id for contact in delivered.refused)
+            self._held.append(
+                ContactsRefused(
+                    piece=Piece(name=name, part=Part.WINDOW, key=delivered.window),
+                    snapshot_id=self._snapshot_id,
+                    fingerprint=self._plan.fingerprint,
+                    contacts=tuple(delivered.refused),
+                )
+            )
+
+    def take_up(self, walks: Walks, before: int) -> None:
+        """Tell what the walks report."""
+        self._hold(walks)
+        snapshot = self._snapshot(walks, before)
+        if snapshot is None:
+            return
+        is_time = snapshot.archived_total is not None or len(self._held) >= _MOST_HELD
+        if self._told is not None or (self._held and is_time):
+            self._tell(snapshot)
+
+    def tell_what_waits(self, walks: Walks, before: int) -> None:
+        """Tell what waits for the number of archived contacts: nobody may come to tell it later."""
+        self._hold(walks)
+        snapshot = self._snapshot(walks, before)
+        if snapshot is not None and self._held:
+            self._tell(snapshot)
+
+    def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
+        """Nothing more comes of the audience."""
+        self._hold(walks)
+        snapshot = self._snapshot(walks, before)
+        if snapshot is not None:
+            self._tell(snapshot)
+        told = {} if snapshot is None else _planned(walks)
+        errors = errors_of(walks)
+        failed = tuple(key for key, window in _windows(told) if window.error is not None)
+        left = sum(walk.left for walk in told.values())
+        self.outcomes.append(
+            AudienceDone(
+                name=self._plan.name,
+                part=Part.WINDOW,
+                snapshot=snapshot,
+                parts=len(_windows(told)),
+                failed=failed,
+                left=left,
+                is_whole=len(told) == 2 and all(walk.is_whole for walk in told.values()),
+                read=self._read_now + sum(window.read for window in self._earlier),
+                accepted=self.accepted,
+                refused=self._refused_now + sum(window.refused for window in self._earlier),
+                requests=self._requests_now + sum(window.requests for window in self._earlier),
+                accepted_now=self._accepted_now,
+                refused_now=self._refused_now,
+                elapsed_seconds=elapsed_seconds,
+                lacking=() if errors or left else self._lacking_in_all(),
+                error=stopped or (errors[0] if errors else None),
+            )
+        )
+
+    @property
+    def _refused_now(self) -> int:
+        return len(self._refused_ids) + self._refused_without_id
+
+    def _hold(self, walks: Walks) -> None:
+        for archived, walk in _planned(walks).items():
+            while walk.unreadable:
+                self._hold_unreadable(walk.unreadable.popleft(), archived=archived)
+            while walk.reports:
+                self._held.append(self._window_outcome(walk.reports.popleft(), archived=archived))
+
+    def _hold_unreadable(self, found: Unreadable, *, archived: bool) -> None:
+        contacts = refused_of(found)
+        self._read_now += len(contacts)
+        self._refused_ids.update(contact.contact_id for contact in contacts if contact.contact_id)
+        self._refused_without_id += sum(not contact.contact_id for contact in contacts)
+        key = window_key(found.window, archived=archived)
+        self._held.append(
+            ContactsRefused(
+                piece=Piece(name=self._plan.name, part=Part.WINDOW, key=key),
+                snapshot_id=self._snapshot_id,
+                fingerprint=self._plan.fingerprint,
+                contacts=contacts,
+            )
+        )
+
+    def _window_outcome(self, window: Window, *, archived: bool) -> WindowIn | WindowFailed:
+        key = window_key(window.offset, archived=archived)
+        if window.error is not None:
+            return WindowFailed(
+                name=self._plan.name,
+                snapshot_id=self._snapshot_id,
+                window=key,
+                fingerprint=self._plan.fingerprint,
+                error=window.error,
+            )
+        return WindowIn(
+            name=self._plan.name,
+            snapshot_id=self._snapshot_id,
+            window=key,
+            imported=window.imported,
+            elapsed_seconds=window.elapsed_seconds,
+            is_kept=window.is_kept,
+        )
+
+    def _snapshot(self, walks: Walks, before: int) -> Snapshot | None:
+        active, archived = walks.get(False), walks.get(True)
+        if active is None or not active.planned:
+            return None
+        return Snapshot(
+            id=self._snapshot_id,
+            fingerprint=self._plan.fingerprint,
+            since=BEGINNING,
+            before=before,
+            total=active.total,
+            archived_total=archived.total if archived is not None and archived.planned else None,
+            page_size=self._paging.page_size,
+            overlap=self._paging.overlap,
+        )
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        if snapshot != self._told:
+            self._told = snapshot
+            self.outcomes.append(SnapshotKnown(name=self._plan.name, snapshot=snapshot))
+        self.outcomes.extend(self._held)
+        self._held.clear()
+
+    def _lacking_in_all(self) -> tuple[str, ...]:
+        """Paths that not one contact of the whole snapshot has; none where only some of it was read in this run."""
+        if self._earlier:
+            return ()
+        return tuple(path for path, count in sorted(self._lacking.items()) if count == self._read_now)
+
+
+def refused_of(found: Unreadable) -> tuple[RefusedContact, ...]:
+    """What is reported of contacts that can't be read: they are refused by Mailchimp itself."""
+    return tuple(RefusedContact(contact_id=contact_id, reason=found.reason) for contact_id in found.contact_ids)
+
+
+def errors_of(walks: Walks) -> list[ImporterError]:
+    """Why windows failed, in their order."""
+    return [window.error for _, window in _windows(walks) if window.error is not None]
+
+
+def _planned(walks: Walks) -> Walks:
+    """The walks whose windows are known: what is not of the snapshot can't be told of."""
+    return {archived: walk for archived, walk in walks.items() if walk.planned}
+
+
+def _windows(walks: Walks) -> list[tuple[str, Window]]:
+    """All windows with their keys, in order."""
+    return [
+        (window_key(offset, archived=archived), walk.windows[offset])
+        for archived, walk in walks.items()
+        for offset in sorted(walk.windows)
+    ]

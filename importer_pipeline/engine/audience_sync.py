@@ -1,0 +1,346 @@
+"""One audience in a sync: its two walks (active contacts, then archived ones) and the pages they ask for.
+
+Pure, and it decides nothing about connections, tries or the target: that is `engine.sync`. Up to when contacts are
+taken is its plan's scope to say. What is told of it is in `audience_report` and `hours_report`.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from importer_pipeline.engine.audience_plan import AudiencePlan, ContactsScope, HoursScope, SnapshotScope
+from importer_pipeline.engine.audience_report import AudienceReport, DeliveredPage
+from importer_pipeline.engine.contacts_report import ContactsReport
+from importer_pipeline.engine.hours_report import HoursReport
+from importer_pipeline.engine.outcomes import Outcome, RefusedContact
+from importer_pipeline.engine.pages import Page
+from importer_pipeline.errors import ImporterError
+from importer_pipeline.listing.coverage import BEGINNING, Ask, AskOne, Paging
+from importer_pipeline.listing.snapshots import Standing, parse_window_key, window_key
+from importer_pipeline.listing.spans import Purpose
+from importer_pipeline.listing.walk import Reading, Walk
+
+
+@dataclass(eq=False, slots=True)
+class Fetch:
+    """One request to Mailchimp: a page of one of the audience's two walks."""
+
+    audience: "AudienceSync"
+    walk: Walk
+    archived: bool
+    reading: Reading
+    asked_at: float
+    """When it was last asked for, by the engine's clock."""
+    tries: int = 0
+    """How often it has failed in a way that could have passed."""
+    was_empty: bool = False
+    """Whether its answer said that there is no contact, which is believed when it is said again."""
+
+    @property
+    def ask(self) -> Ask:
+        """The page."""
+        return self.reading.ask
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it is a part of what has failed again and again."""
+        return self.reading.is_suspect
+
+    @property
+    def contact_id(self) -> str | None:
+        """Of a contact that is asked for by its id."""
+        return self.ask.contact_id if isinstance(self.ask, AskOne) else None
+
+    @property
+    def key(self) -> str:
+        """The key of the window that it is reported under."""
+        return window_key(self.reading.window, archived=self.archived)
+
+
+class AudienceSync:
+    """An audience that is being synced.
+
+    Args:
+        plan: what it is.
+        paging: how a new snapshot is cut into windows; one that is gone on with stays as it was cut.
+        snapshot_id: what a new snapshot is called.
+
+    Attributes:
+        plan: what it is.
+        stopped: why nothing more is read, if so.
+        given_up_in_a_row: windows in a row of which the target refused too many records.
+    """
+
+    def __init__(self, plan: AudiencePlan, *, paging: Paging, snapshot_id: str) -> None:
+        self.plan = plan
+        self.stopped: ImporterError | None = None
+        self.given_up_in_a_row = 0
+        self._again: deque[Fetch] = deque()
+        self._waiting: set[Fetch] = set()
+        self._walks: dict[bool, Walk] = {}
+        self._before = 0
+        self._taken_again = False
+        self._started_at: float | None = None
+        self._done = False
+        self._has_nothing = False
+        self._paging = paging
+        scope = plan.scope
+        if isinstance(scope, SnapshotScope):
+            if scope.standing is not None:
+                snapshot = scope.standing.snapshot
+                self._before = snapshot.before
+                self._paging = replace(paging, page_size=snapshot.page_size, overlap=snapshot.overlap)
+                self._go_on(scope, scope.standing)
+            self._report = AudienceReport(plan, scope, snapshot_id=snapshot_id, paging=self._paging)
+        elif isinstance(scope, HoursScope):
+            self._report = HoursReport(plan, scope)
+        else:
+            self._walks[False] = Walk(since=BEGINNING, before=0, paging=paging)
+            self._walks[False].recall(scope.contact_ids)
+            self._report = ContactsReport(plan, scope)
+
+    @property
+    def outcomes(self) -> deque[Outcome]:
+        """What has happened since this was last emptied."""
+        return self._report.outcomes
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether there is a page to read now."""
+        if not self._walks:
+            return self.stopped is None and not self._has_nothing
+        return bool(self._again) or any(walk.has_ready for walk in self._walks.values())
+
+    @property
+    def contacts(self) -> int:
+        """Contacts to read, as far as is known; of a snapshot, those read in earlier runs included."""
+        return sum(walk.total for walk in self._walks.values())
+
+    @property
+    def accepted(self) -> int:
+        """Contacts that the target has taken so far; of a snapshot, in all runs."""
+        return self._report.accepted
+
+    def next(self, now: float, server_now: float) -> Fetch | None:
+        """The next page to read.
+
+        Args:
+            now: the engine's clock.
+            server_now: Mailchimp's clock, as far as it is known.
+        """
+        if self._started_at is None:
+            self._started_at = now
+        scope = self.plan.scope
+        if not self._walks and not isinstance(scope, ContactsScope):
+            self._start_active(scope, scope.guess(int(server_now)))
+        fetch = self._next_fetch(now)
+        if fetch is not None:
+            fetch.asked_at = now
+            self._report.asked()
+            if not fetch.reading.only_counts:
+                window = fetch.walk.windows[fetch.reading.window]
+                window.requests += 1
+                window.asked_at = now if window.asked_at is None else window.asked_at
+        return fetch
+
+    def is_current(self, fetch: Fetch) -> bool:
+        """Whether the request belongs to the snapshot that is being read, and not to one that was taken again since."""
+        return self._walks.get(fetch.archived) is fetch.walk
+
+    def moment_is_right(self, fetch: Fetch, server_time: int) -> bool:
+        """Whether the page was cut at the right moment by Mailchimp's clock; if not, the audience begins anew.
+
+        The first page of an audience is asked for with our idea of Mailchimp's time. Only its answer tells the truth.
+        """
+        scope = self.plan.scope
+        if isinstance(scope, ContactsScope) or self._walks[False].planned:
+            return True
+        if scope.is_right(self._before, server_time, is_second_try=self._taken_again):
+            return True
+        self._taken_again = True
+        self._start_active(scope, scope.right(server_time))
+        return False
+
+    def expected(self, fetch: Fetch) -> int:
+        """Contacts of the listing that a page is of, as far as earlier runs tell; 0 where they don't."""
+        scope = self.plan.scope
+        if not isinstance(scope, SnapshotScope) or scope.last is None or fetch.walk.planned or fetch.reading.is_probe:
+            return 0
+        return (scope.last.archived_total or 0) if fetch.archived else scope.last.total
+
+    def proves_absence(self, fetch: Fetch, page: Page) -> bool:
+        """Whether a page would prove that nobody is where somebody may be: in a snapshot, or in a gap between contacts."""
+        reading = fetch.reading
+        is_hour = isinstance(self.plan.scope, HoursScope) and reading.span.purpose is Purpose.WINDOWS
+        shows_nobody = not (page.shape.total or page.shape.length or reading.ask.offset)
+        return shows_nobody and not is_hour and reading.span.purpose not in (Purpose.CONTACTS, Purpose.PROBE)
+
+    def arrived(self, fetch: Fetch, page: Page) -> None:
+        """A page has been read; it is not delivered yet."""
+        fetch.walk.arrived(fetch.reading, page.shape)
+        scope = self.plan.scope
+        if True not in self._walks and fetch.walk.planned and not isinstance(scope, ContactsScope):
+            self._walks[True] = self._new_walk(scope)
+
+    def unseen(self, fetch: Fetch, ids: list[str]) -> set[str] | None:
+        """See `Walk.unseen`."""
+        return fetch.walk.unseen(fetch.reading, ids)
+
+    def counted(self, fetch: Fetch, page: Page) -> None:
+        """A page has told what it was asked for: how many contacts there are."""
+        fetch.walk.delivered(fetch.reading, page.shape, [])
+        self._report.take_up(self._walks, self._before)
+
+    def delivered(
+        self, fetch: Fetch, page: Page, *, accepted: int, refused: list[RefusedContact],
+        sent: frozenset[str] | None = None, now: float,
+    ) -> None:  # fmt: skip
+        """Every contact of a page is at the target or known as refused.
+
+        Args:
+            fetch: the request for it.
+            page: the page.
+            accepted: contacts that the target took.
+            refused: the others.
+            sent: ids of those that were sent, where some were not; see `unseen`.
+            now: the engine's clock.
+        """
+        self.given_up_in_a_row = 0
+        window = fetch.walk.windows[fetch.reading.window]
+        window.read += page.shape.length
+        window.accepted += accepted
+        window.refused += len(refused)
+        window.elapsed_seconds = now - (now if window.asked_at is None else window.asked_at)
+        at = (page.server_time or 0) + round(now - fetch.asked_at)
+        self._report.delivered(
+            DeliveredPage(
+                page=page,
+                window=fetch.key,
+                accepted=accepted,
+                refused=refused,
+                sent=sent,
+                at=at,
+                contact_id=fetch.contact_id,
+            )
+        )
+        fetch.walk.delivered(fetch.reading, page.shape, [contact.contact_id for contact in page.contacts])
+        self._report.take_up(self._walks, self._before)
+
+    def failed(self, fetch: Fetch, error: ImporterError) -> None:
+        """A page is given up, and its window with it."""
+        if isinstance(self._report, ContactsReport) and fetch.contact_id is not None:
+            self._report.failed(fetch.contact_id, error)
+        fetch.walk.failed(fetch.reading, error)
+        self._report.take_up(self._walks, self._before)
+
+    def read_around(self, fetch: Fetch, error: ImporterError) -> bool:
+        """See `Walk.read_around`."""
+        is_left = fetch.walk.read_around(fetch.reading, error)
+        self._report.take_up(self._walks, self._before)
+        return is_left
+
+    def read_before(self, fetch: Fetch, error: ImporterError) -> bool:
+        """See `Walk.read_before`."""
+        is_left = fetch.walk.read_before(fetch.reading, error)
+        self._report.take_up(self._walks, self._before)
+        return is_left
+
+    def probe(self, fetch: Fetch) -> None:
+        """Ask for a page that can hold nobody, of the listing that a failing page is of."""
+        fetch.walk.probe()
+
+    def split(self, fetch: Fetch, error: ImporterError) -> bool:
+        """Ask for halves of a page instead; False where it is too small."""
+        return fetch.walk.split(fetch.reading, error)
+
+    def rest(self, fetch: Fetch) -> None:
+        """A request waits for its next try."""
+        self._waiting.add(fetch)
+
+    def take_up(self, fetch: Fetch) -> bool:
+        """The next try of a request is due; False where it has been given up meanwhile."""
+        if fetch not in self._waiting:
+            return False
+        self._waiting.discard(fetch)
+        self._again.append(fetch)
+        return True
+
+    def stop(self, error: ImporterError) -> None:
+        """Read nothing more of this audience. Pages under way go on."""
+        if self.stopped is not None:
+            return
+        self.stopped = error
+        for fetch in [*self._again, *self._waiting]:
+            fetch.walk.failed(fetch.reading, error)
+        self._again.clear()
+        self._waiting.clear()
+        for walk in self._walks.values():
+            walk.stop(error)
+        self._report.take_up(self._walks, self._before)
+
+    def tell_what_waits(self) -> None:
+        """See `AudienceReport.tell_what_waits`."""
+        self._report.tell_what_waits(self._walks, self._before)
+
+    def done(self, now: float) -> bool:
+        """Whether nothing more comes of this audience; the first time that it is so, that is an outcome too."""
+        if not self._done and self._is_finished():
+            self._done = True
+            elapsed = now - (now if self._started_at is None else self._started_at)
+            self._report.done(self._walks, self._before, elapsed_seconds=elapsed, stopped=self.stopped)
+        return self._done
+
+    def _is_finished(self) -> bool:
+        if not self._walks:
+            return self.stopped is not None or self._has_nothing
+        return all(walk.finished for walk in self._walks.values())
+
+    def _start_active(self, scope: SnapshotScope | HoursScope, before: int) -> None:
+        self._before = before
+        self._again.clear()
+        self._waiting.clear()
+        self._walks = {}
+        if isinstance(scope, HoursScope) and before < scope.first:
+            self._has_nothing = True
+        else:
+            self._walks[False] = self._new_walk(scope)
+
+    def _new_walk(self, scope: SnapshotScope | HoursScope) -> Walk:
+        walk = Walk(since=scope.since, before=self._before, paging=self._paging)
+        if isinstance(scope, SnapshotScope) and scope.wanted is not None:
+            walk.count()
+        else:
+            walk.read_all()
+        return walk
+
+    def _go_on(self, scope: SnapshotScope, standing: Standing) -> None:
+        wanted = scope.wanted
+        totals = {False: standing.snapshot.total, True: standing.snapshot.archived_total}
+        for archived, total in totals.items():
+            if total is None:
+                self._walks[archived] = self._new_walk(scope)
+                continue
+            self._walks[archived] = Walk(since=standing.snapshot.since, before=self._before, paging=self._paging)
+            self._walks[archived].go_on(
+                total=total,
+                known={
+                    offset: standing.windows[window_key(offset, archived=archived)]
+                    for offset in _offsets(standing.windows, archived=archived)
+                },
+                wanted=None if wanted is None else _offsets(wanted, archived=archived),
+            )
+
+    def _next_fetch(self, now: float) -> Fetch | None:
+        if self._again:
+            return self._again.popleft()
+        # The archived walk first: it is short as a rule, and its first page tells how long the whole will take.
+        for archived in (True, False):
+            if archived in self._walks and (reading := self._walks[archived].next()) is not None:
+                return Fetch(self, self._walks[archived], archived, reading, now)
+        return None
+
+
+def _offsets(keys: Iterable[str], *, archived: bool) -> set[int]:
+    """The offsets of those windows that are of one of the two walks."""
+    parsed = (parse_window_key(key) for key in keys)
+    return {it[1] for it in parsed if it is not None and it[0] is archived}

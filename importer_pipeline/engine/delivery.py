@@ -1,0 +1,107 @@
+"""A page on its way to the target: batches, and how a refused contact is told from the others. Pure.
+
+A contact counts as accepted only when it was in a batch of which the target took every record, and as refused only when it
+stood alone in one that was not taken. In between, a batch that is not taken whole is halved. Both halves are sent, though
+the target's count might tell that one of them is fine: a target may refuse another record the second time.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from importer_pipeline.engine.outcomes import RefusedContact
+from importer_pipeline.errors import ImporterError, IsolationGivenUp, TryAgain
+from importer_pipeline.records.contacts import Contact, Record
+from importer_pipeline.records.receipt import Receipt
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Batch:
+    """Neighbouring contacts of a delivery that are sent in one post."""
+
+    contacts: tuple[Contact, ...]
+    """Each with a record."""
+
+    @property
+    def records(self) -> list[Record]:
+        """What the target is sent."""
+        return [contact.record for contact in self.contacts if contact.record is not None]
+
+
+class Delivery:
+    """The contacts of one page until each of them is known as accepted or refused.
+
+    Args:
+        contacts: the page's contacts.
+        isolation_posts: posts that finding the refused ones may take beyond the first.
+
+    Attributes:
+        accepted: contacts that the target took.
+        refused: contacts that it refused, and those that can't be sent at all.
+    """
+
+    def __init__(self, contacts: Sequence[Contact], *, isolation_posts: int) -> None:
+        self._posts_left = isolation_posts
+        self._ready: deque[Batch] = deque()
+        self._open = 0
+        self._given_up: IsolationGivenUp | None = None
+        self.accepted = 0
+        self.refused = [
+            RefusedContact(contact_id=contact.contact_id, reason=contact.reason)
+            for contact in contacts
+            if contact.record is None
+        ]
+        sendable = tuple(contact for contact in contacts if contact.record is not None)
+        if sendable:
+            self._send(Batch(sendable))
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to send or to wait for."""
+        return self._open == 0
+
+    @property
+    def given_up(self) -> IsolationGivenUp | None:
+        """Why the page can't be delivered, if so."""
+        return self._given_up
+
+    def next(self) -> Batch | None:
+        """A batch to post now, or None."""
+        return self._ready.popleft() if self._ready else None
+
+    def answered(self, batch: Batch, receipt: Receipt) -> None:
+        """The target took so many records of a batch."""
+        if receipt.complete:
+            self.accepted += len(batch.contacts)
+            self._open -= 1
+        else:
+            self._isolate(batch, f"the target accepted {receipt.accepted} of {receipt.sent} records")
+
+    def rejected(self, batch: Batch, error: ImporterError) -> None:
+        """The target did not take a batch because of a record that it holds."""
+        each_time = ", each time, while others were taken" if isinstance(error, TryAgain) else ""
+        self._isolate(batch, f"{error.problem}{each_time}")
+
+    def _send(self, batch: Batch) -> None:
+        self._open += 1
+        self._ready.append(batch)
+
+    def _isolate(self, batch: Batch, reason: str) -> None:
+        self._open -= 1
+        if len(batch.contacts) == 1:
+            self.refused.append(
+                RefusedContact(
+                    contact_id=batch.contacts[0].contact_id,
+                    reason=f"{reason}: correct this contact in Mailchimp, or ask the target why",
+                )
+            )
+            return
+        if self._posts_left < 2:
+            self._given_up = IsolationGivenUp(
+                f"{reason}, and finding out which takes too many posts", remedy="check the record mapping"
+            )
+            return
+        self._posts_left -= 2
+        middle = len(batch.contacts) // 2
+        self._send(Batch(batch.contacts[:middle]))
+        self._send(Batch(batch.contacts[middle:]))

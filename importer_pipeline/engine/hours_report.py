@@ -1,0 +1,215 @@
+"""What is told of an audience whose changes are read hour by hour, in an order that a later run can rely on. Pure.
+
+An hour is in when both walks have proved each of its seconds. Hours that are added to a chain are told in their order, each
+only when all before it are in or, at the end, have been told as failed, which brings them into the quarantine. So the newest of
+them proves the chain up to its end, wherever the process dies. What is in behind an hour that was left is told as an hour by
+itself.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from importer_pipeline.engine.audience_plan import AudiencePlan, HoursScope
+from importer_pipeline.engine.audience_report import DeliveredPage, Quarantined, Walks, errors_of, refused_of
+from importer_pipeline.engine.outcomes import (
+    AudienceDone,
+    ContactsRefused,
+    ContactsSettled,
+    HourFailed,
+    HourIn,
+    Outcome,
+    Part,
+    Piece,
+    RefusedContact,
+)
+from importer_pipeline.errors import HourNotOver, ImporterError
+from importer_pipeline.listing.coverage import Stretch, missing, seconds, timestamp
+from importer_pipeline.listing.hours import hour_key, hours_of
+
+_HOUR_OF_STAMP = len("2026-11-24T07")
+
+
+class HoursReport:
+    """The outcomes of an audience that is read by hours.
+
+    Args:
+        plan: what it is.
+        scope: which hours are read.
+
+    Attributes:
+        outcomes: what has happened since this was last emptied.
+        accepted: contacts that the target has taken so far.
+    """
+
+    def __init__(self, plan: AudiencePlan, scope: HoursScope) -> None:
+        self._plan = plan
+        self._scope = scope
+        self._told: set[Stretch] = set()
+        self._read: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._oldest: dict[str, tuple[str, int]] = {}
+        self._refused_ids: set[str] = set()
+        self._refused_without_id = 0
+        self._lacking: Counter[str] = Counter()
+        self._requests = 0
+        self._quarantined = Quarantined(plan.quarantined)
+        self.outcomes: deque[Outcome] = deque()
+        self.accepted = 0
+
+    def asked(self) -> None:
+        """A page is asked for."""
+        self._requests += 1
+
+    def delivered(self, delivered: DeliveredPage) -> None:
+        """A page more is in."""
+        page = delivered.page
+        self.accepted += delivered.accepted
+        self._lacking.update(page.lacking)
+        hours = [stamp[:_HOUR_OF_STAMP] for stamp in page.stamps]
+        self._read.update(hours)
+        for stamp in page.stamps:
+            hour = stamp[:_HOUR_OF_STAMP]
+            if hour not in self._oldest or stamp < self._oldest[hour][0]:
+                self._oldest[hour] = (stamp, delivered.at)
+        if settled := self._quarantined.settled_by(delivered):
+            self.outcomes.append(ContactsSettled(name=self._plan.name, contact_ids=settled))
+        if delivered.refused:
+            self._note_refused(
+                delivered.refused, dict(zip((it.contact_id for it in page.contacts), hours, strict=True))
+            )
+
+    def take_up(self, walks: Walks, before: int) -> None:
+        """Tell the hours that have been proved."""
+        self._note_unreadable(walks)
+        bounds = self._bounds(before)
+        reached = self._reached(walks)
+        for hour in hours_of(bounds):
+            if min(hour.last, bounds.last) > reached:
+                return
+            self._tell(hour, bounds, chain_from=self._scope.chain_from)
+
+    def tell_what_waits(self, walks: Walks, before: int) -> None:
+        """Nothing of an hour waits for anything: those behind a hole are read again."""
+
+    def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
+        """Nothing more comes of the audience."""
+        self._note_unreadable(walks)
+        bounds, errors = self._bounds(before), errors_of(walks)
+        open_seconds = [gap for archived in (False, True) for gap in self._open_seconds(walks, archived, bounds)]
+        failed: list[str] = []
+        left, chain_from = 0, self._scope.chain_from
+        # Before Mailchimp has answered, nobody knows which hours are over by its clock.
+        has_answered = False in walks and walks[False].planned
+        for hour in hours_of(bounds) if bounds.first <= bounds.last else ():
+            if not any(gap.first <= hour.last and hour.first <= gap.last for gap in open_seconds):
+                self._tell(hour, bounds, chain_from=chain_from)
+            elif stopped is None and errors and has_answered:
+                failed.append(hour_key(hour.first))
+                self.outcomes.append(
+                    HourFailed(
+                        name=self._plan.name,
+                        hour=failed[-1],
+                        fingerprint=self._plan.fingerprint,
+                        error=errors[0],
+                    )
+                )
+            else:
+                left, chain_from = left + 1, None
+        self.outcomes.append(
+            AudienceDone(
+                name=self._plan.name,
+                part=Part.HOUR,
+                snapshot=None,
+                parts=len(self._told) + len(failed) + left,
+                failed=tuple(failed),
+                left=left,
+                is_whole=not open_seconds,
+                read=self._read.total(),
+                accepted=self.accepted,
+                refused=self._refused_now,
+                requests=self._requests,
+                accepted_now=self.accepted,
+                refused_now=self._refused_now,
+                elapsed_seconds=elapsed_seconds,
+                lacking=(),
+                error=stopped or (errors[0] if errors and open_seconds else self._not_over(before)),
+            )
+        )
+
+    @property
+    def _refused_now(self) -> int:
+        return len(self._refused_ids) + self._refused_without_id
+
+    def _bounds(self, before: int) -> Stretch:
+        return Stretch(self._scope.first, before)
+
+    def _reached(self, walks: Walks) -> int:
+        """The last second up to which both walks have proved all from their beginning."""
+        since = self._scope.since
+        if len(walks) < 2:
+            return since
+        proved = [walk.proved for walk in walks.values()]
+        return min(it[0].last if it and it[0].first <= since + 1 else since for it in proved)
+
+    def _open_seconds(self, walks: Walks, archived: bool, bounds: Stretch) -> list[Stretch]:
+        if bounds.first > bounds.last:
+            return []
+        return missing(bounds, walks[archived].proved if archived in walks else ())
+
+    def _tell(self, hour: Stretch, bounds: Stretch, *, chain_from: str | None) -> None:
+        if hour in self._told:
+            return
+        self._told.add(hour)
+        if hour in self._scope.known:
+            return
+        key = hour_key(hour.first)
+        of_stamp = f"{key[:10]}T{key[11:13]}"
+        oldest = self._oldest.get(of_stamp)
+        self.outcomes.append(
+            HourIn(
+                name=self._plan.name,
+                hour=key,
+                fingerprint=self._plan.fingerprint,
+                walk=bounds,
+                chain_from=chain_from,
+                read=self._read[of_stamp],
+                accepted=self._read[of_stamp] - self._refused[of_stamp],
+                refused=self._refused[of_stamp],
+                lag_seconds=None if oldest is None else max(0, oldest[1] - seconds(oldest[0])),
+            )
+        )
+
+    def _note_unreadable(self, walks: Walks) -> None:
+        for walk in walks.values():
+            while walk.unreadable:
+                found = walk.unreadable.popleft()
+                hour = timestamp(found.second)[:_HOUR_OF_STAMP]
+                self._read[hour] += len(found.contact_ids)
+                self._note_refused(refused_of(found), dict.fromkeys(found.contact_ids, hour))
+
+    def _note_refused(self, refused: Iterable[RefusedContact], hours: dict[str, str]) -> None:
+        by_hour: dict[str, list[RefusedContact]] = {}
+        for contact in refused:
+            by_hour.setdefault(hours.get(contact.contact_id, ""), []).append(contact)
+            if contact.contact_id:
+                self._refused_ids.add(contact.contact_id)
+            else:
+                self._refused_without_id += 1
+        for hour, contacts in by_hour.items():
+            self._refused[hour] += len(contacts)
+            key = f"{hour[:10]}-{hour[11:]}:00" if hour else hour_key(self._scope.first)
+            piece = Piece(name=self._plan.name, part=Part.HOUR, key=key)
+            self.outcomes.append(
+                ContactsRefused(
+                    piece=piece, snapshot_id=None, fingerprint=self._plan.fingerprint, contacts=tuple(contacts)
+                )
+            )
+
+    def _not_over(self, before: int) -> ImporterError | None:
+        """Hours that were asked for and are not over yet by Mailchimp's clock."""
+        last = self._scope.last
+        if last is None or before >= last:
+            return None
+        return HourNotOver(
+            f"the hour {hour_key(last)} is not over by Mailchimp's clock", remedy="launch it again in some minutes"
+        )

@@ -1,0 +1,200 @@
+"""Who waits for a target URL: a lane for each client that posts there, and the connections that all of them share. Pure.
+
+A rate, a key and an account at the target are one client's. So each lane rests, is doubted and fails for itself, and takes
+turns with the others for the connections of the URL. Stays out: what an answer means for a page (`posting.py`).
+"""
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from importer_pipeline.engine.audience_sync import AudienceSync
+from importer_pipeline.engine.parcels import Parcel, Post, Probe
+from importer_pipeline.engine.services import Service
+from importer_pipeline.errors import ImporterError
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Doubt:
+    """A post that failed for the last time, while it is not known whether what it holds is the reason."""
+
+    post: Post
+    error: ImporterError
+
+
+@dataclass(eq=False, slots=True)
+class Lane:
+    """What one client has to post at a URL."""
+
+    client: str
+    url: "TargetUrl"
+    service: Service
+    """The client's own count: what it rests after a 429, and how many of its posts go at once."""
+    post_records: int
+    """Records of a post, where small pages of an audience go together."""
+    doubts: list[Doubt] = field(default_factory=list[Doubt])
+    """Until they are settled, nothing goes out but a probe."""
+    probing: bool = False
+    """Whether a probe is in flight."""
+    alive_at: float = -math.inf
+    """When the newest of those requests was sent to which the target answered as one that is up and takes the key."""
+    is_troubled: bool = False
+    """Whether nothing of the kind has come since a request failed, or was turned away. Then one request goes at a time, and
+    what waits takes no room from the other clients."""
+    failures_in_a_row: int = 0
+    """Windows that failed since then."""
+    undelivered: int = 0
+    """Contacts in pages that are neither delivered nor given up."""
+    offered: bool = False
+    """Whether it stands in the URL's round."""
+    _queue: deque[Parcel] = field(default_factory=deque[Parcel])
+    _queued: Counter[AudienceSync] = field(default_factory=Counter[AudienceSync])
+    """How much of it is each audience's."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a request could go out, if there is a connection."""
+        while self._queue and not self._queue[0].page.is_open:
+            self._taken(0)
+        return not self.probing if self.doubts else bool(self._queue)
+
+    def acquire(self, now: float) -> bool:
+        """Put one more request on the wire, if the client's own count allows it."""
+        if self.is_troubled and self.service.in_flight:
+            return False
+        return self.service.acquire(now)
+
+    def add(self, parcel: Parcel) -> None:
+        """A parcel can go out."""
+        self._queue.append(parcel)
+        self._queued[parcel.page.fetch.audience] += 1
+
+    def add_first(self, post: Post) -> None:
+        """What was turned away can go out again, before all else."""
+        for parcel in reversed(post.parcels):
+            self._queue.appendleft(parcel)
+            self._queued[parcel.page.fetch.audience] += 1
+
+    def clear(self, audience: AudienceSync | None = None) -> Iterator[Parcel]:
+        """Take out all that waits of an audience, or of all, the doubted too."""
+        doubts = [doubt for doubt in self.doubts if audience in (None, doubt.post.audience)]
+        queued = [parcel for parcel in self._queue if audience in (None, parcel.page.fetch.audience)]
+        self.doubts = [doubt for doubt in self.doubts if doubt not in doubts]
+        self._queue = deque(parcel for parcel in self._queue if audience not in (None, parcel.page.fetch.audience))
+        self._queued = Counter(parcel.page.fetch.audience for parcel in self._queue)
+        return iter([parcel for doubt in doubts for parcel in doubt.post.parcels] + queued)
+
+    def take(self, now: float) -> Post | Probe:
+        """What goes out next; only where there is something."""
+        if self.doubts:
+            self.probing = True
+            return Probe(self.doubts[0].post.audience, now)
+        return Post(tuple(self._parcels()), now)
+
+    def hold(self, contacts: int) -> None:
+        """So many contacts more are undelivered, or fewer."""
+        self.undelivered += contacts
+        if not self.is_troubled:
+            self.url.undelivered += contacts
+
+    def fails(self) -> None:
+        """Note that a request failed or was turned away."""
+        if not self.is_troubled:
+            self.is_troubled = True
+            self.url.undelivered -= self.undelivered
+
+    def answers(self, asked_at: float) -> list[Doubt]:
+        """Note that the target is up and takes the key; hand out the doubts that this settles."""
+        self.alive_at = max(self.alive_at, asked_at)
+        if self.is_troubled:
+            self.is_troubled = False
+            self.url.undelivered += self.undelivered
+        self.failures_in_a_row = 0
+        settled = [doubt for doubt in self.doubts if doubt.post.asked_at <= self.alive_at]
+        self.doubts = [doubt for doubt in self.doubts if doubt.post.asked_at > self.alive_at]
+        return settled
+
+    def _parcels(self) -> Iterator[Parcel]:
+        """The first in the queue, and with a small page those of its audience that are small, too."""
+        first = self._taken(0)
+        audience, size = first.page.fetch.audience, len(first.batch.contacts)
+        yield first
+        index = 0
+        while not first.is_part and self._queued[audience] and index < len(self._queue):
+            parcel = self._queue[index]
+            more = len(parcel.batch.contacts)
+            if (
+                parcel.page.fetch.audience is audience
+                and parcel.page.is_open
+                and not parcel.is_part
+                and size + more <= self.post_records
+            ):
+                size += more
+                yield self._taken(index)
+            else:
+                index += 1
+
+    def _taken(self, index: int) -> Parcel:
+        parcel = self._queue[index]
+        del self._queue[index]
+        self._queued[parcel.page.fetch.audience] -= 1
+        return parcel
+
+
+@dataclass(eq=False, slots=True)
+class TargetUrl:
+    """A target URL."""
+
+    service: Service
+    lanes: dict[str, Lane] = field(default_factory=dict[str, Lane])
+    """By client."""
+    offered: bool = False
+    """Whether it stands in the round of URLs that may have something to post."""
+    alive_at: float = -math.inf
+    """As of a lane, for whichever client."""
+    failures_in_a_row: int = 0
+    """Windows of any client that failed since then."""
+    failed_clients: set[str] = field(default_factory=set[str])
+    """Whose they are."""
+    undelivered: int = 0
+    """Contacts in pages that are neither delivered nor given up, of the clients that are not in trouble."""
+    _round: deque[Lane] = field(default_factory=deque[Lane])
+    """The lanes that may have something to post."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a request could go out, if there is a connection to the URL."""
+        return bool(self._round)
+
+    def offer(self, lane: Lane) -> None:
+        """A lane may have something to post. A probe comes before all else: others may be about to fail for the same reason."""
+        if lane.offered and lane.doubts:
+            self._round.remove(lane)
+        if lane.doubts:
+            self._round.appendleft(lane)
+        elif not lane.offered:
+            self._round.append(lane)
+        lane.offered = True
+
+    def take(self, now: float, offer: Callable[[Lane], None]) -> Post | Probe | None:
+        """The next request: of the next lane that has one and may send it. `offer` is called when one that rests may again."""
+        while self._round:
+            lane = self._round[0]
+            if lane.has_work and lane.acquire(now):
+                if not self.service.acquire(now):
+                    lane.service.release(now)
+                    return None
+                self._round.rotate(-1)
+                return lane.take(now)
+            self._round.popleft()
+            lane.offered = False
+            if lane.has_work:
+                lane.service.park(now, lambda _, lane=lane: offer(lane))
+        return None
+
+    def answers(self, asked_at: float) -> None:
+        """Note that the target is up, whoever's key it takes."""
+        self.alive_at = max(self.alive_at, asked_at)
+        self.failures_in_a_row = 0
+        self.failed_clients.clear()

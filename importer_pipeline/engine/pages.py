@@ -1,0 +1,23 @@
+"""A page of contacts, as the engine takes it."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from importer_pipeline.listing.coverage import PageShape
+from importer_pipeline.records.contacts import Contact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of an audience."""
+
+    shape: PageShape
+    """What it tells about the listing that it was cut from."""
+    contacts: list[Contact]
+    """Its contacts, mapped, in the order of the listing."""
+    stamps: list[str]
+    """`last_changed` of each, as Mailchimp wrote it."""
+    lacking: Counter[str]
+    """How many of its contacts lack a mapped path, by path."""
+    server_time: int | None
+    """Mailchimp's clock when it answered, in epoch seconds; None where the answer has no Date."""

@@ -1,0 +1,65 @@
+"""What is on its way to a target: pages, their batches as parcels, and the requests that carry them. Plain records."""
+
+from dataclasses import dataclass
+
+from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
+from importer_pipeline.engine.delivery import Batch, Delivery
+from importer_pipeline.engine.pages import Page
+
+
+@dataclass(eq=False, slots=True)
+class UndeliveredPage:
+    """A page that is on its way to the target."""
+
+    fetch: Fetch
+    page: Page
+    delivery: Delivery
+    sent: frozenset[str] | None
+    """Ids of its contacts that are sent; None for all. The others were sent with another page of their crowded second."""
+    is_open: bool = True
+    """Whether it is neither delivered nor given up."""
+    is_being_isolated: bool = False
+    """Whether a refused contact in it is being told from the others."""
+
+
+@dataclass(eq=False, slots=True)
+class Parcel:
+    """A batch of one page, on its way."""
+
+    page: UndeliveredPage
+    batch: Batch
+    is_part: bool = False
+    """Whether it goes alone and gets fewer tries, since it is a part of something that was not taken whole."""
+    tries: int = 0
+    """How often posting it has failed in a way that could have passed."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Post:
+    """One request to a target: a batch of a page, or whole small pages of one audience together."""
+
+    parcels: tuple[Parcel, ...]
+    asked_at: float
+    """When it went out, by the engine's clock."""
+
+    @property
+    def audience(self) -> AudienceSync:
+        """Whose contacts they are."""
+        return self.parcels[0].page.fetch.audience
+
+    @property
+    def batch(self) -> Batch:
+        """All contacts that are sent."""
+        if len(self.parcels) == 1:
+            return self.parcels[0].batch
+        return Batch(tuple(contact for parcel in self.parcels for contact in parcel.batch.contacts))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Probe:
+    """One request to a target that carries no contact: whether it answers, and takes the key, whatever is sent."""
+
+    audience: AudienceSync
+    """One of the client whose key it is."""
+    asked_at: float
+    """When it went out, by the engine's clock."""

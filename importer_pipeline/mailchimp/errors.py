@@ -1,0 +1,175 @@
+"""What it means when Mailchimp answers with something other than 200, or not at all.
+
+Here: the tables by status and by fault, and what counts as Mailchimp's own word. Stays out: the bodies of good answers
+(`mailchimp.py`). No text of an answer is repeated: a problem's `detail` may hold an address.
+
+A refusal counts as Mailchimp's only with its problem document: a proxy, a firewall or an edge answers 4xx as well, for a
+minute or for one name, and it knows nothing of keys, lists and members.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from importer_pipeline.errors import (
+    BrokenAnswer,
+    ConnectionUnusable,
+    ImporterError,
+    KeyRefused,
+    ListNotFound,
+    RequestRefused,
+    TooManyRequests,
+    TooSlow,
+    TurnedAway,
+    Unavailable,
+)
+from importer_pipeline.http.faults import Fault, with_variable
+from importer_pipeline.http.json_bodies import small_document
+from importer_pipeline.http.wire import Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What the caller must do, and what a person can.
+
+    Attributes:
+        error: by what the caller must do.
+        problem: what was seen.
+        remedy: what a person can do; empty where there is nothing to do but wait.
+    """
+
+    error: type[ImporterError]
+    problem: str
+    remedy: str = ""
+
+
+_BLOCKED = Meaning(
+    error=TurnedAway,
+    problem="Mailchimp's network turns this machine's address away",
+    remedy="if it lasts, ask Mailchimp's support to unblock the address, or spread the clients over more addresses",
+)
+_BETWEEN = Meaning(
+    error=TurnedAway,
+    problem="expected Mailchimp's problem document, got an answer of something that stands between",
+    remedy="if it lasts, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
+)
+_REDIRECT = Meaning(
+    error=TurnedAway,
+    problem="expected an answer from Mailchimp, got a redirect, which is not followed: it would carry the key elsewhere",
+    remedy="if it lasts, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
+)
+_PATIENCE = Meaning(error=TooManyRequests, problem="Mailchimp can't answer now, and says when to ask again")
+
+BY_STATUS: Mapping[int, Meaning] = {
+    401: Meaning(
+        error=KeyRefused,
+        problem="Mailchimp refuses the key: it is wrong or revoked, or belongs to another data centre",
+        remedy="check the client's mailchimp secret, and its base_url if it has one",
+    ),
+    404: Meaning(
+        error=ListNotFound,
+        problem="Mailchimp knows no such list in this account",
+        remedy="check the audience's list_id, and whose account the client's key opens",
+    ),
+    408: Meaning(error=Unavailable, problem="Mailchimp waited too long for the request"),
+    429: Meaning(error=TooManyRequests, problem="all ten connections of the Mailchimp account are taken"),
+    504: Meaning(error=TooSlow, problem="Mailchimp did not manage the request in time"),
+}
+"""Statuses with a meaning of their own; 403 and 503 are told apart by more than their status."""
+
+BY_CLASS: Mapping[int, Meaning] = {
+    1: Meaning(error=BrokenAnswer, problem="expected an answer from Mailchimp, got an interim one"),
+    2: Meaning(error=BrokenAnswer, problem="expected HTTP 200 from Mailchimp, got another success"),
+    3: _REDIRECT,
+    4: Meaning(error=RequestRefused, problem="Mailchimp refuses the request"),
+    5: Meaning(error=Unavailable, problem="Mailchimp can't answer now"),
+}
+"""All other statuses, by their hundreds."""
+
+_UNHEARD_OF = Meaning(error=BrokenAnswer, problem="expected an answer from Mailchimp, got a status that HTTP has not")
+
+# The titles of Mailchimp's 403 problems (D; "User Disabled" was seen with a space, V), in lower case without spaces.
+_FORBIDDEN = {
+    "userdisabled": "the account or its user is disabled",
+    "forbidden": "the key's user may not read audiences",
+    "wrongdatacenter": "the key belongs to another data centre",
+    "apikeyinvalid": "the key is wrong or revoked",
+}
+
+
+def status_error(answer: Answer) -> ImporterError:
+    """Return the error for an answer that is not 200, whatever was asked for."""
+    meaning = _meaning(answer)
+    problem = f"{meaning.problem} (HTTP {answer.status})"
+    if meaning.error is TooManyRequests:
+        wait = answer.retry_after_seconds(time.time())
+        return TooManyRequests(problem, retry_after_seconds=wait, remedy=meaning.remedy)
+    return meaning.error(problem, remedy=meaning.remedy)
+
+
+def proves_absence(answer: Answer) -> bool:
+    """Tell whether Mailchimp itself says that what was asked for is not there."""
+    return answer.status == 404 and _problem(answer) is not None
+
+
+def _meaning(answer: Answer) -> Meaning:
+    status, problem = answer.status, _problem(answer)
+    if small_document(answer.body).get("type") == "akamai_error_message":  # Seen with 503 (V): it is about the address.
+        return _BLOCKED
+    if status == 403:
+        return _BLOCKED if problem is None else _forbidden(problem)
+    if 400 <= status < 500 and status != 429 and problem is None:
+        return _BETWEEN
+    if status == 503 and answer.header("retry-after") is not None:
+        return _PATIENCE
+    return BY_STATUS.get(status) or BY_CLASS.get(status // 100, _UNHEARD_OF)
+
+
+def _forbidden(problem: Mapping[str, Any]) -> Meaning:
+    title = str(problem.get("title", "")).replace(" ", "").lower()
+    reason = _FORBIDDEN.get(title, "the account is disabled, or the key's user may not read audiences")
+    return Meaning(
+        error=KeyRefused,
+        problem=f"Mailchimp refuses the key: {reason}",
+        remedy="have the client look at the account, and at the role of the key's user",
+    )
+
+
+def _problem(answer: Answer) -> Mapping[str, Any] | None:
+    """The problem document of an answer as Mailchimp writes them (D), whatever its content type; None if it has none."""
+    found = small_document(answer.body)
+    texts = all(isinstance(found.get(name), str) for name in ("type", "title", "detail"))
+    return found if texts and found.get("status") == answer.status else None
+
+
+BY_FAULT: Mapping[Fault, Meaning] = {
+    fault: Meaning(error=error, problem=f"no answer from Mailchimp: {fault.value}", remedy=remedy)
+    for fault, error, remedy in (
+        (Fault.NAME_UNKNOWN, Unavailable, "the data centre of the key, or mailchimp.base_url, may be wrong"),
+        (Fault.UNREACHABLE, Unavailable, ""),
+        (Fault.TLS, Unavailable, "check what stands between this machine and Mailchimp"),
+        (Fault.UNTRUSTED, ConnectionUnusable, "check this machine's clock and certificates"),
+        (Fault.BUNDLE, ConnectionUnusable, "check this machine's certificates"),
+        (Fault.PROXY, Unavailable, "check the proxy in this machine's environment"),
+        (Fault.PROXY_UNUSABLE, ConnectionUnusable, "check the proxy in this machine's environment"),
+        (Fault.SLOW, TooSlow, ""),
+        (Fault.HUNG_UP, Unavailable, ""),
+        (Fault.CUT, BrokenAnswer, ""),
+        (Fault.TOO_LARGE, BrokenAnswer, ""),
+        (Fault.UNSENDABLE, ConnectionUnusable, "check mailchimp.base_url"),
+        (Fault.UNFORESEEN, Unavailable, ""),
+    )
+}
+"""No answer at all, or none that is whole."""
+
+
+def fault_error(fault: Fault, variable: str = "") -> ImporterError:
+    """Return the error for a fault between here and Mailchimp.
+
+    Args:
+        fault: why there is no answer.
+        variable: the environment variable that has a part in it; "" for none.
+    """
+    meaning = BY_FAULT[fault]
+    return meaning.error(meaning.problem, remedy=with_variable(meaning.remedy, variable))

@@ -1,0 +1,41 @@
+"""Answers of Mailchimp opened: read, checked against what was asked for, and mapped to a page for the engine."""
+
+from importer_pipeline.engine.pages import Page
+from importer_pipeline.errors import BrokenAnswer
+from importer_pipeline.http.wire import Answer
+from importer_pipeline.listing.coverage import Ask, AskOne, PageShape, page_shape
+from importer_pipeline.mailchimp.client import read_member, read_members, server_time
+from importer_pipeline.records.contacts import RecordMapping
+
+
+def open_page(answer: Answer, ask: Ask, mapping: RecordMapping) -> Page:
+    """The page that an answer of `GET /lists/{list_id}/members` holds.
+
+    Raises:
+        ImporterError: what `read_members` makes of other answers; BrokenAnswer if it can't be the answer to `ask`.
+    """
+    page = read_members(answer)
+    stamps = [member["last_changed"] for member in page.members]
+    shape = page_shape(ask, stamps, page.total_items)
+    contacts, lacking = mapping.contacts(page.members)
+    return Page(shape=shape, contacts=contacts, stamps=stamps, lacking=lacking, server_time=page.server_time)
+
+
+def open_contact(answer: Answer, ask: AskOne, mapping: RecordMapping) -> Page:
+    """The page of one contact, or of none, that an answer of `GET /lists/{list_id}/members/{id}` holds.
+
+    Raises:
+        ImporterError: what `read_member` makes of other answers; BrokenAnswer if it is another contact than asked for.
+    """
+    member = read_member(answer)
+    members = [] if member is None else [member]
+    if any(it.get("id") != ask.contact_id or not isinstance(it.get("last_changed"), str) for it in members):
+        raise BrokenAnswer("expected the contact that was asked for, with its last_changed, found something else")
+    contacts, lacking = mapping.contacts(members)
+    return Page(
+        shape=PageShape(length=len(members), first=0, last=0, total=len(members)),
+        contacts=contacts,
+        stamps=[it["last_changed"] for it in members],
+        lacking=lacking,
+        server_time=server_time(answer),
+    )

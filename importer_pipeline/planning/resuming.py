@@ -1,0 +1,132 @@
+"""When a run goes on with a snapshot that an earlier one has taken, and when it takes a new one. Pure."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from importer_pipeline.engine.audience_plan import SnapshotScope
+from importer_pipeline.errors import SnapshotUnusable
+from importer_pipeline.listing.coverage import timestamp
+from importer_pipeline.listing.snapshots import AudienceName, Latest, Standing
+from importer_pipeline.planning.chain import View
+from importer_pipeline.planning.history import History
+
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRule:
+    """Which snapshots a sync goes on with."""
+
+    within_seconds: float
+    """Age up to which an unfinished one is gone on with."""
+    restart: bool
+    """Whether a new one is taken in any case."""
+
+    def why_not(self, latest: Latest, *, fingerprint: str, was_other: bool, view: View) -> str | None:
+        """Why the newest snapshot is not gone on with, as the end of a sentence; None if it is.
+
+        Args:
+            latest: the newest one, not completed.
+            fingerprint: what the audience is now.
+            was_other: whether contacts have been sent for another fingerprint since.
+            view: which moments are over.
+        """
+        if self.restart:
+            return "restart is set"
+        if latest.snapshot.fingerprint != fingerprint or was_other:
+            return f"the unfinished one is {_of_another(latest, fingerprint)}"
+        if not view.is_over(latest.snapshot.before, written=latest.written):
+            return f"the unfinished one is {_of_the_future(latest)}"
+        if view.now - latest.snapshot.before > self.within_seconds:
+            return (
+                f"the unfinished one of {timestamp(latest.snapshot.before)} is older than "
+                f"{self.within_seconds / 3600:g} hours"
+            )
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUp:
+    """What is to be read, with the snapshot that is gone on with."""
+
+    scope: SnapshotScope
+    note: str
+    """What a person would like to know about it; "" where it goes without saying."""
+
+
+def take_up(
+    name: AudienceName, wanted: frozenset[str] | None, latest: Latest | None, history: History, *,
+    fingerprint: str, was_other: bool, rule: ResumeRule, view: View,
+) -> TakenUp:  # fmt: skip
+    """Find the snapshot that a sync goes on with.
+
+    Single windows are always those of the newest snapshot, however old it is.
+
+    Args:
+        name: the audience.
+        wanted: which windows are asked for: see `SnapshotScope.wanted`.
+        latest: the audience's newest snapshot.
+        history: for what is in of it.
+        fingerprint: what the audience is now.
+        was_other: whether contacts have been sent for another fingerprint since its newest snapshot was taken.
+        rule: when a whole sync goes on with it.
+        view: which moments are over.
+
+    Raises:
+        SnapshotUnusable: single windows are asked for that the newest snapshot can't have.
+    """
+    last = latest.snapshot if latest is not None and latest.snapshot.fingerprint == fingerprint else None
+    anew = SnapshotScope(standing=None, wanted=wanted, last=last)
+    if wanted:
+        latest = _with_windows(latest, wanted, fingerprint=fingerprint, was_other=was_other, view=view)
+    elif latest is None or latest.completed:
+        return TakenUp(scope=anew, note="")
+    else:
+        why_not = rule.why_not(latest, fingerprint=fingerprint, was_other=was_other, view=view)
+        if why_not is not None:
+            return TakenUp(scope=anew, note=f"{name} takes a new snapshot: {why_not}")
+    snapshot = latest.snapshot
+    windows = history.windows(name, snapshot)
+    note = (
+        f"{name} goes on with its snapshot of {timestamp(snapshot.before)}: "
+        f"{len(windows)} of {len(snapshot.keys)} windows are in"
+    )
+    standing = Standing(snapshot=snapshot, windows=windows)
+    return TakenUp(scope=SnapshotScope(standing=standing, wanted=wanted), note="" if wanted else note)
+
+
+def _with_windows(
+    latest: Latest | None, keys: Collection[str], *, fingerprint: str, was_other: bool, view: View
+) -> Latest:
+    """The newest snapshot, if it has these windows."""
+    remedy = "run plan_windows, which registers the windows of a new snapshot, or full_sync"
+    if latest is None:
+        raise SnapshotUnusable("there is no snapshot whose windows could be imported", remedy=remedy)
+    if latest.snapshot.fingerprint != fingerprint or was_other:
+        raise SnapshotUnusable(f"the snapshot is {_of_another(latest, fingerprint)}", remedy=remedy)
+    if not view.is_over(latest.snapshot.before, written=latest.written):
+        raise SnapshotUnusable(f"the snapshot is {_of_the_future(latest)}", remedy=remedy)
+    known = latest.snapshot.keys
+    unknown = sorted(set(keys) - set(known))
+    if unknown:
+        more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+        raise SnapshotUnusable(
+            f"the snapshot of {timestamp(latest.snapshot.before)} has no window {', '.join(unknown[:_MOST_NAMED])}{more}",
+            remedy=f"take some of its {len(known)}: {', '.join(known[:_MOST_NAMED])}, ...; or run plan_windows for a new one",
+        )
+    return latest
+
+
+def _of_the_future(latest: Latest) -> str:
+    """Why a snapshot is of no use that claims to hold what has not happened, as the end of a sentence."""
+    return f"of {timestamp(latest.snapshot.before)}, which was still to come when it was taken: a clock was wrong"
+
+
+def _of_another(latest: Latest, fingerprint: str) -> str:
+    """Why a snapshot is of no use for what the audience is now, though it was once perhaps, as the end of a sentence."""
+    other = "another list, target or record mapping than the clients file names now"
+    return (
+        f"of {other}"
+        if latest.snapshot.fingerprint != fingerprint
+        else f"older than contacts that were sent for {other}"
+    )

@@ -1,0 +1,228 @@
+"""A contact as Mailchimp sends it, a record as the target takes it, and the mapping between them.
+
+Stays out: how the mapping is written and checked (see `mapping`), where members come from and records go.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, repeat
+from typing import Any, NamedTuple
+
+from importer_pipeline.errors import ClientsFileInvalid
+from importer_pipeline.records.mapping import LIST_ID, Template, parse_template
+
+DEFAULT_RECORD: Mapping[str, str] = {
+    "id": "id",
+    "firstname": "merge_fields.FNAME",
+    "lastname": "merge_fields.LNAME",
+    "email": "email_address",
+    "status": "status",
+}
+"""Where each value of a record comes from, if the clients file doesn't say otherwise."""
+
+ID_OF_NO_ADDRESS = "d41d8cd98f00b204e9800998ecf8427e"
+"""Mailchimp's `id` of a contact without an address: the MD5 of nothing (D: `id` is the lower-case address's MD5)."""
+
+_ALWAYS = ("id", "last_changed")
+_DEEPEST_FIELD = 2
+_LONGEST_WHOLE_FLOAT = 1e15
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Record(NamedTuple):
+    """A contact in the target's format. Its `repr` shows nothing of it.
+
+    Attributes:
+        id: what the target upserts by.
+        firstname: the given name, or "".
+        lastname: the family name, or "".
+        email: the address, or "".
+        status: Mailchimp's word for it, such as "subscribed" or "archived".
+    """
+
+    id: str
+    firstname: str
+    lastname: str
+    email: str
+    status: str
+
+    def __repr__(self) -> str:
+        """Nothing of the person."""
+        return "Record(...)"
+
+
+class Contact(NamedTuple):
+    """One member of a page, mapped. Its `repr` shows nothing of the person but Mailchimp's id.
+
+    Attributes:
+        contact_id: Mailchimp's `id` of the member; "" if it has none.
+        record: what the target takes; None if it can't be sent.
+        reason: why it can't be sent, and what to do; "" if it can.
+    """
+
+    contact_id: str
+    record: Record | None
+    reason: str
+
+    def __repr__(self) -> str:
+        """Nothing of the person but Mailchimp's id."""
+        return f"Contact(contact_id={self.contact_id!r}, sendable={self.record is not None})"
+
+
+# Tuples of known length, made without the checks of the generated constructors, at two thirds of their cost.
+_record = partial(tuple.__new__, Record)
+_contact = partial(tuple.__new__, Contact)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordMapping:
+    """How the members of one audience become records. Made by `of`.
+
+    Attributes:
+        paths: the paths of a member that are needed: `id` and `last_changed`, then what the mapping reads.
+        fields: the value of Mailchimp's `fields` parameter that asks for these paths and for `total_items`.
+        templates: one for each value of a record, in its order, with the list's id filled in.
+        id_text: the id's template as the clients file has it.
+    """
+
+    paths: tuple[str, ...]
+    fields: str
+    templates: tuple[Template, ...]
+    id_text: str
+
+    @staticmethod
+    def of(spec: Mapping[str, str], *, list_id: str) -> "RecordMapping":
+        """The mapping that `spec` describes: value of the record -> path or text with paths in braces.
+
+        Args:
+            spec: keys as in `DEFAULT_RECORD`, which fills in those that are absent.
+            list_id: the audience's list, for the path `list_id`.
+
+        Raises:
+            ClientsFileInvalid: unknown keys, paths that can't be, or an empty id.
+        """
+        unknown = sorted(set(spec) - set(DEFAULT_RECORD))
+        if unknown:
+            raise ClientsFileInvalid(f"a record has no {unknown[0]}", remedy=f"it has {', '.join(DEFAULT_RECORD)}")
+        written = [parse_template(spec.get(key, default)) for key, default in DEFAULT_RECORD.items()]
+        if not written[0].paths:
+            raise ClientsFileInvalid("a record needs an id", remedy="write id: id")
+        templates = tuple(template.filled(LIST_ID, list_id) for template in written)
+        paths = tuple(dict.fromkeys(chain(_ALWAYS, *(template.paths for template in templates))))
+        return RecordMapping(paths=paths, fields=_fields(paths), templates=templates, id_text=written[0].text)
+
+    @property
+    def member_fields(self) -> str:
+        """The same for one member that is asked for by its id: paths from the member itself."""
+        return ",".join(path.removeprefix("members.") for path in self.fields.split(",") if path != "total_items")
+
+    def contacts(self, members: Sequence[dict[str, Any]]) -> tuple[list[Contact], Counter[str]]:
+        """Map the members of a page, in their order.
+
+        A value that a member lacks (no such key, or null, there or on the way) is sent as "" and counted. "" is not
+        lacking, nor is what would stand in an empty address. Numbers and truth values are sent as JSON writes them (3.0
+        as 3), objects and arrays as compact JSON. Halves of surrogate pairs, which no UTF-8 can hold, become U+FFFD.
+
+        Returns:
+            the contacts, and how often each mapped path was lacking (paths that never were are absent).
+        """
+        page = _Page(members)
+        columns = {path: page.texts(path) for path in dict.fromkeys(["id", *self._mapped()])}
+        lacking = Counter({path: page.lacking[path] for path in self._mapped() if page.lacking[path]})
+        values = (_rendered(template, columns, len(members)) for template in self.templates)
+        records = map(_record, zip(*values, strict=True))
+        contacts = list(map(_contact, zip(columns["id"], records, repeat(""), strict=False)))
+        for index, path in self._without_id(columns):
+            contacts[index] = Contact(contact_id=columns["id"][index], record=None, reason=self._reason(path))
+        return contacts, lacking
+
+    def _mapped(self) -> Iterator[str]:
+        return chain.from_iterable(template.paths for template in self.templates)
+
+    def _without_id(self, columns: Mapping[str, list[str]]) -> Iterator[tuple[int, str]]:
+        """The positions of contacts whose record can't have an id, each with the path that is to blame."""
+        for path in self.templates[0].paths:
+            useless = {"", ID_OF_NO_ADDRESS} if path == "id" else {""}
+            if not useless.isdisjoint(columns[path]):
+                yield from ((index, path) for index, text in enumerate(columns[path]) if text in useless)
+
+    def _reason(self, path: str) -> str:
+        if path not in {"id", "email_address", "unique_email_id"}:
+            return f"no {path}, of which record.id is made: map record.id to what every contact has, such as id"
+        instead = parse_template(self.id_text).renamed(path, "contact_id").text
+        return f'no email address, so no {path} of its own: map record.id to "{instead}" to import such contacts'
+
+
+class _Page:
+    """The members of a page by columns: what one path has of each, as text. A column is cheaper than its values."""
+
+    def __init__(self, members: Sequence[Any]) -> None:
+        self._values: dict[str, list[Any]] = {"": list(members)}
+        self.lacking: Counter[str] = Counter()
+
+    def texts(self, path: str) -> list[str]:
+        """The values at `path`; `lacking` then tells how many members have none."""
+        values = self._column(path)
+        if not set(map(type, values)) <= {str}:
+            if path == "id":
+                values = [value if isinstance(value, str) else None for value in values]
+            self.lacking[path] = values.count(None)
+            values = [value if type(value) is str else _text(value) for value in values]
+        return values if _encodable(values) else [_SURROGATE.sub("\ufffd", value) for value in values]
+
+    def _column(self, path: str) -> list[Any]:
+        if path not in self._values:
+            above, _, key = path.rpartition(".")
+            parents = self._column(above)
+            if set(map(type, parents)) <= {dict}:
+                self._values[path] = [parent.get(key) for parent in parents]
+            else:
+                self._values[path] = [_child(parent, key) for parent in parents]
+        return self._values[path]
+
+
+def _child(parent: Any, key: str) -> Any:
+    if isinstance(parent, dict):
+        return parent.get(key)
+    # An address that is not set is "" instead of an object (V): its parts are as empty as it is.
+    return "" if parent == "" else None
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < _LONGEST_WHOLE_FLOAT else repr(value)
+    return _JSON.encode(value)
+
+
+def _rendered(template: Template, columns: Mapping[str, list[str]], count: int) -> Sequence[str]:
+    if template.literals == ("", ""):
+        return columns[template.paths[0]]
+    if not template.paths:
+        return template.literals * count
+    if len(template.paths) == 1:
+        before, behind = template.literals
+        return [f"{before}{text}{behind}" for text in columns[template.paths[0]]]
+    return list(map(template.format_text.format, *(columns[path] for path in template.paths)))
+
+
+def _fields(paths: Sequence[str]) -> str:
+    # A wrong path is ignored silently (D), and none deeper than merge_fields.FNAME was ever seen to work: what lies
+    # deeper is asked for with the whole above it.
+    asked = [".".join(path.split(".")[:_DEEPEST_FIELD]) for path in paths]
+    whole = [path for path in asked if path.partition(".")[0] == path or path.partition(".")[0] not in asked]
+    return ",".join([*(f"members.{path}" for path in dict.fromkeys(whole)), "total_items"])
+
+
+def _encodable(texts: Sequence[str]) -> bool:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

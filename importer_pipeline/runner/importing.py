@@ -1,0 +1,343 @@
+"""From declared audiences to a sync that runs: secrets are read, connections made, the engine and its threads started.
+
+Knows nothing of Dagster: `defs` turns what comes out of it into events, and what earlier runs left into a `History`.
+"""
+
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from types import TracebackType
+from typing import Self
+
+from importer_pipeline.clients.collection import Audience, Client, Clients, fingerprint
+from importer_pipeline.engine.audience_plan import AudiencePlan, Scope
+from importer_pipeline.engine.connections import PROCESS
+from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged, Outcome, Part, Progress
+from importer_pipeline.engine.services import SyncLimits
+from importer_pipeline.engine.sync import Sync
+from importer_pipeline.errors import ImporterError, SecretMissing, SnapshotUnusable
+from importer_pipeline.listing.coverage import Paging
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.locks.protocol import AccountLocks
+from importer_pipeline.mailchimp.client import OAUTH_METADATA_URL, Account, MailchimpLimits
+from importer_pipeline.planning.chain import View, chain_of
+from importer_pipeline.planning.history import History
+from importer_pipeline.planning.tasks import Asked, ChangesRequest, FirstSyncRequest, HoursRequest, Request, Resolver
+from importer_pipeline.runner.workers import Lines, Workers
+from importer_pipeline.target.client import Target, TargetLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportSettings:
+    """How an import goes about it, the same for all clients."""
+
+    paging: Paging = field(default_factory=Paging)
+    """How audiences are cut into windows."""
+    limits: SyncLimits = field(default_factory=SyncLimits)
+    """How much at once, and how long."""
+    mailchimp: MailchimpLimits = field(default_factory=MailchimpLimits)
+    """Patience with Mailchimp."""
+    target: TargetLimits = field(default_factory=TargetLimits)
+    """Patience with the targets."""
+    oauth_metadata_url: str = OAUTH_METADATA_URL
+    """Who tells the data centre of an OAuth token."""
+    oldest: int = 0
+    """The first second of the first hour in view: see `settings.Settings.first_hour`."""
+
+    def view(self, now: float) -> View:
+        """Return which evidence of earlier runs counts at a moment, in epoch seconds."""
+        return View(now=now, oldest=self.oldest, tolerance_seconds=self.limits.clock_tolerance_seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is to be done with an audience."""
+
+    client: Client
+    audience: Audience
+    request: Request
+
+    @property
+    def name(self) -> AudienceName:
+        """Whose contacts they are."""
+        return AudienceName(self.client.name, self.audience.name)
+
+    @property
+    def asked(self) -> Asked:
+        """What is asked for of the audience as the clients file has it now."""
+        return Asked(name=self.name, fingerprint=fingerprint(self.client, self.audience), request=self.request)
+
+
+class Turns:
+    """The imports of some audiences one after the other: first of those whose accounts are free, then of the others.
+
+    No turn waits for an account while it holds another: what is busy has its turn when the others have had theirs.
+
+    Args:
+        tasks: what is to be done. Of several with one audience, each has a turn of its own, in their order.
+        clients: all clients, for what those on one Mailchimp account share.
+        settings: how to go about it. The time that a run may take is that of all turns together, from now on.
+        locks: one sync at a time per account.
+
+    Attributes:
+        waiting: those that have not had their turn.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        *,
+        clients: Clients,
+        settings: ImportSettings,
+        locks: AccountLocks,
+    ) -> None:
+        self.waiting = list(tasks)
+        self._clients = clients
+        self._settings = settings
+        self._locks = locks
+        self._began_at = time.monotonic()
+
+    @property
+    def seconds_left(self) -> float:
+        """How much longer the run may take."""
+        return self._began_at + self._settings.limits.run_seconds - time.monotonic()
+
+    def has_free_accounts(self) -> bool:
+        """Tell whether some account of those that wait is free at this moment, without keeping it."""
+        free = self._locks.take(self._accounts())
+        self._locks.release_all()
+        return bool(free)
+
+    def next(self, history: History) -> "Import | None":
+        """The import of what is free now, or None where nothing is to be done, or another sync has all that is needed for it.
+
+        Args:
+            history: what earlier runs left. It is read once an account is locked, so that no one adds to it meanwhile.
+        """
+        self._drop_synced(history)
+        if not self.waiting:
+            return None
+        free = self._locks.take(self._accounts())
+        now: dict[AudienceName, Task] = {}
+        later: list[Task] = []
+        for task in self.waiting:
+            if account_identity(task.client) in free and task.name not in now:
+                now[task.name] = task
+            else:
+                later.append(task)
+        if not now:
+            return None
+        try:
+            running = Import(
+                list(now.values()),
+                clients=self._clients,
+                settings=self._settings,
+                locks=self._locks,
+                history=history,
+                began_at=self._began_at,
+            )
+        except BaseException:
+            self._locks.release_all()
+            raise
+        self.waiting = [*later, *running.later]
+        return running
+
+    def _accounts(self) -> set[str]:
+        return {account_identity(task.client) for task in self.waiting}
+
+    def _drop_synced(self, history: History) -> None:
+        """Forget the first syncs of audiences that have had one, without a lock: nearly all accounts, for nearly all syncs.
+
+        What is looked at without a lock decides nothing but this. What seems to have no chain is looked at again with it.
+        """
+        asked = [task.asked for task in self.waiting if isinstance(task.request, FirstSyncRequest)]
+        view = self._settings.view(time.time())
+        evidence = history.evidence([it.name for it in asked], view) if asked else {}
+        synced = {
+            it.name for it in asked if chain_of(evidence[it.name], fingerprint=it.fingerprint, view=view) is not None
+        }
+        self.waiting = [
+            task for task in self.waiting if not (isinstance(task.request, FirstSyncRequest) and task.name in synced)
+        ]
+
+
+class Import:
+    """One import of some audiences, whose accounts are locked. To be used as a context, which gives all of it back.
+
+    Args:
+        tasks: the audiences.
+        clients: all clients, for what those on one Mailchimp account share.
+        settings: how to go about it.
+        locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done, and at once
+            where nothing is to be done.
+        history: what earlier runs left.
+        began_at: when the run began, by the clock that only goes forward.
+
+    Attributes:
+        notes: what a person would like to know before it starts, a line each.
+        later: what is to be done in place of some of the tasks, when the others have had their turn.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        *,
+        clients: Clients,
+        settings: ImportSettings,
+        locks: AccountLocks,
+        history: History,
+        began_at: float,
+    ) -> None:
+        self.notes: list[str] = []
+        self.later: list[Task] = []
+        self._connections = clients.max_connections()
+        self._settings = settings
+        self._locks = locks
+        self._accounts: dict[str, Account] = {}
+        self._targets: dict[str, Target] = {}
+        self._in_use: dict[str, list[Account | Target]] = defaultdict(list)
+        self._not_started: list[AudienceDone] = []
+        self._changed: list[FingerprintChanged] = []
+        plans: list[AudiencePlan] = []
+        lines: dict[AudienceName, Lines] = {}
+        resolver = Resolver([task.asked for task in tasks], history, settings.view(time.time()))
+        for task in tasks:
+            try:
+                line = self._lines(task.client, task.audience)
+                resolved = resolver.resolve(task.asked)
+            except (SecretMissing, SnapshotUnusable) as error:
+                self._not_started.append(_not_started(task, error))
+                continue
+            if resolved.note:
+                self.notes.append(resolved.note)
+            self.later += [replace(task, request=request) for request in resolved.later]
+            if resolved.changes_form:
+                self._changed.append(FingerprintChanged(name=task.name, fingerprint=task.asked.fingerprint))
+            if resolved.scope is not None:
+                lines[task.name] = line
+                plans.append(self._plan(task, resolved.scope, resolver.quarantined(task.asked)))
+        told = {*lines, *(outcome.name for outcome in self._not_started)}
+        self._account_of = {task.name: account_identity(task.client) for task in tasks if task.name in told}
+        self._open = Counter(self._account_of.values())
+        for account in {account_identity(task.client) for task in tasks} - self._open.keys():
+            self._close(account)
+            locks.release(account)
+        self._sync = Sync(
+            plans,
+            paging=settings.paging,
+            limits=settings.limits,
+            book=PROCESS,
+            rng=random.Random(),
+            epoch_offset_seconds=time.time() - time.monotonic(),
+            began_at=began_at,
+        )
+        self._workers = Workers(self._sync, lines, locks.check)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._workers.end()
+        for account in list(self._in_use):
+            self._close(account)
+        self._locks.release_all()
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is now."""
+        progress = self._workers.progress
+        return replace(progress, audiences=progress.audiences + len(self._not_started))
+
+    def run(self) -> Iterator[list[Outcome]]:
+        """Import everything; see `Workers.run`.
+
+        The first outcomes are the audiences that can't be started, and what a later run has to know before anything is sent.
+        """
+        first: list[Outcome] = [*self._not_started, *self._changed]
+        for outcomes in chain([first], self._workers.run()):
+            yield outcomes
+            self._release_what_is_done(outcomes)
+
+    def leave(self, *, patience_seconds: float) -> list[Outcome]:
+        """Start nothing new, wait for what is on the wire, and tell what came of it.
+
+        Args:
+            patience_seconds: how long to wait for it.
+        """
+        return self._workers.leave(patience_seconds=patience_seconds)
+
+    def _release_what_is_done(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, AudienceDone):
+                account = self._account_of[outcome.name]
+                self._open[account] -= 1
+                if not self._open[account]:
+                    self._close(account)
+                    self._locks.release(account)
+
+    def _close(self, account: str) -> None:
+        """Close what is kept open for an account: a process that syncs thousands may have few files open at once."""
+        for line in self._in_use.pop(account, ()):
+            line.close()
+
+    def _lines(self, client: Client, audience: Audience) -> Lines:
+        if client.name not in self._targets:
+            settings = client.mailchimp
+            account = Account(
+                settings.credentials(),
+                base_url=settings.base_url,
+                limits=self._settings.mailchimp,
+                oauth_metadata_url=self._settings.oauth_metadata_url,
+            )
+            key = client.target.api_key.read()
+            self._targets[client.name] = Target(client.target.url, key, limits=self._settings.target)
+            self._accounts[client.name] = account
+            self._in_use[account_identity(client)] += [account, self._targets[client.name]]
+        return Lines(
+            account=self._accounts[client.name],
+            list_id=audience.list_id,
+            mapping=audience.record_mapping(),
+            target=self._targets[client.name],
+        )
+
+    def _plan(self, task: Task, scope: Scope, quarantined: frozenset[str]) -> AudiencePlan:
+        return AudiencePlan(
+            name=task.name,
+            account=task.client.account,
+            account_connections=self._connections[task.client.account],
+            target=task.client.target.url,
+            fingerprint=task.asked.fingerprint,
+            scope=scope,
+            quarantined=quarantined,
+        )
+
+
+def account_identity(client: Client) -> str:
+    """What tells a Mailchimp account from all others, as far as the clients file tells: its name, and where it is."""
+    return f"{client.mailchimp.base_url or ''} {client.account}"
+
+
+def _not_started(task: Task, error: ImporterError) -> AudienceDone:
+    return AudienceDone(
+        name=task.name,
+        part=Part.HOUR if isinstance(task.request, HoursRequest | ChangesRequest) else Part.WINDOW,
+        snapshot=None,
+        parts=0,
+        failed=(),
+        left=0,
+        is_whole=False,
+        read=0,
+        accepted=0,
+        refused=0,
+        requests=0,
+        accepted_now=0,
+        refused_now=0,
+        elapsed_seconds=0.0,
+        lacking=(),
+        error=error,
+    )

@@ -1,0 +1,172 @@
+"""What became of an import, in words: for the log while it runs, and for the message that a failed run ends with. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from importer_pipeline.engine.outcomes import (
+    AudienceDone,
+    ContactsRefused,
+    HourIn,
+    Outcome,
+    Part,
+    Progress,
+    RefusedContact,
+    WindowIn,
+)
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.redaction import shown
+
+_MOST_NAMED = 5
+
+MAX_ALONE = 5
+"""Audiences with one and the same error that have a line each; more of them share one."""
+
+_MOST_TOGETHER = 10
+"""Audiences that are named in a line that they share."""
+
+_UNIT = {Part.WINDOW: "window", Part.HOUR: "hour", Part.CONTACT: "contact"}
+
+
+@dataclass(slots=True)
+class ImportSummary:
+    """The outcomes of an import that a person has to know about."""
+
+    done: list[AudienceDone] = field(default_factory=list[AudienceDone])
+    """Every audience, in the order in which they ended."""
+    refused: dict[AudienceName, dict[str, RefusedContact]] = field(
+        default_factory=dict[AudienceName, dict[str, RefusedContact]]
+    )
+    """Refused contacts by audience and id; of many, the first."""
+    _failed: dict[str, dict[AudienceName, None]] = field(
+        default_factory=dict[str, dict[AudienceName, None]], init=False
+    )
+    """Which audiences have ended with which error, each error by its text."""
+
+    def note(self, outcome: Outcome) -> None:
+        """Take one outcome in."""
+        if isinstance(outcome, AudienceDone):
+            self.done.append(outcome)
+            if outcome.error is not None:
+                self._failed.setdefault(str(outcome.error), {})[outcome.name] = None
+        elif isinstance(outcome, ContactsRefused):
+            known = self.refused.setdefault(outcome.name, {})
+            for contact in outcome.contacts:
+                if len(known) < _MOST_NAMED:
+                    known.setdefault(contact.contact_id, contact)
+
+    def is_repeated(self, done: AudienceDone) -> bool:
+        """Tell whether an audience has ended with an error that so many others have had that it needs no line of its own."""
+        return done.error is not None and len(self._failed[str(done.error)]) > MAX_ALONE
+
+    @property
+    def closing_line(self) -> str:
+        """What came of all of it."""
+        done = [it for it in self.done if it.part is not Part.CONTACT]
+        hours = sum(it.parts - it.left - len(it.failed) for it in done if it.part is Part.HOUR)
+        said = [f"{sum(it.complete for it in done)} of {len(done)} audiences in"] if done else []
+        said += [f"{_parts(Part.HOUR, hours)} brought in"] if hours else []
+        return "; ".join([*said, f"contacts accepted: {sum(it.accepted_now for it in self.done)}"])
+
+    @property
+    def failure(self) -> str | None:
+        """What a person has to see to, or None if all is in: a line for each audience that is not, and for its refused.
+
+        Many audiences with one error, as when this machine's address is blocked, share a line.
+        """
+        lines = list(dict.fromkeys(line for done in self.done for line in self._lines(done)))
+        if not lines:
+            return None
+        incomplete = sum(done.error is not None for done in self.done)
+        refused = sum(_refused(done) for done in self.done)
+        head = [f"Not all in: {incomplete} of {len(self.done)} audiences"] if incomplete else []
+        head += [f"refused: {refused} contact{'' if refused == 1 else 's'}"] if refused else []
+        first = ", ".join(head)
+        has_more = any(done.left and done.error is None for done in self.done)
+        nothing = not any(done.complete or done.accepted for done in self.done)
+        rest = "" if has_more or nothing else " Everything else is in."
+        return "\n".join([f"{first[0].upper()}{first[1:]}.{rest}", *lines])
+
+    def _lines(self, done: AudienceDone) -> list[str]:
+        lines = list[str]()
+        if self.is_repeated(done):
+            lines.append(f"- {_some(list(self._failed[str(done.error)]))}: {done.error}")
+        elif done.error is not None:
+            where = f" {_named(_UNIT[done.part], done.failed)}" if done.failed else ""
+            left = f" ({_parts(done.part, done.left)} left)" if done.left else ""
+            lines.append(f"- {done.name}{where}{left}: {done.error}")
+        if _refused(done):
+            known = self.refused.get(done.name, {})
+            ids = [shown(contact_id) or "(no id)" for contact_id in known]
+            reason = next(iter(known.values())).reason if known else ""
+            lines.append(f"- {done.name} {_named('contact', ids, count=_refused(done))}: {reason}")
+        return lines
+
+
+def _refused(done: AudienceDone) -> int:
+    """Contacts that were refused in this run and had not been before: the others stand in the quarantine already."""
+    return 0 if done.part is Part.CONTACT else done.refused_now
+
+
+def progress_line(progress: Progress, *, contacts_per_second: float) -> str:
+    """How far an import is: done, total, rate."""
+    done = progress.audiences - progress.open_audiences
+    return (
+        f"{progress.accepted} of {progress.contacts} contacts imported, {contacts_per_second:.0f} a second, "
+        f"{done} of {progress.audiences} audiences done"
+    )
+
+
+def done_line(done: AudienceDone) -> str:
+    """What became of one audience."""
+    if done.part is Part.CONTACT:
+        error = f" ({done.error})" if done.error is not None else ""
+        return (
+            f"{done.name}: {_parts(done.part, done.parts)} of the quarantine tried again{error}: {done.accepted} accepted, "
+            f"{done.refused} refused, {done.parts - done.accepted - done.refused - done.left} gone from Mailchimp"
+        )
+    return (
+        f"{done.name} {_verdict(done)}: {done.read} contacts read, {done.accepted} accepted, {done.refused} refused, "
+        f"{_parts(done.part, done.parts)}, {done.requests} requests, {done.elapsed_seconds:.1f} s, "
+        f"{done.accepted_per_second:.0f} a second"
+    )
+
+
+def window_line(outcome: WindowIn) -> str:
+    """What became of a window."""
+    imported = outcome.imported
+    return (
+        f"{outcome.name} window {outcome.window} is in: {imported.read} contacts read, {imported.accepted} accepted, "
+        f"{imported.refused} refused"
+    )
+
+
+def hour_line(outcome: HourIn) -> str:
+    """What became of an hour."""
+    return (
+        f"{outcome.name} hour {outcome.hour} is in: {outcome.read} contacts read, {outcome.accepted} accepted, "
+        f"{outcome.refused} refused"
+    )
+
+
+def _verdict(done: AudienceDone) -> str:
+    if done.error is not None:
+        return f"is not all in ({done.error})"
+    if done.left:
+        return f"has {_parts(done.part, done.left)} to go"
+    return "is in" if done.is_whole else "has all windows in, but what lies between them is still to be read"
+
+
+def _parts(part: Part, count: int) -> str:
+    return f"{count} {_UNIT[part]}{'' if count == 1 else 's'}"
+
+
+def _some(names: Sequence[AudienceName]) -> str:
+    more = f" and {len(names) - _MOST_TOGETHER} more" if len(names) > _MOST_TOGETHER else ""
+    return f"{', '.join(map(str, names[:_MOST_TOGETHER]))}{more}"
+
+
+def _named(kind: str, names: Sequence[str], *, count: int | None = None) -> str:
+    total = len(names) if count is None else count
+    shown = ", ".join(names[:_MOST_NAMED])
+    more = f" and {total - min(len(names), _MOST_NAMED)} more" if total > min(len(names), _MOST_NAMED) else ""
+    return f"{kind if total == 1 else kind + 's'} {shown}{more}"

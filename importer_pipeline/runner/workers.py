@@ -1,0 +1,268 @@
+"""The threads that drive a sync: they carry out what `Sync.take` gives them and tell what came of it. No logic.
+
+There are as many threads as there are requests under way, and one that is idle. A connection is given back as soon as the
+last byte of an answer has been read, so that the next request is on the wire while this one's contacts are being mapped.
+"""
+
+import gc
+import http
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from importer_pipeline.engine.audience_sync import Fetch
+from importer_pipeline.engine.outcomes import Outcome, Progress
+from importer_pipeline.engine.pages import Page
+from importer_pipeline.engine.parcels import Post, Probe
+from importer_pipeline.engine.sync import Sync
+from importer_pipeline.errors import ImporterError, QuarantineWindow, StopRun
+from importer_pipeline.exhaustion import exhaustion_of
+from importer_pipeline.http.wire import Answer
+from importer_pipeline.listing.coverage import AskOne
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.mailchimp.client import Account, read_list
+from importer_pipeline.mailchimp.pages import open_contact, open_page
+from importer_pipeline.records.contacts import RecordMapping
+from importer_pipeline.records.receipt import Receipt
+from importer_pipeline.target.client import Target
+
+_MOST_THREADS = 300
+_TICK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """What an audience's requests are made with."""
+
+    account: Account
+    """Its client's Mailchimp account."""
+    list_id: str
+    """Mailchimp's id of the audience."""
+    mapping: RecordMapping
+    """How its contacts become records."""
+    target: Target
+    """Its client's account at the target."""
+
+    def ask(self, fetch: Fetch) -> Answer:
+        """Send the request.
+
+        Raises:
+            ImporterError: there is no whole answer, or it is one that tells nothing of a contact.
+        """
+        if isinstance(fetch.ask, AskOne):
+            answer = self.account.member(self.list_id, fetch.ask.contact_id, fields=self.mapping.member_fields)
+            if answer.status == http.HTTPStatus.NOT_FOUND:
+                # The same would be said if there were no such list: then nobody knows what became of the contact.
+                read_list(self.account.list(self.list_id))
+            return answer
+        return self.account.members(self.list_id, fetch.ask, archived=fetch.archived, fields=self.mapping.fields)
+
+    def open(self, answer: Answer, fetch: Fetch) -> Page:
+        """What the answer means."""
+        if isinstance(fetch.ask, AskOne):
+            return open_contact(answer, fetch.ask, self.mapping)
+        return open_page(answer, fetch.ask, self.mapping)
+
+    def post(self, request: Post | Probe) -> Receipt:
+        """Send contacts to the target, or ask it with none.
+
+        Raises:
+            ImporterError: there is no receipt.
+        """
+        return self.target.probe() if isinstance(request, Probe) else self.target.post(request.batch.records)
+
+
+class Workers:
+    """Threads for one sync.
+
+    Args:
+        sync: what to do.
+        lines: for each of its audiences.
+        check: is asked before each request, and raises where none may be sent any more. Then `run` raises it, too.
+    """
+
+    def __init__(self, sync: Sync, lines: Mapping[AudienceName, Lines], check: Callable[[], None]) -> None:
+        self._sync = sync
+        self._lines = lines
+        self._check = check
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._news = threading.Condition(self._lock)
+        self._threads = 0
+        self._idle = 0
+        self._leaving = False
+        self._ended = False
+        self._crash: BaseException | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """How far the sync is."""
+        with self._lock:
+            return self._sync.progress
+
+    def run(self) -> Iterator[list[Outcome]]:
+        """Do the whole sync.
+
+        Yields:
+            what has happened since the last time: at least every half second, and then perhaps nothing. The threads go on
+            meanwhile, until the sync is finished or `leave` is called.
+        """
+        # Pages are thousands of small objects, and each page would make the collector look through all of Dagster's again: half
+        # of all CPU time. What stands before the first page is no garbage.
+        gc.freeze()
+        try:
+            with self._lock:
+                self._start_thread()
+            while True:
+                with self._lock:
+                    self._wait_for_news()
+                    outcomes = self._take_outcomes()
+                    finished = self._sync.finished
+                yield outcomes
+                if finished:
+                    return
+        finally:
+            gc.unfreeze()
+
+    def leave(self, *, patience_seconds: float) -> list[Outcome]:
+        """Read nothing more, wait for what is on the wire, and deliver what has been read.
+
+        So no request of ours outlives the account's lock, and little is read again.
+
+        Args:
+            patience_seconds: how long to wait; what is still on the wire then is abandoned.
+
+        Returns:
+            what has happened since `run` yielded last.
+        """
+        with self._lock:
+            self._leaving = True
+            self._sync.wind_down()
+            self._news.wait_for(lambda: self._idle == self._threads, timeout=patience_seconds)
+            self._ended = True
+            self._work.notify_all()
+            self._sync.tell_what_waits()
+            return self._take_outcomes()
+
+    def end(self) -> None:
+        """Let the threads go."""
+        with self._lock:
+            self._ended = True
+            self._work.notify_all()
+
+    def _take_outcomes(self) -> list[Outcome]:
+        outcomes = list(self._sync.outcomes)
+        self._sync.outcomes.clear()
+        return outcomes
+
+    def _wait_for_news(self) -> None:
+        if not self._sync.outcomes and not self._sync.finished and self._crash is None:
+            due = self._sync.next_timer
+            rest = _TICK_SECONDS if due is None else min(_TICK_SECONDS, max(0.0, due - time.monotonic()))
+            self._news.wait(rest)
+        if self._crash is not None:
+            raise self._crash
+        self._work.notify()  # A timer may be due, and an idle thread is to look.
+
+    def _start_thread(self) -> None:
+        threading.Thread(target=self._thread, name="importer", daemon=True).start()
+        self._threads += 1
+
+    def _thread(self) -> None:
+        try:
+            while (request := self._next_request()) is not None:
+                self._check()
+                if isinstance(request, Fetch):
+                    self._fetch(request)
+                else:
+                    self._post(request)
+        except (
+            BaseException
+        ) as error:  # No request may be sent, or a defect: the run must end with it instead of waiting for ever.
+            with self._lock:
+                self._crash = error
+        finally:
+            with self._lock:
+                self._threads -= 1
+                self._news.notify()
+
+    def _next_request(self) -> Fetch | Post | Probe | None:
+        with self._lock:
+            while not self._ended:
+                request = self._sync.take(time.monotonic())
+                if self._sync.outcomes or self._sync.finished:
+                    self._news.notify()
+                if request is not None:
+                    self._hand_over()
+                    return request
+                self._idle += 1
+                if self._leaving:
+                    self._news.notify()
+                self._work.wait()
+                self._idle -= 1
+            return None
+
+    def _hand_over(self) -> None:
+        """There may be more to do: let another thread look."""
+        if self._ended:
+            return
+        if self._idle:
+            self._work.notify()
+        elif self._threads < _MOST_THREADS:
+            self._start_thread()
+
+    def _fetch(self, fetch: Fetch) -> None:
+        lines = self._lines[fetch.audience.plan.name]
+        try:
+            try:
+                answer = lines.ask(fetch)
+            finally:
+                self._off_the_wire(fetch)
+            page = lines.open(answer, fetch)
+        except Exception as error:
+            with self._lock:
+                self._sync.fetch_failed(fetch, as_ours(error), time.monotonic())
+        else:
+            with self._lock:
+                self._sync.fetched(fetch, page, time.monotonic())
+
+    def _post(self, post: Post | Probe) -> None:
+        lines = self._lines[post.audience.plan.name]
+        try:
+            try:
+                receipt = lines.post(post)
+            finally:
+                self._off_the_wire(post)
+        except Exception as error:
+            with self._lock:
+                self._sync.post_failed(post, as_ours(error), time.monotonic())
+        else:
+            with self._lock:
+                self._sync.posted(post, receipt, time.monotonic())
+
+    def _off_the_wire(self, request: Fetch | Post | Probe) -> None:
+        with self._lock:
+            self._sync.off_the_wire(request, time.monotonic())
+            self._hand_over()
+
+
+def as_ours(error: Exception) -> ImporterError:
+    """The error itself if it is one of ours; else one that tells its type and place, but not its text, which may hold data.
+
+    Raises:
+        StopRun: it says nothing of this request, but that none can be made.
+    """
+    if isinstance(error, StopRun):
+        raise error
+    if isinstance(error, ImporterError):
+        return error
+    if (exhausted := exhaustion_of(error)) is not None:
+        raise exhausted from None
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return QuarantineWindow(
+        f"an unforeseen {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}",
+        remedy="report it with this line; the window can be tried again",
+    )

@@ -1,0 +1,266 @@
+"""The target's API: records are posted in batches, and the answer tells how many were accepted.
+
+Here: the one request, and what a status, a body or a failed connection of the target's means. Stays out: tries, finding
+a refused record in its batch (`posting.py`, `delivery.py`), and what a record is made of (`contacts.py`).
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any
+
+from pydantic import SecretStr
+from pydantic_core import to_json
+
+from importer_pipeline.errors import (
+    BrokenAnswer,
+    ConnectionUnusable,
+    ImporterError,
+    RecordRefused,
+    SecretMissing,
+    TargetKeyRefused,
+    TargetMisplaced,
+    TooManyRequests,
+    Unavailable,
+)
+from importer_pipeline.http.faults import Fault, with_variable
+from importer_pipeline.http.json_bodies import small_document
+from importer_pipeline.http.wire import Adapter, Answer, Limits, Route, Wire
+from importer_pipeline.records.contacts import Record
+from importer_pipeline.records.receipt import Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetLimits(Limits):
+    """Patience with the target."""
+
+    connect_timeout_seconds: float = 10.0
+    read_timeout_seconds: float = 60.0
+    answer_timeout_seconds: float = 120.0
+    body_limit_bytes: int = 1024 * 1024
+    connections: int = 10
+
+
+class Target:
+    """One client's account at the target. Threads may share it.
+
+    Args:
+        url: records go to `POST <url>/record`.
+        api_key: the Authorization header's value.
+        limits: how long and how much an answer may take.
+        adapter: what carries the requests; None for the network.
+
+    Raises:
+        SecretMissing: the key can't be a header's value.
+    """
+
+    def __init__(self, url: str, api_key: SecretStr, *, limits: TargetLimits, adapter: Adapter | None = None) -> None:
+        self._url = url
+        self._headers = {"Authorization": _header_value(api_key), "Content-Type": "application/json"}
+        self._wire = Wire(limits=limits, error_of=fault_error, adapter=adapter)
+        self._prepared: Route | None = None
+
+    def __repr__(self) -> str:
+        return f"Target(url={self._url!r})"
+
+    def post(self, records: Sequence[Record]) -> Receipt:
+        """Send records; of those with one id the last. Sending again what was stored already is harmless: it upserts.
+
+        Raises:
+            TryAgain: no whole answer came, and the batch may have been stored; or one that asks for patience.
+            RecordRefused: a record of the batch is bad.
+            TargetKeyRefused: the key is; or a record, of which something before the target thinks so.
+            TargetMisplaced: the URL is; or a record, as above.
+        """
+        unique = {record.id: record for record in records}
+        if not unique:
+            return Receipt(sent=0, accepted=0)
+        return read_receipt(self._send(unique.values()), len(unique))
+
+    def probe(self) -> Receipt:
+        """Send no record: an empty list, which stores nothing and holds nothing that could be refused.
+
+        Returns:
+            the receipt of nothing: the target is up, and takes the key.
+
+        Raises:
+            TryAgain: the target is in trouble, whatever is sent.
+            RecordRefused: it is up and takes the key, but no empty list.
+            TargetKeyRefused: it refuses the key, whatever is sent.
+            TargetMisplaced: the URL leads nowhere.
+        """
+        return read_probe(self._send([]))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._wire.close()
+
+    def _send(self, records: Iterable[Record]) -> Answer:
+        if self._prepared is None:
+            self._prepared = self._wire.route("POST", self._url, self._headers)
+        return self._wire.send(self._prepared, "/record", body=_json(records))
+
+
+def read_receipt(answer: Answer, sent: int) -> Receipt:
+    """The receipt that an answer to a batch of `sent` records holds; raises as `Target.post` if it holds none."""
+    if not 200 <= answer.status < 300:
+        raise _status_error(answer, _OF_BATCH.get(meaning_of(answer.status)))
+    accepted = small_document(answer.body).get("response")
+    if type(accepted) is not int or not 0 <= accepted <= sent:
+        raise BrokenAnswer(
+            f'the target should answer {{"response": a number from 0 to {sent}}}, and did not (HTTP {answer.status})'
+        )
+    return Receipt(sent=sent, accepted=accepted)
+
+
+def read_probe(answer: Answer) -> Receipt:
+    """Return the receipt of an empty batch; raise as `Target.probe`.
+
+    A success without a number says nothing: a target that answers so to everything takes no contact, whichever it is.
+    """
+    if not 200 <= answer.status < 300:
+        raise _status_error(answer)
+    return read_receipt(answer, 0)
+
+
+def _json(records: Any) -> bytes:
+    return to_json(
+        [
+            {"id": contact_id, "firstname": firstname, "lastname": lastname, "email": email, "status": status}
+            for contact_id, firstname, lastname, email, status in records
+        ]
+    )
+
+
+def _header_value(api_key: SecretStr) -> str:
+    value = api_key.get_secret_value()
+    if not value or value != value.strip() or not value.isprintable() or any(ord(letter) > 255 for letter in value):
+        raise SecretMissing(
+            "the target's API key is empty, or holds characters that an HTTP header can't",
+            remedy="look for a space, a line break or a quotation mark where it is stored",
+        )
+    return value
+
+
+class Cause(Enum):
+    """What an answer that is no receipt may be due to; told for readers in `docs/guarantee.md`."""
+
+    PATIENCE = "the target has too much to do: rest, and try again"
+    KEY = "the key"
+    URL = "target.url"
+    CONTENT = "what was sent"
+    PASSING = "something that passes: try again"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a status may mean."""
+
+    causes: tuple[Cause, ...]
+    """What it may be due to. Where that is more than one, `posting` finds out which."""
+    problem: str
+    """What was seen, in words."""
+    remedy: str = ""
+    """What to do about it, unless it is due to what was sent."""
+
+
+_KEY = Meaning(
+    (Cause.KEY, Cause.CONTENT),
+    "the target refuses the key",
+    "check the client's target.api_key; if it is right, ask whether something before the target refuses our requests",
+)
+_NOWHERE = Meaning((Cause.URL, Cause.CONTENT), "the target knows no such address", "check target.url")
+_REDIRECT = Meaning(
+    (Cause.URL, Cause.CONTENT),
+    "the target answers with a redirect, which is not followed: it would carry the key elsewhere",
+    "give as target.url the address that it leads to",
+)
+_CONTENT = Meaning((Cause.CONTENT,), "the target refuses the batch")
+_TROUBLE = Meaning((Cause.PASSING, Cause.CONTENT), "the target can't answer now")
+_NEITHER = Meaning((Cause.PASSING, Cause.CONTENT), "expected a success or an error from the target, got neither")
+
+MEANINGS: Mapping[int, Meaning] = {
+    401: _KEY,
+    402: _KEY,
+    403: _KEY,
+    404: _NOWHERE,
+    405: _NOWHERE,
+    407: Meaning((Cause.PASSING,), "the proxy wants a login", "check the proxy in this machine's environment"),
+    408: Meaning((Cause.PASSING, Cause.CONTENT), "the target waited too long for the batch"),
+    410: _NOWHERE,
+    429: Meaning((Cause.PATIENCE,), "the target has too much to do"),
+}
+"""What certain statuses may mean; beyond them it is their class that counts (`MEANINGS_BY_CLASS`). A 503 with `Retry-After`
+is as a 429. No answer at all, and a success without a receipt, are as a 5xx."""
+
+MEANINGS_BY_CLASS: Mapping[int, Meaning] = {3: _REDIRECT, 4: _CONTENT, 5: _TROUBLE}
+"""By the first digit. What is in neither table is no HTTP status of an answer."""
+
+
+def meaning_of(status: int) -> Meaning:
+    """Return what a status may mean, other than success."""
+    return MEANINGS.get(status) or MEANINGS_BY_CLASS.get(status // 100, _NEITHER)
+
+
+_OF_BATCH: Mapping[Meaning, str] = dict.fromkeys((_KEY, _NOWHERE, _REDIRECT), _CONTENT.problem)
+"""What is said while it is not clear whether it is the batch or something else: of an answer to nothing it is clear."""
+
+
+def _status_error(answer: Answer, problem: str | None = None) -> ImporterError:
+    """The error by which the engine knows what to do; the first of the causes decides."""
+    meaning = meaning_of(answer.status)
+    problem, remedy = f"{problem or meaning.problem} (HTTP {answer.status})", meaning.remedy
+    retry_after_seconds = _retry_after_seconds(answer)
+    if meaning.causes[0] is Cause.PATIENCE or (answer.status == 503 and retry_after_seconds is not None):
+        return TooManyRequests(problem, retry_after_seconds=retry_after_seconds, remedy=remedy)
+    match meaning.causes[0]:
+        case Cause.KEY:
+            return TargetKeyRefused(problem, remedy=remedy)
+        case Cause.URL:
+            return TargetMisplaced(problem, remedy=remedy)
+        case Cause.CONTENT:
+            return RecordRefused(problem, status=answer.status, remedy=remedy)
+        case _:
+            return (BrokenAnswer if meaning is _NEITHER else Unavailable)(problem, remedy=remedy)
+
+
+def _retry_after_seconds(answer: Answer) -> float | None:
+    """The rest that an answer asks for. A date is held against the server's own clock, which may differ from ours."""
+    return answer.retry_after_seconds(_epoch_seconds(answer.header("date")) or time.time())
+
+
+def _epoch_seconds(date: str | None) -> float | None:
+    try:
+        return None if date is None else parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+_TRANSPORT: Mapping[Fault, tuple[type[ImporterError], str]] = {
+    Fault.NAME_UNKNOWN: (Unavailable, "check the host in target.url"),
+    Fault.UNREACHABLE: (Unavailable, ""),
+    Fault.TLS: (Unavailable, "check what stands between this machine and the target"),
+    Fault.UNTRUSTED: (ConnectionUnusable, "check this machine's clock and certificates, and the target's"),
+    Fault.BUNDLE: (ConnectionUnusable, "check this machine's certificates"),
+    Fault.PROXY: (Unavailable, "check the proxy in this machine's environment"),
+    Fault.PROXY_UNUSABLE: (ConnectionUnusable, "check the proxy in this machine's environment"),
+    Fault.SLOW: (Unavailable, ""),
+    Fault.HUNG_UP: (Unavailable, ""),
+    Fault.CUT: (BrokenAnswer, ""),
+    Fault.TOO_LARGE: (BrokenAnswer, ""),
+    Fault.UNSENDABLE: (TargetMisplaced, "check target.url"),
+    Fault.UNFORESEEN: (Unavailable, ""),
+}
+
+
+def fault_error(fault: Fault, variable: str = "") -> ImporterError:
+    """Return the error for a fault between here and the target.
+
+    Args:
+        fault: why there is no answer.
+        variable: the environment variable that has a part in it; "" for none.
+    """
+    kind, remedy = _TRANSPORT[fault]
+    return kind(f"no answer from the target: {fault.value}", remedy=with_variable(remedy, variable))

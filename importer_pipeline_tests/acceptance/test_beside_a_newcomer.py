@@ -1,0 +1,96 @@
+"""The hourly run beside one that imports a newcomer in full: nobody waits for it."""
+
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from importer_pipeline.defs.locking import account_locks
+from importer_pipeline.listing.hours import HOUR_SECONDS
+from importer_pipeline.runner.importing import account_identity
+from importer_pipeline.sandbox.faults import Latency, Unkindness
+from importer_pipeline.sandbox.world import SandboxClient
+from importer_pipeline_tests.support.newsletter import Newsletter, newsletter_of_before
+from importer_pipeline_tests.support.patience import until
+from importer_pipeline_tests.support.runs import Ran, full_sync, run_config
+
+NEWCOMER = "globex"
+CONTACTS = 60_000
+
+
+@pytest.fixture
+def news(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newsletter]:
+    """One that has been synced in full, some hours ago by Mailchimp's clock."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with newsletter_of_before(tmp_path, instance) as newsletter:
+        assert newsletter.full_sync(page_size=1000).success
+        yield newsletter
+
+
+def newcomer(news: Newsletter, *, contacts: int) -> SandboxClient:
+    """A client that was never synced; its clock shows the same as the other's."""
+    globex = news.stage.add(NEWCOMER, contacts=0)
+    globex.account.clock_offset_seconds = news.account.clock_offset_seconds
+    now = globex.account.now()
+    globex.lists[0].fill(contacts, changed_between=(now - 3 * HOUR_SECONDS, now - 2 * HOUR_SECONDS), seed=1)
+    news.clients = news.stage.load()
+    return globex
+
+
+@contextmanager
+def first_sync(news: Newsletter, globex: SandboxClient) -> Generator[Future[Ran]]:
+    """What `hourly_first_sync` starts goes on in another thread, and its pages take long while the block runs."""
+    globex.account.unkindness = Unkindness(latency=Latency.fixed(2.0))
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(full_sync, news.clients, run_config(newcomers_only=True), instance=news.instance)
+        try:
+            until(lambda: bool(news.stage.sandbox.asked_about(globex.lists[0].list_id)))
+            yield running
+        finally:
+            globex.account.unkindness = Unkindness()
+
+
+def test_while_a_newcomer_is_synced_the_others_hour_is_imported_in_the_same_tick(news: Newsletter) -> None:
+    globex = newcomer(news, contacts=CONTACTS)
+    news.change(0, 1)
+    news.let_hours_pass(2)
+    with first_sync(news, globex) as running:
+        ran = news.incremental_sync(newcomers=False, busy_patience_seconds=0)
+        assert not running.done()
+    assert (ran.success, news.missing) == (True, set())
+    assert ran.partitions(news.CHANGES)[-1] == news.hour()
+    assert running.result().success
+    assert news.stage.missing(NEWCOMER) == set()
+
+
+def test_an_account_that_is_free_again_within_a_minute_is_not_left(news: Newsletter) -> None:
+    news.change(0)
+    news.let_hours_pass(2)
+    locks = account_locks(news.instance)
+    assert locks.take([account_identity(client) for client in news.clients.clients])
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(news.incremental_sync)
+        until(lambda: bool(_said(news, "waiting for other syncs of the Mailchimp accounts of acme")))
+        locks.release_all()
+        ran = running.result()
+    assert (ran.success, news.missing) == (True, set())
+    assert not any("left to a later run" in told.text for told in ran.told)
+
+
+def test_an_account_that_stays_busy_is_left_and_the_last_line_names_its_client(news: Newsletter) -> None:
+    news.change(0)
+    news.let_hours_pass(2)
+    locks = account_locks(news.instance)
+    assert locks.take([account_identity(client) for client in news.clients.clients])
+    ran = news.incremental_sync(busy_patience_seconds=0.1)
+    locks.release_all()
+    last = [told.text for told in ran.told if "contacts accepted" in told.text]
+    assert (ran.success, last) == (True, ["contacts accepted: 0; left to a later run: acme"])
+
+
+def _said(news: Newsletter, text: str) -> list[str]:
+    logs = [entry for run in news.instance.get_runs() for entry in news.instance.all_logs(run.run_id)]
+    return [entry.user_message for entry in logs if text in entry.user_message]

@@ -1,0 +1,65 @@
+"""Mailchimp's edge turns this machine's address away, whichever of 500 clients asks: a handful of requests, one message."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import dagster as dg
+import pytest
+
+from importer_pipeline_tests.support.loopback import Loopback, reply
+from importer_pipeline_tests.support.runs import Ran, full_sync, new_instance, run_config
+from importer_pipeline_tests.support.stage import Stage
+
+CLIENTS = 500
+MAX_REQUESTS = 15
+"""Three before anyone has got a good answer, two of them tried again, and five turns; far fewer than there are clients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocked:
+    """The run, and what is left of it."""
+
+    ran: Ran
+    requests: int
+    quarantined: list[str]
+
+
+@pytest.fixture(scope="module")
+def blocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Blocked]:
+    stage = Stage(tmp_path_factory.mktemp("blocked"))
+    for number in range(CLIENTS):
+        stage.add(f"client-{number}", contacts=0)
+    page = reply(403, b"<html>Access Denied</html>", headers={"Content-Type": "text/html"})
+    with Loopback(lambda _: [page]) as edge, new_instance(tmp_path_factory) as instance, stage:
+        declared = stage.declared()
+        for client in declared.values():
+            client["mailchimp"]["base_url"] = f"{edge.url}/3.0"
+        ran = full_sync(stage.load(declared), run_config(mailchimp={"retry_pause_seconds": 0.1}), instance=instance)
+        yield Blocked(ran=ran, requests=len(edge.received), quarantined=_quarantined(instance))
+
+
+def _quarantined(instance: dg.DagsterInstance) -> list[str]:
+    return list(instance.get_dynamic_partitions("quarantine"))
+
+
+def test_a_block_costs_a_handful_of_requests_in_all(blocked: Blocked) -> None:
+    assert 1 <= blocked.requests <= MAX_REQUESTS
+
+
+def test_nothing_is_quarantined_for_it(blocked: Blocked) -> None:
+    assert blocked.quarantined == []
+
+
+def test_it_is_one_message_that_says_what_to_do(blocked: Blocked) -> None:
+    heading, *lines = blocked.ran.message.splitlines()
+    assert heading == f"Not all in: {CLIENTS} of {CLIENTS} audiences."
+    (line,) = lines
+    assert f" and {CLIENTS - 10} more: " in line
+    assert "something in between turns this machine away" in line
+    assert "ask Mailchimp's support to unblock the address" in line
+
+
+def test_the_log_has_few_lines_of_it(blocked: Blocked) -> None:
+    said = [told.text for told in blocked.ran.told if told.level == logging.ERROR and "turns this machine" in told.text]
+    assert len(said) <= 6

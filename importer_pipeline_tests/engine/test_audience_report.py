@@ -1,0 +1,398 @@
+"""What is told of an audience, and when: the snapshot before its windows, sums over all runs, nothing that can't be known."""
+
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope
+from importer_pipeline.engine.audience_report import AudienceReport, DeliveredPage
+from importer_pipeline.engine.outcomes import (
+    AudienceDone,
+    ContactsRefused,
+    ContactsSettled,
+    Outcome,
+    RefusedContact,
+    SnapshotKnown,
+    WindowFailed,
+    WindowIn,
+)
+from importer_pipeline.errors import ImporterError, KeyRefused, TooSlow, TriesUsedUp
+from importer_pipeline.listing.coverage import BEGINNING, Stretch
+from importer_pipeline.listing.snapshots import ImportedWindow, Standing, window_key
+from importer_pipeline.listing.spans import Reading
+from importer_pipeline.listing.walk import Walk
+from importer_pipeline_tests.support.factories import SMALL, Listing, imported, page_of, plan, snapshot
+
+BEFORE = 1000
+LOST = TriesUsedUp("no answer, 4 times")
+REVOKED = KeyRefused("the key is refused")
+MANY = range(1, 60)
+"""Seconds of the contacts of fifteen windows."""
+
+
+@dataclass(slots=True)
+class Audience:
+    """Two walks, read by hand, and what is told of them."""
+
+    report: AudienceReport
+    listings: dict[bool, Listing]
+    walks: dict[bool, Walk] = field(default_factory=dict[bool, Walk])
+    told: list[Outcome] = field(default_factory=list[Outcome])
+
+    def start(self, *, archived: bool) -> None:
+        """A walk from the beginning."""
+        self.walks[archived] = Walk(since=BEGINNING, before=BEFORE, paging=SMALL)
+        self.walks[archived].read_all()
+
+    def next(self, *, archived: bool = False) -> Reading:
+        """The next page of a walk."""
+        reading = self.walks[archived].next()
+        assert reading is not None
+        self.report.asked()
+        return reading
+
+    def read(
+        self,
+        reading: Reading,
+        *,
+        archived: bool = False,
+        refused: list[RefusedContact] | None = None,
+        lacking: dict[str, int] | None = None,
+    ) -> None:
+        """A page is at the target, but for those that it refused."""
+        page = page_of(self.listings[archived].cut(reading.ask), server_time=0, lacking=lacking)
+        walk, bad = self.walks[archived], refused or []
+        walk.arrived(reading, page.shape)
+        key, accepted = window_key(reading.window, archived=archived), page.shape.length - len(bad)
+        walk.windows[reading.window].read += page.shape.length
+        walk.windows[reading.window].accepted += accepted
+        walk.windows[reading.window].refused += len(bad)
+        self.report.delivered(
+            DeliveredPage(page=page, window=key, accepted=accepted, refused=bad, sent=None, at=0, contact_id=None)
+        )
+        walk.delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
+        self.take_up()
+
+    def fail(self, reading: Reading, *, archived: bool = False) -> None:
+        """A page is given up."""
+        self.walks[archived].failed(reading, LOST)
+        self.take_up()
+
+    def take_up(self) -> None:
+        """What is told so far."""
+        self.report.take_up(self.walks, BEFORE)
+        self._note()
+
+    def done(self, *, elapsed_seconds: float = 2.5, stopped: ImporterError | None = None) -> AudienceDone:
+        """Nothing more comes."""
+        self.report.done(self.walks, BEFORE, elapsed_seconds=elapsed_seconds, stopped=stopped)
+        self._note()
+        last = self.told[-1]
+        assert isinstance(last, AudienceDone)
+        return last
+
+    def rest(self) -> AudienceDone:
+        """All that is left is read."""
+        for archived, walk in self.walks.items():
+            while walk.has_ready:
+                self.read(self.next(archived=archived), archived=archived)
+        return self.done()
+
+    @property
+    def words(self) -> list[str]:
+        """What is told: keys of windows that are in, or that failed, and totals of snapshots."""
+        return [_word(outcome) for outcome in self.told]
+
+    def _note(self) -> None:
+        self.told.extend(self.report.outcomes)
+        self.report.outcomes.clear()
+
+
+def _word(outcome: Outcome) -> str:
+    match outcome:
+        case SnapshotKnown():
+            return f"snapshot of {outcome.snapshot.total} and {outcome.snapshot.archived_total}"
+        case WindowIn():
+            return outcome.window
+        case WindowFailed():
+            return f"{outcome.window} failed"
+        case ContactsRefused():
+            return f"refused of {outcome.piece.key}"
+        case ContactsSettled():
+            return f"settled: {', '.join(sorted(outcome.contact_ids))}"
+        case AudienceDone():
+            return "done"
+        case _:
+            raise AssertionError("no hour and no single contact is read")
+
+
+def begun(active: range, archived: range, *, of: AudiencePlan | None = None) -> Audience:
+    """An audience of contacts of these seconds; only its active contacts are being read."""
+    report = AudienceReport(of or plan(), SnapshotScope(standing=None, wanted=None), snapshot_id="new", paging=SMALL)
+    audience = Audience(report, {False: Listing(active), True: Listing(archived)})
+    audience.start(archived=False)
+    return audience
+
+
+def going_on(known: dict[str, ImportedWindow], *, wanted: frozenset[str] | None = None) -> Audience:
+    """With a snapshot of nine contacts and two archived ones, of which these windows are in."""
+    standing = Standing(snapshot=snapshot(total=9, archived_total=2, before=BEFORE), windows=known)
+    scope = SnapshotScope(standing=standing, wanted=wanted)
+    report = AudienceReport(plan(), scope, snapshot_id="new", paging=SMALL)
+    audience = Audience(report, {False: Listing(range(1, 10)), True: Listing(range(1, 3))})
+    for archived, total in ((False, 9), (True, 2)):
+        keys = {window_key(offset, archived=archived): offset for offset in range(0, total, SMALL.step)}
+        walk = audience.walks[archived] = Walk(since=BEGINNING, before=BEFORE, paging=SMALL)
+        walk.go_on(
+            total=total,
+            known={offset: known[key] for key, offset in keys.items() if key in known},
+            wanted=None if wanted is None else {offset for key, offset in keys.items() if key in wanted},
+        )
+    return audience
+
+
+def test_a_snapshot_is_told_with_both_totals_before_its_first_window() -> None:
+    audience = begun(range(1, 10), range(1, 3))
+    audience.read(audience.next())
+    audience.start(archived=True)
+    audience.read(audience.next())
+    assert audience.words == []
+    audience.read(audience.next(archived=True), archived=True)
+    assert audience.words == ["snapshot of 9 and 2", "0", "8", "archived-0"]
+    audience.rest()
+    assert audience.words[4:] == ["4", "done"]
+
+
+def test_a_snapshot_is_told_as_it_was_taken() -> None:
+    audience = begun(range(1, 10), range(1, 3))
+    audience.read(audience.next())
+    audience.start(archived=True)
+    audience.rest()
+    known = audience.told[0]
+    assert isinstance(known, SnapshotKnown)
+    assert known.snapshot.id == "new"
+    assert (known.snapshot.since, known.snapshot.before) == (BEGINNING, BEFORE)
+    assert known.snapshot.fingerprint == plan().fingerprint
+    assert known.snapshot.keys == ["0", "4", "8", "archived-0"]
+    assert {outcome.snapshot_id for outcome in audience.told if isinstance(outcome, WindowIn)} == {"new"}
+
+
+def test_a_snapshot_that_is_known_is_not_told_while_there_is_no_window_to_tell() -> None:
+    audience = begun(range(1, 10), range(1, 3))
+    for archived in (False, True):
+        if archived:
+            audience.start(archived=True)
+        reading = audience.next(archived=archived)
+        audience.walks[archived].arrived(reading, audience.listings[archived].cut(reading.ask).shape)
+        audience.take_up()
+    assert audience.walks[True].planned
+    assert audience.words == []
+
+
+def test_ten_outcomes_do_not_wait_for_the_archived_total_and_it_is_told_later() -> None:
+    audience = begun(MANY, range(1, 3))
+    audience.read(audience.next())
+    audience.start(archived=True)
+    archived = audience.next(archived=True)
+    for _ in range(8):
+        audience.read(audience.next())
+    assert audience.words == []
+    audience.read(audience.next())
+    assert audience.words[0] == "snapshot of 59 and None"
+    assert len(audience.words) == 1 + 10
+    audience.read(audience.next())
+    assert len(audience.words) == 1 + 11
+    audience.read(archived, archived=True)
+    assert audience.words[12:] == ["snapshot of 59 and 2", "archived-0"]
+    assert audience.rest().complete
+    assert [word for word in audience.words if word.startswith("snapshot")] == [
+        "snapshot of 59 and None",
+        "snapshot of 59 and 2",
+    ]
+
+
+def test_refused_contacts_wait_like_windows_and_come_before_theirs() -> None:
+    audience = begun(range(1, 10), range(1, 3))
+    bad = RefusedContact(contact_id="4", reason="bad")
+    audience.read(audience.next(), refused=[bad])
+    assert audience.words == []
+    audience.start(archived=True)
+    audience.rest()
+    assert audience.words[:3] == ["snapshot of 9 and 2", "refused of 0", "0"]
+
+
+def test_without_a_snapshot_no_window_is_told() -> None:
+    audience = begun(range(1, 10), range(1, 3))
+    audience.fail(audience.next())
+    assert audience.words == []
+    last = audience.done()
+    assert audience.words == ["done"]
+    assert (last.snapshot, last.parts, last.failed, last.left, last.error) == (None, 0, (), 0, LOST)
+
+
+def test_half_of_a_first_page_that_does_not_tell_the_total_is_told_with_the_other() -> None:
+    audience = begun(range(1, 4), range(0))
+    assert audience.walks[False].split(audience.next(), TooSlow("HTTP 504"))
+    low, high = audience.next(), audience.next()
+    audience.read(high, refused=[RefusedContact(contact_id="2", reason="bad")])
+    assert audience.words == []
+    audience.read(low)
+    audience.start(archived=True)
+    audience.rest()
+    assert audience.words == ["snapshot of 3 and 0", "refused of 0", "settled: 2", "0", "archived-0", "done"]
+
+
+def test_at_the_end_all_that_waited_is_told() -> None:
+    audience = begun(range(1, 10), range(1, 3))
+    audience.read(audience.next())
+    audience.fail(audience.next())
+    audience.read(audience.next())
+    last = audience.done(stopped=REVOKED)
+    assert audience.words == ["snapshot of 9 and None", "0", "8 failed", "4", "done"]
+    assert (last.failed, last.error) == (("8",), REVOKED)
+
+
+def test_without_a_reason_to_stop_the_first_windows_error_is_the_audiences() -> None:
+    audience = begun(range(1, 10), range(1, 3))
+    audience.read(audience.next())
+    audience.fail(audience.next())
+    audience.read(audience.next())
+    assert audience.done().error is LOST
+
+
+def test_an_audience_of_whose_archived_contacts_nothing_could_be_read_tells_no_window_of_them_and_is_not_whole() -> (
+    None
+):
+    audience = begun(range(1, 4), range(1, 3))
+    audience.read(audience.next())
+    audience.start(archived=True)
+    audience.fail(audience.next(archived=True), archived=True)
+    last = audience.done()
+    assert audience.words == ["snapshot of 3 and None", "0", "done"]
+    assert (last.parts, last.failed, last.error, last.is_whole) == (1, (), LOST, False)
+
+
+def test_a_snapshot_that_is_gone_on_with_keeps_its_name() -> None:
+    audience = going_on({"0": imported(Stretch(0, 5)), "8": imported(Stretch(9, BEFORE))})
+    audience.rest()
+    assert [outcome.snapshot.id for outcome in audience.told if isinstance(outcome, SnapshotKnown)] == ["taken earlier"]
+    assert {outcome.snapshot_id for outcome in audience.told if isinstance(outcome, WindowIn)} == {"taken earlier"}
+
+
+def test_an_audience_of_which_all_is_in_tells_its_snapshot_and_its_end() -> None:
+    whole = {
+        "0": imported(Stretch(0, 5)),
+        "4": imported(Stretch(6, 8)),
+        "8": imported(Stretch(9, BEFORE)),
+        "archived-0": imported(Stretch(0, BEFORE)),
+    }
+    audience = going_on(whole)
+    assert audience.rest().complete
+    assert audience.words == ["snapshot of 9 and 2", "done"]
+
+
+def test_sums_are_those_of_all_runs_and_accepted_and_refused_are_told_for_this_one_too() -> None:
+    known = {
+        "0": imported(Stretch(0, 5), read=6, accepted=5, refused=1, requests=2),
+        "8": imported(Stretch(9, BEFORE), read=1, accepted=1, refused=0, requests=4),
+    }
+    audience = going_on(known)
+    assert audience.report.accepted == 6
+    audience.read(audience.next(), refused=[RefusedContact(contact_id="x", reason="bad")])
+    assert audience.report.accepted == 6 + 2
+    last = audience.rest()
+    assert (last.read, last.accepted, last.refused, last.requests) == (7 + 3 + 2, 6 + 2 + 2, 1 + 1, 6 + 2)
+    assert last.refused_now == 1
+    assert (last.accepted_now, last.elapsed_seconds, last.accepted_per_second) == (4, 2.5, 1.6)
+
+
+def test_a_window_that_is_read_again_counts_as_it_is_read_now() -> None:
+    known = {
+        "0": imported(Stretch(0, 5), read=600, accepted=500, refused=100, requests=200),
+        "8": imported(Stretch(9, BEFORE), read=1, accepted=1, refused=0, requests=4),
+    }
+    audience = going_on(known, wanted=frozenset({"0"}))
+    last = audience.rest()
+    assert (last.read, last.accepted, last.refused, last.requests) == (1 + 5, 1 + 5, 0, 4 + 1)
+
+
+def test_a_contact_that_is_refused_in_two_windows_counts_once_and_those_without_an_id_each() -> None:
+    audience = begun(range(1, 10), range(0))
+    bad, nameless = RefusedContact(contact_id="4", reason="bad"), RefusedContact(contact_id="", reason="no id")
+    for _ in range(2):
+        audience.read(audience.next(), refused=[bad, nameless])
+    audience.start(archived=True)
+    assert audience.rest().refused == 1 + 2
+
+
+def test_a_path_that_every_contact_lacks_is_told_and_others_are_not() -> None:
+    audience = begun(range(1, 4), range(1, 3))
+    audience.read(audience.next(), lacking={"status": 3, "merge_fields.X": 3, "merge_fields.A": 3})
+    audience.start(archived=True)
+    reading = audience.next(archived=True)
+    audience.read(reading, archived=True, lacking={"merge_fields.X": 2, "merge_fields.A": 2})
+    assert audience.done().lacking == ("merge_fields.A", "merge_fields.X")
+
+
+LACKING = {"merge_fields.X": 3}
+
+
+def test_what_all_contacts_of_this_run_lack_is_not_told_where_others_were_read_earlier() -> None:
+    audience = going_on({"0": imported(Stretch(0, 5)), "8": imported(Stretch(9, BEFORE))}, wanted=frozenset({"4"}))
+    audience.read(audience.next(), lacking=LACKING)
+    assert audience.done().lacking == ()
+
+
+@pytest.mark.parametrize("known", [{}, {"4": imported(Stretch(6, 8))}], ids=["for the first time", "again"])
+def test_what_all_contacts_of_this_run_lack_is_not_told_where_others_are_still_to_come(
+    known: dict[str, ImportedWindow],
+) -> None:
+    audience = going_on(known, wanted=frozenset({"4"}))
+    reading = audience.next()
+    audience.read(reading, lacking={"merge_fields.X": audience.listings[False].cut(reading.ask).shape.length})
+    assert audience.done().lacking == ()
+
+
+def test_what_all_contacts_of_this_run_lack_is_not_told_where_a_window_failed() -> None:
+    audience = begun(range(1, 6), range(0))
+    audience.read(audience.next(), lacking={"merge_fields.X": 5})
+    audience.fail(audience.next())
+    audience.start(archived=True)
+    assert audience.rest().lacking == ()
+
+
+def test_an_empty_audience_lacks_nothing() -> None:
+    audience = begun(range(0), range(0))
+    audience.read(audience.next())
+    audience.start(archived=True)
+    assert audience.rest().lacking == ()
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 2**32))
+def test_every_window_is_told_after_a_snapshot_that_has_it_and_few_wait_for_that(seed: int) -> None:
+    """In whatever order pages of both walks come, and whichever of them fail."""
+    rng = Random(seed)
+    audience = begun(range(1, rng.randint(2, 60)), range(1, rng.randint(2, 60)))
+    reports = 0
+    while ready := [archived for archived, walk in audience.walks.items() if walk.has_ready]:
+        archived = rng.choice(ready)
+        reading = audience.next(archived=archived)
+        if rng.random() < 0.2:
+            audience.fail(reading, archived=archived)
+        else:
+            audience.read(reading, archived=archived)
+        if audience.walks[False].planned and True not in audience.walks:
+            audience.start(archived=True)
+        reports += audience.walks[archived].planned
+        assert reports - sum(not word.startswith("snapshot") for word in audience.words) < 10
+    audience.done()
+    known = list[str]()
+    for outcome in audience.told:
+        if isinstance(outcome, SnapshotKnown):
+            known = outcome.snapshot.keys
+        elif isinstance(outcome, WindowIn | WindowFailed):
+            assert outcome.window in known

@@ -1,0 +1,462 @@
+"""One audience: when its snapshot is taken, in which order its two walks are read, and what they add up to."""
+
+import pytest
+
+from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
+from importer_pipeline.engine.outcomes import (
+    AudienceDone,
+    ContactsRefused,
+    Part,
+    Piece,
+    RefusedContact,
+    SnapshotKnown,
+    WindowFailed,
+    WindowIn,
+)
+from importer_pipeline.engine.pages import Page
+from importer_pipeline.errors import KeyRefused, TooSlow, TriesUsedUp
+from importer_pipeline.listing.coverage import BEGINNING, Paging, Stretch
+from importer_pipeline.listing.snapshots import AudienceName, Snapshot, Standing
+from importer_pipeline_tests.support.factories import SMALL, Listing, imported, page_of, plan, snapshot
+
+NOW = 5000.0
+"""The engine's clock."""
+SERVER_NOW = 100_000
+"""Mailchimp's."""
+BEFORE = SERVER_NOW - 65
+LOST = TriesUsedUp("no answer, 4 times")
+REVOKED = KeyRefused("the key is refused")
+
+
+NEWS = AudienceName("acme", "news")
+
+
+SNAPSHOT = Snapshot(
+    id="new",
+    fingerprint="of the list",
+    since=BEGINNING,
+    before=BEFORE,
+    total=9,
+    archived_total=2,
+    page_size=SMALL.page_size,
+    overlap=SMALL.overlap,
+)
+"""That of nine contacts and two archived ones."""
+
+
+def begun() -> AudienceSync:
+    return AudienceSync(plan(), paging=SMALL, snapshot_id="new")
+
+
+def asked(audience: AudienceSync) -> Fetch:
+    fetch = audience.next(NOW, SERVER_NOW)
+    assert fetch is not None
+    return fetch
+
+
+def page(fetch: Fetch, *seconds: int, lacking: dict[str, int] | None = None) -> Page:
+    return page_of(Listing(seconds).cut(fetch.ask), server_time=SERVER_NOW, lacking=lacking)
+
+
+def brought(audience: AudienceSync, fetch: Fetch, *seconds: int, lacking: dict[str, int] | None = None) -> None:
+    """A page has been read and delivered; its listing has contacts of these seconds."""
+    whole = page(fetch, *seconds, lacking=lacking)
+    audience.arrived(fetch, whole)
+    audience.delivered(fetch, whole, accepted=whole.shape.length, refused=[], now=NOW)
+
+
+def done(audience: AudienceSync, now: float = NOW) -> AudienceDone:
+    """The last outcome, which has to be that of the audience."""
+    assert audience.done(now)
+    last = audience.outcomes[-1]
+    assert isinstance(last, AudienceDone)
+    return last
+
+
+def test_a_snapshot_lies_a_minute_and_a_little_in_mailchimps_past() -> None:
+    fetch = asked(begun())
+    assert (fetch.ask.since, fetch.ask.before, fetch.ask.offset, fetch.archived) == (BEGINNING, BEFORE, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("age", "is_right"),
+    [
+        pytest.param(-3600, False, id="in Mailchimp's future"),
+        pytest.param(59, False, id="less than a minute old"),
+        pytest.param(60, True, id="a minute old"),
+        pytest.param(120, True, id="two minutes old"),
+        pytest.param(121, False, id="older than two minutes"),
+    ],
+)
+def test_a_moment_is_right_when_it_is_one_to_two_minutes_old_by_mailchimps_own_clock(age: int, is_right: bool) -> None:
+    audience = begun()
+    fetch = asked(audience)
+    assert audience.moment_is_right(fetch, BEFORE + age) is is_right
+    assert audience.is_current(fetch) is is_right
+
+
+def test_a_snapshot_that_is_not_right_is_taken_again_by_mailchimps_clock() -> None:
+    audience = begun()
+    stale = asked(audience)
+    assert not audience.moment_is_right(stale, SERVER_NOW + 3600)
+    fetch = asked(audience)
+    assert fetch.ask.before == SERVER_NOW + 3600 - 60
+    assert audience.moment_is_right(fetch, SERVER_NOW + 3601)
+
+
+def test_a_snapshot_that_grew_old_while_it_waited_is_taken_again_only_once() -> None:
+    audience = begun()
+    assert not audience.moment_is_right(asked(audience), SERVER_NOW + 3600)
+    assert audience.moment_is_right(asked(audience), SERVER_NOW + 9999)
+
+
+def test_a_snapshot_that_is_too_young_is_taken_again_each_time() -> None:
+    audience = begun()
+    assert not audience.moment_is_right(asked(audience), SERVER_NOW - 100)
+    assert not audience.moment_is_right(asked(audience), SERVER_NOW - 200)
+    assert audience.moment_is_right(asked(audience), SERVER_NOW - 200)
+
+
+def test_once_its_first_page_is_in_a_snapshot_stays_as_it_is() -> None:
+    audience = begun()
+    first = asked(audience)
+    brought(audience, first, *range(1, 10))
+    assert audience.moment_is_right(asked(audience), SERVER_NOW + 9999)
+
+
+def test_the_archived_contacts_are_read_as_soon_as_the_active_ones_are_planned_and_before_them() -> None:
+    audience = begun()
+    brought(audience, asked(audience), *range(1, 10))
+    fetch = asked(audience)
+    assert (fetch.archived, fetch.ask.before, fetch.ask.offset) == (True, BEFORE, 0)
+    assert [(asked(audience).archived, audience.has_ready) for _ in range(2)] == [(False, True), (False, False)]
+
+
+def test_an_audience_waits_for_its_first_page() -> None:
+    audience = begun()
+    assert audience.has_ready
+    assert not audience.done(NOW)
+    asked(audience)
+    assert not audience.has_ready
+    assert audience.next(NOW, SERVER_NOW) is None
+    assert not audience.done(NOW)
+
+
+def test_an_audience_is_done_when_both_walks_are_and_says_so_once() -> None:
+    audience = begun()
+    brought(audience, asked(audience), *range(1, 10))
+    archived = asked(audience)
+    for fetch in (asked(audience), asked(audience)):
+        brought(audience, fetch, *range(1, 10))
+    assert not audience.done(NOW)
+    brought(audience, archived, 4, 5)
+    assert done(audience, NOW + 7.5) == AudienceDone(
+        name=NEWS,
+        part=Part.WINDOW,
+        snapshot=SNAPSHOT,
+        parts=4,
+        failed=(),
+        left=0,
+        is_whole=True,
+        read=6 + 5 + 1 + 2,
+        accepted=6 + 5 + 1 + 2,
+        refused=0,
+        requests=4,
+        accepted_now=6 + 5 + 1 + 2,
+        refused_now=0,
+        elapsed_seconds=7.5,
+        lacking=(),
+        error=None,
+    )
+    assert audience.outcomes[-1].complete  # pyright: ignore[reportAttributeAccessIssue]
+    told = len(audience.outcomes)
+    assert audience.done(NOW + 9)
+    assert len(audience.outcomes) == told
+    assert (audience.contacts, audience.accepted) == (11, 14)
+
+
+def test_a_window_that_is_in_tells_what_it_covers_and_cost() -> None:
+    audience = begun()
+    brought(audience, asked(audience), 1, 2)
+    brought(audience, asked(audience), 3)
+    known, *windows = audience.outcomes
+    assert isinstance(known, SnapshotKnown)
+    assert windows == [
+        WindowIn(
+            name=NEWS,
+            snapshot_id="new",
+            window=key,
+            imported=imported(Stretch(0, BEFORE), read=read, accepted=read, refused=0, requests=1),
+            elapsed_seconds=0.0,
+        )
+        for key, read in (("0", 2), ("archived-0", 1))
+    ]
+
+
+def test_a_window_takes_from_its_first_request_to_its_last_delivery() -> None:
+    audience = begun()
+    first = asked(audience)
+    audience.rest(first)
+    audience.take_up(first)
+    assert audience.next(NOW + 5, SERVER_NOW) is first
+    whole = page(first, 1, 2)
+    audience.arrived(first, whole)
+    audience.delivered(first, whole, accepted=2, refused=[], now=NOW + 8.5)
+    brought(audience, asked(audience))
+    assert [it.elapsed_seconds for it in audience.outcomes if isinstance(it, WindowIn)] == [8.5, 0.0]
+
+
+def test_windows_that_failed_are_named_in_order_and_the_first_ones_error_is_the_audiences() -> None:
+    audience = begun()
+    brought(audience, asked(audience), *range(1, 10))
+    brought(audience, asked(audience), *range(1, 6))
+    other = TriesUsedUp("broken, 4 times")
+    fetches = [asked(audience) for _ in range(3)]
+    assert [fetch.key for fetch in fetches] == ["archived-4", "8", "4"]
+    for fetch in fetches:
+        audience.failed(fetch, LOST if fetch.key == "4" else other)
+    last = done(audience)
+    assert last.failed == ("4", "8", "archived-4")
+    assert last.error is LOST
+    assert not last.complete
+    failures = [outcome for outcome in audience.outcomes if isinstance(outcome, WindowFailed)]
+    assert [(failure.window, failure.error) for failure in failures] == [
+        ("archived-4", other),
+        ("8", other),
+        ("4", LOST),
+    ]
+
+
+def test_refused_contacts_are_told_by_window_and_counted_once_each() -> None:
+    audience = begun()
+    first = asked(audience)
+    whole = page(first, *range(1, 10))
+    audience.arrived(first, whole)
+    bad, nameless = RefusedContact(contact_id="4", reason="bad"), RefusedContact(contact_id="", reason="no id")
+    audience.delivered(first, whole, accepted=4, refused=[bad, nameless], now=NOW)
+    brought(audience, asked(audience))
+    brought(audience, asked(audience), *range(1, 10))
+    fourth = asked(audience)
+    whole = page(fourth, *range(1, 10))
+    audience.delivered(fourth, whole, accepted=3, refused=[bad, nameless], now=NOW)
+    assert [outcome for outcome in audience.outcomes if isinstance(outcome, ContactsRefused)] == [
+        ContactsRefused(
+            piece=Piece(name=NEWS, part=Part.WINDOW, key=window),
+            snapshot_id="new",
+            fingerprint="of the list",
+            contacts=(bad, nameless),
+        )
+        for window in ("0", "4")
+    ]
+    last = done(audience)
+    assert last.refused == 3  # "4" twice is one; who has no id can't be told from another.
+    assert last.complete
+    window = audience.outcomes[-2]
+    assert isinstance(window, WindowIn)
+    assert (window.imported.read, window.imported.accepted, window.imported.refused) == (5, 3, 2)
+
+
+def test_only_a_path_that_every_contact_lacks_is_told() -> None:
+    audience = begun()
+    brought(audience, asked(audience), 1, 2, lacking={"status": 2, "merge_fields.X": 2, "merge_fields.A": 2})
+    brought(audience, asked(audience), 3, lacking={"merge_fields.X": 1, "merge_fields.A": 1})
+    assert done(audience).lacking == ("merge_fields.A", "merge_fields.X")
+
+
+def test_a_request_that_waited_comes_before_new_ones() -> None:
+    audience = begun()
+    brought(audience, asked(audience), *range(1, 10))
+    tried = asked(audience)
+    audience.rest(tried)
+    assert asked(audience) is not tried
+    assert audience.take_up(tried)
+    assert audience.has_ready
+    assert asked(audience) is tried
+
+
+def test_a_try_counts_as_a_request_of_its_window() -> None:
+    audience = begun()
+    first = asked(audience)
+    audience.rest(first)
+    audience.take_up(first)
+    assert asked(audience) is first
+    brought(audience, first)
+    brought(audience, asked(audience))
+    window = audience.outcomes[1]
+    assert isinstance(window, WindowIn)
+    assert (window.window, window.imported.requests) == ("0", 2)
+
+
+def test_a_delivered_page_ends_a_row_of_pages_that_were_mostly_refused() -> None:
+    audience = begun()
+    audience.given_up_in_a_row = 2
+    brought(audience, asked(audience))
+    assert audience.given_up_in_a_row == 0
+
+
+def test_an_audience_that_is_stopped_before_it_began_is_done_without_a_snapshot() -> None:
+    audience = begun()
+    audience.stop(REVOKED)
+    assert not audience.has_ready
+    last = done(audience)
+    assert (last.snapshot, last.parts, last.error, last.elapsed_seconds) == (None, 0, REVOKED, 0.0)
+    assert not last.complete
+
+
+def test_an_audience_that_is_stopped_before_its_first_page_came_is_done_when_that_failed() -> None:
+    audience = begun()
+    first = asked(audience)
+    audience.stop(REVOKED)
+    assert not audience.done(NOW)
+    audience.failed(first, REVOKED)
+    last = done(audience)
+    assert (last.snapshot, last.parts, last.failed, last.left, last.error) == (None, 0, (), 0, REVOKED)
+    assert not any(isinstance(outcome, WindowFailed) for outcome in audience.outcomes)
+
+
+def test_an_audience_that_is_stopped_gives_up_what_waits_and_leaves_what_was_not_asked_for() -> None:
+    audience = begun()
+    brought(audience, asked(audience), *range(1, 14))
+    waits, again, under_way = asked(audience), asked(audience), asked(audience)
+    audience.rest(waits)
+    audience.rest(again)
+    audience.take_up(again)
+    audience.stop(REVOKED)
+    assert not audience.has_ready
+    assert not audience.take_up(waits)
+    assert not audience.done(NOW)
+    brought(audience, under_way, *range(1, 14))
+    last = done(audience)
+    assert last.error is REVOKED
+    assert (last.failed, last.left) == (("12",), 1)
+    assert last.snapshot is not None
+
+
+def test_windows_that_a_stop_gives_up_are_told_at_once_and_those_that_it_leaves_are_not() -> None:
+    audience = begun()
+    brought(audience, asked(audience), *range(1, 14))
+    brought(audience, asked(audience))
+    waits = asked(audience)
+    audience.rest(waits)
+    audience.outcomes.clear()
+    audience.stop(REVOKED)
+    assert [(it.window, it.error) for it in audience.outcomes if isinstance(it, WindowFailed)] == [("12", REVOKED)]
+    assert done(audience).left == 2
+
+
+def test_the_first_reason_to_stop_stays() -> None:
+    audience = begun()
+    audience.stop(REVOKED)
+    audience.stop(LOST)
+    assert audience.stopped is REVOKED
+
+
+def test_a_request_of_an_earlier_snapshot_is_not_taken_up() -> None:
+    audience = begun()
+    stale = asked(audience)
+    audience.rest(stale)
+    assert not audience.moment_is_right(stale, SERVER_NOW + 3600)
+    assert not audience.take_up(stale)
+
+
+def going_on(
+    *known: str, wanted: frozenset[str] | None = None, archived_total: int | None = 2, paging: Paging = SMALL
+) -> AudienceSync:
+    """With a snapshot of nine contacts, a second each from 1 on, of which these windows are in."""
+    covered = {"0": Stretch(0, 5), "4": Stretch(6, 8), "8": Stretch(9, BEFORE), "archived-0": Stretch(0, BEFORE)}
+    earlier = snapshot(total=9, archived_total=archived_total, before=BEFORE)
+    standing = Standing(snapshot=earlier, windows={key: imported(covered[key]) for key in known})
+    return AudienceSync(plan(standing=standing, wanted=wanted), paging=paging, snapshot_id="new")
+
+
+def test_an_audience_that_goes_on_asks_for_what_is_not_in_of_both_walks_and_keeps_its_snapshot() -> None:
+    audience = going_on("0", "8")
+    archived, active = asked(audience), asked(audience)
+    assert not audience.has_ready
+    assert [(it.key, it.ask.since, it.ask.before) for it in (archived, active)] == [
+        ("archived-0", BEGINNING, BEFORE),
+        ("4", 5, 8),
+    ]
+    assert audience.moment_is_right(archived, SERVER_NOW + 100_000)
+    assert audience.contacts == 11
+    brought(audience, archived, 3, 4)
+    brought(audience, active, *range(1, 10))
+    last = done(audience)
+    assert last.complete
+    assert last.snapshot == snapshot(total=9, archived_total=2, before=BEFORE)
+    assert {outcome.snapshot_id for outcome in audience.outcomes if isinstance(outcome, WindowIn)} == {"taken earlier"}
+
+
+def test_a_snapshot_that_is_gone_on_with_stays_as_it_was_cut() -> None:
+    audience = going_on("0", "4", "archived-0", paging=Paging(page_size=1000))
+    assert asked(audience).ask.count == SMALL.page_size
+    assert SMALL.step == 4
+
+
+def test_an_audience_of_which_all_is_in_is_done_without_a_request() -> None:
+    audience = going_on("0", "4", "8", "archived-0")
+    assert not audience.has_ready
+    assert audience.next(NOW, SERVER_NOW) is None
+    assert done(audience, NOW + 3).complete
+
+
+def test_single_windows_are_those_of_their_walk() -> None:
+    audience = going_on(wanted=frozenset({"archived-0", "4"}))
+    assert [asked(audience).key for _ in range(2)] == ["archived-0", "4"]
+    assert not audience.has_ready
+    audience = going_on("0", "archived-0", wanted=frozenset({"0"}))
+    again = asked(audience)
+    assert (again.key, again.ask.since, again.ask.before) == ("0", BEGINNING, 5)
+    assert not audience.has_ready
+
+
+def test_an_audience_of_which_single_windows_are_read_is_not_complete_while_others_are_left() -> None:
+    audience = going_on("0", wanted=frozenset({"4"}))
+    brought(audience, asked(audience), *range(1, 10))
+    last = done(audience)
+    assert (last.error, last.left, last.failed, last.parts) == (None, 2, (), 4)
+    assert not last.complete
+
+
+def test_archived_contacts_that_an_earlier_run_did_not_come_to_are_read_from_the_beginning() -> None:
+    audience = going_on("0", "4", "8", archived_total=None)
+    fetch = asked(audience)
+    assert (fetch.archived, fetch.ask.since, fetch.ask.before, fetch.ask.offset) == (True, BEGINNING, BEFORE, 0)
+    brought(audience, fetch, 3)
+    assert done(audience).snapshot == snapshot(total=9, archived_total=1, before=BEFORE)
+
+
+def test_archived_contacts_that_an_earlier_run_did_not_come_to_are_counted_where_single_windows_are_read() -> None:
+    audience = going_on("0", "4", archived_total=None, wanted=frozenset({"8"}))
+    fetch = asked(audience)
+    assert (fetch.archived, fetch.reading.only_counts) == (True, True)
+
+
+def counted(audience: AudienceSync, fetch: Fetch, *seconds: int) -> None:
+    """A page has told how many contacts there are."""
+    assert (fetch.ask.offset, fetch.ask.count, fetch.reading.only_counts) == (0, 1, True)
+    whole = page(fetch, *seconds)
+    assert audience.moment_is_right(fetch, SERVER_NOW)
+    audience.arrived(fetch, whole)
+    audience.counted(fetch, whole)
+
+
+def test_a_new_snapshot_of_which_no_window_is_wanted_is_counted_and_told() -> None:
+    audience = AudienceSync(plan(wanted=frozenset()), paging=SMALL, snapshot_id="new")
+    counted(audience, asked(audience), *range(1, 10))
+    counted(audience, asked(audience), 3, 4)
+    last = done(audience)
+    assert list(audience.outcomes) == [SnapshotKnown(name=NEWS, snapshot=SNAPSHOT), last]
+    assert (last.parts, last.left, last.requests, last.read, last.error) == (4, 4, 2, 0, None)
+    assert not last.complete
+
+
+def test_a_page_that_is_halved_gives_two_requests() -> None:
+    audience = begun()
+    assert audience.split(asked(audience), TooSlow("HTTP 504"))
+    assert [(asked(audience).ask.offset, audience.has_ready) for _ in range(2)] == [(0, True), (2, False)]
+
+
+def test_all_but_the_contacts_of_a_crowded_second_are_delivered_as_they_come() -> None:
+    audience = begun()
+    assert audience.unseen(asked(audience), ["a"]) is None

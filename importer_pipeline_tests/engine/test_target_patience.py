@@ -1,0 +1,132 @@
+"""A target that asks for patience is slower and loses nothing; and one client's patience is not another's."""
+
+import pytest
+
+from importer_pipeline.engine.audience_sync import Fetch
+from importer_pipeline.engine.parcels import Post
+from importer_pipeline.engine.services import SyncLimits
+from importer_pipeline.errors import TargetBusy, TooManyRequests
+from importer_pipeline_tests.support.factories import NOW, Engine, plan
+
+URL = "https://shared.example.com"
+FULL = TooManyRequests("the target has too much to do (HTTP 429)", retry_after_seconds=40.0)
+SILENT = TooManyRequests("the target has too much to do (HTTP 429)")
+
+
+def posts_of(engine: Engine) -> list[Post]:
+    """What is posted once Mailchimp has brought all that it may bring."""
+    posts = list[Post]()
+    while requests := engine.take_all():
+        for request in requests:
+            if isinstance(request, Fetch):
+                engine.bring(request)
+            else:
+                assert isinstance(request, Post), request
+                posts.append(request)
+    return posts
+
+
+def flowing(*, target_posts: int) -> tuple[Engine, list[Post]]:
+    """An engine whose target has answered once, and its posts a second later."""
+    engine = Engine(plan(), limits=SyncLimits(target_posts=target_posts))
+    engine.holds(range(1, 99))
+    (post,) = posts_of(engine)
+    engine.accept(post)
+    engine.now += 1.0
+    return engine, posts_of(engine)
+
+
+@pytest.mark.parametrize("error", [FULL, SILENT], ids=["Retry-After", "nothing said"])
+def test_patience_uses_up_no_try(error: TooManyRequests) -> None:
+    engine = Engine(plan(), limits=SyncLimits(retries=0))
+    engine.holds([1, 2])
+    for _ in range(8):
+        (post,) = posts_of(engine)
+        engine.fail(post, error)
+        assert engine.take() is None
+        engine.wait()
+    assert engine.rest().done["acme/news"].complete
+    assert engine.told.failed == {}
+
+
+def test_nothing_is_posted_before_the_target_said_so_and_then_one_first() -> None:
+    engine, posts = flowing(target_posts=4)
+    engine.now += 0.5
+    for post in posts:
+        engine.fail(post, FULL)
+    assert posts_of(engine) == []
+    assert engine.wait() == pytest.approx(40.0)
+    (first,) = posts_of(engine)
+    engine.accept(first)
+    posts = posts_of(engine)
+    assert len(posts) == 4  # The 40 seconds were quiet, so that the lost connection is back.
+    assert engine.rest(posts).done["acme/news"].complete
+
+
+def test_a_429_takes_one_post_away() -> None:
+    engine, posts = flowing(target_posts=4)
+    engine.fail(posts.pop(), SILENT)
+    for post in posts:
+        engine.accept(post)
+    engine.now += 2.0
+    assert len(posts_of(engine)) == 3
+
+
+def test_what_was_turned_away_goes_out_first() -> None:
+    engine, posts = flowing(target_posts=1)
+    engine.fail(posts[0], FULL)
+    assert engine.take() is None
+    engine.wait()
+    assert posts_of(engine)[0].parcels == posts[0].parcels
+
+
+def test_one_clients_patience_does_not_slow_the_others_of_its_url() -> None:
+    limits = SyncLimits(undelivered_pages=8, target_posts=4)
+    engine = Engine(plan(client="full", target=URL), plan(client="fine", target=URL), limits=limits)
+    for client in ("full", "fine"):
+        engine.holds(range(1, 200), client=client)
+    while "fine/news" not in engine.told.done:
+        assert engine.now < NOW + 10.0
+        engine.now += 0.01
+        for request in engine.take_all():
+            if isinstance(request, Post) and request.audience.plan.name.client == "full":
+                engine.fail(request, FULL)
+            else:
+                engine.carry_out(request)
+    assert engine.told.done["fine/news"].complete
+    assert engine.rest().done["full/news"].complete
+
+
+@pytest.mark.parametrize(("error", "minutes"), [(SILENT, 5), (FULL, 15)], ids=["nothing said", "Retry-After"])
+def test_nothing_but_patience_for_minutes_stops_that_client_alone(error: TooManyRequests, minutes: int) -> None:
+    engine = Engine(plan(client="full", target=URL), plan(client="fine", target=URL))
+    for client in ("full", "fine"):
+        engine.holds(range(1, 30), client=client)
+    while not engine.sync.finished:
+        requests = engine.take_all()
+        if not requests:
+            engine.wait()
+        for request in requests:
+            if isinstance(request, Post) and request.audience.plan.name.client == "full":
+                engine.fail(request, error)
+            else:
+                engine.carry_out(request)
+    busy = engine.told.done["full/news"].error
+    assert isinstance(busy, TargetBusy)
+    assert "max_posts" in str(busy)
+    assert minutes * 60 <= engine.now - NOW <= minutes * 60 + 60
+    assert engine.told.done["fine/news"].complete
+    assert engine.told.refused == {}
+
+
+def test_a_target_that_takes_a_post_a_minute_is_not_left() -> None:
+    engine = Engine(plan(), limits=SyncLimits(stall_seconds=900.0, target_posts=1))
+    engine.holds(range(1, 150))
+    waiting = list[Post]()
+    while not engine.sync.finished:
+        waiting += posts_of(engine)
+        engine.now += 60.0
+        if waiting:
+            engine.accept(waiting.pop(0))
+    assert engine.told.done["acme/news"].complete
+    assert engine.now - NOW > 1800.0

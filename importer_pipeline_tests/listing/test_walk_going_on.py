@@ -1,0 +1,414 @@
+"""A walk that goes on where others have stopped, and what becomes of each window on the way."""
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from importer_pipeline.errors import TriesUsedUp
+from importer_pipeline.listing.coverage import Ask, Stretch, missing
+from importer_pipeline.listing.spans import WindowState
+from importer_pipeline.listing.walk import Walk
+from importer_pipeline_tests.support.factories import SMALL, Listing, imported
+from importer_pipeline_tests.support.walkers import (
+    BEFORE,
+    LOST,
+    PATIENT,
+    SLOW,
+    Unkind,
+    Walker,
+    assert_covered_is_seen,
+    covered_by,
+    going_on,
+    six_windows,
+    some_listing,
+    walker,
+)
+
+
+def test_what_is_not_in_is_read_between_its_nearest_windows_that_are_with_offsets_counted_from_the_lower_one() -> None:
+    later = going_on(six_windows(), 0, 12)
+    for section in (later.next(), later.next()):
+        later.read(section)
+    later.rest()
+    assert later.asked == [
+        Ask(since=5, before=13, offset=0, count=6),
+        Ask(since=17, before=BEFORE, offset=0, count=6),
+        Ask(since=5, before=13, offset=4, count=6),
+        Ask(since=17, before=BEFORE, offset=4, count=6),
+    ]
+    assert {window: covered for window, _, covered in later.reports} == {
+        4: (Stretch(6, 10),),
+        8: (Stretch(11, 13),),
+        16: (Stretch(18, 22),),
+        20: (Stretch(23, BEFORE),),
+    }
+
+
+@pytest.mark.parametrize(
+    ("offset", "ask"),
+    [
+        pytest.param(0, Ask(since=-1, before=5, offset=0, count=6), id="the first"),
+        pytest.param(8, Ask(since=9, before=13, offset=0, count=6), id="in the middle"),
+        pytest.param(20, Ask(since=21, before=BEFORE, offset=0, count=6), id="the last"),
+    ],
+)
+def test_a_window_that_alone_is_not_in_is_one_request(offset: int, ask: Ask) -> None:
+    earlier = six_windows()
+    whole = earlier.known[offset].covered
+    later = going_on(earlier, *earlier.known.keys() - {offset})
+    later.rest()
+    assert later.asked == [ask]
+    assert later.reports == [(offset, True, whole)]
+
+
+@pytest.mark.parametrize(
+    ("known", "ask"),
+    [
+        pytest.param((), Ask(since=-1, before=BEFORE, offset=12, count=6), id="the whole"),
+        pytest.param((0,), Ask(since=5, before=BEFORE, offset=8, count=6), id="from a lower one on"),
+        pytest.param((16,), Ask(since=-1, before=17, offset=12, count=6), id="up to an upper one"),
+        pytest.param((4, 16), Ask(since=9, before=17, offset=4, count=6), id="between two"),
+    ],
+)
+def test_a_window_that_is_wanted_alone_is_one_request_among_what_is_not_in(known: tuple[int, ...], ask: Ask) -> None:
+    later = going_on(six_windows(), *known, wanted={12})
+    later.rest()
+    assert later.asked == [ask]
+    assert [offset for offset, is_in, _ in later.reports if is_in] == [12]
+    assert later.walk.left == 5 - len(known)
+
+
+def test_of_several_wanted_windows_the_first_tells_how_many_contacts_there_are_and_the_others_follow() -> None:
+    later = going_on(six_windows(), 0, wanted={8, 16, 20})
+    assert later.next().ask == Ask(since=5, before=BEFORE, offset=4, count=6)
+    assert not later.walk.has_ready
+    later = going_on(six_windows(), 0, wanted={8, 16, 20})
+    later.rest()
+    assert later.offsets == [4, 16, 12]
+    assert {offset for offset, _, _ in later.reports} == {8, 16, 20}
+
+
+def test_where_the_page_that_would_have_told_fails_the_others_are_asked_for_all_the_same() -> None:
+    later = going_on(six_windows(), 0, wanted={8, 16, 20})
+    later.fail(later.next())
+    later.rest()
+    assert later.offsets == [4, 16, 12]
+    assert [(offset, is_in) for offset, is_in, _ in later.reports] == [(8, False), (20, True), (16, True)]
+
+
+def test_a_page_that_fails_after_its_section_has_been_planned_asks_for_nothing_again() -> None:
+    later = going_on(six_windows(), 0, wanted={8, 16})
+    first = later.next()
+    later.walk.arrived(first, later.listing.cut(first.ask).shape)
+    later.fail(first)
+    later.rest()
+    assert later.offsets == [4, 12]
+
+
+def test_windows_beyond_the_end_of_their_section_are_in_without_a_request() -> None:
+    earlier = six_windows()
+    earlier.listing.leave(*(str(number) for number in range(6, 11)))
+    later = going_on(earlier, 0, 12)
+    later.rest()
+    assert [(ask.since, ask.before, ask.offset) for ask in later.asked] == [
+        (5, 13, 0),
+        (17, BEFORE, 0),
+        (17, BEFORE, 4),
+    ]
+    assert (8, True, ()) in later.reports
+    assert later.walk.left == 0
+
+
+def test_windows_between_neighbours_that_leave_nothing_are_in_without_a_request() -> None:
+    shrunk = walker(*range(1, 24))
+    shrunk.read(shrunk.next())
+    shrunk.listing.leave(*(str(number) for number in range(4, 23)))
+    shrunk.rest()
+    assert {offset for offset, window in shrunk.known.items() if window.covered} == {0}
+    later = going_on(shrunk, 0)
+    assert not later.walk.has_ready
+    later.rest()
+    assert {window.offset for window in later.walk.windows.values() if window.is_in} == {0, 4, 8, 12, 16, 20}
+
+
+def test_a_window_that_proves_nothing_is_no_neighbour() -> None:
+    shrunk = walker(*range(1, 24))
+    shrunk.read(shrunk.next())
+    shrunk.listing.leave(*(str(number) for number in range(19)))
+    for _ in range(2):
+        shrunk.read(shrunk.next())
+    assert shrunk.known[20].covered == shrunk.known[16].covered == ()
+    later = going_on(shrunk, 0, 16, 20)
+    assert later.next().ask == Ask(since=5, before=BEFORE, offset=0, count=6)
+
+
+def test_a_wanted_window_that_is_in_is_read_by_its_own_time_in_one_request() -> None:
+    earlier = six_windows()
+    later = going_on(earlier, *earlier.known, wanted={8})
+    later.seen = set()
+    later.rest()
+    assert later.asked == [Ask(since=9, before=13, offset=0, count=6)]
+    assert later.seen == {"9", "10", "11", "12"}
+    assert later.reports == [(8, True, (Stretch(10, 13),))]
+
+
+def test_what_a_window_that_is_read_again_counts_starts_at_zero() -> None:
+    walk = Walk(since=-1, before=BEFORE, paging=SMALL)
+    walk.go_on(total=23, known={8: imported(Stretch(10, 13))}, wanted={8})
+    assert walk.windows[8].imported == imported(Stretch(10, 13), read=0, accepted=0, refused=0, requests=0)
+
+
+def test_a_window_that_is_in_keeps_what_it_counted() -> None:
+    known = imported(Stretch(0, 5))
+    walk = Walk(since=-1, before=BEFORE, paging=SMALL)
+    walk.go_on(total=23, known={0: known}, wanted=set())
+    assert walk.windows[0].imported == known
+
+
+def test_a_wanted_window_that_is_in_and_proves_nothing_is_told_without_a_request() -> None:
+    shrunk = walker(*range(1, 16))
+    shrunk.read(shrunk.next())
+    shrunk.listing.leave(*(str(number) for number in range(10)))
+    shrunk.rest()
+    later = going_on(shrunk, *shrunk.known, wanted={12})
+    assert not later.walk.has_ready
+    later.rest()
+    assert later.reports == [(12, True, ())]
+
+
+def test_what_earlier_walks_left_open_between_windows_that_are_in_is_read_at_once() -> None:
+    earlier = walker(*range(1, 24))
+    earlier.read(earlier.next())
+    earlier.listing.leave("0", "1", "2")
+    while (reading := earlier.next()).ask.since == -1:
+        earlier.read(reading)
+    later = going_on(earlier, *earlier.known)
+    later.rest()
+    assert later.asked == [Ask(since=5, before=8, offset=0, count=6)]
+    assert later.reports == [(0, True, (Stretch(0, 8),))]
+
+
+def test_what_halves_left_open_within_a_window_that_is_in_is_read_at_once() -> None:
+    later = Walker(Listing(range(1, 6)), Walk(since=-1, before=BEFORE, paging=SMALL))
+    later.walk.go_on(total=4, known={0: imported(Stretch(0, 1), Stretch(4, BEFORE))}, wanted=None)
+    later.rest()
+    assert later.asked == [Ask(since=1, before=3, offset=0, count=6)]
+    assert later.reports == [(0, True, (Stretch(0, BEFORE),))]
+
+
+def test_what_is_open_between_windows_that_are_in_is_read_once_all_that_was_wanted_is_in() -> None:
+    earlier = walker(*range(1, 24))
+    earlier.read(earlier.next())
+    earlier.listing.leave("0", "1", "2")
+    for _ in range(5):
+        earlier.read(earlier.next())
+    later = going_on(earlier, *earlier.known.keys() - {8, 16}, wanted={16})
+    assert later.next().window == 16
+    assert not later.walk.has_ready
+    later = going_on(earlier, *earlier.known.keys() - {8, 16}, wanted={16})
+    later.rest()
+    assert [(ask.since + 1, ask.before) for ask in later.asked[1:]] == [(6, 8)]
+
+
+def test_what_is_open_between_windows_that_are_in_waits_for_the_last_section_and_is_read_once() -> None:
+    earlier = walker(*range(1, 24))
+    earlier.read(earlier.next())
+    earlier.listing.leave("0", "1", "2")
+    for _ in range(5):
+        earlier.read(earlier.next())
+    later = going_on(earlier, *earlier.known.keys() - {8, 16})
+    sections = [later.next(), later.next()]
+    assert [section.window for section in sections] == [8, 16]
+    later.read(sections[0])
+    assert not later.walk.has_ready
+    later.read(sections[1])
+    later.rest()
+    assert [(ask.since + 1, ask.before) for ask in later.asked[2:]] == [(6, 8)]
+
+
+def test_what_surrounds_windows_that_are_not_in_is_left_alone() -> None:
+    earlier = six_windows()
+    later = going_on(earlier, 0, 8, 20, wanted={16})
+    later.rest()
+    assert later.asked == [Ask(since=13, before=21, offset=4, count=6)]
+    assert missing(Stretch(0, BEFORE), covered_by(later.walk)) == [Stretch(6, 9), Stretch(14, 18)]
+    assert later.walk.left == 2
+
+
+def test_a_walk_with_nothing_to_do_is_finished_at_once() -> None:
+    earlier = six_windows()
+    for later in (going_on(earlier, *earlier.known), going_on(earlier, 0, 8, wanted=set())):
+        assert later.walk.finished
+        assert not later.walk.has_ready
+        assert not later.walk.reports
+
+
+def test_where_nothing_is_wanted_nothing_is_asked() -> None:
+    earlier = walker(*range(1, 24))
+    earlier.read(earlier.next())
+    earlier.listing.leave("0", "1", "2")
+    for _ in range(5):
+        earlier.read(earlier.next())
+    assert earlier.walk.has_ready, "a gap is open between windows that are in"
+    later = going_on(earlier, *earlier.known, wanted=set())
+    assert later.walk.finished
+    assert not later.walk.has_ready
+
+
+def test_what_is_known_of_no_window_of_the_listing_is_passed_over() -> None:
+    later = going_on(six_windows(), 0, 4, 20, wanted={4, 20, 24}, total=12)
+    assert set(later.walk.windows) == {0, 4, 8}
+    assert later.next().ask == Ask(since=5, before=9, offset=0, count=6)
+    assert not later.walk.has_ready
+
+
+def test_a_walk_that_is_stopped_asks_for_nothing_when_the_first_page_of_a_section_fails() -> None:
+    stopped = going_on(six_windows(), 0)
+    first = stopped.next()
+    stopped.walk.stop(LOST)
+    stopped.fail(first)
+    assert stopped.walk.finished
+    assert stopped.walk.left == 4
+
+
+def test_a_walk_is_whole_once_all_its_windows_are_in_and_no_second_is_missing() -> None:
+    later = going_on(six_windows(), 0, 4, 8, 12, 16)
+    assert not later.walk.is_whole
+    later.rest()
+    assert later.walk.is_whole
+
+
+def test_a_walk_is_not_whole_while_a_second_is_missing_between_its_windows_though_all_of_them_are_in() -> None:
+    open_between = Walk(since=-1, before=BEFORE, paging=SMALL)
+    open_between.go_on(total=8, known={0: imported(Stretch(0, 5)), 4: imported(Stretch(7, BEFORE))}, wanted=set())
+    assert open_between.left == 0
+    assert not open_between.is_whole
+
+
+def test_a_walk_is_not_whole_while_a_window_is_not_in_though_no_second_is_missing() -> None:
+    left = Walk(since=-1, before=BEFORE, paging=SMALL)
+    left.go_on(total=8, known={0: imported(Stretch(0, BEFORE))}, wanted=set())
+    assert not left.is_whole
+    assert not Walk(since=-1, before=BEFORE, paging=SMALL).is_whole
+
+
+def states(reading: Walker) -> dict[int, WindowState]:
+    return {offset: window.state for offset, window in reading.walk.windows.items()}
+
+
+def test_a_window_is_missing_until_its_first_page_is_asked_for() -> None:
+    later = going_on(six_windows(), 0, 12, wanted={4, 8})
+    first = later.next()
+    assert (states(later)[4], states(later)[8]) == (WindowState.UNDER_WAY, WindowState.MISSING)
+    later.walk.arrived(first, later.listing.cut(first.ask).shape)
+    assert states(later)[8] is WindowState.UNDER_WAY
+
+
+def test_a_window_is_in_once_its_last_page_is_delivered() -> None:
+    halved = walker(*range(1, 5))
+    assert halved.walk.split(halved.next(), SLOW)
+    halved.read(halved.next())
+    assert states(halved) == {0: WindowState.UNDER_WAY}
+    halved.read(halved.next())
+    assert states(halved) == {0: WindowState.IN}
+
+
+def test_a_window_that_is_missing_is_in_at_once_where_its_section_ends_before_it() -> None:
+    earlier = six_windows()
+    earlier.listing.leave(*(str(number) for number in range(6, 11)))
+    later = going_on(earlier, 0, 12, wanted={4, 8})
+    first = later.next()
+    later.walk.arrived(first, later.listing.cut(first.ask).shape)
+    assert (states(later)[4], states(later)[8]) == (WindowState.UNDER_WAY, WindowState.IN)
+
+
+def test_a_window_that_is_under_way_has_failed_when_a_page_of_it_is_given_up_and_stays_so() -> None:
+    halved = walker(*range(1, 6))
+    assert halved.walk.split(halved.next(), SLOW)
+    halved.fail(halved.next())
+    assert states(halved) == {0: WindowState.FAILED}
+    halved.read(halved.next())
+    assert states(halved)[0] is WindowState.FAILED
+
+
+def test_a_window_that_is_under_way_is_missing_again_when_its_walk_is_stopped_before_its_page_is_read() -> None:
+    stopped = walker(*range(1, 16))
+    stopped.read(stopped.next())
+    assert states(stopped)[4] is WindowState.UNDER_WAY
+    stopped.walk.stop(LOST)
+    assert states(stopped)[4] is WindowState.MISSING
+
+
+def test_a_window_of_which_half_was_left_is_not_brought_in_by_its_other_half() -> None:
+    stopped = walker(*range(1, 5))
+    assert stopped.walk.split(stopped.next(), SLOW)
+    half = stopped.next()
+    stopped.walk.stop(LOST)
+    stopped.read(half)
+    assert states(stopped) == {0: WindowState.MISSING}
+    assert stopped.reports == []
+
+
+def test_a_window_of_which_half_has_failed_stays_so_when_its_walk_is_stopped() -> None:
+    stopped = walker(*range(1, 5))
+    assert stopped.walk.split(stopped.next(), SLOW)
+    stopped.fail(stopped.next())
+    stopped.walk.stop(TriesUsedUp("another"))
+    assert states(stopped) == {0: WindowState.FAILED}
+    assert stopped.walk.windows[0].error is LOST
+
+
+def test_a_window_that_is_in_grows_by_what_lies_open_above_it_and_stays_in() -> None:
+    left = walker(*range(1, 16))
+    left.read(left.next())
+    left.listing.leave("0", "1", "2")
+    for _ in range(3):
+        left.read(left.next())
+    assert states(left)[0] is WindowState.IN
+    left.rest()
+    assert states(left)[0] is WindowState.IN
+    assert [covered for window, _, covered in left.reports if window == 0] == [(Stretch(0, 5),), (Stretch(0, 8),)]
+
+
+def test_a_window_that_is_in_has_failed_when_what_lies_open_above_it_is_given_up() -> None:
+    left = walker(*range(1, 16))
+    left.read(left.next())
+    left.listing.leave("0", "1", "2")
+    for _ in range(3):
+        left.read(left.next())
+    assert states(left)[0] is WindowState.IN
+    left.fail(left.next())
+    assert states(left)[0] is WindowState.FAILED
+    assert [is_in for window, is_in, _ in left.reports if window == 0] == [True, False]
+
+
+def some_windows(rng: Random, offsets: list[int]) -> set[int] | None:
+    """All that are not in, or any of them."""
+    return None if rng.random() < 0.3 else set(rng.sample(offsets, rng.randint(0, len(offsets))))
+
+
+def unkind(rng: Random) -> Unkind:
+    return Unkind(rng, leaves=rng.choice((0.0, 0.02, 0.1)), fails=0.15, dies=rng.choice((0.0, 0.01, 0.05)))
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 2**32))
+def test_walks_that_go_on_where_others_failed_or_died_lose_nobody_who_stood_still(seed: int) -> None:
+    """Each takes some windows, those that are in too, until the last one takes all that is left and nothing fails."""
+    rng = Random(seed)
+    first = Walker(some_listing(rng), Walk(since=-1, before=BEFORE, paging=PATIENT))
+    first.walk.read_all()
+    unkind(rng).read(first)
+    if not first.walk.planned:
+        return  # Nothing is known that one could go on with.
+    offsets = list(first.walk.windows)
+    for is_last in (False, False, False, True):
+        later = Walker(first.listing, Walk(since=-1, before=BEFORE, paging=PATIENT), seen=first.seen, known=first.known)
+        wanted = None if is_last else some_windows(rng, offsets)
+        later.walk.go_on(total=first.walk.total, known=dict(first.known), wanted=wanted)
+        (Unkind(rng, leaves=0.02) if is_last else unkind(rng)).read(later)
+        assert_covered_is_seen(later)
+    assert set(first.known) == set(offsets)
+    assert set(first.listing.seconds) <= first.seen

@@ -1,0 +1,200 @@
+"""Which snapshot a plan goes on with, why not, and what is said where single windows can't be had."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from importer_pipeline.engine.audience_plan import SnapshotScope
+from importer_pipeline.engine.outcomes import SnapshotKnown, WindowIn
+from importer_pipeline.errors import SnapshotUnusable
+from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.snapshots import AudienceName, Latest, Standing
+from importer_pipeline.planning.chain import View
+from importer_pipeline.planning.resuming import ResumeRule, TakenUp, take_up
+from importer_pipeline_tests.support.factories import imported, snapshot
+from importer_pipeline_tests.support.memory_history import MemoryHistory
+
+BEFORE = 1_764_154_800
+"""2025-11-26T11:00:00+00:00"""
+NOW = BEFORE + 3600.0
+RULE = ResumeRule(within_seconds=24 * 3600.0, restart=False)
+NEWS = AudienceName("acme", "news")
+TAKEN = snapshot(total=9, archived_total=2, before=BEFORE)
+WINDOWS = {"0": imported(Stretch(0, 5)), "8": imported(Stretch(9, BEFORE))}
+STANDING = Standing(snapshot=TAKEN, windows=WINDOWS)
+ANEW = SnapshotScope(standing=None, wanted=None, last=TAKEN)
+
+
+def kept() -> MemoryHistory:
+    """What an earlier run left."""
+    history = MemoryHistory()
+    history.record(SnapshotKnown(name=NEWS, snapshot=TAKEN))
+    for key, window in WINDOWS.items():
+        history.record(WindowIn(name=NEWS, snapshot_id=TAKEN.id, window=key, imported=window, elapsed_seconds=1.0))
+    return history
+
+
+def taken_up(
+    latest: Latest | None, *wanted: str, was_other: bool = False, rule: ResumeRule = RULE, now: float = NOW
+) -> TakenUp:
+    """Of a whole sync, or of single windows."""
+    return taken_up_of(frozenset(wanted) or None, latest, was_other=was_other, rule=rule, now=now)
+
+
+def taken_up_of(
+    wanted: frozenset[str] | None, latest: Latest | None, *, was_other: bool = False, rule: ResumeRule = RULE,
+    now: float = NOW,
+) -> TakenUp:  # fmt: skip
+    view = View(now=now, oldest=0, tolerance_seconds=900.0)
+    return take_up(
+        NEWS, wanted, latest, kept(), fingerprint=TAKEN.fingerprint, was_other=was_other, rule=rule, view=view
+    )
+
+
+def unfinished(**values: str | int | None) -> Latest:
+    return Latest(snapshot=replace(TAKEN, **values), completed=False)
+
+
+def test_an_unfinished_snapshot_is_gone_on_with_and_a_note_says_how_far_it_is() -> None:
+    taken = taken_up(unfinished())
+    assert taken.scope == SnapshotScope(standing=STANDING, wanted=None)
+    assert taken.note == "acme/news goes on with its snapshot of 2025-11-26T11:00:00+00:00: 2 of 4 windows are in"
+
+
+@pytest.mark.parametrize(
+    ("before", "written"),
+    [(int(NOW) + 901, math.inf), (BEFORE, BEFORE - 901.0)],
+    ids=["by our clock now", "by our clock when it was taken"],
+)
+def test_one_of_the_future_is_not_gone_on_with_nor_has_windows(before: int, written: float) -> None:
+    future = Latest(snapshot=replace(TAKEN, before=before), completed=False, written=written)
+    taken = taken_up(future)
+    assert taken.scope.standing is None
+    assert taken.note.endswith(", which was still to come when it was taken: a clock was wrong")
+    with pytest.raises(SnapshotUnusable, match="which was still to come when it was taken"):
+        taken_up(future, "0")
+
+
+def test_one_since_which_contacts_were_sent_in_another_form_is_not_gone_on_with() -> None:
+    taken = taken_up(unfinished(), was_other=True)
+    assert taken.scope == ANEW
+    assert "the unfinished one is older than contacts that were sent for another list" in taken.note
+    with pytest.raises(SnapshotUnusable, match="the snapshot is older than contacts that were sent for another list"):
+        taken_up(unfinished(), "0", was_other=True)
+
+
+@pytest.mark.parametrize(
+    "latest", [None, Latest(snapshot=TAKEN, completed=True)], ids=["none", "one that is completed"]
+)
+def test_without_an_unfinished_snapshot_a_new_one_goes_without_saying(latest: Latest | None) -> None:
+    taken = taken_up(latest)
+    assert (taken.scope.standing, taken.note) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("latest", "rule", "now", "reason"),
+    [
+        pytest.param(unfinished(), replace(RULE, restart=True), NOW, "restart is set", id="restart"),
+        pytest.param(
+            unfinished(fingerprint="of another list"),
+            RULE,
+            NOW,
+            "the unfinished one is of another list, target or record mapping than the clients file names now",
+            id="another fingerprint",
+        ),
+        pytest.param(
+            unfinished(),
+            RULE,
+            BEFORE + 24 * 3600.0 + 1,
+            "the unfinished one of 2025-11-26T11:00:00+00:00 is older than 24 hours",
+            id="too old",
+        ),
+        pytest.param(
+            unfinished(),
+            replace(RULE, within_seconds=1800.0),
+            NOW,
+            "the unfinished one of 2025-11-26T11:00:00+00:00 is older than 0.5 hours",
+            id="too old by another rule",
+        ),
+    ],
+)
+def test_a_note_says_why_an_unfinished_snapshot_is_not_gone_on_with(
+    latest: Latest, rule: ResumeRule, now: float, reason: str
+) -> None:
+    taken = taken_up(latest, rule=rule, now=now)
+    assert taken.scope.standing is None
+    assert taken.note == f"acme/news takes a new snapshot: {reason}"
+
+
+def test_a_snapshot_as_old_as_the_rule_allows_is_gone_on_with() -> None:
+    assert taken_up(unfinished(), now=BEFORE + 24 * 3600.0).scope.standing is not None
+
+
+def test_a_plan_of_the_windows_alone_keeps_an_unfinished_snapshot_by_the_same_rule() -> None:
+    counted = SnapshotScope(standing=None, wanted=frozenset())
+    taken = taken_up_of(frozenset(), unfinished())
+    assert taken.scope == replace(counted, standing=STANDING)
+    assert taken.note.endswith("2 of 4 windows are in")
+    taken = taken_up_of(frozenset(), unfinished(), rule=replace(RULE, restart=True))
+    assert taken.scope == replace(counted, last=TAKEN)
+    taken = taken_up_of(frozenset(), Latest(snapshot=TAKEN, completed=True))
+    assert taken.scope == replace(counted, last=TAKEN)
+
+
+@pytest.mark.parametrize("completed", [False, True], ids=["unfinished", "completed"])
+@pytest.mark.parametrize("rule", [RULE, replace(RULE, restart=True)], ids=["resume", "restart"])
+def test_single_windows_are_those_of_the_newest_snapshot_however_old_it_is(
+    rule: ResumeRule, *, completed: bool
+) -> None:
+    latest = Latest(snapshot=TAKEN, completed=completed)
+    taken = taken_up(latest, "4", "archived-0", rule=rule, now=BEFORE + 1e9)
+    assert taken.scope.standing == STANDING
+    assert taken.scope.wanted == {"4", "archived-0"}
+    assert taken.note == ""
+
+
+REMEDY = "run plan_windows, which registers the windows of a new snapshot, or full_sync"
+
+
+@pytest.mark.parametrize(
+    ("latest", "keys", "message"),
+    [
+        pytest.param(
+            None, ("0",), f"there is no snapshot whose windows could be imported: {REMEDY}", id="there is no snapshot"
+        ),
+        pytest.param(
+            unfinished(fingerprint="of another list"),
+            ("0",),
+            f"the snapshot is of another list, target or record mapping than the clients file names now: {REMEDY}",
+            id="it is of something else",
+        ),
+        pytest.param(
+            unfinished(),
+            ("4", "12"),
+            "the snapshot of 2025-11-26T11:00:00+00:00 has no window 12: "
+            "take some of its 4: 0, 4, 8, ...; or run plan_windows for a new one",
+            id="it has no such window",
+        ),
+        pytest.param(
+            unfinished(),
+            ("2", "12", "16", "archived-4", "x"),
+            "the snapshot of 2025-11-26T11:00:00+00:00 has no window 12, 16, 2 and 2 more: "
+            "take some of its 4: 0, 4, 8, ...; or run plan_windows for a new one",
+            id="it has none of many",
+        ),
+        pytest.param(
+            unfinished(archived_total=None),
+            ("archived-0",),
+            "the snapshot of 2025-11-26T11:00:00+00:00 has no window archived-0: "
+            "take some of its 3: 0, 4, 8, ...; or run plan_windows for a new one",
+            id="it does not know its archived contacts",
+        ),
+    ],
+)
+def test_where_single_windows_can_not_be_had_it_says_why_and_what_to_do(
+    latest: Latest | None, keys: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(SnapshotUnusable) as caught:
+        taken_up(latest, *keys)
+    assert str(caught.value) == message

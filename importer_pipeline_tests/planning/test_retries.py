@@ -1,0 +1,78 @@
+"""How each kind of trouble is tried again."""
+
+from dataclasses import replace
+
+from importer_pipeline.engine.outcomes import Part, Piece
+from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.snapshots import AudienceName, Snapshot
+from importer_pipeline.planning.quarantine import Entry, RetryRule, Trouble
+from importer_pipeline.planning.retries import Retries, Wanted, retries
+from importer_pipeline_tests.support.factories import snapshot
+
+NEWS = AudienceName("acme", "news")
+NOW = 100_000.0
+NEWEST = replace(snapshot(), id="newest")
+ALL = Wanted(pieces=None, rule=None)
+NOTHING = Retries(contact_ids=(), windows=frozenset(), whole_snapshot=False, hours=())
+SEVEN = 1_795_503_600
+
+
+def trouble(*, of: str = "", attempts: int = 1, last_seen: int = 0) -> Trouble:
+    return Trouble(reason="bad", snapshot=of, attempts=attempts, first_seen=0, last_seen=last_seen)
+
+
+def entry(part: Part, key: str, *, failures: tuple[str, ...] = (), contacts: dict[str, Trouble] | None = None) -> Entry:
+    return Entry(
+        piece=Piece(name=NEWS, part=part, key=key),
+        fingerprint="f",
+        failures={of: trouble(of=of) for of in failures},
+        contacts=contacts or {},
+    )
+
+
+def of(*entries: Entry, wanted: Wanted = ALL, newest: Snapshot | None = NEWEST) -> Retries:
+    return retries(entries, wanted, snapshot=newest, now=NOW)
+
+
+def test_contacts_are_asked_for_by_their_ids_each_once() -> None:
+    window = entry(Part.WINDOW, "0", contacts={"b": trouble(), "a": trouble()})
+    hour = entry(Part.HOUR, "2026-11-24-07:00", contacts={"b": trouble()})
+    assert of(window, hour) == replace(NOTHING, contact_ids=("a", "b"))
+
+
+def test_a_failed_window_is_read_in_its_snapshot_while_that_is_the_newest() -> None:
+    windows = [entry(Part.WINDOW, key, failures=("newest",)) for key in ("990", "archived-0")]
+    assert of(*windows) == replace(NOTHING, windows=frozenset({"990", "archived-0"}))
+
+
+def test_of_an_older_snapshot_only_the_newest_as_a_whole_can_bring_it_in() -> None:
+    assert of(entry(Part.WINDOW, "990", failures=("older",))) == replace(NOTHING, whole_snapshot=True)
+    assert of(entry(Part.WINDOW, "990", failures=("older",)), newest=None) == replace(NOTHING, whole_snapshot=True)
+
+
+def test_failed_hours_are_read_by_their_time_neighbours_together() -> None:
+    hours = [entry(Part.HOUR, f"2026-11-24-{hour}:00", failures=("",)) for hour in ("08", "07", "11")]
+    assert of(*hours).hours == (Stretch(SEVEN, SEVEN + 7199), Stretch(SEVEN + 4 * 3600, SEVEN + 5 * 3600 - 1))
+
+
+def test_contacts_without_an_id_are_read_with_their_hour_or_window() -> None:
+    assert of(entry(Part.HOUR, "2026-11-24-07:00", contacts={"": trouble()})).hours == (Stretch(SEVEN, SEVEN + 3599),)
+    window = entry(Part.WINDOW, "0", contacts={"": trouble(of="newest")})
+    assert of(window) == replace(NOTHING, windows=frozenset({"0"}))
+
+
+def test_contacts_without_an_id_of_an_older_snapshot_are_left_to_the_next() -> None:
+    older = entry(Part.WINDOW, "0", contacts={"": trouble(of="older")})
+    assert of(older) == of(older, newest=None) == NOTHING
+
+
+def test_only_what_is_wanted_is_tried() -> None:
+    window, other = (entry(Part.WINDOW, key, failures=("newest",), contacts={key: trouble()}) for key in ("0", "990"))
+    wanted = Wanted(pieces=frozenset({window.piece}), rule=None)
+    assert of(window, other, wanted=wanted) == replace(NOTHING, contact_ids=("0",), windows=frozenset({"0"}))
+
+
+def test_only_what_is_due_is_tried() -> None:
+    young, tired = trouble(last_seen=int(NOW) - 10), trouble(attempts=10)
+    hour = entry(Part.HOUR, "2026-11-24-07:00", contacts={"a": trouble(), "b": young, "c": tired})
+    assert of(hour, wanted=Wanted(pieces=None, rule=RetryRule())).contact_ids == ("a",)

@@ -1,0 +1,296 @@
+"""What a person is told of an import, word for word."""
+
+from dataclasses import replace
+
+import pytest
+
+from importer_pipeline.engine.outcomes import (
+    AudienceDone,
+    ContactsRefused,
+    Outcome,
+    Part,
+    Piece,
+    Progress,
+    RefusedContact,
+    WindowFailed,
+    WindowIn,
+)
+from importer_pipeline.errors import ImporterError, KeyRefused, TriesUsedUp
+from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.runner.summary import ImportSummary, done_line, progress_line, window_line
+from importer_pipeline_tests.support.factories import imported, snapshot
+
+NEWS, OTHER = AudienceName("acme", "news"), AudienceName("globex", "news")
+DONE = AudienceDone(
+    name=NEWS,
+    part=Part.WINDOW,
+    snapshot=snapshot(total=5000, archived_total=10),
+    parts=7,
+    failed=(),
+    left=0,
+    is_whole=True,
+    read=5060,
+    accepted=5050,
+    refused=0,
+    requests=9,
+    accepted_now=5050,
+    refused_now=0,
+    elapsed_seconds=12.34,
+    lacking=(),
+    error=None,
+)
+WINDOW = WindowIn(
+    name=NEWS,
+    snapshot_id="taken earlier",
+    window="archived-990",
+    imported=imported(Stretch(0, 99), read=1000, accepted=997, refused=3),
+    elapsed_seconds=0.5,
+)
+LOST = TriesUsedUp("Mailchimp can't answer now (HTTP 500), 4 times", remedy="run it again later")
+
+
+def failed(*windows: str, error: ImporterError = LOST) -> AudienceDone:
+    return replace(DONE, failed=windows, error=error)
+
+
+def refused(name: AudienceName, window: str, *contacts: RefusedContact) -> Outcome:
+    piece = Piece(name=name, part=Part.WINDOW, key=window)
+    return ContactsRefused(piece=piece, snapshot_id="taken earlier", fingerprint="of the list", contacts=contacts)
+
+
+def refusing(*ids: str, reason: str = "HTTP 422: ask the target why") -> list[Outcome]:
+    """The outcomes of an audience of which these contacts are refused, two to a window."""
+    contacts = [RefusedContact(contact_id=contact_id, reason=reason) for contact_id in ids]
+    return [
+        *(refused(NEWS, str(at), *contacts[at : at + 2]) for at in range(0, len(contacts), 2)),
+        replace(DONE, refused=len(ids), refused_now=len(ids)),
+    ]
+
+
+def failure(*outcomes: Outcome) -> str | None:
+    summary = ImportSummary()
+    for outcome in outcomes:
+        summary.note(outcome)
+    return summary.failure
+
+
+def test_an_import_that_is_all_in_needs_no_words() -> None:
+    assert failure(WINDOW, DONE) is None
+    assert failure() is None
+
+
+def test_a_window_that_failed_on_the_way_is_told_with_its_audience_only() -> None:
+    lost = WindowFailed(name=NEWS, snapshot_id="taken earlier", window="0", fingerprint="of the list", error=LOST)
+    assert failure(lost) is None
+
+
+@pytest.mark.parametrize(
+    ("windows", "named"),
+    [
+        pytest.param(("990",), "window 990", id="one"),
+        pytest.param(("0", "990"), "windows 0, 990", id="two"),
+        pytest.param(("0", "990", "1980", "2970", "archived-0"), "windows 0, 990, 1980, 2970, archived-0", id="five"),
+        pytest.param(tuple("123456"), "windows 1, 2, 3, 4, 5 and 1 more", id="six"),
+        pytest.param(tuple("123456789"), "windows 1, 2, 3, 4, 5 and 4 more", id="nine"),
+    ],
+)
+def test_failed_windows_are_named_up_to_five_with_the_error_and_what_to_do(
+    windows: tuple[str, ...], named: str
+) -> None:
+    assert failure(DONE, failed(*windows)) == (
+        "Not all in: 1 of 2 audiences. Everything else is in.\n"
+        f"- acme/news {named}: Mailchimp can't answer now (HTTP 500), 4 times: run it again later"
+    )
+
+
+def test_an_audience_of_which_nothing_could_be_read_is_named_without_windows() -> None:
+    error = KeyRefused("Mailchimp refuses the key (HTTP 401)", remedy="check the client's mailchimp secret")
+    assert failure(replace(failed(error=error), snapshot=None, parts=0, accepted=0)) == (
+        "Not all in: 1 of 1 audiences.\n"
+        "- acme/news: Mailchimp refuses the key (HTTP 401): check the client's mailchimp secret"
+    )
+
+
+def test_an_audience_that_was_stopped_without_a_failed_window_is_named_without_windows() -> None:
+    assert failure(failed()) == (
+        "Not all in: 1 of 1 audiences. Everything else is in.\n"
+        "- acme/news: Mailchimp can't answer now (HTTP 500), 4 times: run it again later"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "heading", "named"),
+    [
+        pytest.param(("a",), "Refused: 1 contact", "contact a", id="one"),
+        pytest.param(("a", "b"), "Refused: 2 contacts", "contacts a, b", id="two"),
+        pytest.param(tuple("abcdefg"), "Refused: 7 contacts", "contacts a, b, c, d, e and 2 more", id="seven"),
+        pytest.param(("",), "Refused: 1 contact", "contact (no id)", id="one without an id"),
+    ],
+)
+def test_refused_contacts_are_named_up_to_five_with_the_first_ones_reason(
+    ids: tuple[str, ...], heading: str, named: str
+) -> None:
+    assert failure(*refusing(*ids)) == (
+        f"{heading}. Everything else is in.\n- acme/news {named}: HTTP 422: ask the target why"
+    )
+
+
+def test_a_contact_that_is_refused_in_two_windows_is_named_once() -> None:
+    *told, _ = refusing("a", "a", "b", "a")
+    assert failure(*told, replace(DONE, refused=2, refused_now=2)) == (
+        "Refused: 2 contacts. Everything else is in.\n- acme/news contacts a, b: HTTP 422: ask the target why"
+    )
+
+
+def test_contacts_without_an_id_are_counted_though_they_can_not_be_told_apart() -> None:
+    *told, _ = refusing("", "")
+    assert "contacts (no id) and 1 more:" in (failure(*told, replace(DONE, refused=2, refused_now=2)) or "")
+
+
+def test_windows_and_refused_contacts_of_several_audiences_stand_in_one_message() -> None:
+    *told, _ = refusing("a")
+    other = replace(DONE, name=AudienceName("globex", "events"))
+    assert failure(*told, other, replace(failed("990"), refused_now=1), replace(other, name=OTHER)) == (
+        "Not all in: 1 of 3 audiences, refused: 1 contact. Everything else is in.\n"
+        "- acme/news window 990: Mailchimp can't answer now (HTTP 500), 4 times: run it again later\n"
+        "- acme/news contact a: HTTP 422: ask the target why"
+    )
+
+
+def test_each_audiences_refused_contacts_are_named_with_it() -> None:
+    bad = RefusedContact(contact_id="x", reason="no id")
+    other = [
+        refused(OTHER, "0", bad),
+        replace(DONE, name=OTHER, refused_now=1),
+    ]
+    assert failure(*refusing("a"), *other) == (
+        "Refused: 2 contacts. Everything else is in.\n"
+        "- acme/news contact a: HTTP 422: ask the target why\n"
+        "- globex/news contact x: no id"
+    )
+
+
+def failed_alike(count: int) -> list[AudienceDone]:
+    return [replace(failed("0"), name=AudienceName(f"client-{number}", "news")) for number in range(count)]
+
+
+def test_many_audiences_with_one_error_share_a_line() -> None:
+    other = replace(failed(error=KeyRefused("Mailchimp refuses the key", remedy="check it")), name=OTHER)
+    named = ", ".join(f"client-{number}/news" for number in range(10))
+    assert failure(*failed_alike(500), other) == (
+        "Not all in: 501 of 501 audiences. Everything else is in.\n"
+        f"- {named} and 490 more: Mailchimp can't answer now (HTTP 500), 4 times: run it again later\n"
+        "- globex/news: Mailchimp refuses the key: check it"
+    )
+
+
+@pytest.mark.parametrize(("count", "lines"), [(5, 5), (6, 1)], ids=["few", "many"])
+def test_few_audiences_with_one_error_have_a_line_each(count: int, lines: int) -> None:
+    assert len((failure(*failed_alike(count)) or "").splitlines()[1:]) == lines
+
+
+def test_an_audience_that_failed_twice_with_one_error_is_one() -> None:
+    assert len((failure(*failed_alike(5), *failed_alike(5)) or "").splitlines()[1:]) == 5
+
+
+def test_an_error_is_repeated_once_enough_audiences_have_had_it() -> None:
+    summary = ImportSummary()
+    repeated = list[bool]()
+    for done in failed_alike(7):
+        summary.note(done)
+        repeated.append(summary.is_repeated(done))
+    assert repeated == [False] * 5 + [True] * 2
+    summary.note(DONE)
+    assert not summary.is_repeated(DONE)
+
+
+def test_progress_tells_done_total_and_rate() -> None:
+    progress = Progress(contacts=400_000, accepted=12_345, audiences=30, open_audiences=28)
+    assert progress_line(progress, contacts_per_second=1234.5) == (
+        "12345 of 400000 contacts imported, 1234 a second, 2 of 30 audiences done"
+    )
+
+
+def test_an_audience_that_is_in_tells_its_figures() -> None:
+    assert done_line(DONE) == (
+        "acme/news is in: 5060 contacts read, 5050 accepted, 0 refused, 7 windows, 9 requests, 12.3 s, 409 a second"
+    )
+
+
+def test_an_audience_that_is_not_in_tells_why() -> None:
+    assert done_line(replace(failed("0"), elapsed_seconds=0.0, accepted=0, accepted_now=0)) == (
+        "acme/news is not all in (Mailchimp can't answer now (HTTP 500), 4 times: run it again later): "
+        "5060 contacts read, 0 accepted, 0 refused, 7 windows, 9 requests, 0.0 s, 0 a second"
+    )
+
+
+def test_how_fast_a_run_was_is_told_by_what_it_imported_itself() -> None:
+    assert done_line(replace(DONE, accepted_now=123, elapsed_seconds=10.0)) == (
+        "acme/news is in: 5060 contacts read, 5050 accepted, 0 refused, 7 windows, 9 requests, 10.0 s, 12 a second"
+    )
+
+
+@pytest.mark.parametrize(
+    ("left", "windows", "told"),
+    [
+        pytest.param(
+            6, 7, "has 6 windows to go: 5060 contacts read, 5050 accepted, 0 refused, 7 windows", id="several"
+        ),
+        pytest.param(1, 1, "has 1 window to go: 5060 contacts read, 5050 accepted, 0 refused, 1 window", id="one"),
+    ],
+)
+def test_an_audience_of_which_windows_are_left_tells_how_many(left: int, windows: int, told: str) -> None:
+    assert done_line(replace(DONE, left=left, is_whole=False, parts=windows)).startswith(
+        f"acme/news {told}, 9 requests"
+    )
+
+
+def test_an_audience_of_which_all_windows_are_in_but_not_proved_whole_does_not_say_that_it_is_in() -> None:
+    assert not done_line(replace(DONE, is_whole=False)).startswith("acme/news is in")
+
+
+def test_contacts_that_were_refused_in_an_earlier_run_are_nothing_to_see_to_in_this_one() -> None:
+    assert failure(replace(DONE, refused=3)) is None
+
+
+def test_not_everything_else_is_in_where_windows_are_left_to_go() -> None:
+    *told, done = refusing("a")
+    assert isinstance(done, AudienceDone)
+    assert failure(*told, replace(done, left=6, is_whole=False)) == (
+        "Refused: 1 contact.\n- acme/news contact a: HTTP 422: ask the target why"
+    )
+
+
+def test_windows_that_are_left_where_nothing_failed_are_nothing_to_see_to() -> None:
+    assert failure(replace(DONE, left=6, is_whole=False)) is None
+
+
+@pytest.mark.parametrize(
+    ("done", "where"),
+    [
+        pytest.param(replace(failed("0", "990"), left=5), "windows 0, 990 (5 windows left)", id="beside failed ones"),
+        pytest.param(replace(failed("0"), left=1), "window 0 (1 window left)", id="one"),
+    ],
+)
+def test_windows_that_were_not_asked_for_because_an_audience_was_stopped_are_counted(
+    done: AudienceDone, where: str
+) -> None:
+    assert failure(done) == (
+        "Not all in: 1 of 1 audiences. Everything else is in.\n"
+        f"- acme/news {where}: Mailchimp can't answer now (HTTP 500), 4 times: run it again later"
+    )
+
+
+def test_windows_that_are_left_are_counted_where_none_failed() -> None:
+    assert "- acme/news (7 windows left): Mailchimp can't answer now" in (failure(replace(failed(), left=7)) or "")
+
+
+def test_a_window_that_is_in_tells_its_figures() -> None:
+    assert window_line(WINDOW) == ("acme/news window archived-990 is in: 1000 contacts read, 997 accepted, 3 refused")
+
+
+def test_a_snapshot_that_is_whole_and_without_an_error_is_complete_and_nothing_else_is() -> None:
+    assert DONE.complete
+    assert not replace(DONE, is_whole=False).complete
+    assert not failed("0").complete

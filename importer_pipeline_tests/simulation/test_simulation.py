@@ -1,0 +1,252 @@
+"""The simulation bites: with a rule broken on purpose, seeds fail; and it goes through nearly all of the engine."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from importer_pipeline_tests.simulation.days import run_days
+from importer_pipeline_tests.simulation.run import run_seed
+
+ROOT = Path(__file__).parents[2]
+COVERAGE = (sys.executable, "-m", "coverage")
+
+
+class Break(NamedTuple):
+    """A rule of the engine, a way to break it, and the kind of seeds that tell."""
+
+    file: str
+    rule: str
+    broken: str
+    kind: str = "syncs"
+    first: int = 0
+    """The seed to begin with: a little below the first that is known to fail, so that the test is done soon."""
+    world: str = ""
+    """The dimension in which it shows, where that is too rare in worlds that are drawn."""
+
+
+BREAKS = {
+    "a page covers its first second": Break("listing/coverage.py", "else shape.first + 1", "else shape.first"),
+    "a page covers its last second": Break("listing/coverage.py", "else shape.last - 1", "else shape.last"),
+    "a short page is the end": Break(
+        "listing/coverage.py",
+        "shape.length < ask.count and ask.offset + shape.length >= shape.total",
+        "shape.length <= ask.count",
+    ),
+    "what is missing is not read": Break(
+        "listing/walk.py",
+        "in missing(self._bounds, [*known, *left_alone(self.windows, bounds=self._bounds)]):",
+        "in ():",
+    ),
+    "what is missing is not read where a run goes on and all windows are in": Break(
+        "listing/walk.py", "if not self._open_sections and closes:", "if not self._open_sections and not closes:"
+    ),
+    "what a gap leaves is not read": Break(
+        "listing/walk.py",
+        "            self._read_gaps(rest, window=span.window)\n            return\n",
+        "            return\n",
+    ),
+    "a window that is not in is read from a second behind the one below": Break(
+        "listing/spans.py",
+        "first, start, offsets = window.covered[-1].last + 1, offset + step, []",
+        "first, start, offsets = window.covered[-1].last + 2, offset + step, []",
+        first=209,
+    ),
+    "a window is told before its snapshot": Break(
+        "engine/audience_report.py",
+        "        if snapshot != self._told:\n",
+        "        self.outcomes.extend(self._held)\n        self._held.clear()\n        if snapshot != self._told:\n",
+    ),
+    "ids of a crowded second are counted against any total": Break(
+        "listing/coverage.py",
+        "        return fewest\n",
+        "        return 0 if self._ids_at and len(self._lowest_total) >= min(self._ids_at) else fewest\n",
+        first=340,
+    ),
+    "one round of a crowded second is enough": Break(
+        "listing/walk.py", "if span.crowd.whole:", "if span.crowd.whole or span.open_pages == 1:"
+    ),
+    "windows don't overlap": Break(
+        "listing/coverage.py", "return self.page_size - self.overlap", "return self.page_size"
+    ),
+    "halves don't overlap": Break(
+        "listing/coverage.py", "start = ask.offset + half - overlap", "start = ask.offset + half"
+    ),
+    "the second half is not asked for": Break(
+        "listing/walk.py", "for part in reversed(parts))", "for part in parts[:1])\n        span.open_pages -= 1"
+    ),
+    "half of a refused batch is not sent again": Break(
+        "engine/delivery.py", "        self._send(Batch(batch.contacts[middle:]))\n", ""
+    ),
+    "a batch that is accepted in part counts as accepted": Break(
+        "engine/delivery.py", "if receipt.complete:", "if receipt.accepted:"
+    ),
+    "a page counts before it is delivered": Break(
+        "engine/posting.py", "        if page.is_open and delivery.done:\n", "        if page.is_open:\n"
+    ),
+    "a failed window is no error": Break(
+        "engine/audience_report.py", "error=stopped or (errors[0] if errors else None)", "error=stopped"
+    ),
+    "archived contacts are not read": Break("mailchimp/client.py", 'query["status"] = "archived"', "pass"),
+    "short pages are believed": Break("listing/coverage.py", "    if shape.is_short:\n        return None\n", ""),
+    "an empty list is believed at once": Break("engine/sync.py", "and not fetch.was_empty:", "and False:"),
+    "who can't be read is in no quarantine": Break("listing/walk.py", "contact_ids=tuple(ids),", "contact_ids=(),"),
+    "what a firewall does not let pass fails its window": Break(
+        "engine/posting.py", "if lane.alive_at >= post.asked_at:", "if False:"
+    ),
+    "a request for patience uses up a try": Break(
+        "engine/sync.py", "elif isinstance(error, TooManyRequests):", "elif False:"
+    ),
+    "Mailchimp's clock is not asked": Break(
+        "engine/audience_plan.py", "return age >= SNAPSHOT_AGE_SECONDS and (", "return True or ("
+    ),
+    "a walk of changes does not look back": Break(
+        "listing/hours.py", "LOOK_BACK_SECONDS = 300", "LOOK_BACK_SECONDS = 0", "days", first=160
+    ),
+    "a chain goes on over a hole": Break(
+        "planning/chain.py", "if hour.first <= end + 1:", "if hour.first:", "days", first=325
+    ),
+    "events of another mapping count": Break(
+        "planning/chain.py", "            break\n", "            continue\n", "days", first=96
+    ),
+    "an unfinished snapshot of another mapping is gone on with": Break(
+        "planning/resuming.py",
+        "        if latest.snapshot.fingerprint != fingerprint or was_other:\n            return",
+        "        if False:\n            return",
+        "days",
+        first=206,
+    ),
+    "nobody learns that contacts were sent in another form": Break(
+        "planning/tasks.py",
+        "return bool(evidence) and evidence[0].fingerprint != asked.fingerprint",
+        "return False",
+        "days",
+        world="edits",
+    ),
+    "an hour by itself begins a chain": Break(
+        "planning/tasks.py", "chain_from=None, known=frozenset()", 'chain_from="", known=frozenset()', "days", first=188
+    ),
+    "an hour is over before it has settled": Break(
+        "listing/hours.py", "SETTLED_SECONDS = 60", "SETTLED_SECONDS = -900", "days", first=53
+    ),
+    "an hour is in when one of its walks has proved it": Break(
+        "engine/hours_report.py", "return min(it[0].last if it", "return max(it[0].last if it", "days"
+    ),
+    "a refused contact is not kept": Break(
+        "planning/quarantine.py",
+        "return self._put(replace(entry, contacts=contacts))\n\n    def _refused_again",
+        "return []\n\n    def _refused_again",
+        "days",
+    ),
+    "a failed hour is not kept": Break(
+        "planning/quarantine.py", "if not isinstance(error, QuarantineWindow):", "if error:", "days"
+    ),
+    "a window leaves the quarantine before what lies around it is read": Break(
+        "planning/quarantine.py",
+        "                    self._read.add(piece)\n                return []\n",
+        "                    self._read.add(piece)\n                return self._hour_in(piece)\n",
+        "days",
+        first=520,
+    ),
+    "who was sent with another page of a crowded second counts as taken": Break(
+        "engine/audience_report.py", " if delivered.sent is None else delivered.sent", "", "days"
+    ),
+    "an audience is done while a post of it is in flight": Break(
+        "engine/sync.py", "and not self._in_flight[audience] and audience.done(now)", "and audience.done(now)"
+    ),
+    "nobody learns that a full sync sends in another form": Break(
+        "planning/tasks.py", "note=taken.note, changes_form=self._was_other(asked)", "note=taken.note", "days"
+    ),
+    "a clock is believed whatever it claims": Break(
+        "engine/services.py",
+        "clock_tolerance_seconds: float = 900.0",
+        "clock_tolerance_seconds: float = 1e12",
+        world="lying clocks",
+    ),
+}
+
+
+DECIDING = (
+    "engine/audience_plan",
+    "engine/audience_report",
+    "engine/audience_sync",
+    "planning/chain",
+    "engine/contacts_report",
+    "engine/delivery",
+    "engine/hours_report",
+    "engine/posting",
+    "planning/quarantine",
+    "planning/resuming",
+    "planning/retries",
+    "listing/snapshots",
+    "listing/spans",
+    "engine/sync",
+    "planning/tasks",
+    "listing/walk",
+    "listing/coverage",
+)
+"""The modules that decide."""
+
+
+def simulate(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the simulation of a copy of the project."""
+    return subprocess.run(
+        [sys.executable, "-m", "importer_pipeline_tests.simulation", *options],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the engine and its simulation."""
+    shutil.copytree(ROOT / "importer_pipeline", tmp_path / "importer_pipeline")
+    tests = tmp_path / "importer_pipeline_tests"
+    shutil.copytree(ROOT / "importer_pipeline_tests" / "simulation", tests / "simulation")
+    (tests / "support").mkdir()
+    shutil.copy(ROOT / "importer_pipeline_tests" / "support" / "memory_history.py", tests / "support")
+    (tests / "support" / "__init__.py").touch()
+    (tests / "__init__.py").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize("broken", BREAKS.values(), ids=BREAKS.keys())
+def test_a_broken_rule_makes_seeds_fail(broken: Break, copy: Path) -> None:
+    module = copy / "importer_pipeline" / broken.file
+    source = module.read_text()
+    assert source.count(broken.rule) == 1
+    module.write_text(source.replace(broken.rule, broken.broken))
+    seeds = ("--kind", broken.kind, "--first", str(broken.first), "--seeds", "600", "--until-failure")
+    result = simulate(copy, *seeds, *(("--world", broken.world) if broken.world else ()))
+    assert result.returncode == 1, result.stdout
+    assert "failed; again: --kind" in result.stdout, result.stderr
+
+
+def test_the_simulation_goes_through_the_engine(copy: Path) -> None:
+    """At least 95 % of the statements of the modules that decide, by the simulation alone."""
+    (copy / ".coveragerc").write_text("[run]\nsource = importer_pipeline\n")
+    result = subprocess.run(
+        [*COVERAGE, "run", "-m", "importer_pipeline_tests.simulation", "--seeds", "120", "--processes", "1"],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    subprocess.run([*COVERAGE, "json", "-q"], cwd=copy, check=True)
+    files = json.loads((copy / "coverage.json").read_text())["files"]
+    for name in DECIDING:
+        covered = files[f"importer_pipeline/{name}.py"]["summary"]["percent_covered"]
+        assert covered >= 95, f"{name}: {covered:.1f} %"
+
+
+def test_a_seed_can_be_replayed() -> None:
+    assert run_seed(4) == run_seed(4)
+    assert run_days(4) == run_days(4)

@@ -1,0 +1,171 @@
+"""A client whose Mailchimp holds answers back from a page on that a test chooses, and the commands that are run on it.
+
+No two of its contacts share a second, so that as many pages are read as there are windows, each once, and which page is which
+window can be told.
+"""
+
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from importer_pipeline.clients.collection import Clients
+from importer_pipeline.listing.hours import HOUR_SECONDS
+from importer_pipeline.listing.snapshots import window_key
+from importer_pipeline.locks.files import FileAccountLocks, default_folder
+from importer_pipeline.runner.importing import account_identity
+from importer_pipeline.sandbox.faults import Fate, Unkindness
+from importer_pipeline.sandbox.members import ARCHIVED
+from importer_pipeline.sandbox.messages import SandboxRequest
+from importer_pipeline_tests.support.commands import Commands
+from importer_pipeline_tests.support.runs import run_config
+from importer_pipeline_tests.support.stage import Stage
+
+CLIENT = "acme"
+AUDIENCE = f"{CLIENT}/newsletter"
+PAGE_SIZE = 30
+STEP = PAGE_SIZE - 10
+
+_DAY_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding(Unkindness):
+    """Answers the first pages at once, and holds all others back for a while.
+
+    Attributes:
+        quick_pages: how many it answers at once.
+        held_seconds: how long the others take.
+        asked: the pages that it was asked for, those that found no place among the ten left out.
+    """
+
+    quick_pages: int
+    held_seconds: float
+    asked: list[SandboxRequest] = field(default_factory=list[SandboxRequest])
+
+    def fate(self, request: SandboxRequest, random: Random) -> Fate:
+        """Known to the sandbox when it comes, answered later."""
+        self.asked.append(request)
+        return Fate(answer_after_seconds=0.0 if len(self.asked) <= self.quick_pages else self.held_seconds)
+
+    @property
+    def windows(self) -> list[str]:
+        """The windows that were asked for by a sync that goes on with nothing, or by time: these count from the beginning."""
+        return [
+            window_key(int(page.query["offset"]), archived=page.query.get("status") == ARCHIVED) for page in self.asked
+        ]
+
+
+class HeldClient:
+    """A client, and the commands that are run on it.
+
+    Args:
+        stage: where it is served.
+        commands: what is run.
+
+    Attributes:
+        commands: what is run.
+        clients: the clients file, loaded: for runs in this process.
+        config: a run's config, with which it has dozens of windows.
+    """
+
+    def __init__(self, stage: Stage, commands: Commands) -> None:
+        self._stage = stage
+        self._client = stage.clients[CLIENT]
+        self._contents = dict(_contents(self._client.lists[0]))
+        self.commands = commands
+        self.clients: Clients = stage.load()
+        self.config: dict[str, Any] = run_config(mailchimp={"page_size": PAGE_SIZE})
+
+    def hold(self, *, after_pages: int, seconds: float) -> Holding:
+        """From now on it answers so many pages at once and holds the others back."""
+        holding = Holding(quick_pages=after_pages, held_seconds=seconds)
+        self._client.account.unkindness = holding
+        return holding
+
+    def let_go(self) -> Holding:
+        """From now on it answers all at once."""
+        return self.hold(after_pages=0, seconds=0.0)
+
+    def let_target_answer_after(self, *, seconds: float) -> None:
+        """From now on its target stores what it gets at once, and says so later."""
+        self._client.target.unkindness = Holding(quick_pages=0, held_seconds=seconds)
+
+    def go_back(self, *, hours: int) -> None:
+        """It is so many hours earlier by Mailchimp's clock, and its contacts have changed before that."""
+        self._client.account.clock_offset_seconds = -hours * HOUR_SECONDS
+        for member in list(self._client.lists[0]):
+            self._client.lists[0].restamp([member.contact_id], member.changed - hours * HOUR_SECONDS)
+
+    def let_hours_pass(self, hours: int = 1) -> None:
+        """Some contacts change, and so much later it is by Mailchimp's clock."""
+        listed = self._client.lists[0]
+        for member in list(listed)[:5]:
+            listed.update(member.contact_id, merge_fields={"FNAME": f"At {self._client.account.now()}"})
+        self._client.account.clock_offset_seconds += hours * HOUR_SECONDS
+
+    @contextmanager
+    def revoked(self) -> Generator[None]:
+        """Mailchimp refuses its key while the `with` block runs."""
+        secrets = set(self._client.account.secrets)
+        self._client.account.secrets.clear()
+        yield
+        self._client.account.secrets |= secrets
+
+    @property
+    def keys(self) -> set[str]:
+        """All windows of its audience."""
+        return set(self._contents)
+
+    @property
+    def reported(self) -> set[str]:
+        """The windows that stand in the event log as in."""
+        return self.commands.windows(AUDIENCE)
+
+    @property
+    def whole_at_target(self) -> set[str]:
+        """The windows all of whose contacts the target has."""
+        held = self._client.target.records.keys()
+        return {key for key, ids in self._contents.items() if ids <= held}
+
+    @property
+    def missing(self) -> set[str]:
+        """Ids of contacts that the target has not as they are."""
+        return self._stage.missing(CLIENT)
+
+    @property
+    def most_in_progress(self) -> int:
+        """The most requests that Mailchimp had from us at once, those that it refused for that included."""
+        figures = self._client.account.traffic.figures(self._stage.sandbox.clock())
+        return figures.peak_in_progress + figures.refused_429
+
+    @contextmanager
+    def account_taken(self) -> Generator[bool]:
+        """Have its account to ourselves, as another sync would: whether it was free."""
+        locks = FileAccountLocks(default_folder())
+        taken = locks.take({account_identity(client) for client in self.clients.clients})
+        yield bool(taken)
+        locks.release_all()
+
+
+@contextmanager
+def held_client(folder: Path, *, contacts: int = 1200) -> Generator[HeldClient]:
+    """Such a client, while the `with` block runs. The folder that XDG_STATE_HOME names should be of its own."""
+    stage = Stage(folder)
+    client = stage.add(CLIENT, contacts=contacts)
+    newest = client.account.now() - _DAY_SECONDS
+    for number, member in enumerate(client.lists[0]):
+        client.lists[0].update(member.contact_id, at=newest - number)
+    with stage, Commands(folder, stage.write()) as commands:
+        yield HeldClient(stage, commands)
+
+
+def _contents(listed: Iterable[Any]) -> Generator[tuple[str, set[str]]]:
+    """The ids of the contacts of each window, by its key."""
+    by_age = sorted(listed, key=lambda member: member.changed)
+    for archived in (False, True):
+        ids = [member.id for member in by_age if (member.status == ARCHIVED) is archived]
+        for offset in range(0, len(ids), STEP):
+            yield window_key(offset, archived=archived), set(ids[offset : offset + PAGE_SIZE])

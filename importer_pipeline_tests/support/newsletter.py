@@ -1,0 +1,214 @@
+"""The newsletter of one client on a stage, and the runs that import it, in an instance that remembers them."""
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from importer_pipeline.clients.collection import Clients
+from importer_pipeline.defs.locking import account_locks
+from importer_pipeline.defs.names import QUARANTINE_KEY
+from importer_pipeline.defs.quarantine_events import read_entries, write_entries
+from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key, last_second_over
+from importer_pipeline.planning.quarantine import Entry, Quarantine, Trouble
+from importer_pipeline.runner.importing import account_identity
+from importer_pipeline.sandbox.faults import REFUSED, Rule, Unkindness
+from importer_pipeline.sandbox.members import MemberList
+from importer_pipeline.sandbox.messages import SandboxRequest
+from importer_pipeline.sandbox.target import Manner, Refusal
+from importer_pipeline_tests.support.partitions import Shown, shown
+from importer_pipeline_tests.support.runs import (
+    Ran,
+    full_sync,
+    import_windows,
+    incremental_sync,
+    materialize,
+    plan_windows,
+    redrive,
+    run_config,
+)
+from importer_pipeline_tests.support.stage import Declared, Stage, in_order
+
+PAGE = 50
+"""Contacts of a window, so that few contacts are several windows."""
+
+STEP = 40
+"""Contacts from one window to the next."""
+
+
+class Newsletter:
+    """An audience of acme: `acme/newsletter`.
+
+    Args:
+        stage: has acme.
+        instance: where the runs are.
+
+    Attributes:
+        clients: as the clients file says now.
+        target: acme's account at the target.
+        account: acme's account at Mailchimp.
+    """
+
+    CONTACTS = "acme/newsletter/contacts"
+    WINDOWS = "acme/newsletter/contact_windows"
+    CHANGES = "acme/newsletter/contact_changes"
+
+    def __init__(self, stage: Stage, instance: dg.DagsterInstance) -> None:
+        acme = stage.clients["acme"]
+        self.stage = stage
+        self.instance = instance
+        self.clients: Clients = stage.load()
+        self.target, self.account = acme.target, acme.account
+        self._looked_at = 0
+
+    @property
+    def listed(self) -> MemberList:
+        """Its contacts."""
+        return self.stage.clients["acme"].lists[0]
+
+    @property
+    def two(self) -> list[str]:
+        """Ids of the two contacts that have stood still for longest."""
+        return [member.id for member in in_order(self.listed)[:2]]
+
+    @property
+    def shown(self) -> Shown:
+        """Its windows as Dagster's UI shows them now."""
+        return shown(self.instance, "acme/newsletter", clients=self.stage.folder / "clients.yaml")
+
+    @property
+    def missing(self) -> set[str]:
+        """Ids of the contacts that are not at the target as they are."""
+        return self.stage.missing("acme")
+
+    def declare(self, **changes: Any) -> None:
+        """The clients file says something else of the audience, or (`target`, `mailchimp`) of the client."""
+        declared = self.stage.declared()
+        acme: Declared = declared["acme"]
+        for key, value in changes.items():
+            place = acme if key in acme else acme["audiences"]["newsletter"]
+            place[key] = {**place[key], **value} if key in acme else value
+        self.clients = self.stage.load(declared)
+
+    def go_back(self, *, hours: int) -> None:
+        """It is so many hours earlier by Mailchimp's clock, and its contacts have changed before that, minutes apart.
+
+        To the half of an hour, so that none ends while a test goes on: it is up to an hour earlier than that.
+        """
+        since_half_past = (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
+        self.account.clock_offset_seconds = -hours * HOUR_SECONDS - since_half_past
+        for listed in self.stage.clients["acme"].lists:
+            for number, member in enumerate(list(listed)):
+                listed.restamp([member.contact_id], self.account.now() - 3600 - 300 * number)
+
+    def let_hours_pass(self, hours: int = 1) -> None:
+        """So much later it is by Mailchimp's clock."""
+        self.account.clock_offset_seconds += hours * HOUR_SECONDS
+
+    def change(self, *numbers: int, seconds_ago: int = 0) -> set[str]:
+        """These contacts change by Mailchimp's clock; their ids."""
+        members = list(self.listed)
+        at = self.account.now() - seconds_ago
+        for number in numbers:
+            self.listed.update(members[number].contact_id, merge_fields={"FNAME": f"At {at}"}, at=at)
+        return {members[number].id for number in numbers}
+
+    def hour(self, *, ago: int = 0) -> str:
+        """The key of the newest hour that is over by Mailchimp's clock, or of one before it."""
+        return hour_key(last_second_over(self.account.now()) - ago * HOUR_SECONDS)
+
+    def incremental_sync(self, **config: Any) -> Ran:
+        """The job that imports what changed."""
+        return incremental_sync(self.clients, run_config(op="import_changes", **config), instance=self.instance)
+
+    def redrive(self, **config: Any) -> Ran:
+        """The job that tries again what is in the quarantine."""
+        return redrive(self.clients, run_config(op="retry_quarantined", **config), instance=self.instance)
+
+    def import_hours(self, *keys: str, **mailchimp: Any) -> Ran:
+        """One hour, or those from the first to the last, launched by hand."""
+        asset = dg.AssetKey.from_user_string(self.CHANGES)
+        return materialize(self.clients, [asset], instance=self.instance, partitions=keys, mailchimp=mailchimp)
+
+    def refuse(self, *ids: str) -> None:
+        """The target refuses these contacts from now on, and no others."""
+        self.target.refusals = (Refusal.of_ids(set(ids), Manner.REJECT),) if ids else ()
+
+    def fail(self, applies: Callable[[SandboxRequest], bool] | None = None) -> None:
+        """Mailchimp fails for these requests from now on, and for none without."""
+        self.account.unkindness = Unkindness(rules=(Rule(applies=applies, fault=REFUSED),) if applies else ())
+
+    @contextmanager
+    def busy(self) -> Generator[None]:
+        """Meanwhile another sync has the account."""
+        locks = account_locks(self.instance)
+        assert locks.take({account_identity(client) for client in self.clients.clients})
+        try:
+            yield
+        finally:
+            locks.release_all()
+
+    @contextmanager
+    def revoked(self) -> Generator[None]:
+        """Meanwhile the account's key opens nothing."""
+        (key,) = self.account.secrets
+        self.account.secrets.clear()
+        yield
+        self.account.secrets.add(key)
+
+    def retry(self, *partitions: str) -> Ran:
+        """A partition of the quarantine, or those from the first to the last, materialized by hand."""
+        return materialize(self.clients, [QUARANTINE_KEY], instance=self.instance, partitions=partitions)
+
+    @property
+    def quarantined(self) -> dict[str, Entry]:
+        """What is in the quarantine, by partition."""
+        return {str(entry.piece): entry for entry in read_entries(self.instance)}
+
+    def let_quarantine_rest(self, *, seconds: int) -> None:
+        """What is in the quarantine was tried for the last time so much earlier."""
+
+        def earlier(troubles: dict[str, Trouble]) -> dict[str, Trouble]:
+            return {key: replace(it, last_seen=it.last_seen - seconds) for key, it in troubles.items()}
+
+        entries = [
+            replace(entry, failures=earlier(entry.failures), contacts=earlier(entry.contacts))
+            for entry in self.quarantined.values()
+        ]
+        kept = Quarantine(entries, began=0.0)
+        write_entries(self.instance, self.instance.report_runless_asset_event, kept, list(kept.entries))
+
+    def full_sync(self, *, page_size: int = PAGE, **config: Any) -> Ran:
+        """The job that imports all that is not in."""
+        return full_sync(self.clients, run_config(mailchimp={"page_size": page_size}, **config), instance=self.instance)
+
+    def plan_windows(self, *, page_size: int = PAGE, **config: Any) -> Ran:
+        """The job that registers windows."""
+        config = run_config(op="register_windows", mailchimp={"page_size": page_size}, **config)
+        return plan_windows(self.clients, config, instance=self.instance)
+
+    def import_windows(self, *keys: str) -> Ran:
+        """One window, or those from the first to the last, launched by hand."""
+        return import_windows(self.clients, "acme/newsletter", *keys, instance=self.instance)
+
+    def asked(self) -> list[SandboxRequest]:
+        """The requests to Mailchimp since this was called last."""
+        answered, self._looked_at = self.stage.sandbox.answered[self._looked_at :], len(self.stage.sandbox.answered)
+        return [request for request in answered if request.method == "GET"]
+
+
+@contextmanager
+def newsletter_of_before(
+    folder: Path, instance: dg.DagsterInstance, *, hours: int = 8, audiences: int = 1
+) -> Generator[Newsletter]:
+    """One of 60 contacts, so many hours earlier by Mailchimp's clock, that was never synced."""
+    stage = Stage(folder)
+    stage.add("acme", contacts=60, audiences=audiences)
+    with stage:
+        newsletter = Newsletter(stage, instance)
+        newsletter.go_back(hours=hours)
+        yield newsletter

@@ -1,0 +1,190 @@
+"""Made-up clients of a sandbox, served over HTTP, and the clients file that leads there.
+
+Stays out: running the pipeline against it (see `runs`).
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+import yaml
+
+from importer_pipeline.clients.collection import Clients, load_clients
+from importer_pipeline.sandbox.core import Sandbox
+from importer_pipeline.sandbox.faults import Fault, Rule
+from importer_pipeline.sandbox.members import Member, MemberList
+from importer_pipeline.sandbox.messages import SandboxAnswer, SandboxRequest
+from importer_pipeline.sandbox.server import SandboxServer
+from importer_pipeline.sandbox.world import SandboxClient
+
+Declared = dict[str, Any]
+"""What stands below a client's name in the clients file."""
+
+_DAY_SECONDS = 24 * 3600
+_QUIET_SECONDS = 200
+
+
+class WatchedSandbox(Sandbox):
+    """Keeps every request that it answered, those whose key opens nothing too."""
+
+    def __init__(self, *, seed: int = 0) -> None:
+        super().__init__(seed=seed)
+        self.answered: list[SandboxRequest] = []
+
+    def answer(self, request: SandboxRequest) -> SandboxAnswer:
+        """As the sandbox does."""
+        self.answered.append(request)
+        return super().answer(request)
+
+    def asked_about(self, list_id: str) -> int:
+        """How many requests named a list."""
+        return sum(f"/lists/{list_id}/" in request.path for request in self.answered)
+
+
+class Stage:
+    """Clients of a sandbox that is served while the `with` block runs.
+
+    Args:
+        folder: where the clients file and the secrets go.
+        changes_per_second: changes to contacts while it serves.
+    """
+
+    def __init__(self, folder: Path, *, changes_per_second: float = 0.0) -> None:
+        self.folder = folder
+        self.sandbox = WatchedSandbox(seed=1)
+        self.clients: dict[str, SandboxClient] = {}
+        self._changes_per_second = changes_per_second
+        self._still: set[str] = set()
+        self._random = random.Random(1)
+        self._server: SandboxServer | None = None
+
+    def __enter__(self) -> Self:
+        clients = [client for client in self.clients.values() if client.name not in self._still]
+        self._server = SandboxServer(self.sandbox, clients, changes_per_second=self._changes_per_second)
+        self._server.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.server.__exit__(kind, error, trace)
+
+    @property
+    def server(self) -> SandboxServer:
+        """Where it is served."""
+        assert self._server is not None
+        return self._server
+
+    def add(self, name: str, *, contacts: int = 200, audiences: int = 1, still: bool = False) -> SandboxClient:
+        """A client.
+
+        Args:
+            name: what it is called.
+            contacts: how many contacts each of its audiences has, a tenth of them archived.
+            audiences: how many audiences it has; the first is the newsletter.
+            still: whether its contacts stand still while others change.
+        """
+        self._still |= {name} if still else set()
+        account = self.sandbox.add_account(name, api_key=f"{self._random.getrandbits(128):032x}-us1")
+        target = self.sandbox.add_target(f"{self._random.getrandbits(256):064x}", name=name)
+        for title in ("newsletter", "customers", "events")[:audiences]:
+            listed = account.add_list(f"{self._random.getrandbits(40):010x}", name=title)
+            now = account.now()
+            listed.fill(
+                contacts, changed_between=(now - _DAY_SECONDS, now - _QUIET_SECONDS), archived_share=0.1,
+                seed=self._random.getrandbits(32),
+            )  # fmt: skip
+        self.clients[name] = SandboxClient(name=name, account=account, target=target)
+        return self.clients[name]
+
+    def pause(self) -> None:
+        """From now on nothing changes."""
+        requests.post(f"{self.server.url}/sandbox/pause", timeout=None)
+
+    def declared(self) -> dict[str, Declared]:
+        """What the clients file has to say, by client, for a test to alter. Secrets lie in files of their own."""
+        return {name: self._declared(client) for name, client in self.clients.items()}
+
+    def on_own_accounts(self) -> dict[str, Declared]:
+        """The same with accounts called like their clients: which shard has them is known then."""
+        declared = self.declared()
+        for name, client in declared.items():
+            client["mailchimp"]["account"] = name
+        return declared
+
+    def secret(self, name: str, text: str) -> dict[str, str]:
+        """A file that holds a secret, as the clients file names it."""
+        path = self.folder / "secrets" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+        return {"file": str(path)}
+
+    def write(self, declared: Mapping[str, Declared] | None = None) -> Path:
+        """A clients file of these clients, or of all as they are."""
+        path = self.folder / "clients.yaml"
+        document = {"clients": dict(self.declared() if declared is None else declared)}
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        return path
+
+    def load(self, declared: Mapping[str, Declared] | None = None) -> Clients:
+        """The same, loaded."""
+        return load_clients(self.write(declared))
+
+    def missing(self, name: str, *, changed_before: float | None = None) -> set[str]:
+        """Ids of a client's contacts that are not at its target as they are; those that have changed since then don't count."""
+        client = self.clients[name]
+        with self.sandbox.lock:
+            wanted = {
+                member.id: client.record_of(member, listed)
+                for listed in client.lists
+                for member in listed
+                if changed_before is None or member.changed < changed_before
+            }
+            held = client.target.records
+            return {key for key, record in wanted.items() if record is not None and held.get(record.id) != record}
+
+    def _declared(self, client: SandboxClient) -> Declared:
+        several = len(client.lists) > 1
+        return {
+            "mailchimp": {
+                "api_key": self.secret(f"{client.name}.mailchimp", key_of(client)),
+                "base_url": self.server.mailchimp_url,
+                # Connections are counted by account for the whole process: what one test does must not matter to another.
+                "account": f"{client.name}-{self.server.url.rpartition(':')[2]}",
+            },
+            "target": {
+                "url": self.server.target_url,
+                "api_key": self.secret(f"{client.name}.target", client.target.api_key),
+            },
+            "audiences": {
+                listed.name: {"list_id": listed.list_id, **({"record": {"id": "{list_id}-{id}"}} if several else {})}
+                for listed in client.lists
+            },
+        }
+
+
+def key_of(client: SandboxClient) -> str:
+    """The client's Mailchimp key."""
+    (key,) = client.account.secrets
+    return key
+
+
+def in_order(listed: MemberList) -> list[Member]:
+    """The members of the default listing, as a walk by `last_changed` meets them."""
+    return sorted((member for member in listed if member.status != "archived"), key=lambda member: member.changed)
+
+
+def once(applies: Callable[[SandboxRequest], bool], fault: Fault) -> Rule:
+    """A fault for the first request that is meant."""
+    struck: list[SandboxRequest] = []
+
+    def first(request: SandboxRequest) -> bool:
+        if struck or not applies(request):
+            return False
+        struck.append(request)
+        return True
+
+    return Rule(applies=first, fault=fault)
