@@ -21,7 +21,7 @@ from benchmarks.rows import BenchmarkFailed
 from importer_pipeline_tests.support.usage import wait_for
 
 ROOT = Path(__file__).parents[1]
-_LONGEST_SECONDS = 240
+_MAX_SECONDS = 240
 _DONE = re.compile(r"(\d+) contacts read, (\d+) accepted, \d+ refused, (\d+) windows?, (\d+) requests")
 
 
@@ -117,7 +117,7 @@ class Command:
                 [sys.executable, "-m", *command], cwd=log.parent, env=variables, stdout=output, stderr=subprocess.STDOUT
             )
 
-    def ended(self, *, fails: bool = False, longest_seconds: float = _LONGEST_SECONDS) -> Ran:
+    def ended(self, *, fails: bool = False, longest_seconds: float = _MAX_SECONDS) -> Ran:
         """Wait until it has ended, but not for ever.
 
         Args:

@@ -11,7 +11,7 @@ from benchmarks.rows import Row, at_most, beside
 from benchmarks.worlds import BenchWorld
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.demo import DemoOptions, build_world, write_clients_file
-from importer_pipeline.sandbox.faults import REFUSED, Latency, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.faults import REFUSED, FaultPlan, Latency, Rule, at_offsets
 from importer_pipeline.sandbox.server import SandboxServer
 from importer_pipeline.sandbox.target import Manner
 
@@ -54,7 +54,7 @@ class _MendedWorld(BenchWorld):
     def mend(self) -> None:
         """Nothing fails any more."""
         for client in self._server.world.clients:
-            client.account.unkindness = Unkindness(latency=_LATENCY)
+            client.account.fault_plan = FaultPlan(latency=_LATENCY)
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def _served(contacts: int) -> Generator[_MendedWorld]:
     spread = _WINDOWS // _MISSING
     failing = at_offsets(*(number * spread * _STEP + _STEP for number in range(_MISSING)))
     for client in world.clients:
-        client.account.unkindness = Unkindness(rules=(Rule(applies=failing, fault=REFUSED),))
+        client.account.fault_plan = FaultPlan(rules=(Rule(applies=failing, fault=REFUSED),))
     with (
         tempfile.TemporaryDirectory(prefix="importer-bench-") as folder,
         SandboxServer(sandbox, world.clients) as server,

@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from benchmarks.commands import Command
-from benchmarks.postgres_home import LONGEST_SECONDS, PostgresHome, postgres_home, start_job
+from benchmarks.postgres_home import MAX_SECONDS, PostgresHome, postgres_home, start_job
 from benchmarks.rows import BenchmarkFailed, Row, beside, tell
 from benchmarks.worlds import Clock, options, served_here
 from importer_pipeline.clients.shards import Shard
@@ -19,7 +19,7 @@ from importer_pipeline_tests.support.loopback import free_port
 _SIZES = (1000, 3000, 10_000)
 _CONTACTS = 5
 _LATENCY = Latency(least_seconds=0.2, most_seconds=0.2)
-_LONGEST_SECONDS = 300.0
+_MAX_SECONDS = 300.0
 _SETTLING_SECONDS = 45.0
 """How long webserver and daemon are let run before their memory is looked at."""
 
@@ -43,12 +43,12 @@ def _of(size: int) -> list[Row]:
     with served_here(world, Clock(behind_seconds=HOUR_SECONDS)) as served, postgres_home() as home:
         clients = served.clients
         tell(f"scale: {size} clients, a full sync")
-        full = start_job(home, "full_sync", clients, _FULL, Shard()).ended(longest_seconds=LONGEST_SECONDS)
+        full = start_job(home, "full_sync", clients, _FULL, Shard()).ended(longest_seconds=MAX_SECONDS)
         served.clock.catch_up()
-        start = start_job(home, "incremental_sync", clients, _NOBODY, Shard()).ended(longest_seconds=LONGEST_SECONDS)
+        start = start_job(home, "incremental_sync", clients, _NOBODY, Shard()).ended(longest_seconds=MAX_SECONDS)
         tell(f"scale: {size} clients, an hour")
         events, megabytes = _events(home), home.megabytes
-        hour = start_job(home, "incremental_sync", clients, _CHANGES, Shard()).ended(longest_seconds=LONGEST_SECONDS)
+        hour = start_job(home, "incremental_sync", clients, _CHANGES, Shard()).ended(longest_seconds=MAX_SECONDS)
         more_events, more_megabytes = _events(home) - events, home.megabytes - megabytes
         tell(f"scale: {size} clients, the servers")
         rows = _servers(home, clients)
@@ -125,7 +125,7 @@ def _events(home: PostgresHome) -> int:
 
 def _asked(url: str, query: str, *, patient: bool = True) -> Any:
     try:
-        answer = requests.post(f"{url}/graphql", json={"query": query}, timeout=_LONGEST_SECONDS)
+        answer = requests.post(f"{url}/graphql", json={"query": query}, timeout=_MAX_SECONDS)
         found = answer.json()["data"]
     except (requests.ConnectionError, ValueError, KeyError):
         if patient:
@@ -144,7 +144,7 @@ def _timed(url: str, query: str) -> float:
 def _until(holds: Callable[[], object]) -> float:
     began = time.monotonic()
     while not holds():
-        if time.monotonic() - began > _LONGEST_SECONDS:
+        if time.monotonic() - began > _MAX_SECONDS:
             raise BenchmarkFailed("a server did not come up")
         time.sleep(0.1)
     return time.monotonic() - began

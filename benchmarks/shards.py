@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from benchmarks.postgres_home import LONGEST_SECONDS, PostgresHome, postgres_home, run_shards, start_job
+from benchmarks.postgres_home import MAX_SECONDS, PostgresHome, postgres_home, run_shards, start_job
 from benchmarks.rows import Row, at_most, beside, tell
 from benchmarks.worlds import Clock, ServedHere, options, served_here
 from importer_pipeline.clients.shards import Shard
@@ -15,7 +15,7 @@ from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.sandbox.faults import Latency
 from importer_pipeline.sandbox.world import World
 
-_CLIENTS, _MEAN_CONTACTS, _MOST_CONTACTS, _HOURS = 1000, 2000, 200_000, 10
+_CLIENTS, _MEAN_CONTACTS, _MAX_CONTACTS, _HOURS = 1000, 2000, 200_000, 10
 _CHANGES_PER_SECOND, _CHANGES_AN_HOUR = 20, 5000
 _PAGE_SECONDS = 0.5
 _BOUND_CLIENTS, _BOUND_SECONDS = 2000, 3.0
@@ -106,7 +106,7 @@ def _both_with_the_same(served: _Shared, home: PostgresHome) -> int:
     served.clock.catch_up(but_for_seconds=-2 * HOUR_SECONDS)
     started = [start_job(home, "incremental_sync", served.clients, _CHANGES, _ONE[0]) for _ in range(2)]
     for each in started:
-        each.ended(longest_seconds=LONGEST_SECONDS)
+        each.ended(longest_seconds=MAX_SECONDS)
     assert served.differing() == (0, 0)
     return served.most_at_once
 
@@ -133,7 +133,7 @@ def _pareto(count: int, random: Random) -> list[int]:
     """Sizes of clients, most of them small, with the mean that is wanted."""
     drawn = [random.paretovariate(1.5) for _ in range(count)]
     mean = sum(drawn) / count
-    return [min(_MOST_CONTACTS, round(each / mean * _MEAN_CONTACTS)) for each in drawn]
+    return [min(_MAX_CONTACTS, round(each / mean * _MEAN_CONTACTS)) for each in drawn]
 
 
 @contextmanager

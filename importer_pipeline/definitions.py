@@ -11,9 +11,9 @@ from importer_pipeline.defs.jobs import full_sync_job, incremental_sync_job, pla
 from importer_pipeline.defs.pruning import prune_job
 from importer_pipeline.defs.quarantine import failed_partitions_sensor, quarantine_asset, redrive_job
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource
+from importer_pipeline.defs.run_liveness import sign_of_life
 from importer_pipeline.defs.schedules import hourly_schedules
 from importer_pipeline.defs.settings import Settings, settings_from_environment
-from importer_pipeline.defs.sign_of_life import sign_of_life
 
 
 def build_defs(clients: Clients, settings: Settings | None = None) -> Definitions:

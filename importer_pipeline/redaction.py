@@ -30,14 +30,14 @@ def shown(text: str, *, max_characters: int = MAX_SHOWN) -> str:
     whole = _escaped(text[: max_characters + 1])
     if len(text) <= max_characters and len(whole) <= max_characters:
         return whole
-    pieces = list[str]()
+    refs = list[str]()
     room = max_characters - len(_CUT)
     for character in text:
-        room -= len(piece := _escaped(character))
+        room -= len(ref := _escaped(character))
         if room < 0:
             break
-        pieces.append(piece)
-    return "".join(pieces) + _CUT
+        refs.append(ref)
+    return "".join(refs) + _CUT
 
 
 def shown_path(path: object) -> str:

@@ -21,7 +21,7 @@ from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 from importer_pipeline.defs.names import changes_key
 from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key, last_second_over
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.sandbox.faults import Latency, Unkindness
+from importer_pipeline.sandbox.faults import FaultPlan, Latency
 from importer_pipeline_tests.support.commands import Commands
 from importer_pipeline_tests.support.hostile import hostile_process
 from importer_pipeline_tests.support.processes import let_children_be_interrupted
@@ -168,7 +168,7 @@ def soak(folder: Path, *, usual_ticks: int, ticks: int) -> bool:
 
         offset = stage.clients[ORDINARY[0]].account.clock_offset_seconds
         _add(stage, NEWCOMER, contacts=NEWCOMER_CONTACTS, back_seconds=-offset)
-        stage.clients[NEWCOMER].account.unkindness = Unkindness(latency=_NEWCOMERS_PAGE)
+        stage.clients[NEWCOMER].account.fault_plan = FaultPlan(latency=_NEWCOMERS_PAGE)
         declared = stage.declared()
         declared[NEWCOMER]["mailchimp"]["max_connections"] = 1
         for name, behaviour in HOSTILE.items():
@@ -207,7 +207,7 @@ def _add(stage: Stage, name: str, *, contacts: int, back_seconds: float) -> None
     """A client so much earlier by Mailchimp's clock, at the half of an hour when a tick is due."""
     client = stage.add(name, contacts=0)
     account, listed = client.account, client.lists[0]
-    account.unkindness = Unkindness(latency=_PAGE)
+    account.fault_plan = FaultPlan(latency=_PAGE)
     others = [it.account.clock_offset_seconds for it in stage.clients.values() if it is not client]
     since_half_past = (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
     account.clock_offset_seconds = others[0] if others else -back_seconds - since_half_past

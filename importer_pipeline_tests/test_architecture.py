@@ -62,7 +62,7 @@ IMPURE = {
     "asyncio", "concurrent", "multiprocessing", "os", "pathlib", "socket", "subprocess", "tempfile", "threading", "time",
 }  # fmt: skip
 
-COUNTS_FOR_THE_PROCESS = {"engine.connections"}
+COUNTS_FOR_THE_PROCESS = {"engine.concurrency"}
 """Counts requests of all runs in a process, whose threads it keeps apart."""
 
 

@@ -23,11 +23,11 @@ from importer_pipeline.redaction import looks_like_a_secret, shown
 RECORD_FORMAT = 1
 """Counts up when the importer makes other records of the same members: every audience then starts with a full sync."""
 
-MOST_CONNECTIONS = 10
+MAX_CONNECTIONS = 10
 """What Mailchimp allows at once per user account (D)."""
 
 _NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
-_LONGEST_NAME = 63
+_MAX_NAME = 63
 _LIST_ID = re.compile(r"[a-z0-9]{6,16}")
 _MAILCHIMP_HOSTS = ".api.mailchimp.com"
 _TEAM = "team:"
@@ -39,10 +39,10 @@ def checked_name(name: str) -> str:
     """A client's, audience's or account's name, if it is one: it becomes part of keys, groups, folders and URLs."""
     if looks_like_a_secret(name):
         raise refusal("this is built like a key, not like a name", "write a name such as acme-2")
-    if _NAME.fullmatch(name) and len(name) <= _LONGEST_NAME:
+    if _NAME.fullmatch(name) and len(name) <= _MAX_NAME:
         return name
-    written = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_NAME].rstrip("-")
-    rule = f"a name has at most {_LONGEST_NAME} lower-case letters and digits, with single - or _ between them"
+    written = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_MAX_NAME].rstrip("-")
+    rule = f"a name has at most {_MAX_NAME} lower-case letters and digits, with single - or _ between them"
     raise refusal(rule, f"write {written}" if _NAME.fullmatch(written) else "write a name such as acme-2")
 
 
@@ -161,7 +161,7 @@ class MailchimpSettings(_Declared):
     """Where the OAuth token is kept."""
     base_url: BaseUrl | None = Field(default=None, examples=["https://us6.api.mailchimp.com/3.0"])
     """The API's URL; None: that of the data centre which the key or token belongs to."""
-    max_connections: int = Field(default=MOST_CONNECTIONS, ge=1, le=MOST_CONNECTIONS, examples=[MOST_CONNECTIONS])
+    max_connections: int = Field(default=MAX_CONNECTIONS, ge=1, le=MAX_CONNECTIONS, examples=[MAX_CONNECTIONS])
     """Requests at once, 1 to 10: fewer where the client's other tools share the account."""
     account: Name | None = Field(default=None, examples=["shared-account"])
     """A name that clients on one Mailchimp account share; None: the account is this client's alone."""

@@ -44,7 +44,7 @@ PATH_VARIABLE = "IMPORTER_CLIENTS"
 
 _DEFAULT_PATH = Path("clients.yaml")
 _SUFFIXES = {".yaml", ".yml"}
-_MOST_LISTED = 10
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,9 +186,9 @@ def _check_known(names: Sequence[str], known: Sequence[str], *, kind: str) -> No
     if not unknown:
         return
     near = [match for name in unknown for match in get_close_matches(name, known, n=2)]
-    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
-    listed = f"enabled are {', '.join(known[:_MOST_LISTED])}{more}" if known else "none is enabled"
+    more = f" and {len(known) - _MAX_LISTED} more" if len(known) > _MAX_LISTED else ""
+    listed = f"enabled are {', '.join(known[:_MAX_LISTED])}{more}" if known else "none is enabled"
     remedy = f"did you mean {' or '.join(dict.fromkeys(near))}? {listed}" if near else listed
     raise SelectionUnknown(
-        f"no {kind} {', '.join(map(shown, unknown[:_MOST_LISTED]))} is declared and enabled", remedy=remedy
+        f"no {kind} {', '.join(map(shown, unknown[:_MAX_LISTED]))} is declared and enabled", remedy=remedy
     )

@@ -19,7 +19,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Shorter than what else is taken for a secret, because here a secret is what people write by mistake.
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{16,}(-[a-z]+[0-9]+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_LONGEST_BYTES = 16_384
+_MAX_BYTES = 16_384
 _MOUNTED = Path("/run")
 _BURNT = "if a secret was written here, replace it with a new one"
 _WAYS = "write {env: NAME_OF_A_VARIABLE} or {file: /path/to/the/secret}"
@@ -74,7 +74,7 @@ class Secret(BaseModel):
 
     def _from_file(self) -> str:
         try:
-            content = read_regular_file(self.file or Path(), max_bytes=_LONGEST_BYTES)
+            content = read_regular_file(self.file or Path(), max_bytes=_MAX_BYTES)
         except FileTooLarge:
             raise SecretMissing(
                 f"{self.source} is too long for a secret", remedy="put the bare secret into it"

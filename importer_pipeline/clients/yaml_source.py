@@ -20,7 +20,7 @@ else:
     from yaml import CSafeLoader as _FastestLoader
 
 _KEPT_TAGS = {"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"}
-_LONGEST_REASON = 200
+_MAX_REASON = 200
 _QUOTED = re.compile(r"'[^'\s]{2,}'")
 MAX_BYTES = 10_000_000
 """Of one file: some twenty thousand clients, and read within seconds."""
@@ -104,7 +104,7 @@ def _parsed(text: str) -> YamlSource:
         place = "" if mark is None else f" (column {mark.column + 1})"
         line = None if mark is None else mark.line + 1
         remedy = "look at the indentation, colons and quotes there"
-        raise _unreadable(f"not YAML: {shown(why, max_characters=_LONGEST_REASON)}{place}", remedy, line=line) from None
+        raise _unreadable(f"not YAML: {shown(why, max_characters=_MAX_REASON)}{place}", remedy, line=line) from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise _unreadable("not YAML: characters or tags that don't belong", "write plain text, without tags") from None
 

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 import dagster as dg
 
 from importer_pipeline.clients.collection import Clients
+from importer_pipeline.defs.import_step import run_import
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS, CONTACTS, POOL, audience_label
-from importer_pipeline.defs.reporting import run_import
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
-from importer_pipeline.defs.sign_of_life import SignOfLife
+from importer_pipeline.defs.run_liveness import RunLiveness
 from importer_pipeline.defs.specs import changes_spec, contacts_spec, windows_spec
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.hours import parse_hour_key
+from importer_pipeline.planning.resolver import HoursRequest, Request, WindowsRequest
 from importer_pipeline.planning.resuming import ResumeRule
-from importer_pipeline.planning.tasks import HoursRequest, Request, WindowsRequest
 from importer_pipeline.runner.importing import ImportSettings, Task
 
 RESUME_WITHIN_HOURS = 24.0
@@ -41,7 +41,7 @@ def contacts_assets(clients: Clients) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         mailchimp: MailchimpResource,
         target: TargetResource,
-        sign_of_life: dg.ResourceParam[SignOfLife],
+        sign_of_life: dg.ResourceParam[RunLiveness],
     ) -> Iterator[dg.Output[None]]:
         _import_selected(
             context, clients, import_settings(mailchimp, target), WindowsRequest(wanted=None, rule=RESUME_RULE)
@@ -65,7 +65,7 @@ def windows_assets(clients: Clients) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         mailchimp: MailchimpResource,
         target: TargetResource,
-        sign_of_life: dg.ResourceParam[SignOfLife],
+        sign_of_life: dg.ResourceParam[RunLiveness],
     ) -> Iterator[dg.Output[None]]:
         request = WindowsRequest(wanted=frozenset(context.partition_keys), rule=RESUME_RULE)
         _import_selected(context, clients, import_settings(mailchimp, target), request)
@@ -89,10 +89,10 @@ def changes_assets(clients: Clients, hours: dg.HourlyPartitionsDefinition) -> dg
         context: dg.AssetExecutionContext,
         mailchimp: MailchimpResource,
         target: TargetResource,
-        sign_of_life: dg.ResourceParam[SignOfLife],
+        sign_of_life: dg.ResourceParam[RunLiveness],
     ) -> Iterator[dg.Output[None]]:
         found = [hour for key in context.partition_keys if (hour := parse_hour_key(key)) is not None]
-        request = HoursRequest(hours=Stretch(min(found).first, max(found).last))
+        request = HoursRequest(hours=TimeRange(min(found).first, max(found).last))
         _import_selected(context, clients, import_settings(mailchimp, target), request)
         yield from ()
 

@@ -19,12 +19,12 @@ from importer_pipeline.defs.event_metadata import (
     read_form,
     read_hour,
     read_snapshot,
-    read_snapshot_in,
+    read_snapshot_completed,
     snapshot_of_window,
 )
 from importer_pipeline.defs.names import CONTACTS, changes_key, contacts_key, windows_key
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.planning.chain import Evidence, HourBroughtIn, SnapshotIn, SnapshotTaken, View
+from importer_pipeline.planning.chain import Evidence, HourCompleted, SnapshotCompleted, SnapshotTaken, View
 
 _PAGE = 200
 """Events that are read at once."""
@@ -73,7 +73,7 @@ def _last_hours(instance: dg.DagsterInstance, name: AudienceName, view: View) ->
 
 def _is_link(evidence: Evidence | None, view: View) -> bool:
     """Whether it is an hour that was added to a chain, and counts."""
-    return isinstance(evidence, HourBroughtIn) and evidence.chain_from is not None and view.believes(evidence)
+    return isinstance(evidence, HourCompleted) and evidence.chain_from is not None and view.believes(evidence)
 
 
 def _newest(name: AudienceName, newest: Mapping[dg.AssetKey, Stored | None], view: View) -> list[Found] | None:
@@ -87,10 +87,10 @@ def _newest(name: AudienceName, newest: Mapping[dg.AssetKey, Stored | None], vie
         evidence = _proof(key, stored)
         if evidence is None or not view.believes(evidence):
             return None
-        if isinstance(evidence, HourBroughtIn) and evidence.chain_from is None:
+        if isinstance(evidence, HourCompleted) and evidence.chain_from is None:
             return None
         found.append((stored.storage_id, evidence))
-        snapshot = evidence.snapshot if isinstance(evidence, SnapshotIn) else evidence.chain_from
+        snapshot = evidence.snapshot if isinstance(evidence, SnapshotCompleted) else evidence.chain_from
     # Whoever takes a newer snapshot, or sends contacts in another form, wipes its windows.
     windows = newest.get(windows_key(name))
     is_newest = windows is not None and snapshot_of_window(windows.metadata) == snapshot
@@ -111,7 +111,7 @@ def _all(
         for stored in materializations(instance, contacts_key(name), page=_PAGE):
             if stored.storage_id < stop:
                 break
-            snapshot_in = read_snapshot_in(stored.metadata, written=stored.timestamp)
+            snapshot_in = read_snapshot_completed(stored.metadata, written=stored.timestamp)
             if snapshot_in is not None:
                 yield stored.storage_id, snapshot_in
                 if view.believes(snapshot_in):
@@ -122,7 +122,7 @@ def _all(
                 break
             if (evidence := _observed(stored)) is not None:
                 yield stored.storage_id, evidence
-                if stop < 0 and isinstance(evidence, SnapshotIn) and view.believes(evidence):
+                if stop < 0 and isinstance(evidence, SnapshotCompleted) and view.believes(evidence):
                     break
 
 
@@ -130,10 +130,10 @@ def _observed(stored: Stored) -> Evidence | None:
     """What an observation of `contacts` is evidence of."""
     if (snapshot := read_snapshot(stored.metadata)) is not None:
         return SnapshotTaken(fingerprint=snapshot.fingerprint)
-    return read_form(stored.metadata) or read_snapshot_in(stored.metadata, written=stored.timestamp)
+    return read_form(stored.metadata) or read_snapshot_completed(stored.metadata, written=stored.timestamp)
 
 
-def _proof(key: dg.AssetKey, stored: Stored) -> SnapshotIn | HourBroughtIn | None:
+def _proof(key: dg.AssetKey, stored: Stored) -> SnapshotCompleted | HourCompleted | None:
     if key.path[-1] == CONTACTS:
-        return read_snapshot_in(stored.metadata, written=stored.timestamp)
+        return read_snapshot_completed(stored.metadata, written=stored.timestamp)
     return read_hour(stored.partition, stored.metadata, written=stored.timestamp)

@@ -2,7 +2,7 @@
 
 Dagster believes a run that it has been told of to go on until it is told of its end, so one that was started by the command
 line and killed goes on for ever. Here stands when a run is dead and what is done then; the locks that tell are in `locks`, and
-how a run shows that it lives is in `sign_of_life`.
+how a run shows that it lives is in `run_liveness`.
 """
 
 from collections.abc import Mapping

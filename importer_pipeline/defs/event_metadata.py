@@ -9,27 +9,27 @@ from typing import Annotated
 import dagster as dg
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
-from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged, HourIn, WindowIn
-from importer_pipeline.listing.coverage import Stretch, timestamp
+from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged, HourImported, WindowImported
+from importer_pipeline.listing.coverage import TimeRange, timestamp
 from importer_pipeline.listing.hours import parse_hour_key
 from importer_pipeline.listing.snapshots import SNAPSHOT_FORMAT, ImportedWindow, Snapshot
-from importer_pipeline.planning.chain import FormChanged, HourBroughtIn, SnapshotIn
+from importer_pipeline.planning.chain import FormChanged, HourCompleted, SnapshotCompleted
 
 Metadata = Mapping[str, dg.MetadataValue]
 
 _SNAPSHOT = TypeAdapter(Snapshot)
 
 
-def _stretches(text: object) -> tuple[Stretch, ...]:
+def _stretches(text: object) -> tuple[TimeRange, ...]:
     pairs = (pair.split("-") for pair in str(text).split())
-    return tuple(Stretch(int(first), int(last)) for first, last in pairs)
+    return tuple(TimeRange(int(first), int(last)) for first, last in pairs)
 
 
 class _StoredWindow(BaseModel):
     """A window as it stands in an event."""
 
     snapshot: str
-    covered: Annotated[tuple[Stretch, ...], BeforeValidator(_stretches)]
+    covered: Annotated[tuple[TimeRange, ...], BeforeValidator(_stretches)]
     contacts_read: int
     contacts_accepted: int
     contacts_refused: int
@@ -93,7 +93,7 @@ def read_form(metadata: Metadata) -> FormChanged | None:
     return None if value is None else FormChanged(fingerprint=str(value.value))
 
 
-def window_metadata(outcome: WindowIn) -> Metadata:
+def window_metadata(outcome: WindowImported) -> Metadata:
     """Of the materialization of a window."""
     imported = outcome.imported
     return {
@@ -152,18 +152,18 @@ def contacts_metadata(done: AudienceDone, snapshot: Snapshot) -> Metadata:
     }
 
 
-def read_snapshot_in(metadata: Metadata, *, written: float) -> SnapshotIn | None:
+def read_snapshot_completed(metadata: Metadata, *, written: float) -> SnapshotCompleted | None:
     """What an event of `contacts` that was written then proves; None if it is not of ours."""
     try:
         stored = _StoredContacts.model_validate(_values(metadata))
     except ValidationError:
         return None
-    return SnapshotIn(
+    return SnapshotCompleted(
         fingerprint=stored.fingerprint, snapshot=stored.snapshot, before=int(stored.changed_until), written=written
     )
 
 
-def hour_metadata(outcome: HourIn) -> Metadata:
+def hour_metadata(outcome: HourImported) -> Metadata:
     """Of the materialization of an hour."""
     lag = {} if outcome.lag_seconds is None else {"lag_seconds": dg.MetadataValue.int(outcome.lag_seconds)}
     return {
@@ -179,7 +179,7 @@ def hour_metadata(outcome: HourIn) -> Metadata:
     }
 
 
-def read_hour(partition: str | None, metadata: Metadata, *, written: float) -> HourBroughtIn | None:
+def read_hour(partition: str | None, metadata: Metadata, *, written: float) -> HourCompleted | None:
     """What a materialization of `contact_changes` that was written then proves; None if it is not of ours."""
     hour = parse_hour_key(partition or "")
     try:
@@ -189,7 +189,7 @@ def read_hour(partition: str | None, metadata: Metadata, *, written: float) -> H
     if hour is None:
         return None
     chain_from = None if stored.chain_from == _BY_ITSELF else stored.chain_from
-    return HourBroughtIn(fingerprint=stored.fingerprint, hour=hour, chain_from=chain_from, written=written)
+    return HourCompleted(fingerprint=stored.fingerprint, hour=hour, chain_from=chain_from, written=written)
 
 
 def completes(metadata: Metadata, snapshot: Snapshot) -> bool:
@@ -198,7 +198,7 @@ def completes(metadata: Metadata, snapshot: Snapshot) -> bool:
     return value is not None and value.value == snapshot.id
 
 
-def covered_in_words(covered: tuple[Stretch, ...]) -> str:
+def covered_in_words(covered: tuple[TimeRange, ...]) -> str:
     """Seconds of `last_changed` that are proved, for people."""
     if not covered:
         return "nothing: its contacts had changed, and were read with the windows below"

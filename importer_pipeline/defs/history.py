@@ -36,11 +36,11 @@ from importer_pipeline.engine.outcomes import (
     AudienceDone,
     FingerprintChanged,
     HourFailed,
-    HourIn,
+    HourImported,
     Outcome,
     SnapshotKnown,
     WindowFailed,
-    WindowIn,
+    WindowImported,
 )
 from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
 from importer_pipeline.planning.chain import Evidence, View
@@ -58,7 +58,7 @@ _KEYS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToldSnapshot:
+class RecordedSnapshot:
     """A snapshot as an event tells of it."""
 
     snapshot: Snapshot
@@ -117,8 +117,8 @@ class EventLogHistory:
         entries = read_entries(self._instance, names)
         for name in names:
             for entry in self._quarantine.of(name):
-                self._quarantine.forget(entry.piece)
-        self._quarantine.entries.update({entry.piece: entry for entry in entries})
+                self._quarantine.forget(entry.ref)
+        self._quarantine.entries.update({entry.ref: entry for entry in entries})
         return entries
 
     def record(self, outcome: Outcome) -> None:
@@ -132,7 +132,7 @@ class EventLogHistory:
             self._record_change(outcome)
         elif isinstance(outcome, SnapshotKnown):
             self._record_snapshot(outcome)
-        elif isinstance(outcome, WindowIn):
+        elif isinstance(outcome, WindowImported):
             self._events.append(
                 dg.AssetMaterialization(
                     windows_key(outcome.name),
@@ -143,7 +143,7 @@ class EventLogHistory:
             )
         elif isinstance(outcome, WindowFailed):
             plan_partition(self._context, windows_key(outcome.name), outcome.window)
-        elif isinstance(outcome, HourIn):
+        elif isinstance(outcome, HourImported):
             self._events.append(
                 dg.AssetMaterialization(
                     changes_key(outcome.name),
@@ -183,9 +183,9 @@ class EventLogHistory:
             a line for each thing that came in, for people: whole audiences first.
         """
         store_events(self._context, self._events)
-        brought_in = [event for event in self._events if isinstance(event, dg.AssetMaterialization)]
+        imported_earlier = [event for event in self._events if isinstance(event, dg.AssetMaterialization)]
         self._events.clear()
-        return [event.description or "" for event in sorted(brought_in, key=lambda it: it.partition is not None)]
+        return [event.description or "" for event in sorted(imported_earlier, key=lambda it: it.partition is not None)]
 
     def _record_change(self, outcome: FingerprintChanged) -> None:
         """Say that what comes is of another form. Windows that are in are of the one before: they are missing then."""
@@ -229,7 +229,7 @@ class EventLogHistory:
         for start in range(same, len(after), _KEYS_AT_ONCE):
             self._instance.add_dynamic_partitions(partitions, after[start : start + _KEYS_AT_ONCE])
 
-    def _is_completed(self, key: dg.AssetKey, told: ToldSnapshot) -> bool:
+    def _is_completed(self, key: dg.AssetKey, told: RecordedSnapshot) -> bool:
         """Whether something that was written after the snapshot says that all of it is in."""
         for event in materializations(self._instance, key, page=_FEW):
             if event.storage_id < told.storage_id:
@@ -239,23 +239,23 @@ class EventLogHistory:
         return False
 
 
-def newest_snapshot(instance: dg.DagsterInstance, name: AudienceName) -> ToldSnapshot | None:
+def newest_snapshot(instance: dg.DagsterInstance, name: AudienceName) -> RecordedSnapshot | None:
     """Return what was told last of the newest snapshot that was taken of an audience."""
-    return next(_told_snapshots(instance, name), None)
+    return next(_recorded_snapshots(instance, name), None)
 
 
 def taken_at(instance: dg.DagsterInstance, name: AudienceName, snapshot: Snapshot) -> float:
     """Return when the newest snapshot was told of first, in epoch seconds; infinite where nothing tells of it."""
     at = math.inf
-    for told in _told_snapshots(instance, name):
+    for told in _recorded_snapshots(instance, name):
         if told.snapshot.id != snapshot.id:
             break
         at = told.written
     return at
 
 
-def _told_snapshots(instance: dg.DagsterInstance, name: AudienceName) -> Iterator[ToldSnapshot]:
+def _recorded_snapshots(instance: dg.DagsterInstance, name: AudienceName) -> Iterator[RecordedSnapshot]:
     """All that was told of snapshots of an audience, the newest first."""
     for event in observations(instance, contacts_key(name), page=_FEW):
         if (snapshot := read_snapshot(event.metadata)) is not None:
-            yield ToldSnapshot(snapshot=snapshot, storage_id=event.storage_id, written=event.timestamp)
+            yield RecordedSnapshot(snapshot=snapshot, storage_id=event.storage_id, written=event.timestamp)

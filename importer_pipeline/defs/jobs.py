@@ -6,16 +6,16 @@ from pydantic import Field
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.defs.assets import RESUME_WITHIN_HOURS
+from importer_pipeline.defs.failed_runs import RECENTLY, quarantine_recent_failures
+from importer_pipeline.defs.import_step import run_import
 from importer_pipeline.defs.names import POOL
-from importer_pipeline.defs.reckoning import RECENTLY, reckon_recent_runs
-from importer_pipeline.defs.reporting import run_import
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
-from importer_pipeline.defs.sign_of_life import SignOfLife
+from importer_pipeline.defs.run_liveness import RunLiveness
 from importer_pipeline.errors import SelectionUnknown
 from importer_pipeline.planning.quarantine import RetryRule
+from importer_pipeline.planning.resolver import ChangesRequest, FirstSyncRequest, Request, RetryRequest, WindowsRequest
 from importer_pipeline.planning.resuming import ResumeRule
 from importer_pipeline.planning.retries import Wanted
-from importer_pipeline.planning.tasks import ChangesRequest, FirstSyncRequest, Request, RetryRequest, WindowsRequest
 from importer_pipeline.runner.importing import Task
 
 SHARD_TAG = "importer_pipeline/shard"
@@ -94,7 +94,7 @@ def full_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
         config: FullSyncConfig,
         mailchimp: MailchimpResource,
         target: TargetResource,
-        sign_of_life: dg.ResourceParam[SignOfLife],
+        sign_of_life: dg.ResourceParam[RunLiveness],
     ) -> None:
         """Take a snapshot of each audience, or go on with an unfinished one, and bring its contacts to the target."""
         run_import(
@@ -128,7 +128,7 @@ def plan_windows_job(clients: Clients) -> dg.JobDefinition:
         config: SnapshotConfig,
         mailchimp: MailchimpResource,
         target: TargetResource,
-        sign_of_life: dg.ResourceParam[SignOfLife],
+        sign_of_life: dg.ResourceParam[RunLiveness],
     ) -> None:
         """Take a snapshot of each audience that has no unfinished one, and register its windows."""
         run_import(
@@ -161,12 +161,12 @@ def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
         config: ChangesConfig,
         mailchimp: MailchimpResource,
         target: TargetResource,
-        sign_of_life: dg.ResourceParam[SignOfLife],
+        sign_of_life: dg.ResourceParam[RunLiveness],
     ) -> None:
         """Bring in the contacts that changed since each audience was synced last."""
-        _reckon(context, clients)
+        _quarantine_recent_failures(context, clients)
         windows = WindowsRequest(wanted=None, rule=SnapshotConfig().rule)
-        retry = RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule(attempts=config.retries)), windows=windows)
+        retry = RetryRequest(wanted=Wanted(refs=None, rule=RetryRule(attempts=config.retries)), windows=windows)
         run_import(
             context,
             _tasks(clients, config, ChangesRequest(retry=retry, newcomers=windows if config.newcomers else None)),
@@ -190,15 +190,15 @@ def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
     return incremental_sync
 
 
-def _reckon(context: dg.OpExecutionContext, clients: Clients) -> None:
+def _quarantine_recent_failures(context: dg.OpExecutionContext, clients: Clients) -> None:
     """Look for what failed runs left that the sensor has not seen; what goes wrong with that is no reason to import nothing."""
     try:
-        found = reckon_recent_runs(context.instance, clients, look_back=RECENTLY)
+        found = quarantine_recent_failures(context.instance, clients, look_back=RECENTLY)
     except Exception as error:
         context.log.error(f"failed runs were not looked through: {type(error).__name__}")
         return
-    for piece in found:
-        context.log.info(f"a failed run left {piece}")
+    for ref in found:
+        context.log.info(f"a failed run left {ref}")
 
 
 def _tasks(clients: Clients, config: SelectionConfig, request: Request) -> list[Task]:

@@ -17,7 +17,7 @@ QUARANTINE_KEY = dg.AssetKey(["quarantine"])
 """The asset of what could not be imported."""
 
 QUARANTINE_PARTITIONS = dg.DynamicPartitionsDefinition(name="quarantine")
-"""A partition for each window or hour of which something is in the quarantine: see `outcomes.Piece`."""
+"""A partition for each window or hour of which something is in the quarantine: see `outcomes.PartitionRef`."""
 
 POOL = "mailchimp"
 """The pool that every step which calls Mailchimp takes a place in."""

@@ -8,22 +8,22 @@ from pydantic import Field
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.assets import RESUME_RULE
 from importer_pipeline.defs.event_log import Context
+from importer_pipeline.defs.failed_runs import Audiences, quarantine_failures_of, quarantine_recent_failures
+from importer_pipeline.defs.import_step import run_import
 from importer_pipeline.defs.locking import free_accounts
 from importer_pipeline.defs.names import POOL, QUARANTINE_KEY, QUARANTINE_PARTITIONS
-from importer_pipeline.defs.quarantine_events import forget, open_pieces, parse_piece, read_entries
-from importer_pipeline.defs.reckoning import Audiences, reckon, reckon_recent_runs
-from importer_pipeline.defs.reporting import run_import
+from importer_pipeline.defs.quarantine_events import forget, open_partitions, parse_partition, read_entries
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
-from importer_pipeline.defs.sign_of_life import SignOfLife
-from importer_pipeline.engine.outcomes import Piece
+from importer_pipeline.defs.run_liveness import RunLiveness
+from importer_pipeline.engine.outcomes import PartitionRef
 from importer_pipeline.errors import LocksUnusable
 from importer_pipeline.planning.quarantine import Entry
+from importer_pipeline.planning.resolver import RetryRequest, WindowsRequest
 from importer_pipeline.planning.retries import Wanted
-from importer_pipeline.planning.tasks import RetryRequest, WindowsRequest
 from importer_pipeline.redaction import shown
 from importer_pipeline.runner.importing import ImportSettings, Task
 
-_MOST_NAMED = 10
+_MAX_NAMED = 10
 
 
 class RedriveConfig(dg.Config):
@@ -61,9 +61,9 @@ def quarantine_asset(clients: Clients) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         mailchimp: MailchimpResource,
         target: TargetResource,
-        sign_of_life: dg.ResourceParam[SignOfLife],
+        sign_of_life: dg.ResourceParam[RunLiveness],
     ) -> Iterator[dg.Output[None]]:
-        _redrive(context, clients, import_settings(mailchimp, target), _pieces(context.partition_keys))
+        _redrive(context, clients, import_settings(mailchimp, target), _refs(context.partition_keys))
         yield from ()
 
     return quarantine
@@ -78,19 +78,19 @@ def redrive_job(clients: Clients) -> dg.JobDefinition:
         config: RedriveConfig,
         mailchimp: MailchimpResource,
         target: TargetResource,
-        sign_of_life: dg.ResourceParam[SignOfLife],
+        sign_of_life: dg.ResourceParam[RunLiveness],
     ) -> None:
         """Find what failed runs left, and try again what is in the quarantine."""
         try:
-            for piece in reckon_recent_runs(context.instance, clients):
-                context.log.info(f"a failed run left {piece}")
-            pieces = _pieces(config.partitions) if config.partitions else open_pieces(context.instance)
+            for ref in quarantine_recent_failures(context.instance, clients):
+                context.log.info(f"a failed run left {ref}")
+            refs = _refs(config.partitions) if config.partitions else open_partitions(context.instance)
             if config.forget:
-                _forget(context, Audiences(clients), pieces)
+                _forget(context, Audiences(clients), refs)
                 return
         except LocksUnusable as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        _redrive(context, clients, import_settings(mailchimp, target), pieces)
+        _redrive(context, clients, import_settings(mailchimp, target), refs)
 
     @dg.job(
         name="redrive_quarantine",
@@ -118,13 +118,13 @@ def failed_partitions_sensor(clients: Clients) -> dg.SensorDefinition:
     )
     def quarantine_failed_partitions(context: dg.RunFailureSensorContext) -> None:
         try:
-            found = reckon(context.instance, context.dagster_run, audiences)
+            found = quarantine_failures_of(context.instance, context.dagster_run, audiences)
         except Exception as error:
             # Whoever raises here never sees this run again, nor does redrive_quarantine need us to.
             context.log.error(f"run {context.dagster_run.run_id} was not looked through: {type(error).__name__}")
             return
-        for piece in found:
-            context.log.info(f"in the quarantine: {piece}")
+        for ref in found:
+            context.log.info(f"in the quarantine: {ref}")
 
     return quarantine_failed_partitions
 
@@ -141,31 +141,31 @@ def _why(entry: Entry, fingerprint: str) -> str:
     return next(iter((*entry.failures.values(), *entry.contacts.values()))).reason
 
 
-def _pieces(keys: Sequence[str]) -> list[Piece]:
-    pieces = {key: parse_piece(key) for key in keys}
-    unknown = [key for key, piece in pieces.items() if piece is None]
+def _refs(keys: Sequence[str]) -> list[PartitionRef]:
+    refs = {key: parse_partition(key) for key in keys}
+    unknown = [key for key, ref in refs.items() if ref is None]
     if unknown:
         raise dg.Failure(
-            f"no partition of the quarantine is called {', '.join(map(shown, unknown[:_MOST_NAMED]))}: "
+            f"no partition of the quarantine is called {', '.join(map(shown, unknown[:_MAX_NAMED]))}: "
             "write them like client/audience/contact_windows/990 or client/audience/contact_changes/2026-11-24-07:00",
             allow_retries=False,
         )
-    return [piece for piece in pieces.values() if piece is not None]
+    return [ref for ref in refs.values() if ref is not None]
 
 
-def _forget(context: Context, audiences: Audiences, pieces: Sequence[Piece]) -> None:
+def _forget(context: Context, audiences: Audiences, refs: Sequence[PartitionRef]) -> None:
     """Drop these from the quarantine.
 
     Raises:
         LocksUnusable: there can be no locks of accounts.
         dagster.Failure: another sync has the accounts of some, and may be writing the same entries.
     """
-    accounts = {piece: audiences.account(piece.name) for piece in pieces}
+    accounts = {ref: audiences.account(ref.name) for ref in refs}
     with free_accounts(context.instance, {account for account in accounts.values() if account is not None}) as free:
-        dropped = [piece for piece, account in accounts.items() if account is None or account in free]
+        dropped = [ref for ref, account in accounts.items() if account is None or account in free]
         forget(context.instance, context.log_event, dropped)
     context.log.info(f"dropped from the quarantine: {len(dropped)}")
-    busy = sorted({piece.name.client for piece in pieces} - {piece.name.client for piece in dropped})
+    busy = sorted({ref.name.client for ref in refs} - {ref.name.client for ref in dropped})
     if busy:
         raise dg.Failure(
             f"not dropped from the quarantine: {len(accounts) - len(dropped)}, since another sync has the Mailchimp "
@@ -174,14 +174,14 @@ def _forget(context: Context, audiences: Audiences, pieces: Sequence[Piece]) -> 
         )
 
 
-def _redrive(context: Context, clients: Clients, settings: ImportSettings, pieces: Sequence[Piece]) -> None:
+def _redrive(context: Context, clients: Clients, settings: ImportSettings, refs: Sequence[PartitionRef]) -> None:
     """Try these again.
 
     Raises:
         dagster.Failure: some are not in after that.
     """
-    names = {piece.name for piece in pieces}
-    wanted = Wanted(pieces=frozenset(pieces), rule=None)
+    names = {ref.name for ref in refs}
+    wanted = Wanted(refs=frozenset(refs), rule=None)
     request = RetryRequest(wanted=wanted, windows=WindowsRequest(wanted=None, rule=RESUME_RULE))
     declared = [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], [])]
     tasks = [task for task in declared if task.name in names]
@@ -192,13 +192,13 @@ def _redrive(context: Context, clients: Clients, settings: ImportSettings, piece
             "`forget: true` and their partitions"
         )
     run_import(context, tasks, clients=clients, settings=settings)
-    asked = set(pieces)
-    still = [entry for entry in read_entries(context.instance, [task.name for task in tasks]) if entry.piece in asked]
+    asked = set(refs)
+    still = [entry for entry in read_entries(context.instance, [task.name for task in tasks]) if entry.ref in asked]
     if still:
-        more = f" and {len(still) - _MOST_NAMED} more" if len(still) > _MOST_NAMED else ""
+        more = f" and {len(still) - _MAX_NAMED} more" if len(still) > _MAX_NAMED else ""
         now = {task.name: task.asked.fingerprint for task in tasks}
-        lines = [f"- {entry.piece}: {_why(entry, now[entry.piece.name])}" for entry in still[:_MOST_NAMED]]
+        lines = [f"- {entry.ref}: {_why(entry, now[entry.ref.name])}" for entry in still[:_MAX_NAMED]]
         raise dg.Failure("\n".join([f"Still in the quarantine: {len(still)}{more}", *lines]), allow_retries=False)
-    left = set(open_pieces(context.instance)) & asked
+    left = set(open_partitions(context.instance)) & asked
     not_tried = f"; not tried: {len(left)}, whose audiences are not in the clients file" if left else ""
     context.log.info(f"out of the quarantine: {len(asked - left)}{not_tried}")

@@ -11,9 +11,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from importer_pipeline.defs.event_log import Stored, materializations, materializations_of_partitions
 from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
-from importer_pipeline.engine.outcomes import Part, Piece
+from importer_pipeline.engine.outcomes import Part, PartitionRef
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.planning.quarantine import Entry, Quarantine, Trouble
+from importer_pipeline.planning.quarantine import Entry, Failure, Quarantine
 from importer_pipeline.redaction import shown
 
 _FORMAT = 1
@@ -23,7 +23,7 @@ _ENTRY = "entry"
 _PAGE = 100
 """Events of a partition that are read at once."""
 
-_MOST_ROWS = 100
+_MAX_ROWS = 100
 """Rows of a table that Dagster is given to show."""
 
 _ALL_OF_IT = "(all of it)"
@@ -41,25 +41,25 @@ class _StoredEntry(BaseModel):
 
     format: int
     fingerprint: str
-    failures: dict[str, Trouble]
-    contacts: dict[str, Trouble]
+    failures: dict[str, Failure]
+    contacts: dict[str, Failure]
 
 
 _STORED = TypeAdapter(_StoredEntry)
 
 
-def open_pieces(instance: dg.DagsterInstance) -> list[Piece]:
+def open_partitions(instance: dg.DagsterInstance) -> list[PartitionRef]:
     """All that is in the quarantine, by window or hour."""
     keys = instance.get_dynamic_partitions(_PARTITIONS)
-    return [piece for key in keys if (piece := parse_piece(key)) is not None]
+    return [ref for key in keys if (ref := parse_partition(key)) is not None]
 
 
-def parse_piece(key: str) -> Piece | None:
+def parse_partition(key: str) -> PartitionRef | None:
     """The window or hour that a partition of the quarantine stands for; None if it is none of ours."""
     parts = key.split("/")
     if len(parts) != 4 or parts[2] not in {Part.WINDOW.value, Part.HOUR.value}:
         return None
-    return Piece(name=AudienceName(parts[0], parts[1]), part=Part(parts[2]), key=parts[3])
+    return PartitionRef(name=AudienceName(parts[0], parts[1]), part=Part(parts[2]), key=parts[3])
 
 
 def read_entries(instance: dg.DagsterInstance, names: Iterable[AudienceName] | None = None) -> list[Entry]:
@@ -70,11 +70,9 @@ def read_entries(instance: dg.DagsterInstance, names: Iterable[AudienceName] | N
         names: of these audiences; None for all.
     """
     wanted = None if names is None else set(names)
-    pieces = {str(piece): piece for piece in open_pieces(instance) if wanted is None or piece.name in wanted}
-    newest = _newest_of_ours(instance, list(pieces))
-    entries = [
-        _read(piece, newest[key].metadata) if key in newest else _unreadable(piece) for key, piece in pieces.items()
-    ]
+    refs = {str(ref): ref for ref in open_partitions(instance) if wanted is None or ref.name in wanted}
+    newest = _newest_of_ours(instance, list(refs))
+    entries = [_read(ref, newest[key].metadata) if key in newest else _unreadable(ref) for key, ref in refs.items()]
     return [entry for entry in entries if entry.failures or entry.contacts]
 
 
@@ -92,7 +90,7 @@ def _newest_of_ours(instance: dg.DagsterInstance, keys: Sequence[str]) -> Mappin
 
 
 def write_entries(
-    instance: dg.DagsterInstance, log_event: LogEvent, quarantine: Quarantine, changed: Sequence[Piece]
+    instance: dg.DagsterInstance, log_event: LogEvent, quarantine: Quarantine, changed: Sequence[PartitionRef]
 ) -> None:
     """Write down entries that were opened or changed, and let those go that were closed.
 
@@ -102,53 +100,53 @@ def write_entries(
         quarantine: the entries as they are now.
         changed: the windows and hours whose entries were opened, changed or closed.
     """
-    for piece in changed:
-        entry = quarantine.entries.get(piece)
+    for ref in changed:
+        entry = quarantine.entries.get(ref)
         if entry is None:
-            _close(instance, log_event, piece, "All of it is in")
+            _close(instance, log_event, ref, "All of it is in")
             continue
         # First the event: a partition without one would say that something is there, and not what.
         log_event(_entry_event(entry))
-        instance.add_dynamic_partitions(_PARTITIONS, [str(piece)])
+        instance.add_dynamic_partitions(_PARTITIONS, [str(ref)])
 
 
-def forget(instance: dg.DagsterInstance, log_event: LogEvent, pieces: Iterable[Piece]) -> None:
+def forget(instance: dg.DagsterInstance, log_event: LogEvent, refs: Iterable[PartitionRef]) -> None:
     """Drop entries, whatever is not in of them, and say so: no one finds them again in the runs that failed."""
-    for piece in pieces:
-        _close(instance, log_event, piece, "Dropped, though not in: somebody said so")
+    for ref in refs:
+        _close(instance, log_event, ref, "Dropped, though not in: somebody said so")
 
 
 def drop_closed(instance: dg.DagsterInstance) -> None:
     """Let the partitions go whose entries were closed while a backfill held them, once none does."""
-    pieces = open_pieces(instance)
-    if not pieces or _is_held(instance):
+    refs = open_partitions(instance)
+    if not refs or _is_held(instance):
         return
-    still = {entry.piece for entry in read_entries(instance, {piece.name for piece in pieces})}
-    for piece in pieces:
-        if piece not in still:
-            instance.delete_dynamic_partition(_PARTITIONS, str(piece))
+    still = {entry.ref for entry in read_entries(instance, {ref.name for ref in refs})}
+    for ref in refs:
+        if ref not in still:
+            instance.delete_dynamic_partition(_PARTITIONS, str(ref))
 
 
-def last_told(instance: dg.DagsterInstance, pieces: Sequence[Piece]) -> Mapping[Piece, float]:
+def last_recorded(instance: dg.DagsterInstance, refs: Sequence[PartitionRef]) -> Mapping[PartitionRef, float]:
     """When something was said last of windows and hours, that they are in the quarantine or no more, in epoch seconds."""
-    newest = materializations_of_partitions(instance, QUARANTINE_KEY, [str(piece) for piece in pieces])
-    return {piece: newest[str(piece)].timestamp for piece in pieces if str(piece) in newest}
+    newest = materializations_of_partitions(instance, QUARANTINE_KEY, [str(ref) for ref in refs])
+    return {ref: newest[str(ref)].timestamp for ref in refs if str(ref) in newest}
 
 
 def runs_of_entries(instance: dg.DagsterInstance) -> set[str]:
     """The runs that wrote what is said of what is in the quarantine."""
-    pieces = [str(piece) for piece in open_pieces(instance)]
-    return {it.run_id for it in _newest_of_ours(instance, pieces).values()}
+    refs = [str(ref) for ref in open_partitions(instance)]
+    return {it.run_id for it in _newest_of_ours(instance, refs).values()}
 
 
-def _close(instance: dg.DagsterInstance, log_event: LogEvent, piece: Piece, why: str) -> None:
+def _close(instance: dg.DagsterInstance, log_event: LogEvent, ref: PartitionRef, why: str) -> None:
     """Say that nothing of an entry is left, and let its partition go, unless a backfill may hold that.
 
     Dagster fails a backfill one of whose partitions has gone, and cancels the rest of it, though that one has succeeded.
     """
-    log_event(_event(Entry(piece=piece, fingerprint="", failures={}), why, {}))
+    log_event(_event(Entry(ref=ref, fingerprint="", failures={}), why, {}))
     if not _is_held(instance):
-        instance.delete_dynamic_partition(_PARTITIONS, str(piece))
+        instance.delete_dynamic_partition(_PARTITIONS, str(ref))
 
 
 def _is_held(instance: dg.DagsterInstance) -> bool:
@@ -189,12 +187,12 @@ def _event(entry: Entry, description: str, details: Mapping[str, dg.MetadataValu
     return dg.AssetMaterialization(
         QUARANTINE_KEY,
         description=description,
-        partition=str(entry.piece),
+        partition=str(entry.ref),
         metadata={**details, _ENTRY: dg.MetadataValue.text(stored)},
     )
 
 
-def _read(piece: Piece, metadata: Mapping[str, dg.MetadataValue]) -> Entry:
+def _read(ref: PartitionRef, metadata: Mapping[str, dg.MetadataValue]) -> Entry:
     """The entry that an event tells of; of one that can't be read, only that it is there."""
     value = metadata.get(_ENTRY)
     try:
@@ -202,23 +200,23 @@ def _read(piece: Piece, metadata: Mapping[str, dg.MetadataValue]) -> Entry:
     except ValidationError:
         stored = None
     if stored is None or stored.format != _FORMAT:
-        return _unreadable(piece)
-    return Entry(piece=piece, fingerprint=stored.fingerprint, failures=stored.failures, contacts=stored.contacts)
+        return _unreadable(ref)
+    return Entry(ref=ref, fingerprint=stored.fingerprint, failures=stored.failures, contacts=stored.contacts)
 
 
-def _unreadable(piece: Piece) -> Entry:
+def _unreadable(ref: PartitionRef) -> Entry:
     """That something of it is not in, and nothing more: its events were wiped, or are of another version."""
     reason = "what was known of it is gone from the event log: materialize this partition to import all of it again"
-    trouble = Trouble(reason=reason, snapshot=_UNKNOWN, attempts=1, first_seen=0, last_seen=0)
-    key = _UNKNOWN if piece.part is Part.WINDOW else ""
-    return Entry(piece=piece, fingerprint="", failures={key: trouble})
+    trouble = Failure(reason=reason, snapshot=_UNKNOWN, attempts=1, first_seen=0, last_seen=0)
+    key = _UNKNOWN if ref.part is Part.WINDOW else ""
+    return Entry(ref=ref, fingerprint="", failures={key: trouble})
 
 
 def _in_words(entry: Entry) -> str:
     contacts = len(entry.contacts)
     if entry.failures:
-        return f"{entry.piece} could not be imported"
-    return f"{contacts} contact{'' if contacts == 1 else 's'} of {entry.piece} could not be imported"
+        return f"{entry.ref} could not be imported"
+    return f"{contacts} contact{'' if contacts == 1 else 's'} of {entry.ref} could not be imported"
 
 
 def _table(entry: Entry) -> dg.TableMetadataValue:
@@ -226,7 +224,7 @@ def _table(entry: Entry) -> dg.TableMetadataValue:
     import pandas as pd
 
     table = pd.DataFrame(list(_rows(entry)))
-    shown = table.head(_MOST_ROWS)
+    shown = table.head(_MAX_ROWS)
     columns = [dg.TableColumn(str(name), "int" if name == "attempts" else "string") for name in table.columns]
     return dg.MetadataValue.table(
         records=[dg.TableRecord({str(key): value for key, value in row.items()}) for row in shown.to_dict("records")],

@@ -6,9 +6,9 @@ contacts are taken, and in what is told of them; how they are read is the same.
 
 from dataclasses import dataclass
 
-from importer_pipeline.listing.coverage import BEGINNING, Stretch
+from importer_pipeline.listing.coverage import BEGINNING, TimeRange
 from importer_pipeline.listing.hours import LOOK_BACK_SECONDS, SETTLED_SECONDS, last_second_over
-from importer_pipeline.listing.snapshots import AudienceName, Snapshot, Standing
+from importer_pipeline.listing.snapshots import AudienceName, Snapshot, SnapshotProgress
 
 SNAPSHOT_AGE_SECONDS = 60
 """How far a snapshot's `before` lies in the past by Mailchimp's clock, so that what is committed a little late is in it."""
@@ -24,7 +24,7 @@ _CLOCKS_APART_SECONDS = 5
 class SnapshotScope:
     """All contacts, by windows of a snapshot."""
 
-    standing: Standing | None
+    earlier: SnapshotProgress | None
     """The snapshot to go on with; None for a new one."""
     wanted: frozenset[str] | None
     """Keys of the windows to read, also of those that are in. None for all that are not in; without any, they are counted."""
@@ -60,7 +60,7 @@ class HoursScope:
     """The last second to prove; None for that of the newest hour that is over."""
     chain_from: str | None
     """Id of the snapshot that begins the chain which is gone on with; None where the hours are brought in by themselves."""
-    known: frozenset[Stretch]
+    known: frozenset[TimeRange]
     """Hours among them that are in already, and need not be told again."""
 
     @property

@@ -14,11 +14,11 @@ from importer_pipeline.engine.outcomes import (
     ContactsSettled,
     Outcome,
     Part,
-    Piece,
+    PartitionRef,
     RefusedContact,
     SnapshotKnown,
     WindowFailed,
-    WindowIn,
+    WindowImported,
 )
 from importer_pipeline.engine.pages import Page
 from importer_pipeline.errors import ImporterError
@@ -27,7 +27,7 @@ from importer_pipeline.listing.snapshots import ImportedWindow, Snapshot, window
 from importer_pipeline.listing.spans import Unreadable, Window
 from importer_pipeline.listing.walk import Walk
 
-_MOST_HELD = 10
+_MAX_HELD = 10
 """Outcomes that may wait for Mailchimp to tell how many archived contacts there are, before the snapshot is told without."""
 
 Walks = Mapping[bool, Walk]
@@ -88,9 +88,9 @@ class AudienceReport:
     """
 
     def __init__(self, plan: AudiencePlan, scope: SnapshotScope, *, snapshot_id: str, paging: Paging) -> None:
-        standing = scope.standing
+        earlier = scope.earlier
         self._plan = plan
-        self._snapshot_id = snapshot_id if standing is None else standing.snapshot.id
+        self._snapshot_id = snapshot_id if earlier is None else earlier.snapshot.id
         self._paging = paging
         self._held: deque[Outcome] = deque()
         self._told: Snapshot | None = None
@@ -99,9 +99,9 @@ class AudienceReport:
         self._refused_without_id = 0
         self._read_now = self._accepted_now = self._requests_now = 0
         self._earlier: list[ImportedWindow] = []
-        if standing is not None:
+        if earlier is not None:
             again = scope.wanted or frozenset()
-            self._earlier = [window for key, window in standing.windows.items() if key not in again]
+            self._earlier = [window for key, window in earlier.windows.items() if key not in again]
         self._quarantined = Quarantined(plan.quarantined)
         self._accepted_earlier = sum(window.accepted for window in self._earlier)
         self.outcomes: deque[Outcome] = deque()
@@ -128,24 +128,24 @@ class AudienceReport:
             self._refused_without_id += sum(not contact.contact_id for contact in delivered.refused)
             self._held.append(
                 ContactsRefused(
-                    piece=Piece(name=name, part=Part.WINDOW, key=delivered.window),
+                    ref=PartitionRef(name=name, part=Part.WINDOW, key=delivered.window),
                     snapshot_id=self._snapshot_id,
                     fingerprint=self._plan.fingerprint,
                     contacts=tuple(delivered.refused),
                 )
             )
 
-    def take_up(self, walks: Walks, before: int) -> None:
+    def collect(self, walks: Walks, before: int) -> None:
         """Tell what the walks report."""
         self._hold(walks)
         snapshot = self._snapshot(walks, before)
         if snapshot is None:
             return
-        is_time = snapshot.archived_total is not None or len(self._held) >= _MOST_HELD
+        is_time = snapshot.archived_total is not None or len(self._held) >= _MAX_HELD
         if self._told is not None or (self._held and is_time):
             self._tell(snapshot)
 
-    def tell_what_waits(self, walks: Walks, before: int) -> None:
+    def emit_pending(self, walks: Walks, before: int) -> None:
         """Tell what waits for the number of archived contacts: nobody may come to tell it later."""
         self._hold(walks)
         snapshot = self._snapshot(walks, before)
@@ -202,14 +202,14 @@ class AudienceReport:
         key = window_key(found.window, archived=archived)
         self._held.append(
             ContactsRefused(
-                piece=Piece(name=self._plan.name, part=Part.WINDOW, key=key),
+                ref=PartitionRef(name=self._plan.name, part=Part.WINDOW, key=key),
                 snapshot_id=self._snapshot_id,
                 fingerprint=self._plan.fingerprint,
                 contacts=contacts,
             )
         )
 
-    def _window_outcome(self, window: Window, *, archived: bool) -> WindowIn | WindowFailed:
+    def _window_outcome(self, window: Window, *, archived: bool) -> WindowImported | WindowFailed:
         key = window_key(window.offset, archived=archived)
         if window.error is not None:
             return WindowFailed(
@@ -219,7 +219,7 @@ class AudienceReport:
                 fingerprint=self._plan.fingerprint,
                 error=window.error,
             )
-        return WindowIn(
+        return WindowImported(
             name=self._plan.name,
             snapshot_id=self._snapshot_id,
             window=key,

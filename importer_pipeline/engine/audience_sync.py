@@ -15,8 +15,8 @@ from importer_pipeline.engine.hours_report import HoursReport
 from importer_pipeline.engine.outcomes import Outcome, RefusedContact
 from importer_pipeline.engine.pages import Page
 from importer_pipeline.errors import ImporterError
-from importer_pipeline.listing.coverage import BEGINNING, Ask, AskOne, Paging
-from importer_pipeline.listing.snapshots import Standing, parse_window_key, window_key
+from importer_pipeline.listing.coverage import BEGINNING, ContactRequest, PageRequest, Paging
+from importer_pipeline.listing.snapshots import SnapshotProgress, parse_window_key, window_key
 from importer_pipeline.listing.spans import Purpose
 from importer_pipeline.listing.walk import Reading, Walk
 
@@ -37,7 +37,7 @@ class Fetch:
     """Whether its answer said that there is no contact, which is believed when it is said again."""
 
     @property
-    def ask(self) -> Ask:
+    def ask(self) -> PageRequest:
         """The page."""
         return self.reading.ask
 
@@ -49,7 +49,7 @@ class Fetch:
     @property
     def contact_id(self) -> str | None:
         """Of a contact that is asked for by its id."""
-        return self.ask.contact_id if isinstance(self.ask, AskOne) else None
+        return self.ask.contact_id if isinstance(self.ask, ContactRequest) else None
 
     @property
     def key(self) -> str:
@@ -86,11 +86,11 @@ class AudienceSync:
         self._paging = paging
         scope = plan.scope
         if isinstance(scope, SnapshotScope):
-            if scope.standing is not None:
-                snapshot = scope.standing.snapshot
+            if scope.earlier is not None:
+                snapshot = scope.earlier.snapshot
                 self._before = snapshot.before
                 self._paging = replace(paging, page_size=snapshot.page_size, overlap=snapshot.overlap)
-                self._go_on(scope, scope.standing)
+                self._resume(scope, scope.earlier)
             self._report = AudienceReport(plan, scope, snapshot_id=snapshot_id, paging=self._paging)
         elif isinstance(scope, HoursScope):
             self._report = HoursReport(plan, scope)
@@ -189,7 +189,7 @@ class AudienceSync:
     def counted(self, fetch: Fetch, page: Page) -> None:
         """A page has told what it was asked for: how many contacts there are."""
         fetch.walk.delivered(fetch.reading, page.shape, [])
-        self._report.take_up(self._walks, self._before)
+        self._report.collect(self._walks, self._before)
 
     def delivered(
         self, fetch: Fetch, page: Page, *, accepted: int, refused: list[RefusedContact],
@@ -224,25 +224,25 @@ class AudienceSync:
             )
         )
         fetch.walk.delivered(fetch.reading, page.shape, [contact.contact_id for contact in page.contacts])
-        self._report.take_up(self._walks, self._before)
+        self._report.collect(self._walks, self._before)
 
     def failed(self, fetch: Fetch, error: ImporterError) -> None:
         """A page is given up, and its window with it."""
         if isinstance(self._report, ContactsReport) and fetch.contact_id is not None:
             self._report.failed(fetch.contact_id, error)
         fetch.walk.failed(fetch.reading, error)
-        self._report.take_up(self._walks, self._before)
+        self._report.collect(self._walks, self._before)
 
     def read_around(self, fetch: Fetch, error: ImporterError) -> bool:
         """See `Walk.read_around`."""
         is_left = fetch.walk.read_around(fetch.reading, error)
-        self._report.take_up(self._walks, self._before)
+        self._report.collect(self._walks, self._before)
         return is_left
 
     def read_before(self, fetch: Fetch, error: ImporterError) -> bool:
         """See `Walk.read_before`."""
         is_left = fetch.walk.read_before(fetch.reading, error)
-        self._report.take_up(self._walks, self._before)
+        self._report.collect(self._walks, self._before)
         return is_left
 
     def probe(self, fetch: Fetch) -> None:
@@ -257,7 +257,7 @@ class AudienceSync:
         """A request waits for its next try."""
         self._waiting.add(fetch)
 
-    def take_up(self, fetch: Fetch) -> bool:
+    def requeue(self, fetch: Fetch) -> bool:
         """The next try of a request is due; False where it has been given up meanwhile."""
         if fetch not in self._waiting:
             return False
@@ -276,11 +276,11 @@ class AudienceSync:
         self._waiting.clear()
         for walk in self._walks.values():
             walk.stop(error)
-        self._report.take_up(self._walks, self._before)
+        self._report.collect(self._walks, self._before)
 
-    def tell_what_waits(self) -> None:
-        """See `AudienceReport.tell_what_waits`."""
-        self._report.tell_what_waits(self._walks, self._before)
+    def emit_pending(self) -> None:
+        """See `AudienceReport.emit_pending`."""
+        self._report.emit_pending(self._walks, self._before)
 
     def done(self, now: float) -> bool:
         """Whether nothing more comes of this audience; the first time that it is so, that is an outcome too."""
@@ -313,19 +313,19 @@ class AudienceSync:
             walk.read_all()
         return walk
 
-    def _go_on(self, scope: SnapshotScope, standing: Standing) -> None:
+    def _resume(self, scope: SnapshotScope, earlier: SnapshotProgress) -> None:
         wanted = scope.wanted
-        totals = {False: standing.snapshot.total, True: standing.snapshot.archived_total}
+        totals = {False: earlier.snapshot.total, True: earlier.snapshot.archived_total}
         for archived, total in totals.items():
             if total is None:
                 self._walks[archived] = self._new_walk(scope)
                 continue
-            self._walks[archived] = Walk(since=standing.snapshot.since, before=self._before, paging=self._paging)
-            self._walks[archived].go_on(
+            self._walks[archived] = Walk(since=earlier.snapshot.since, before=self._before, paging=self._paging)
+            self._walks[archived].resume(
                 total=total,
                 known={
-                    offset: standing.windows[window_key(offset, archived=archived)]
-                    for offset in _offsets(standing.windows, archived=archived)
+                    offset: earlier.windows[window_key(offset, archived=archived)]
+                    for offset in _offsets(earlier.windows, archived=archived)
                 },
                 wanted=None if wanted is None else _offsets(wanted, archived=archived),
             )

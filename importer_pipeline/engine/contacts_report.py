@@ -58,10 +58,10 @@ class ContactsReport:
         if isinstance(error, QuarantineWindow):
             self._failed.append(RefusedContact(contact_id=contact_id, reason=str(error)))
 
-    def take_up(self, walks: Walks, before: int) -> None:
+    def collect(self, walks: Walks, before: int) -> None:
         """Nothing is told yet."""
 
-    def tell_what_waits(self, walks: Walks, before: int) -> None:
+    def emit_pending(self, walks: Walks, before: int) -> None:
         """Tell what is known so far."""
         name = self._plan.name
         if self._settled:
@@ -71,7 +71,7 @@ class ContactsReport:
 
     def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
         """Nothing more comes of the audience."""
-        self.tell_what_waits(walks, before)
+        self.emit_pending(walks, before)
         errors = errors_of(walks)
         left = len(self._scope.contact_ids) - len(self._settled) - len(self._refused)
         self.outcomes.append(

@@ -16,14 +16,14 @@ from importer_pipeline.engine.outcomes import (
     ContactsRefused,
     ContactsSettled,
     HourFailed,
-    HourIn,
+    HourImported,
     Outcome,
     Part,
-    Piece,
+    PartitionRef,
     RefusedContact,
 )
 from importer_pipeline.errors import HourNotOver, ImporterError
-from importer_pipeline.listing.coverage import Stretch, missing, seconds, timestamp
+from importer_pipeline.listing.coverage import TimeRange, missing, seconds, timestamp
 from importer_pipeline.listing.hours import hour_key, hours_of
 
 _HOUR_OF_STAMP = len("2026-11-24T07")
@@ -44,7 +44,7 @@ class HoursReport:
     def __init__(self, plan: AudiencePlan, scope: HoursScope) -> None:
         self._plan = plan
         self._scope = scope
-        self._told: set[Stretch] = set()
+        self._told: set[TimeRange] = set()
         self._read: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._oldest: dict[str, tuple[str, int]] = {}
@@ -78,7 +78,7 @@ class HoursReport:
                 delivered.refused, dict(zip((it.contact_id for it in page.contacts), hours, strict=True))
             )
 
-    def take_up(self, walks: Walks, before: int) -> None:
+    def collect(self, walks: Walks, before: int) -> None:
         """Tell the hours that have been proved."""
         self._note_unreadable(walks)
         bounds = self._bounds(before)
@@ -88,7 +88,7 @@ class HoursReport:
                 return
             self._tell(hour, bounds, chain_from=self._scope.chain_from)
 
-    def tell_what_waits(self, walks: Walks, before: int) -> None:
+    def emit_pending(self, walks: Walks, before: int) -> None:
         """Nothing of an hour waits for anything: those behind a hole are read again."""
 
     def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
@@ -140,8 +140,8 @@ class HoursReport:
     def _refused_now(self) -> int:
         return len(self._refused_ids) + self._refused_without_id
 
-    def _bounds(self, before: int) -> Stretch:
-        return Stretch(self._scope.first, before)
+    def _bounds(self, before: int) -> TimeRange:
+        return TimeRange(self._scope.first, before)
 
     def _reached(self, walks: Walks) -> int:
         """The last second up to which both walks have proved all from their beginning."""
@@ -151,12 +151,12 @@ class HoursReport:
         proved = [walk.proved for walk in walks.values()]
         return min(it[0].last if it and it[0].first <= since + 1 else since for it in proved)
 
-    def _open_seconds(self, walks: Walks, archived: bool, bounds: Stretch) -> list[Stretch]:
+    def _open_seconds(self, walks: Walks, archived: bool, bounds: TimeRange) -> list[TimeRange]:
         if bounds.first > bounds.last:
             return []
         return missing(bounds, walks[archived].proved if archived in walks else ())
 
-    def _tell(self, hour: Stretch, bounds: Stretch, *, chain_from: str | None) -> None:
+    def _tell(self, hour: TimeRange, bounds: TimeRange, *, chain_from: str | None) -> None:
         if hour in self._told:
             return
         self._told.add(hour)
@@ -166,7 +166,7 @@ class HoursReport:
         of_stamp = f"{key[:10]}T{key[11:13]}"
         oldest = self._oldest.get(of_stamp)
         self.outcomes.append(
-            HourIn(
+            HourImported(
                 name=self._plan.name,
                 hour=key,
                 fingerprint=self._plan.fingerprint,
@@ -198,10 +198,13 @@ class HoursReport:
         for hour, contacts in by_hour.items():
             self._refused[hour] += len(contacts)
             key = f"{hour[:10]}-{hour[11:]}:00" if hour else hour_key(self._scope.first)
-            piece = Piece(name=self._plan.name, part=Part.HOUR, key=key)
+            ref = PartitionRef(name=self._plan.name, part=Part.HOUR, key=key)
             self.outcomes.append(
                 ContactsRefused(
-                    piece=piece, snapshot_id=None, fingerprint=self._plan.fingerprint, contacts=tuple(contacts)
+                    ref=ref,
+                    snapshot_id=None,
+                    fingerprint=self._plan.fingerprint,
+                    contacts=tuple(contacts),
                 )
             )
 

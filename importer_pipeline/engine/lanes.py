@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from importer_pipeline.engine.audience_sync import AudienceSync
-from importer_pipeline.engine.parcels import Parcel, Post, Probe
+from importer_pipeline.engine.posts import PendingBatch, Post, Probe
 from importer_pipeline.engine.services import Service
 from importer_pipeline.errors import ImporterError
 
@@ -48,7 +48,7 @@ class Lane:
     """Contacts in pages that are neither delivered nor given up."""
     offered: bool = False
     """Whether it stands in the URL's round."""
-    _queue: deque[Parcel] = field(default_factory=deque[Parcel])
+    _queue: deque[PendingBatch] = field(default_factory=deque[PendingBatch])
     _queued: Counter[AudienceSync] = field(default_factory=Counter[AudienceSync])
     """How much of it is each audience's."""
 
@@ -65,7 +65,7 @@ class Lane:
             return False
         return self.service.acquire(now)
 
-    def add(self, parcel: Parcel) -> None:
+    def add(self, parcel: PendingBatch) -> None:
         """A parcel can go out."""
         self._queue.append(parcel)
         self._queued[parcel.page.fetch.audience] += 1
@@ -76,7 +76,7 @@ class Lane:
             self._queue.appendleft(parcel)
             self._queued[parcel.page.fetch.audience] += 1
 
-    def clear(self, audience: AudienceSync | None = None) -> Iterator[Parcel]:
+    def clear(self, audience: AudienceSync | None = None) -> Iterator[PendingBatch]:
         """Take out all that waits of an audience, or of all, the doubted too."""
         doubts = [doubt for doubt in self.doubts if audience in (None, doubt.post.audience)]
         queued = [parcel for parcel in self._queue if audience in (None, parcel.page.fetch.audience)]
@@ -115,7 +115,7 @@ class Lane:
         self.doubts = [doubt for doubt in self.doubts if doubt.post.asked_at > self.alive_at]
         return settled
 
-    def _parcels(self) -> Iterator[Parcel]:
+    def _parcels(self) -> Iterator[PendingBatch]:
         """The first in the queue, and with a small page those of its audience that are small, too."""
         first = self._taken(0)
         audience, size = first.page.fetch.audience, len(first.batch.contacts)
@@ -135,7 +135,7 @@ class Lane:
             else:
                 index += 1
 
-    def _taken(self, index: int) -> Parcel:
+    def _taken(self, index: int) -> PendingBatch:
         parcel = self._queue[index]
         del self._queue[index]
         self._queued[parcel.page.fetch.audience] -= 1

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from importer_pipeline.errors import ImporterError, QuarantineWindow
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Snapshot
 
 
@@ -17,7 +17,7 @@ class Part(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class PartitionRef:
     """A window of an audience's snapshot, or an hour."""
 
     name: AudienceName
@@ -57,7 +57,7 @@ class SnapshotKnown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WindowIn:
+class WindowImported:
     """All contacts of a window are at the target or in the quarantine. Told again when a window below a gap grows."""
 
     name: AudienceName
@@ -85,7 +85,7 @@ class WindowFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HourIn:
+class HourImported:
     """All contacts that changed in an hour are at the target or in the quarantine."""
 
     name: AudienceName
@@ -93,7 +93,7 @@ class HourIn:
     """Its key: see `hours.hour_key`."""
     fingerprint: str
     """What it was read for."""
-    walk: Stretch
+    walk: TimeRange
     """The seconds of the walk that it is an hour of."""
     chain_from: str | None
     """Id of the snapshot that begins the chain which it was added to; None if it was brought in by itself."""
@@ -122,7 +122,7 @@ class HourFailed:
 class ContactsRefused:
     """Contacts of a window or an hour that can't be imported for now; it counts as in. Told before it does."""
 
-    piece: Piece
+    ref: PartitionRef
     snapshot_id: str | None
     """Of a window."""
     fingerprint: str
@@ -132,7 +132,7 @@ class ContactsRefused:
     @property
     def name(self) -> AudienceName:
         """Whose contacts they are."""
-        return self.piece.name
+        return self.ref.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,9 +222,9 @@ class Progress:
 Outcome = (
     FingerprintChanged
     | SnapshotKnown
-    | WindowIn
+    | WindowImported
     | WindowFailed
-    | HourIn
+    | HourImported
     | HourFailed
     | ContactsRefused
     | ContactsRefusedAgain

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from random import Random
 
 from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
-from importer_pipeline.engine.connections import ConnectionBook
+from importer_pipeline.engine.concurrency import LimiterRegistry
 from importer_pipeline.engine.delivery import Delivery
 from importer_pipeline.engine.lanes import Doubt, Lane, TargetUrl
 from importer_pipeline.engine.pages import Page
-from importer_pipeline.engine.parcels import Parcel, Post, Probe, UndeliveredPage
+from importer_pipeline.engine.posts import PendingBatch, Post, Probe, UndeliveredPage
 from importer_pipeline.engine.services import Service, SyncLimits, Timers
 from importer_pipeline.errors import (
     ImporterError,
@@ -70,7 +70,7 @@ class Posting:
         self._stopped: dict[str, StopClient] = {}
         self._left: dict[AudienceSync, StopAudience] = {}
 
-    def enter(self, audience: AudienceSync, book: ConnectionBook) -> None:
+    def enter(self, audience: AudienceSync, book: LimiterRegistry) -> None:
         """An audience whose contacts will have to be posted."""
         name, client = audience.plan.target, audience.plan.name.client
 
@@ -104,7 +104,7 @@ class Posting:
         delivery = Delivery(contacts, isolation_posts=self._limits.isolation_posts)
         undelivered = UndeliveredPage(fetch, page, delivery, None if unseen is None else frozenset(unseen))
         self._lane(fetch.audience).hold(page.shape.length)
-        self._go_on(undelivered, now)
+        self._resume(undelivered, now)
 
     def leave(self, audience: AudienceSync, error: StopAudience, now: float) -> None:
         """Send nothing more of an audience: its time is used up."""
@@ -125,7 +125,7 @@ class Posting:
                 url.service.park(now, lambda _, url=url: self._offer_url(url))
         return None
 
-    def off_the_wire(self, request: Post | Probe, now: float) -> None:
+    def connection_freed(self, request: Post | Probe, now: float) -> None:
         """The request's connection is free again, whatever came of it."""
         lane = self._lane(request.audience)
         lane.service.release(now)
@@ -143,7 +143,7 @@ class Posting:
         for parcel in request.parcels:
             if parcel.page.is_open:
                 parcel.page.delivery.answered(parcel.batch, receipt)
-                self._go_on(parcel.page, now)
+                self._resume(parcel.page, now)
 
     def failed(self, request: Post | Probe, error: ImporterError, now: float) -> None:
         """The target's answer is an error, or none came."""
@@ -251,7 +251,7 @@ class Posting:
         for parcel in post.parcels:
             if parcel.page.is_open:
                 parcel.page.delivery.rejected(parcel.batch, error)
-                self._go_on(parcel.page, now)
+                self._resume(parcel.page, now)
 
     def _part(self, post: Post, now: float) -> None:
         """Something in a shared post was not taken: each of its parcels goes again, alone."""
@@ -259,7 +259,7 @@ class Posting:
             parcel.is_part, parcel.tries = True, 0
             self._queue(parcel, now)
 
-    def _go_on(self, page: UndeliveredPage, now: float) -> None:
+    def _resume(self, page: UndeliveredPage, now: float) -> None:
         """Post what can be posted of a page, and settle it when nothing is left."""
         delivery, audience = page.delivery, page.fetch.audience
         if delivery.given_up is not None:
@@ -274,7 +274,7 @@ class Posting:
             self._give_up(page, delivery.given_up, now)
             return
         while (batch := delivery.next()) is not None:
-            self._queue(Parcel(page, batch, is_part=page.is_being_isolated), now)
+            self._queue(PendingBatch(page, batch, is_part=page.is_being_isolated), now)
         page.is_being_isolated = True
         if page.is_open and delivery.done:
             self._close(page)
@@ -312,7 +312,7 @@ class Posting:
         for parcel in post.parcels:
             self._queue(parcel, now)
 
-    def _queue(self, parcel: Parcel, now: float) -> None:
+    def _queue(self, parcel: PendingBatch, now: float) -> None:
         lane = self._lane(parcel.page.fetch.audience)
         audience = parcel.page.fetch.audience
         if (stopped := self._stopped.get(lane.client) or self._left.get(audience)) is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from importer_pipeline.engine.connections import Connections, Patience
+from importer_pipeline.engine.concurrency import ConcurrencyLimiter, ThrottlePolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class SyncLimits:
     """After how long nothing more is started: what is left is the next run's."""
     stall_seconds: float = 900.0
     """After how long without a good answer an audience is left to the next run."""
-    patience: Patience = field(default_factory=Patience)
+    patience: ThrottlePolicy = field(default_factory=ThrottlePolicy)
     """How an account's 429s are answered."""
 
     def pause_seconds(self, tries: int, rng: Random) -> float:
@@ -78,10 +78,10 @@ class Service:
     sync in this process has them all), after a moment, or when the rest after a 429 is over.
     """
 
-    connections: Connections
+    connections: ConcurrencyLimiter
     timers: Timers
     in_flight: int = 0
-    """Our own requests on the wire; `connections` may count others' too."""
+    """Our own requests on the wire; `concurrency` may count others' too."""
     failures_in_a_row: int = 0
     """Windows that failed since the last success."""
     _parked: list[Callable[[float], None]] = field(default_factory=list[Callable[[float], None]])

@@ -17,12 +17,12 @@ from random import Random
 
 from importer_pipeline.engine.audience_plan import AudiencePlan
 from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
-from importer_pipeline.engine.connections import ConnectionBook
+from importer_pipeline.engine.concurrency import LimiterRegistry
 from importer_pipeline.engine.edge import Edge
 from importer_pipeline.engine.outcomes import Outcome, Progress
 from importer_pipeline.engine.pages import Page
-from importer_pipeline.engine.parcels import Post, Probe
 from importer_pipeline.engine.posting import Posting
+from importer_pipeline.engine.posts import Post, Probe
 from importer_pipeline.engine.services import Service, SyncLimits, Timers
 from importer_pipeline.errors import (
     AccountBusy,
@@ -78,7 +78,7 @@ class Sync:
         *,
         paging: Paging,
         limits: SyncLimits,
-        book: ConnectionBook,
+        book: LimiterRegistry,
         rng: Random,
         epoch_offset_seconds: float,
         began_at: float | None = None,
@@ -141,10 +141,10 @@ class Sync:
         """Ask Mailchimp for nothing more. What has been read can still be delivered."""
         self._winding_down = True
 
-    def tell_what_waits(self) -> None:
+    def emit_pending(self) -> None:
         """Tell what waits to be told with more of its snapshot: the sync ends here, finished or not."""
         for audience in self._open:
-            audience.tell_what_waits()
+            audience.emit_pending()
             self._take_outcomes(audience)
 
     def stop_client(self, client: str, error: StopClient, now: float) -> None:
@@ -162,14 +162,14 @@ class Sync:
             self._in_flight[request.audience] += 1
         return request
 
-    def off_the_wire(self, request: Fetch | Post | Probe, now: float) -> None:
+    def connection_freed(self, request: Fetch | Post | Probe, now: float) -> None:
         """A request's connection is free again, whatever came of it. To be told before what came of it."""
         self._in_flight[request.audience] -= 1
         if isinstance(request, Fetch):
             self._fetching -= 1
             self._account(request.audience).service.release(now)
         else:
-            self._posting.off_the_wire(request, now)
+            self._posting.connection_freed(request, now)
 
     def posted(self, post: Post | Probe, receipt: Receipt, now: float) -> None:
         """The target has answered with the number of records that it took."""
@@ -205,7 +205,7 @@ class Sync:
         elif audience.proves_absence(fetch, page) and not fetch.was_empty:
             fetch.was_empty = True
             audience.rest(fetch)
-            self._take_up(fetch, now)
+            self._requeue(fetch, now)
         else:
             self._accept(fetch, page, now)
         account.service.unpark(now)
@@ -250,7 +250,7 @@ class Sync:
         self._account(audience).service.unpark(now)
         self._settle(audience, now)
 
-    def _enter(self, audience: AudienceSync, book: ConnectionBook) -> None:
+    def _enter(self, audience: AudienceSync, book: LimiterRegistry) -> None:
         plan = audience.plan
         if plan.account not in self._accounts:
             connections = book.of(("account", plan.account), plan.account_connections, patience=self._limits.patience)
@@ -349,7 +349,7 @@ class Sync:
                 self._stop_account(account, blocked, now)
         else:
             fetch.audience.rest(fetch)
-            self._timers.at(due, lambda later: self._take_up(fetch, later))
+            self._timers.at(due, lambda later: self._requeue(fetch, later))
 
     def _note_activity(self, client: str, now: float) -> None:
         """A target answers a client: none of its audiences hangs, whichever of them it is whose turn has come."""
@@ -393,7 +393,7 @@ class Sync:
             self._stop_account(account, busy, now)
         else:
             audience.rest(fetch)
-            self._timers.at(due, lambda later: self._take_up(fetch, later))
+            self._timers.at(due, lambda later: self._requeue(fetch, later))
 
     def _ask_for_less(self, fetch: Fetch, error: TooSlow, now: float) -> None:
         """Halve a page that the server does not manage. An account that does not even manage small ones hangs."""
@@ -414,7 +414,7 @@ class Sync:
         if fetch.tries <= self._tries_again(fetch):
             audience.rest(fetch)
             pause = self._limits.pause_seconds(fetch.tries, self._rng)
-            self._timers.at(now + pause, lambda later: self._take_up(fetch, later))
+            self._timers.at(now + pause, lambda later: self._requeue(fetch, later))
         else:
             self._give_up(fetch, error, now)
 
@@ -454,8 +454,8 @@ class Sync:
             if service.failures_in_a_row % most == 0:
                 fetch.audience.probe(fetch)
 
-    def _take_up(self, fetch: Fetch, now: float) -> None:
-        if fetch.audience.take_up(fetch):
+    def _requeue(self, fetch: Fetch, now: float) -> None:
+        if fetch.audience.requeue(fetch):
             self._settle(fetch.audience, now)
 
     def _stop_account(self, account: _Account, error: StopClient, now: float) -> None:

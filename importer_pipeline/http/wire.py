@@ -225,16 +225,16 @@ def _read(response: requests.Response, *, deadline: float, limit_bytes: int) -> 
         return response.content  # An adapter that answers in this process.
     if "," in raw.headers.get("content-encoding", ""):
         raise GivenUp(Fault.CUT)  # Packed several times, which nobody asked for.
-    pieces: list[bytes] = []
+    refs: list[bytes] = []
     size = 0
-    while piece := raw.read1(_PIECE_BYTES, decode_content=True):
-        pieces.append(piece)
-        size += len(piece)
+    while ref := raw.read1(_PIECE_BYTES, decode_content=True):
+        refs.append(ref)
+        size += len(ref)
         if size > limit_bytes:
             raise GivenUp(Fault.TOO_LARGE)
         if time.monotonic() > deadline:
             raise GivenUp(Fault.SLOW)
-    return b"".join(pieces)
+    return b"".join(refs)
 
 
 def _proxy_variable(url: str) -> str:

@@ -64,7 +64,7 @@ class Paging:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class PageRequest:
     """One page asked for: `since < last_changed <= before`, sorted by `last_changed`, from `offset` on."""
 
     since: int
@@ -78,7 +78,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskOne(Ask):
+class ContactRequest(PageRequest):
     """A page of one contact, which is asked for by its id, whenever it changed."""
 
     since: int = BEGINNING
@@ -90,7 +90,7 @@ class AskOne(Ask):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Stretch:
+class TimeRange:
     """Whole seconds from `first` to `last`, both included."""
 
     first: int
@@ -136,7 +136,7 @@ def timestamp(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).isoformat()
 
 
-def page_shape(ask: Ask, stamps: Sequence[str], total: int) -> PageShape:
+def page_shape(ask: PageRequest, stamps: Sequence[str], total: int) -> PageShape:
     """Check that a page can be the answer to `ask`, and tell its shape.
 
     Args:
@@ -171,16 +171,16 @@ def page_shape(ask: Ask, stamps: Sequence[str], total: int) -> PageShape:
     return PageShape(length=length, first=first, last=last, total=total, is_short=is_short)
 
 
-def covered(ask: Ask, shape: PageShape) -> Stretch | None:
+def covered(ask: PageRequest, shape: PageShape) -> TimeRange | None:
     """The seconds of which the page holds every contact, or None if there are none."""
     if shape.is_short:
         return None
     reaches_end = shape.length < ask.count and ask.offset + shape.length >= shape.total
     if shape.length == 0:
-        return Stretch(ask.since + 1, ask.before) if ask.offset == 0 and shape.total == 0 else None
+        return TimeRange(ask.since + 1, ask.before) if ask.offset == 0 and shape.total == 0 else None
     first = ask.since + 1 if ask.offset == 0 else shape.first + 1
     last = ask.before if reaches_end else shape.last - 1
-    return Stretch(first, last) if first <= last else None
+    return TimeRange(first, last) if first <= last else None
 
 
 def window_offsets(total: int, paging: Paging) -> range:
@@ -188,63 +188,63 @@ def window_offsets(total: int, paging: Paging) -> range:
     return range(0, max(total, 1), paging.step)
 
 
-def halves(ask: Ask, *, overlap: int) -> tuple[Ask, Ask] | None:
+def halves(ask: PageRequest, *, overlap: int) -> tuple[PageRequest, PageRequest] | None:
     """Two pages that overlap and together hold what `ask` asks for; None if it is too small to be worth it."""
     if ask.count < max(2, 3 * overlap):
         return None
     half = (ask.count + overlap + 1) // 2
     start = ask.offset + half - overlap
     return (
-        Ask(since=ask.since, before=ask.before, offset=ask.offset, count=half),
-        Ask(since=ask.since, before=ask.before, offset=start, count=ask.offset + ask.count - start),
+        PageRequest(since=ask.since, before=ask.before, offset=ask.offset, count=half),
+        PageRequest(since=ask.since, before=ask.before, offset=start, count=ask.offset + ask.count - start),
     )
 
 
-def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
+def joined(stretches: Iterable[TimeRange]) -> list[TimeRange]:
     """The same seconds in as few stretches as possible, in order."""
-    result: list[Stretch] = []
+    result: list[TimeRange] = []
     for stretch in sorted(stretches):
         if result and stretch.first <= result[-1].last + 1:
-            result[-1] = Stretch(result[-1].first, max(result[-1].last, stretch.last))
+            result[-1] = TimeRange(result[-1].first, max(result[-1].last, stretch.last))
         else:
             result.append(stretch)
     return result
 
 
-def missing(bounds: Stretch, known: Iterable[Stretch]) -> list[Stretch]:
+def missing(bounds: TimeRange, known: Iterable[TimeRange]) -> list[TimeRange]:
     """The seconds of `bounds` that lie in none of the `known` stretches, in order."""
-    result: list[Stretch] = []
+    result: list[TimeRange] = []
     start = bounds.first
     for stretch in joined(known):
         if stretch.first > start:
-            result.append(Stretch(start, min(stretch.first - 1, bounds.last)))
+            result.append(TimeRange(start, min(stretch.first - 1, bounds.last)))
         start = max(start, stretch.last + 1)
         if start > bounds.last:
             break
     if start <= bounds.last:
-        result.append(Stretch(start, bounds.last))
+        result.append(TimeRange(start, bounds.last))
     return [stretch for stretch in result if stretch.first <= bounds.last]
 
 
-def slices(stretch: Stretch) -> list[Stretch]:
+def slices(stretch: TimeRange) -> list[TimeRange]:
     """Cut a stretch of several seconds into up to `SLICES` of about one length, in order."""
     length = stretch.last - stretch.first + 1
     starts = [stretch.first + length * part // SLICES for part in range(SLICES)]
     ends = [*(start - 1 for start in starts[1:]), stretch.last]
-    return [Stretch(first, last) for first, last in zip(starts, ends, strict=True) if first <= last]
+    return [TimeRange(first, last) for first, last in zip(starts, ends, strict=True) if first <= last]
 
 
-def alone(stretch: Stretch, crowded: Iterable[int]) -> list[Stretch]:
+def alone(stretch: TimeRange, crowded: Iterable[int]) -> list[TimeRange]:
     """The stretch cut so that each of the `crowded` seconds in it stands alone."""
-    result: list[Stretch] = []
+    result: list[TimeRange] = []
     start = stretch.first
     for second in sorted(second for second in set(crowded) if stretch.first <= second <= stretch.last):
         if second > start:
-            result.append(Stretch(start, second - 1))
-        result.append(Stretch(second, second))
+            result.append(TimeRange(start, second - 1))
+        result.append(TimeRange(second, second))
         start = second + 1
     if start <= stretch.last:
-        result.append(Stretch(start, stretch.last))
+        result.append(TimeRange(start, stretch.last))
     return result
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.coverage import TimeRange
 
 HOUR_SECONDS = 3600
 
@@ -22,20 +22,20 @@ def hour_key(second: int) -> str:
     return datetime.fromtimestamp(second - second % HOUR_SECONDS, UTC).strftime(_FORMAT)
 
 
-def parse_hour_key(key: str) -> Stretch | None:
+def parse_hour_key(key: str) -> TimeRange | None:
     """The seconds of the hour with that key; None if it is no hour's key."""
     try:
         start = int(datetime.strptime(key, _FORMAT).replace(tzinfo=UTC).timestamp())
     except ValueError:
         return None
-    return Stretch(start, start + HOUR_SECONDS - 1) if hour_key(start) == key else None
+    return TimeRange(start, start + HOUR_SECONDS - 1) if hour_key(start) == key else None
 
 
-def hours_of(stretch: Stretch) -> Iterator[Stretch]:
+def hours_of(stretch: TimeRange) -> Iterator[TimeRange]:
     """The whole hours that the stretch touches, in order."""
     start = stretch.first - stretch.first % HOUR_SECONDS
     while start <= stretch.last:
-        yield Stretch(start, start + HOUR_SECONDS - 1)
+        yield TimeRange(start, start + HOUR_SECONDS - 1)
         start += HOUR_SECONDS
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from importer_pipeline.listing.coverage import Paging, Stretch, window_offsets
+from importer_pipeline.listing.coverage import Paging, TimeRange, window_offsets
 
 SNAPSHOT_FORMAT = 1
 """Of the snapshots and windows that are kept; another one is not gone on with."""
@@ -74,7 +74,7 @@ class Snapshot:
 class ImportedWindow:
     """A window of which every contact is at the target or known as refused."""
 
-    covered: tuple[Stretch, ...]
+    covered: tuple[TimeRange, ...]
     """The seconds of which every contact has been delivered."""
     read: int
     """Contacts read under it."""
@@ -87,7 +87,7 @@ class ImportedWindow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class SnapshotProgress:
     """How far a snapshot is."""
 
     snapshot: Snapshot

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from importer_pipeline.errors import ImporterError, MemberUnreadable
-from importer_pipeline.listing.coverage import Ask, CrowdedSecond, Stretch, joined
+from importer_pipeline.listing.coverage import CrowdedSecond, PageRequest, TimeRange, joined
 from importer_pipeline.listing.snapshots import ImportedWindow
 
 
@@ -21,7 +21,7 @@ class WindowState(Enum):
     """Asked for."""
     BY_TIME = "read by time"
     """A page of it leads nowhere: it is in once what lies between its neighbours has been read by time."""
-    IN = "in"
+    IMPORTED = "in"
     """All of its own pages have been delivered."""
     FAILED = "failed"
     """A page that is reported under it is given up."""
@@ -34,7 +34,7 @@ class Window:
     offset: int
     """Its place in the listing when the snapshot was taken."""
     state: WindowState = WindowState.MISSING
-    covered: list[Stretch] = field(default_factory=list[Stretch])
+    covered: list[TimeRange] = field(default_factory=list[TimeRange])
     """Seconds of which every contact has been delivered, in as few stretches as possible."""
     error: ImporterError | None = None
     """Why it could not be imported."""
@@ -56,11 +56,11 @@ class Window:
     """Whether it was imported earlier and is not read again."""
 
     @classmethod
-    def brought_in(cls, offset: int, imported: ImportedWindow) -> "Window":
+    def imported_earlier(cls, offset: int, imported: ImportedWindow) -> "Window":
         """One that was imported earlier."""
         return cls(
             offset,
-            WindowState.IN,
+            WindowState.IMPORTED,
             covered=list(imported.covered),
             requests=imported.requests,
             read=imported.read,
@@ -70,9 +70,9 @@ class Window:
         )
 
     @property
-    def is_in(self) -> bool:
+    def is_imported(self) -> bool:
         """Whether all of its own pages have been delivered, and no other that is reported under it has failed."""
-        return self.state is WindowState.IN
+        return self.state is WindowState.IMPORTED
 
     @property
     def imported(self) -> ImportedWindow:
@@ -85,7 +85,7 @@ class Window:
             requests=self.requests,
         )
 
-    def cover(self, stretches: Iterable[Stretch]) -> None:
+    def cover(self, stretches: Iterable[TimeRange]) -> None:
         """Every contact of these seconds has been delivered."""
         self.covered = joined([*self.covered, *stretches])
 
@@ -109,7 +109,7 @@ class Purpose(Enum):
 class Span:
     """A stretch that is being read."""
 
-    bounds: Stretch
+    bounds: TimeRange
     """The seconds that have to be proved."""
     purpose: Purpose
     window: int
@@ -120,7 +120,7 @@ class Span:
     """Offsets of the windows that are asked for once that page has told how many contacts there are."""
     crowd: CrowdedSecond | None = None
     """The count of its contacts, where it is a gap of a single second."""
-    covered: list[Stretch] = field(default_factory=list[Stretch])
+    covered: list[TimeRange] = field(default_factory=list[TimeRange])
     """What its delivered pages proved."""
     open_pages: int = 0
     """Pages asked for and neither delivered nor given up."""
@@ -160,7 +160,7 @@ class Span:
 class Reading:
     """One page to read, and what it is for."""
 
-    ask: Ask
+    ask: PageRequest
     """The page."""
     window: int
     """Offset of the window that it is reported under."""
@@ -198,7 +198,7 @@ class Unreadable:
 class Section:
     """What lies between neighbouring windows that are in, and the windows there that are to be read."""
 
-    bounds: Stretch
+    bounds: TimeRange
     """Its seconds; last before first where the neighbours leave nothing."""
     start: int
     """Offset of the window that would stand at its start."""
@@ -206,7 +206,7 @@ class Section:
     """Offsets of the windows to read, in order; at least one."""
 
 
-def sections(windows: Mapping[int, Window], wanted: Set[int], *, bounds: Stretch, step: int) -> Iterator[Section]:
+def sections(windows: Mapping[int, Window], wanted: Set[int], *, bounds: TimeRange, step: int) -> Iterator[Section]:
     """Where the wanted windows that are not in lie.
 
     Args:
@@ -218,37 +218,37 @@ def sections(windows: Mapping[int, Window], wanted: Set[int], *, bounds: Stretch
     first, start, offsets = bounds.first, 0, list[int]()
     for offset in sorted(windows):
         window = windows[offset]
-        if window.is_in and window.covered:
+        if window.is_imported and window.covered:
             if offsets:
-                yield Section(Stretch(first, window.covered[0].first - 1), start, offsets)
+                yield Section(TimeRange(first, window.covered[0].first - 1), start, offsets)
             first, start, offsets = window.covered[-1].last + 1, offset + step, []
-        elif not window.is_in and offset in wanted:
+        elif not window.is_imported and offset in wanted:
             offsets.append(offset)
     if offsets:
-        yield Section(Stretch(first, bounds.last), start, offsets)
+        yield Section(TimeRange(first, bounds.last), start, offsets)
 
 
-def left_alone(windows: Mapping[int, Window], *, bounds: Stretch) -> list[Stretch]:
+def left_alone(windows: Mapping[int, Window], *, bounds: TimeRange) -> list[TimeRange]:
     """What lies between the nearest windows that are in around each that is not."""
-    result: list[Stretch] = []
+    result: list[TimeRange] = []
     first, is_out = bounds.first, False
     for window in (windows[offset] for offset in sorted(windows)):
-        if not window.is_in and window.state is not WindowState.BY_TIME:
+        if not window.is_imported and window.state is not WindowState.BY_TIME:
             is_out = True
         elif window.covered:
             if is_out and first < window.covered[0].first:
-                result.append(Stretch(first, window.covered[0].first - 1))
+                result.append(TimeRange(first, window.covered[0].first - 1))
             first, is_out = window.covered[-1].last + 1, False
     if is_out and first <= bounds.last:
-        result.append(Stretch(first, bounds.last))
+        result.append(TimeRange(first, bounds.last))
     return result
 
 
-def window_below(windows: Mapping[int, Window], gap: Stretch) -> int:
+def window_below(windows: Mapping[int, Window], gap: TimeRange) -> int:
     """Offset of the window that what is read in a gap is reported under."""
     below = [
         (window.covered[-1].last, window.offset)
         for window in windows.values()
-        if window.is_in and window.covered and window.covered[0].first <= gap.first
+        if window.is_imported and window.covered and window.covered[0].first <= gap.first
     ]
     return max(below)[1] if below else 0

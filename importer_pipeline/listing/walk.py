@@ -32,12 +32,12 @@ from importer_pipeline.errors import (
     TriesUsedUp,
 )
 from importer_pipeline.listing.coverage import (
-    Ask,
-    AskOne,
+    ContactRequest,
     CrowdedSecond,
+    PageRequest,
     PageShape,
     Paging,
-    Stretch,
+    TimeRange,
     alone,
     covered,
     halves,
@@ -65,7 +65,7 @@ from importer_pipeline.listing.spans import (
 class Walk:
     """The reading of one listing of `since < last_changed <= before`, or of single contacts.
 
-    To be started by one of `read_all`, `count`, `go_on` and `recall`.
+    To be started by one of `read_all`, `count`, `resume` and `recall`.
 
     Attributes:
         windows: by offset, as far as they are known.
@@ -76,7 +76,7 @@ class Walk:
     """
 
     def __init__(self, *, since: int, before: int, paging: Paging) -> None:
-        self._bounds = Stretch(since + 1, before)
+        self._bounds = TimeRange(since + 1, before)
         self._paging = paging
         self._ready: deque[Reading] = deque()
         self._crowded: set[int] = set()
@@ -105,16 +105,18 @@ class Walk:
         span = Span(self._bounds, Purpose.CONTACTS, window=0, planned=True, open_pages=len(contact_ids))
         self._plan(len(contact_ids))
         self._open_spans += bool(contact_ids)
-        self._ready.extend(Reading(AskOne(contact_id=contact_id), 0, span) for contact_id in contact_ids)
+        self._ready.extend(Reading(ContactRequest(contact_id=contact_id), 0, span) for contact_id in contact_ids)
 
     def probe(self) -> None:
         """Ask, before anything else, for a page of no time at all: it can hold nobody, whatever the listing holds."""
         before = self._bounds.last
         span = Span(self._bounds, Purpose.PROBE, window=0, planned=True, open_pages=1)
         self._open_spans += 1
-        self._ready.appendleft(Reading(Ask(since=before, before=before, offset=0, count=1), 0, span, is_suspect=True))
+        self._ready.appendleft(
+            Reading(PageRequest(since=before, before=before, offset=0, count=1), 0, span, is_suspect=True)
+        )
 
-    def go_on(self, *, total: int, known: Mapping[int, ImportedWindow], wanted: Set[int] | None) -> None:
+    def resume(self, *, total: int, known: Mapping[int, ImportedWindow], wanted: Set[int] | None) -> None:
         """Read more of a listing that has been read in part.
 
         Args:
@@ -126,10 +128,10 @@ class Walk:
         self._plan(total)
         for offset, imported in known.items():
             if offset in self.windows:
-                self.windows[offset] = Window.brought_in(offset, imported)
+                self.windows[offset] = Window.imported_earlier(offset, imported)
         closes = wanted is None or bool(wanted)
         if wanted is None:
-            wanted = {offset for offset, window in self.windows.items() if not window.is_in}
+            wanted = {offset for offset, window in self.windows.items() if not window.is_imported}
         for section in list(sections(self.windows, wanted, bounds=self._bounds, step=self._paging.step)):
             self._open_section(section)
         for offset in sorted(wanted & known.keys() & self.windows.keys()):
@@ -145,17 +147,21 @@ class Walk:
     @property
     def left(self) -> int:
         """Windows that are neither in nor failed."""
-        return sum(window.state not in (WindowState.IN, WindowState.FAILED) for window in self.windows.values())
+        return sum(window.state not in (WindowState.IMPORTED, WindowState.FAILED) for window in self.windows.values())
 
     @property
-    def proved(self) -> list[Stretch]:
+    def proved(self) -> list[TimeRange]:
         """The seconds of which every contact has been delivered, in as few stretches as possible."""
         return joined(stretch for window in self.windows.values() for stretch in window.covered)
 
     @property
     def is_whole(self) -> bool:
         """Whether every window is in and no second is missing: the proof that nobody who stood still was missed."""
-        return self.planned and all(it.is_in for it in self.windows.values()) and not missing(self._bounds, self.proved)
+        return (
+            self.planned
+            and all(it.is_imported for it in self.windows.values())
+            and not missing(self._bounds, self.proved)
+        )
 
     @property
     def has_ready(self) -> bool:
@@ -312,7 +318,7 @@ class Walk:
         """All has been read: what could not be has failed with the window below, whose seconds reach up to there."""
         for offset in sorted(self.windows):
             if self.windows[offset].state is WindowState.BY_TIME:
-                self._bring_in(self.windows[offset])
+                self._mark_imported(self.windows[offset])
 
     def _leave_out(self, reading: Reading, error: ImporterError) -> bool:
         """Halve a page of a second; of a single contact, remember that it can't be read."""
@@ -333,7 +339,7 @@ class Walk:
     def _open_section(self, section: Section) -> None:
         if section.bounds.first > section.bounds.last:
             for offset in section.wanted:
-                self._bring_in(self.windows[offset])
+                self._mark_imported(self.windows[offset])
             return
         self._open_sections += 1
         first, *waiting = section.wanted
@@ -351,7 +357,7 @@ class Walk:
         if not window.covered:
             self.reports.append(window)
 
-    def _open_gap(self, bounds: Stretch, *, window: int, is_suspect: bool = False) -> None:
+    def _open_gap(self, bounds: TimeRange, *, window: int, is_suspect: bool = False) -> None:
         crowd = CrowdedSecond() if bounds.first == bounds.last else None
         span = Span(bounds, Purpose.GAP, window, crowd=crowd)
         self._open_span(span, count=self._paging.page_size, is_suspect=is_suspect)
@@ -361,13 +367,13 @@ class Walk:
         window = span.window + span.first_offset
         self._ask(span, window=window, offset=span.first_offset, count=count, is_suspect=is_suspect)
 
-    def _prove(self, reading: Reading, stretch: Stretch) -> None:
+    def _prove(self, reading: Reading, stretch: TimeRange) -> None:
         reading.span.covered.append(stretch)
         if reading.span.purpose is Purpose.WINDOWS:
             self.windows[reading.window].cover([stretch])
 
     def _ask(self, span: Span, *, window: int, offset: int, count: int | None = None, is_suspect: bool = False) -> None:
-        ask = Ask(
+        ask = PageRequest(
             since=span.bounds.first - 1,
             before=span.bounds.last,
             offset=offset,
@@ -388,7 +394,7 @@ class Walk:
             elif offset - span.window < span.total:
                 self.windows[offset].state = WindowState.BY_TIME
             else:
-                self._bring_in(self.windows[offset])
+                self._mark_imported(self.windows[offset])
 
     def _ask_round(self, span: Span, *, first_offset: int) -> None:
         for offset in range(first_offset, span.total, self._paging.page_size):
@@ -401,7 +407,7 @@ class Walk:
             window = self.windows[reading.window]
             window.open_pages -= 1
             if window.open_pages == 0 and window.state is WindowState.UNDER_WAY:
-                self._bring_in(window)
+                self._mark_imported(window)
         if span.open_pages == 0:
             self._close(span)
             if self.finished and self._stopped is None:
@@ -423,7 +429,7 @@ class Walk:
 
     def _close_gaps(self) -> None:
         """All windows that were asked for are in or failed: read what is missing between those that are in."""
-        is_known = (WindowState.IN, WindowState.BY_TIME)
+        is_known = (WindowState.IMPORTED, WindowState.BY_TIME)
         known = [stretch for it in self.windows.values() if it.state in is_known for stretch in it.covered]
         for gap in missing(self._bounds, [*known, *left_alone(self.windows, bounds=self._bounds)]):
             window = window_below(self.windows, gap)
@@ -442,7 +448,7 @@ class Walk:
                 return
             self._open_gap(gap, window=span.window, is_suspect=True)
 
-    def _fail_unread(self, span: Span, gap: Stretch, error: ImporterError) -> None:
+    def _fail_unread(self, span: Span, gap: TimeRange, error: ImporterError) -> None:
         self._fail_window(
             span.window,
             TriesUsedUp(
@@ -451,7 +457,7 @@ class Walk:
             ),
         )
 
-    def _read_gaps(self, gaps: Sequence[Stretch], *, window: int, is_suspect: bool = False) -> None:
+    def _read_gaps(self, gaps: Sequence[TimeRange], *, window: int, is_suspect: bool = False) -> None:
         for gap in gaps:
             for part in alone(gap, self._crowded):
                 self._open_gap(part, window=window, is_suspect=is_suspect)
@@ -507,11 +513,11 @@ class Walk:
     def _grow(self, span: Span) -> None:
         window = self.windows[span.window]
         window.cover(span.covered)
-        if window.is_in and span.covered:
+        if window.is_imported and span.covered:
             self.reports.append(window)
 
-    def _bring_in(self, window: Window) -> None:
-        window.state = WindowState.IN
+    def _mark_imported(self, window: Window) -> None:
+        window.state = WindowState.IMPORTED
         self.reports.append(window)
 
     def _fail_window(self, offset: int, error: ImporterError) -> None:

@@ -1,6 +1,6 @@
 """Mailchimp's Marketing API 3.0: the five requests that the importer makes, and what their answers mean.
 
-`Account` is the wire: it returns an `Answer` with whatever status, read to the end, so that the caller can give the
+`MailchimpClient` is the wire: it returns an `Answer` with whatever status, read to the end, so that the caller can give the
 account's connection to another request before it reads on. The `read_...` functions are pure. Stays out: what other
 statuses and failed connections mean (`mailchimp_errors.py`), whether a page is sorted, within its bounds and long
 enough (`windows.py`), tries and the count of connections (`sync.py`).
@@ -16,16 +16,16 @@ from urllib.parse import quote, urlencode
 from importer_pipeline.errors import BrokenAnswer, KeyRefused, MemberUnreadable, RequestRefused
 from importer_pipeline.http.json_bodies import NotJSON, page_document, small_document
 from importer_pipeline.http.wire import Adapter, Answer, Limits, Route, Wire
-from importer_pipeline.listing.coverage import BEGINNING, Ask
+from importer_pipeline.listing.coverage import BEGINNING, PageRequest
 from importer_pipeline.mailchimp.credentials import CredentialKind, Credentials, token_base_url
 from importer_pipeline.mailchimp.errors import fault_error, proves_absence, status_error
 
 __all__ = [
     "OAUTH_METADATA_URL",
-    "Account",
     "Answer",
     "CredentialKind",
     "Credentials",
+    "MailchimpClient",
     "MailchimpLimits",
     "MembersPage",
     "read_list",
@@ -76,7 +76,7 @@ def body_limit_bytes(*, contacts: int, fields: str) -> int:
     return _SMALL_BYTES + contacts * _FIELD_BYTES * (2 + fields.count(","))
 
 
-class Account:
+class MailchimpClient:
     """One Mailchimp account over HTTP. Threads may share it; it counts no connections.
 
     Args:
@@ -111,7 +111,7 @@ class Account:
     def __repr__(self) -> str:
         return f"Account(base_url={self._base_url!r})"
 
-    def members(self, list_id: str, ask: Ask, *, archived: bool, fields: str) -> Answer:
+    def members(self, list_id: str, ask: PageRequest, *, archived: bool, fields: str) -> Answer:
         """Ask for one page of a list's members, by `last_changed` ascending.
 
         The bounds are as Mailchimp means them: `since` excluded, `before` included (V), sent in UTC, as other offsets
@@ -181,7 +181,7 @@ class Account:
 
 
 def read_members(answer: Answer) -> MembersPage:
-    """The page that an answer to `Account.members` holds.
+    """The page that an answer to `MailchimpClient.members` holds.
 
     Raises:
         BrokenAnswer: it is no list of members, each with a `last_changed`, and their total.
@@ -209,7 +209,7 @@ def _id_of(member: object) -> str:
 
 
 def read_member(answer: Answer) -> dict[str, Any] | None:
-    """The member that an answer to `Account.member` holds; None if there is none.
+    """The member that an answer to `MailchimpClient.member` holds; None if there is none.
 
     None only where Mailchimp itself says so: a 404 of something in between says nothing of a member. Mailchimp answers 404
     as well for a list that is not there: None says that this list has no such member, not that the list exists.

@@ -3,12 +3,12 @@
 from importer_pipeline.engine.pages import Page
 from importer_pipeline.errors import BrokenAnswer
 from importer_pipeline.http.wire import Answer
-from importer_pipeline.listing.coverage import Ask, AskOne, PageShape, page_shape
+from importer_pipeline.listing.coverage import ContactRequest, PageRequest, PageShape, page_shape
 from importer_pipeline.mailchimp.client import read_member, read_members, server_time
 from importer_pipeline.records.contacts import RecordMapping
 
 
-def open_page(answer: Answer, ask: Ask, mapping: RecordMapping) -> Page:
+def open_page(answer: Answer, ask: PageRequest, mapping: RecordMapping) -> Page:
     """The page that an answer of `GET /lists/{list_id}/members` holds.
 
     Raises:
@@ -21,7 +21,7 @@ def open_page(answer: Answer, ask: Ask, mapping: RecordMapping) -> Page:
     return Page(shape=shape, contacts=contacts, stamps=stamps, lacking=lacking, server_time=page.server_time)
 
 
-def open_contact(answer: Answer, ask: AskOne, mapping: RecordMapping) -> Page:
+def open_contact(answer: Answer, ask: ContactRequest, mapping: RecordMapping) -> Page:
     """The page of one contact, or of none, that an answer of `GET /lists/{list_id}/members/{id}` holds.
 
     Raises:

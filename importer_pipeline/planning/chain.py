@@ -24,7 +24,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from importer_pipeline.listing.coverage import Stretch, timestamp
+from importer_pipeline.listing.coverage import TimeRange, timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class FormChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotIn:
+class SnapshotCompleted:
     """All of a snapshot was brought in, or is in the quarantine."""
 
     fingerprint: str
@@ -55,18 +55,18 @@ class SnapshotIn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HourBroughtIn:
+class HourCompleted:
     """All contacts changed in an hour were brought in."""
 
     fingerprint: str
-    hour: Stretch
+    hour: TimeRange
     chain_from: str | None
     """Id of the snapshot that begins the chain which it was added to; None if it was brought in by itself."""
     written: float = field(default=math.inf, compare=False)
     """When that was written down, in epoch seconds by our clock; infinite where nobody knows."""
 
 
-Evidence = SnapshotTaken | FormChanged | SnapshotIn | HourBroughtIn
+Evidence = SnapshotTaken | FormChanged | SnapshotCompleted | HourCompleted
 """What stands in the event log of an audience."""
 
 
@@ -87,9 +87,9 @@ class View:
 
     def believes(self, evidence: Evidence) -> bool:
         """Tell whether evidence counts: it does not where it ends in the future."""
-        if isinstance(evidence, SnapshotIn):
+        if isinstance(evidence, SnapshotCompleted):
             return self.is_over(evidence.before, written=evidence.written)
-        if isinstance(evidence, HourBroughtIn):
+        if isinstance(evidence, HourCompleted):
             return self.is_over(evidence.hour.last, written=evidence.written)
         return True
 
@@ -102,7 +102,7 @@ class Chain:
     """Id of the snapshot that it begins with."""
     end: int
     """The last second of it, in epoch seconds."""
-    hours: frozenset[Stretch]
+    hours: frozenset[TimeRange]
     """Hours behind its end that have been brought in already."""
 
 
@@ -152,16 +152,16 @@ def was_other_since_snapshot(newest_first: Iterable[Evidence], *, fingerprint: s
 
 def _proved(newest_first: Iterable[Evidence], *, fingerprint: str, view: View) -> Chain | None:
     """The chain, however old it is."""
-    hours: set[Stretch] = set()
+    hours: set[TimeRange] = set()
     ends: list[tuple[int, str]] = []
     for evidence in newest_first:
         if evidence.fingerprint != fingerprint:
             break
         if not view.believes(evidence):
             continue
-        if isinstance(evidence, SnapshotIn):
+        if isinstance(evidence, SnapshotCompleted):
             ends.append((evidence.before, evidence.snapshot))
-        elif isinstance(evidence, HourBroughtIn):
+        elif isinstance(evidence, HourCompleted):
             hours.add(evidence.hour)
             if evidence.chain_from is not None:
                 ends.append((evidence.hour.last, evidence.chain_from))

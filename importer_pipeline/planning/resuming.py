@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from importer_pipeline.engine.audience_plan import SnapshotScope
 from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.listing.coverage import timestamp
-from importer_pipeline.listing.snapshots import AudienceName, Latest, Standing
+from importer_pipeline.listing.snapshots import AudienceName, Latest, SnapshotProgress
 from importer_pipeline.planning.chain import View
 from importer_pipeline.planning.history import History
 
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class ResumeRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TakenUp:
+class ResumedSnapshot:
     """What is to be read, with the snapshot that is gone on with."""
 
     scope: SnapshotScope
@@ -54,10 +54,10 @@ class TakenUp:
     """What a person would like to know about it; "" where it goes without saying."""
 
 
-def take_up(
+def resume_snapshot(
     name: AudienceName, wanted: frozenset[str] | None, latest: Latest | None, history: History, *,
     fingerprint: str, was_other: bool, rule: ResumeRule, view: View,
-) -> TakenUp:  # fmt: skip
+) -> ResumedSnapshot:  # fmt: skip
     """Find the snapshot that a sync goes on with.
 
     Single windows are always those of the newest snapshot, however old it is.
@@ -76,23 +76,23 @@ def take_up(
         SnapshotUnusable: single windows are asked for that the newest snapshot can't have.
     """
     last = latest.snapshot if latest is not None and latest.snapshot.fingerprint == fingerprint else None
-    anew = SnapshotScope(standing=None, wanted=wanted, last=last)
+    anew = SnapshotScope(earlier=None, wanted=wanted, last=last)
     if wanted:
         latest = _with_windows(latest, wanted, fingerprint=fingerprint, was_other=was_other, view=view)
     elif latest is None or latest.completed:
-        return TakenUp(scope=anew, note="")
+        return ResumedSnapshot(scope=anew, note="")
     else:
         why_not = rule.why_not(latest, fingerprint=fingerprint, was_other=was_other, view=view)
         if why_not is not None:
-            return TakenUp(scope=anew, note=f"{name} takes a new snapshot: {why_not}")
+            return ResumedSnapshot(scope=anew, note=f"{name} takes a new snapshot: {why_not}")
     snapshot = latest.snapshot
     windows = history.windows(name, snapshot)
     note = (
         f"{name} goes on with its snapshot of {timestamp(snapshot.before)}: "
         f"{len(windows)} of {len(snapshot.keys)} windows are in"
     )
-    standing = Standing(snapshot=snapshot, windows=windows)
-    return TakenUp(scope=SnapshotScope(standing=standing, wanted=wanted), note="" if wanted else note)
+    earlier = SnapshotProgress(snapshot=snapshot, windows=windows)
+    return ResumedSnapshot(scope=SnapshotScope(earlier=earlier, wanted=wanted), note="" if wanted else note)
 
 
 def _with_windows(
@@ -109,10 +109,10 @@ def _with_windows(
     known = latest.snapshot.keys
     unknown = sorted(set(keys) - set(known))
     if unknown:
-        more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+        more = f" and {len(unknown) - _MAX_NAMED} more" if len(unknown) > _MAX_NAMED else ""
         raise SnapshotUnusable(
-            f"the snapshot of {timestamp(latest.snapshot.before)} has no window {', '.join(unknown[:_MOST_NAMED])}{more}",
-            remedy=f"take some of its {len(known)}: {', '.join(known[:_MOST_NAMED])}, ...; or run plan_windows for a new one",
+            f"the snapshot of {timestamp(latest.snapshot.before)} has no window {', '.join(unknown[:_MAX_NAMED])}{more}",
+            remedy=f"take some of its {len(known)}: {', '.join(known[:_MAX_NAMED])}, ...; or run plan_windows for a new one",
         )
     return latest
 

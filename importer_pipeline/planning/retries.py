@@ -8,25 +8,25 @@ are read with their hour, or with their window while its snapshot is the newest:
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from importer_pipeline.engine.outcomes import Part, Piece
-from importer_pipeline.listing.coverage import Stretch, joined
+from importer_pipeline.engine.outcomes import Part, PartitionRef
+from importer_pipeline.listing.coverage import TimeRange, joined
 from importer_pipeline.listing.hours import parse_hour_key
 from importer_pipeline.listing.snapshots import Snapshot
-from importer_pipeline.planning.quarantine import Entry, RetryRule, Trouble
+from importer_pipeline.planning.quarantine import Entry, Failure, RetryRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which of the quarantine is tried again."""
 
-    pieces: frozenset[Piece] | None
+    refs: frozenset[PartitionRef] | None
     """Single entries; None for all."""
     rule: RetryRule | None
     """Only what is due by it; None for all."""
 
-    def has(self, piece: Piece, trouble: Trouble, *, now: float) -> bool:
+    def has(self, ref: PartitionRef, trouble: Failure, *, now: float) -> bool:
         """Whether something is tried again."""
-        is_named = self.pieces is None or piece in self.pieces
+        is_named = self.refs is None or ref in self.refs
         return is_named and (self.rule is None or self.rule.is_due(trouble, now=now))
 
 
@@ -40,7 +40,7 @@ class Retries:
     """Keys of windows of the newest snapshot."""
     whole_snapshot: bool
     """Whether a snapshot has to be brought in as a whole."""
-    hours: tuple[Stretch, ...]
+    hours: tuple[TimeRange, ...]
     """Hours, those that follow one another together."""
 
 
@@ -55,27 +55,27 @@ def retries(entries: Iterable[Entry], wanted: Wanted, *, snapshot: Snapshot | No
     """
     contact_ids: set[str] = set()
     windows: set[str] = set()
-    hours: list[Stretch] = []
+    hours: list[TimeRange] = []
     whole_snapshot = False
     for entry in entries:
-        piece = entry.piece
+        ref = entry.ref
         contact_ids |= {
-            contact_id for contact_id in entry.contact_ids if wanted.has(piece, entry.contacts[contact_id], now=now)
+            contact_id for contact_id in entry.contact_ids if wanted.has(ref, entry.contacts[contact_id], now=now)
         }
         nameless = entry.contacts.get("")
-        reads_nameless = nameless is not None and wanted.has(piece, nameless, now=now)
-        failed = [trouble for trouble in entry.failures.values() if wanted.has(piece, trouble, now=now)]
-        if piece.part is Part.HOUR:
-            hour = parse_hour_key(piece.key)
+        reads_nameless = nameless is not None and wanted.has(ref, nameless, now=now)
+        failed = [trouble for trouble in entry.failures.values() if wanted.has(ref, trouble, now=now)]
+        if ref.part is Part.HOUR:
+            hour = parse_hour_key(ref.key)
             hours += [hour] if hour is not None and (failed or reads_nameless) else []
             continue
         newest = None if snapshot is None else snapshot.id
         if any(trouble.snapshot != newest for trouble in failed):
             whole_snapshot = True
         if any(trouble.snapshot == newest for trouble in failed):
-            windows.add(piece.key)
+            windows.add(ref.key)
         if reads_nameless and nameless is not None and nameless.snapshot == newest:
-            windows.add(piece.key)
+            windows.add(ref.key)
     return Retries(
         contact_ids=tuple(sorted(contact_ids)),
         windows=frozenset(windows),

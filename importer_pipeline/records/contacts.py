@@ -29,7 +29,7 @@ ID_OF_NO_ADDRESS = "d41d8cd98f00b204e9800998ecf8427e"
 
 _ALWAYS = ("id", "last_changed")
 _DEEPEST_FIELD = 2
-_LONGEST_WHOLE_FLOAT = 1e15
+_MAX_WHOLE_FLOAT = 1e15
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -197,7 +197,7 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < _LONGEST_WHOLE_FLOAT else repr(value)
+        return str(int(value)) if value.is_integer() and abs(value) < _MAX_WHOLE_FLOAT else repr(value)
     return _JSON.encode(value)
 
 

@@ -14,7 +14,7 @@ from typing import Self
 
 from importer_pipeline.clients.collection import Audience, Client, Clients, fingerprint
 from importer_pipeline.engine.audience_plan import AudiencePlan, Scope
-from importer_pipeline.engine.connections import PROCESS
+from importer_pipeline.engine.concurrency import PROCESS
 from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged, Outcome, Part, Progress
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.engine.sync import Sync
@@ -22,12 +22,12 @@ from importer_pipeline.errors import ImporterError, SecretMissing, SnapshotUnusa
 from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.locks.protocol import AccountLocks
-from importer_pipeline.mailchimp.client import OAUTH_METADATA_URL, Account, MailchimpLimits
+from importer_pipeline.mailchimp.client import OAUTH_METADATA_URL, MailchimpClient, MailchimpLimits
 from importer_pipeline.planning.chain import View, chain_of
 from importer_pipeline.planning.history import History
-from importer_pipeline.planning.tasks import Asked, ChangesRequest, FirstSyncRequest, HoursRequest, Request, Resolver
-from importer_pipeline.runner.workers import Lines, Workers
-from importer_pipeline.target.client import Target, TargetLimits
+from importer_pipeline.planning.resolver import Asked, ChangesRequest, FirstSyncRequest, HoursRequest, Request, Resolver
+from importer_pipeline.runner.workers import AudienceEndpoints, Workers
+from importer_pipeline.target.client import TargetClient, TargetLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Task:
         return Asked(name=self.name, fingerprint=fingerprint(self.client, self.audience), request=self.request)
 
 
-class Turns:
+class ImportQueue:
     """The imports of some audiences one after the other: first of those whose accounts are free, then of the others.
 
     No turn waits for an account while it holds another: what is busy has its turn when the others have had theirs.
@@ -196,13 +196,13 @@ class Import:
         self._connections = clients.max_connections()
         self._settings = settings
         self._locks = locks
-        self._accounts: dict[str, Account] = {}
-        self._targets: dict[str, Target] = {}
-        self._in_use: dict[str, list[Account | Target]] = defaultdict(list)
+        self._accounts: dict[str, MailchimpClient] = {}
+        self._targets: dict[str, TargetClient] = {}
+        self._in_use: dict[str, list[MailchimpClient | TargetClient]] = defaultdict(list)
         self._not_started: list[AudienceDone] = []
         self._changed: list[FingerprintChanged] = []
         plans: list[AudiencePlan] = []
-        lines: dict[AudienceName, Lines] = {}
+        lines: dict[AudienceName, AudienceEndpoints] = {}
         resolver = Resolver([task.asked for task in tasks], history, settings.view(time.time()))
         for task in tasks:
             try:
@@ -285,20 +285,20 @@ class Import:
         for line in self._in_use.pop(account, ()):
             line.close()
 
-    def _lines(self, client: Client, audience: Audience) -> Lines:
+    def _lines(self, client: Client, audience: Audience) -> AudienceEndpoints:
         if client.name not in self._targets:
             settings = client.mailchimp
-            account = Account(
+            account = MailchimpClient(
                 settings.credentials(),
                 base_url=settings.base_url,
                 limits=self._settings.mailchimp,
                 oauth_metadata_url=self._settings.oauth_metadata_url,
             )
             key = client.target.api_key.read()
-            self._targets[client.name] = Target(client.target.url, key, limits=self._settings.target)
+            self._targets[client.name] = TargetClient(client.target.url, key, limits=self._settings.target)
             self._accounts[client.name] = account
             self._in_use[account_identity(client)] += [account, self._targets[client.name]]
-        return Lines(
+        return AudienceEndpoints(
             account=self._accounts[client.name],
             list_id=audience.list_id,
             mapping=audience.record_mapping(),

@@ -6,22 +6,22 @@ from dataclasses import dataclass, field
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefused,
-    HourIn,
+    HourImported,
     Outcome,
     Part,
     Progress,
     RefusedContact,
-    WindowIn,
+    WindowImported,
 )
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.redaction import shown
 
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 MAX_ALONE = 5
 """Audiences with one and the same error that have a line each; more of them share one."""
 
-_MOST_TOGETHER = 10
+_MAX_TOGETHER = 10
 """Audiences that are named in a line that they share."""
 
 _UNIT = {Part.WINDOW: "window", Part.HOUR: "hour", Part.CONTACT: "contact"}
@@ -51,7 +51,7 @@ class ImportSummary:
         elif isinstance(outcome, ContactsRefused):
             known = self.refused.setdefault(outcome.name, {})
             for contact in outcome.contacts:
-                if len(known) < _MOST_NAMED:
+                if len(known) < _MAX_NAMED:
                     known.setdefault(contact.contact_id, contact)
 
     def is_repeated(self, done: AudienceDone) -> bool:
@@ -131,7 +131,7 @@ def done_line(done: AudienceDone) -> str:
     )
 
 
-def window_line(outcome: WindowIn) -> str:
+def window_line(outcome: WindowImported) -> str:
     """What became of a window."""
     imported = outcome.imported
     return (
@@ -140,7 +140,7 @@ def window_line(outcome: WindowIn) -> str:
     )
 
 
-def hour_line(outcome: HourIn) -> str:
+def hour_line(outcome: HourImported) -> str:
     """What became of an hour."""
     return (
         f"{outcome.name} hour {outcome.hour} is in: {outcome.read} contacts read, {outcome.accepted} accepted, "
@@ -161,12 +161,12 @@ def _parts(part: Part, count: int) -> str:
 
 
 def _some(names: Sequence[AudienceName]) -> str:
-    more = f" and {len(names) - _MOST_TOGETHER} more" if len(names) > _MOST_TOGETHER else ""
-    return f"{', '.join(map(str, names[:_MOST_TOGETHER]))}{more}"
+    more = f" and {len(names) - _MAX_TOGETHER} more" if len(names) > _MAX_TOGETHER else ""
+    return f"{', '.join(map(str, names[:_MAX_TOGETHER]))}{more}"
 
 
 def _named(kind: str, names: Sequence[str], *, count: int | None = None) -> str:
     total = len(names) if count is None else count
-    shown = ", ".join(names[:_MOST_NAMED])
-    more = f" and {total - min(len(names), _MOST_NAMED)} more" if total > min(len(names), _MOST_NAMED) else ""
+    shown = ", ".join(names[:_MAX_NAMED])
+    more = f" and {total - min(len(names), _MAX_NAMED)} more" if total > min(len(names), _MAX_NAMED) else ""
     return f"{kind if total == 1 else kind + 's'} {shown}{more}"

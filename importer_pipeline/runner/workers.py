@@ -16,34 +16,34 @@ from pathlib import Path
 from importer_pipeline.engine.audience_sync import Fetch
 from importer_pipeline.engine.outcomes import Outcome, Progress
 from importer_pipeline.engine.pages import Page
-from importer_pipeline.engine.parcels import Post, Probe
+from importer_pipeline.engine.posts import Post, Probe
 from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ImporterError, QuarantineWindow, StopRun
 from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.http.wire import Answer
-from importer_pipeline.listing.coverage import AskOne
+from importer_pipeline.listing.coverage import ContactRequest
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.mailchimp.client import Account, read_list
+from importer_pipeline.mailchimp.client import MailchimpClient, read_list
 from importer_pipeline.mailchimp.pages import open_contact, open_page
 from importer_pipeline.records.contacts import RecordMapping
 from importer_pipeline.records.receipt import Receipt
-from importer_pipeline.target.client import Target
+from importer_pipeline.target.client import TargetClient
 
-_MOST_THREADS = 300
+_MAX_THREADS = 300
 _TICK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lines:
+class AudienceEndpoints:
     """What an audience's requests are made with."""
 
-    account: Account
+    account: MailchimpClient
     """Its client's Mailchimp account."""
     list_id: str
     """Mailchimp's id of the audience."""
     mapping: RecordMapping
     """How its contacts become records."""
-    target: Target
+    target: TargetClient
     """Its client's account at the target."""
 
     def ask(self, fetch: Fetch) -> Answer:
@@ -52,7 +52,7 @@ class Lines:
         Raises:
             ImporterError: there is no whole answer, or it is one that tells nothing of a contact.
         """
-        if isinstance(fetch.ask, AskOne):
+        if isinstance(fetch.ask, ContactRequest):
             answer = self.account.member(self.list_id, fetch.ask.contact_id, fields=self.mapping.member_fields)
             if answer.status == http.HTTPStatus.NOT_FOUND:
                 # The same would be said if there were no such list: then nobody knows what became of the contact.
@@ -62,7 +62,7 @@ class Lines:
 
     def open(self, answer: Answer, fetch: Fetch) -> Page:
         """What the answer means."""
-        if isinstance(fetch.ask, AskOne):
+        if isinstance(fetch.ask, ContactRequest):
             return open_contact(answer, fetch.ask, self.mapping)
         return open_page(answer, fetch.ask, self.mapping)
 
@@ -84,7 +84,7 @@ class Workers:
         check: is asked before each request, and raises where none may be sent any more. Then `run` raises it, too.
     """
 
-    def __init__(self, sync: Sync, lines: Mapping[AudienceName, Lines], check: Callable[[], None]) -> None:
+    def __init__(self, sync: Sync, lines: Mapping[AudienceName, AudienceEndpoints], check: Callable[[], None]) -> None:
         self._sync = sync
         self._lines = lines
         self._check = check
@@ -144,7 +144,7 @@ class Workers:
             self._news.wait_for(lambda: self._idle == self._threads, timeout=patience_seconds)
             self._ended = True
             self._work.notify_all()
-            self._sync.tell_what_waits()
+            self._sync.emit_pending()
             return self._take_outcomes()
 
     def end(self) -> None:
@@ -211,7 +211,7 @@ class Workers:
             return
         if self._idle:
             self._work.notify()
-        elif self._threads < _MOST_THREADS:
+        elif self._threads < _MAX_THREADS:
             self._start_thread()
 
     def _fetch(self, fetch: Fetch) -> None:
@@ -220,7 +220,7 @@ class Workers:
             try:
                 answer = lines.ask(fetch)
             finally:
-                self._off_the_wire(fetch)
+                self._connection_freed(fetch)
             page = lines.open(answer, fetch)
         except Exception as error:
             with self._lock:
@@ -235,7 +235,7 @@ class Workers:
             try:
                 receipt = lines.post(post)
             finally:
-                self._off_the_wire(post)
+                self._connection_freed(post)
         except Exception as error:
             with self._lock:
                 self._sync.post_failed(post, as_ours(error), time.monotonic())
@@ -243,9 +243,9 @@ class Workers:
             with self._lock:
                 self._sync.posted(post, receipt, time.monotonic())
 
-    def _off_the_wire(self, request: Fetch | Post | Probe) -> None:
+    def _connection_freed(self, request: Fetch | Post | Probe) -> None:
         with self._lock:
-            self._sync.off_the_wire(request, time.monotonic())
+            self._sync.connection_freed(request, time.monotonic())
             self._hand_over()
 
 

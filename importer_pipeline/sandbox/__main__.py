@@ -56,7 +56,7 @@ def _announce(urls: Urls, clients_file: Path | None, *, as_json: bool) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m importer_pipeline.sandbox",
-        description="A Mailchimp and a target as unkind as the real ones, with made-up contacts.",
+        description="A Mailchimp and a target as faulty as the real ones, with made-up contacts.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="where to listen")
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print the URLs as one line of JSON")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same contacts and keys")
     _add_world(parser)
-    _add_unkindness(parser)
+    _add_fault_options(parser)
     return parser
 
 
@@ -78,8 +78,8 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--changes-per-second", type=float, default=0.0, help="changes while it serves, in all")
 
 
-def _add_unkindness(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("unkindness")
+def _add_fault_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("faults")
     group.add_argument("--latency", type=_latency, default="0", metavar="SECONDS", help="of Mailchimp; or LEAST-MOST")
     group.add_argument("--target-latency", type=_latency, default="0", metavar="SECONDS", help="of the target")
     group.add_argument("--slow-share", type=_share, default=0.0, help="share of Mailchimp's answers that take 1 to 3 s")

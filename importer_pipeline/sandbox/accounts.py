@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from random import Random
 
-from importer_pipeline.sandbox.faults import Unkindness
+from importer_pipeline.sandbox.faults import FaultPlan
 from importer_pipeline.sandbox.listing import Ties
 from importer_pipeline.sandbox.members import MemberList
 from importer_pipeline.sandbox.traffic import Traffic
@@ -14,13 +14,13 @@ DEFAULT_MERGE_FIELDS = ("FNAME", "LNAME", "ADDRESS", "PHONE", "BIRTHDAY")
 
 
 class SandboxAccount:
-    """One account at Mailchimp, with at most `connections` requests in progress.
+    """One account at Mailchimp, with at most `concurrency` requests in progress.
 
     Attributes:
         name: how the sandbox calls it, in its statistics.
         secrets: the API keys and access tokens that open it; remove one to revoke it.
         disabled: whether the account is deactivated: 403 to everything (U).
-        unkindness: what it does to its callers; may be changed at any time.
+        fault_plan: what it does to its callers; may be changed at any time.
         twists: what becomes of its right answers, one twist after the other; may be changed at any time.
         clock_offset_seconds: by how much the account's own clock is ahead.
         lists: its lists by id.
@@ -34,7 +34,7 @@ class SandboxAccount:
         self.name = name
         self.secrets = {secret for secret in secrets if secret}
         self.disabled = False
-        self.unkindness = Unkindness()
+        self.fault_plan = FaultPlan()
         self.twists: list[Twist] = []
         self.clock_offset_seconds = clock_offset_seconds
         self.lists: dict[str, MemberList] = {}

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from importer_pipeline.sandbox.core import Sandbox
-from importer_pipeline.sandbox.faults import Fault, Latency, Unkindness
+from importer_pipeline.sandbox.faults import Fault, FaultPlan, Latency
 from importer_pipeline.sandbox.members import MemberList
 from importer_pipeline.sandbox.server import Urls
 from importer_pipeline.sandbox.target import Manner, Refusal
@@ -82,17 +82,17 @@ def build_world(options: DemoOptions, sandbox: Sandbox) -> tuple[World, dict[str
         for number in range(1, options.clients + 1)
     }
     clients = [_client(name, opened_by, options, sandbox, random) for name, opened_by in keys.items()]
-    unkind = Unkindness(rates=options.rates, page_limit=options.page_limit, latency=options.latency)
+    faults = FaultPlan(rates=options.rates, page_limit=options.page_limit, latency=options.latency)
     for client in clients:
-        client.account.unkindness = unkind
-        client.target.unkindness = Unkindness(
+        client.account.fault_plan = faults
+        client.target.fault_plan = FaultPlan(
             rates=options.target_rates, rates_after_storing=options.target_rates_after_storing,
             latency=options.target_latency,
         )  # fmt: skip
     if options.revoked:
         clients[-1].account.secrets.clear()
     if options.hanging:
-        clients[-2 % len(clients)].account.unkindness = Unkindness(rates={Fault.HANG: 1.0})
+        clients[-2 % len(clients)].account.fault_plan = FaultPlan(rates={Fault.HANG: 1.0})
     return World(sandbox, clients), keys
 
 

@@ -67,7 +67,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unkindness:
+class FaultPlan:
     """What an account or a target does to its callers.
 
     Attributes:

@@ -22,14 +22,14 @@ import pandas as pd
 import importer_pipeline
 from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.sandbox.children import DagsterChild, environment
-from importer_pipeline.sandbox.first_world import SNAPSHOT_AGE_SECONDS, FirstWorld, Load, Standing, stand_still
+from importer_pipeline.sandbox.first_world import SNAPSHOT_AGE_SECONDS, ClientTally, FirstWorld, Load, stand_still
 from importer_pipeline.sandbox.server import SandboxServer
 
 _CLIENTS = 4
 _CONTACTS = 50_000
 _CHANGES_PER_SECOND = 50.0
 _CONNECTIONS = 10
-_MOST_TURNED_AWAY = 10
+_MAX_TURNED_AWAY = 10
 _WIDTH = 118
 _COMMAND = ("job", "execute", "-m", "importer_pipeline", "-j")
 _OP = "(?:import_contacts|import_changes|retry_quarantined)"
@@ -53,7 +53,7 @@ class Sync:
 
     exit_code: int
     problems: dict[str, str]
-    standings: list[Standing]
+    standings: list[ClientTally]
     load: Load
 
 
@@ -179,7 +179,7 @@ def first_faults(sync: Sync, *, revoked: str, refusing: str) -> list[str]:
         wrong.append("the run ended as if all were in")
     if sync.problems.keys() != {revoked, refusing}:
         wrong.append(f"the run named {', '.join(sorted(sync.problems)) or 'nobody'}, not {refusing} and {revoked}")
-    if sync.load.turned_away > _MOST_TURNED_AWAY:
+    if sync.load.turned_away > _MAX_TURNED_AWAY:
         wrong.append(f"{sync.load.turned_away} requests were made with the revoked key")
     return wrong
 
@@ -230,7 +230,7 @@ def _show(sync: Sync) -> None:
     )
 
 
-def _verdict(standing: Standing, sync: Sync) -> str:
+def _verdict(standing: ClientTally, sync: Sync) -> str:
     if standing.not_in:
         return "not in: see below"
     if standing.client in sync.problems:

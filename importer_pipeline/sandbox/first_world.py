@@ -29,7 +29,7 @@ _SEED = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ClientTally:
     """How the contacts of a client stand at its target. The four numbers after `contacts` add up to it.
 
     Attributes:
@@ -127,7 +127,7 @@ class FirstWorld:
         for client in self.clients:
             client.account.clock_offset_seconds += seconds
 
-    def standings(self, *, began: int) -> list[Standing]:
+    def standings(self, *, began: int) -> list[ClientTally]:
         """How each client stands after a full sync that began at that moment, epoch seconds of Mailchimp's clock."""
         with self._sandbox.lock:
             return [_standing(client, still_until=began - SNAPSHOT_AGE_SECONDS) for client in self.clients]
@@ -168,7 +168,7 @@ def _options(clients: int, contacts: int) -> DemoOptions:
     )  # fmt: skip
 
 
-def _standing(client: SandboxClient, *, still_until: int) -> Standing:
+def _standing(client: SandboxClient, *, still_until: int) -> ClientTally:
     as_they_are = refused = to_come = not_in = contacts = 0
     for listed in client.lists:
         for member in listed:
@@ -182,6 +182,6 @@ def _standing(client: SandboxClient, *, still_until: int) -> Standing:
                 refused += 1
             else:
                 not_in += 1
-    return Standing(
+    return ClientTally(
         client=client.name, contacts=contacts, as_they_are=as_they_are, refused=refused, to_come=to_come, not_in=not_in
     )

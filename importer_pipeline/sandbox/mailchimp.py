@@ -33,7 +33,7 @@ from importer_pipeline.sandbox.messages import (
 from importer_pipeline.sandbox.rendering import members_json
 
 ROOT = "/3.0"
-MOST_A_PAGE = 1000
+MAX_A_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +215,7 @@ def _paging(request: SandboxRequest) -> tuple[int, int] | None:
     offset, count = request.query.get("offset", "0"), request.query.get("count", "10")
     if not (offset.isdecimal() and count.isdecimal()):
         return None
-    return int(offset), min(int(count), MOST_A_PAGE)
+    return int(offset), min(int(count), MAX_A_PAGE)
 
 
 def _document(request: SandboxRequest, document: dict[str, Any], schema: str) -> _Found:

@@ -106,7 +106,7 @@ class Passage:
             return Visit(request=request, sandbox=sandbox, traffic=None, fate=Fate(), arrived_at=now, hang_seconds=0.0)
         visit = Visit(
             request=request, sandbox=sandbox, traffic=owner.traffic, fate=Fate(), arrived_at=now,
-            hang_seconds=owner.unkindness.hang_seconds,
+            hang_seconds=owner.fault_plan.hang_seconds,
         )  # fmt: skip
         route = route_of(request) if account else f"{request.method} /record"
         if not owner.traffic.arrive(route, now):
@@ -114,7 +114,7 @@ class Passage:
             visit.answer = too_many_requests(now=int(now), request_id=sandbox.request_id())
             return visit
         with sandbox.lock:
-            visit.fate = owner.unkindness.fate(request, sandbox.random)
+            visit.fate = owner.fault_plan.fate(request, sandbox.random)
             if account is not None and account.twists and visit.fate.fault is None:
                 _twist(visit, account.twists)
         return visit

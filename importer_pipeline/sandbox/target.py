@@ -11,7 +11,7 @@ from email.utils import formatdate
 from enum import Enum
 from typing import Any, NamedTuple
 
-from importer_pipeline.sandbox.faults import Unkindness
+from importer_pipeline.sandbox.faults import FaultPlan
 from importer_pipeline.sandbox.messages import JSON, SandboxAnswer, SandboxRequest, encoded
 from importer_pipeline.sandbox.traffic import Traffic
 
@@ -52,7 +52,7 @@ class Refusal:
         return cls(manner=manner, refuses=lambda record: record.id in wanted)
 
 
-class Patience(Enum):
+class RetryAfterStyle(Enum):
     """How a target that has too much to do asks for patience."""
 
     SECONDS = "Retry-After: seconds"
@@ -73,7 +73,7 @@ class RateLimit:
 
     posts: int
     seconds: float
-    asks: Patience = Patience.SECONDS
+    asks: RetryAfterStyle = RetryAfterStyle.SECONDS
     status: int = 429
 
 
@@ -85,7 +85,7 @@ class SandboxTarget:
         api_key: what the Authorization header must be.
         refusals: which records are refused; may be changed at any time.
         counts_duplicates_once: whether records of one id in a batch count as one.
-        unkindness: what it does to its callers; may be changed at any time. For faults that hang on what a batch holds,
+        fault_plan: what it does to its callers; may be changed at any time. For faults that hang on what a batch holds,
             see `batches_with`.
         rate_limit: how many posts it takes; None for any number. May be changed at any time.
         records: what it holds, by id.
@@ -102,7 +102,7 @@ class SandboxTarget:
         self.api_key = api_key
         self.refusals = tuple(refuse)
         self.counts_duplicates_once = counts_duplicates_once
-        self.unkindness = Unkindness()
+        self.fault_plan = FaultPlan()
         self.rate_limit: RateLimit | None = None
         self.records: dict[str, TargetRecord] = {}
         self.posts = 0
@@ -155,9 +155,9 @@ class SandboxTarget:
         until_room = self._taken_at[-limit.posts] + limit.seconds - now if limit.posts else limit.seconds
         wait_seconds = max(1, math.ceil(until_room))
         asked = {
-            Patience.SECONDS: {"Retry-After": str(wait_seconds)},
-            Patience.DATE: {"Retry-After": formatdate(math.ceil(now) + wait_seconds, usegmt=True)},
-            Patience.SILENT: {},
+            RetryAfterStyle.SECONDS: {"Retry-After": str(wait_seconds)},
+            RetryAfterStyle.DATE: {"Retry-After": formatdate(math.ceil(now) + wait_seconds, usegmt=True)},
+            RetryAfterStyle.SILENT: {},
         }
         headers = {"Content-Type": JSON, "Date": formatdate(now, usegmt=True), **asked[limit.asks]}
         return SandboxAnswer(status=limit.status, headers=headers, body=encoded({"error": "too many posts"}))

@@ -43,7 +43,7 @@ class TargetLimits(Limits):
     connections: int = 10
 
 
-class Target:
+class TargetClient:
     """One client's account at the target. Threads may share it.
 
     Args:
@@ -104,7 +104,7 @@ class Target:
 
 
 def read_receipt(answer: Answer, sent: int) -> Receipt:
-    """The receipt that an answer to a batch of `sent` records holds; raises as `Target.post` if it holds none."""
+    """The receipt that an answer to a batch of `sent` records holds; raises as `TargetClient.post` if it holds none."""
     if not 200 <= answer.status < 300:
         raise _status_error(answer, _OF_BATCH.get(meaning_of(answer.status)))
     accepted = small_document(answer.body).get("response")
@@ -116,7 +116,7 @@ def read_receipt(answer: Answer, sent: int) -> Receipt:
 
 
 def read_probe(answer: Answer) -> Receipt:
-    """Return the receipt of an empty batch; raise as `Target.probe`.
+    """Return the receipt of an empty batch; raise as `TargetClient.probe`.
 
     A success without a number says nothing: a target that answers so to everything takes no contact, whichever it is.
     """

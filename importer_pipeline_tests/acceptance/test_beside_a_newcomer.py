@@ -11,7 +11,7 @@ import pytest
 from importer_pipeline.defs.locking import account_locks
 from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.runner.importing import account_identity
-from importer_pipeline.sandbox.faults import Latency, Unkindness
+from importer_pipeline.sandbox.faults import FaultPlan, Latency
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline_tests.support.newsletter import Newsletter, newsletter_of_before
 from importer_pipeline_tests.support.patience import until
@@ -43,14 +43,14 @@ def newcomer(news: Newsletter, *, contacts: int) -> SandboxClient:
 @contextmanager
 def first_sync(news: Newsletter, globex: SandboxClient) -> Generator[Future[Ran]]:
     """What `hourly_first_sync` starts goes on in another thread, and its pages take long while the block runs."""
-    globex.account.unkindness = Unkindness(latency=Latency.fixed(2.0))
+    globex.account.fault_plan = FaultPlan(latency=Latency.fixed(2.0))
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(full_sync, news.clients, run_config(newcomers_only=True), instance=news.instance)
         try:
             until(lambda: bool(news.stage.sandbox.asked_about(globex.lists[0].list_id)))
             yield running
         finally:
-            globex.account.unkindness = Unkindness()
+            globex.account.fault_plan = FaultPlan()
 
 
 def test_while_a_newcomer_is_synced_the_others_hour_is_imported_in_the_same_tick(news: Newsletter) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from importer_pipeline.sandbox.faults import Latency, Unkindness
+from importer_pipeline.sandbox.faults import FaultPlan, Latency
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline_tests.support.runs import (
     Finished,
@@ -65,7 +65,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstRun]:
     picky.target.refusals = (Refusal.of_ids(refused, Manner.COUNT),)
     # Over one connection, the slow one takes more than five seconds, and so there is a line that tells how far it is.
     for client in stage.clients.values():
-        client.account.unkindness = Unkindness(latency=Latency.fixed(0.18))
+        client.account.fault_plan = FaultPlan(latency=Latency.fixed(0.18))
     with stage:
         declared = stage.declared()
         declared["slow"]["mailchimp"]["max_connections"] = 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from importer_pipeline.sandbox.faults import REFUSED, Fault, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.faults import REFUSED, Fault, FaultPlan, Rule, at_offsets
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline_tests.support.newsletter import STEP, Newsletter
 from importer_pipeline_tests.support.runs import Ran, new_instance
@@ -159,7 +159,7 @@ def test_windows_in_any_order_bring_all_in_whoever_leaves_meanwhile(planned: New
 
 
 def test_a_window_that_fails_is_red_and_leaves_the_others_be(planned: Newsletter) -> None:
-    planned.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(80), fault=REFUSED),))
+    planned.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(80), fault=REFUSED),))
     ran = planned.import_windows("0", "160")
     assert not ran.success
     assert ran.message.splitlines()[1:] == [
@@ -167,7 +167,7 @@ def test_a_window_that_fails_is_red_and_leaves_the_others_be(planned: Newsletter
     ]
     after = planned.shown
     assert (after.green, after.red, after.grey) == ({"0", "40", "120", "160"}, {"80"}, {"archived-0"})
-    planned.account.unkindness = Unkindness()
+    planned.account.fault_plan = FaultPlan()
     assert planned.import_windows("80").success
     assert (planned.shown.green, planned.shown.red) == (set(KEYS) - {"archived-0"}, set())
 
@@ -175,10 +175,10 @@ def test_a_window_that_fails_is_red_and_leaves_the_others_be(planned: Newsletter
 def test_a_window_that_is_in_and_fails_when_it_is_launched_again_is_red_until_it_is_in_again(
     synced: Newsletter,
 ) -> None:
-    synced.account.unkindness = Unkindness(rates={Fault.ERROR_500: 1.0})
+    synced.account.fault_plan = FaultPlan(rates={Fault.ERROR_500: 1.0})
     assert not synced.import_windows("40").success
     assert (synced.shown.green, synced.shown.red) == (set(KEYS) - {"40"}, {"40"})
-    synced.account.unkindness = Unkindness()
+    synced.account.fault_plan = FaultPlan()
     assert synced.import_windows("40").success
     assert synced.shown.green == set(KEYS)
 

@@ -18,7 +18,7 @@ from importer_pipeline.defs.names import POOL
 from importer_pipeline.defs.settings import Settings
 from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.sandbox.children import DAYS, TOLERANCE_VARIABLE
-from importer_pipeline.sandbox.faults import Unkindness
+from importer_pipeline.sandbox.faults import FaultPlan
 from importer_pipeline_tests.support.deployed import (
     DEPLOY,
     HOST,
@@ -86,13 +86,13 @@ class World:
         """From now on their accounts answer very late."""
         held = [Holding(quick_pages=0, held_seconds=60.0) for _ in names]
         for name, holding in zip(names, held, strict=True):
-            self.stage.clients[name].account.unkindness = holding
+            self.stage.clients[name].account.fault_plan = holding
         return held
 
     def let_go(self) -> None:
         """From now on all answer at once."""
         for client in self.stage.clients.values():
-            client.account.unkindness = Unkindness()
+            client.account.fault_plan = FaultPlan()
 
     @property
     def most_in_progress(self) -> int:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from importer_pipeline.sandbox.faults import Fault, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.faults import Fault, FaultPlan, Rule, at_offsets
 from importer_pipeline.sandbox.server import listening, url_of
-from importer_pipeline.sandbox.target import Manner, Patience, RateLimit, Refusal, batches_with
+from importer_pipeline.sandbox.target import Manner, RateLimit, Refusal, RetryAfterStyle, batches_with
 from importer_pipeline_tests.support.loopback import Loopback, reply
 from importer_pipeline_tests.support.runs import Ran, full_sync, run_config
 from importer_pipeline_tests.support.stage import Stage, in_order, once
@@ -68,7 +68,7 @@ def test_a_disabled_account_is_left_alone_too(four: Stage) -> None:
 
 
 def test_a_hanging_account_holds_nobody_up(four: Stage) -> None:
-    four.clients["acme"].account.unkindness = Unkindness(rates={Fault.HANG: 1.0}, hang_seconds=0.1)
+    four.clients["acme"].account.fault_plan = FaultPlan(rates={Fault.HANG: 1.0}, hang_seconds=0.1)
     config = run_config(mailchimp={"read_timeout_seconds": 1.0, "retries": 0, "page_size": 50})
     ran = full_sync(four.load(), config)
     assert_only_acme_is_out(four, ran)
@@ -82,7 +82,7 @@ def test_a_hanging_account_holds_nobody_up(four: Stage) -> None:
 
 def test_an_offset_that_always_fails_is_read_by_time(four: Stage) -> None:
     rule = Rule(applies=at_offsets(990), fault=Fault.ERROR_500)
-    four.clients["acme"].account.unkindness = Unkindness(rules=(rule,))
+    four.clients["acme"].account.fault_plan = FaultPlan(rules=(rule,))
     ran = full_sync(four.load())
     assert ran.success
     assert four.missing("acme") == set()
@@ -120,7 +120,7 @@ def test_contacts_that_any_failure_comes_with_cost_themselves(four: Stage, fault
     acme = four.clients["acme"]
     ids = {in_order(acme.lists[0])[position].id for position in (700, 2500)}
     rule = Rule(applies=batches_with(lambda record: record.id in ids), fault=fault)
-    acme.target.unkindness = Unkindness(rules=(rule,))
+    acme.target.fault_plan = FaultPlan(rules=(rule,))
     ran = full_sync(four.load(), run_config(mailchimp={"retries": 0}))
     assert four.missing("acme") == ids
     assert [four.missing(name) for name in FOUR[1:]] == [set(), set(), set()]
@@ -130,8 +130,12 @@ def test_contacts_that_any_failure_comes_with_cost_themselves(four: Stage, fault
     assert "example.com" not in ran.message
 
 
-@pytest.mark.parametrize(("status", "asks"), [(429, Patience.SECONDS), (503, Patience.DATE)], ids=["seconds", "a date"])
-def test_a_target_that_limits_its_rate_is_slower_and_misses_nothing(four: Stage, status: int, asks: Patience) -> None:
+@pytest.mark.parametrize(
+    ("status", "asks"), [(429, RetryAfterStyle.SECONDS), (503, RetryAfterStyle.DATE)], ids=["seconds", "a date"]
+)
+def test_a_target_that_limits_its_rate_is_slower_and_misses_nothing(
+    four: Stage, status: int, asks: RetryAfterStyle
+) -> None:
     target = four.clients["acme"].target
     target.rate_limit = RateLimit(posts=3, seconds=1.0, asks=asks, status=status)
     ran = full_sync(four.load(), run_config(mailchimp={"page_size": 400, "retries": 0}))
@@ -224,10 +228,10 @@ def test_faults_that_pass_cost_nothing_but_time(four: Stage) -> None:
     faults = (Fault.ERROR_500, Fault.TOO_MANY_REQUESTS, Fault.CUT, Fault.RESET)
     acme = four.clients["acme"]
     struck = [once(at_offsets(90 * number), fault) for number, fault in enumerate(faults, start=1)]
-    acme.account.unkindness = Unkindness(rules=tuple(struck), rates=dict.fromkeys(faults, 0.02))
+    acme.account.fault_plan = FaultPlan(rules=tuple(struck), rates=dict.fromkeys(faults, 0.02))
     for fault in (Fault.ERROR_500, Fault.CUT, Fault.RESET):
         struck.append(once(lambda request: request.method == "POST", fault))
-    acme.target.unkindness = Unkindness(
+    acme.target.fault_plan = FaultPlan(
         rules=tuple(struck[4:]), rates={Fault.RESET: 0.02}, rates_after_storing=dict.fromkeys(faults, 0.02)
     )
     ran = full_sync(four.load(), run_config(mailchimp={"page_size": 100, "retries": 6}))

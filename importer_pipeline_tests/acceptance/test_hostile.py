@@ -17,11 +17,11 @@ from importer_pipeline.errors import (
     TurnedAway,
     Unavailable,
 )
-from importer_pipeline.listing.coverage import Ask
-from importer_pipeline.mailchimp.client import Account, CredentialKind, Credentials, MailchimpLimits
+from importer_pipeline.listing.coverage import PageRequest
+from importer_pipeline.mailchimp.client import CredentialKind, Credentials, MailchimpClient, MailchimpLimits
 from importer_pipeline.mailchimp.pages import open_page
 from importer_pipeline.records.contacts import DEFAULT_RECORD, Record, RecordMapping
-from importer_pipeline.target.client import Target, TargetLimits
+from importer_pipeline.target.client import TargetClient, TargetLimits
 from importer_pipeline_tests.support.hostile import BEHAVIOURS, Hostile, hostile
 
 SHORT_SECONDS = 0.4
@@ -30,7 +30,7 @@ LONG_SECONDS = 60.0
 """What it may take of one that says too much: it is the size that ends it, however busy the machine is."""
 MAX_MEMORY_BYTES = 40_000_000
 MAPPING = RecordMapping.of(DEFAULT_RECORD, list_id="1a2d7ebf82")
-ASK = Ask(since=1_600_000_000, before=1_700_000_000, offset=0, count=1000)
+ASK = PageRequest(since=1_600_000_000, before=1_700_000_000, offset=0, count=1000)
 RECORD = Record(id="1", firstname="", lastname="", email="", status="subscribed")
 
 MEANT_FOR_BOTH: dict[str, tuple[type[ImporterError], type[ImporterError]]] = {
@@ -88,7 +88,7 @@ def patience_seconds(behaviour: str) -> float:
 
 def read_a_page(url: str, *, seconds: float = LONG_SECONDS) -> None:
     limits = MailchimpLimits(read_timeout_seconds=seconds, answer_timeout_seconds=seconds)
-    account = Account(
+    account = MailchimpClient(
         Credentials(kind=CredentialKind.API_KEY, secret=SecretStr("sesame-us6")), base_url=url, limits=limits
     )
     try:
@@ -99,7 +99,7 @@ def read_a_page(url: str, *, seconds: float = LONG_SECONDS) -> None:
 
 def post_a_record(url: str, *, seconds: float) -> None:
     limits = TargetLimits(read_timeout_seconds=seconds, answer_timeout_seconds=seconds)
-    target = Target(url, SecretStr("sesame"), limits=limits)
+    target = TargetClient(url, SecretStr("sesame"), limits=limits)
     try:
         target.post([RECORD])
     finally:

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from importer_pipeline.listing.hours import HOUR_SECONDS
-from importer_pipeline.sandbox.faults import Latency, Unkindness
+from importer_pipeline.sandbox.faults import FaultPlan, Latency
 from importer_pipeline_tests.support.commands import Commands
 from importer_pipeline_tests.support.hostile import hostile_process
 from importer_pipeline_tests.support.leaks import leaked
@@ -164,7 +164,7 @@ class Street:
 def _settle(stage: Stage, name: str, *, contacts: int) -> None:
     """A client whose account is hours behind, so that these can pass, and whose contacts take a while to read."""
     client = stage.add(name, contacts=contacts)
-    client.account.unkindness = Unkindness(latency=PAGE)
+    client.account.fault_plan = FaultPlan(latency=PAGE)
     # To the half of an hour, so that none ends while a run goes on.
     client.account.clock_offset_seconds = -HOURS_AGO * HOUR_SECONDS - (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
     for number, member in enumerate(list(client.lists[0])):

@@ -9,7 +9,7 @@ import pytest
 from importer_pipeline.defs.locking import account_locks
 from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key, last_second_over
 from importer_pipeline.runner.importing import account_identity
-from importer_pipeline.sandbox.faults import Fault, Unkindness
+from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline_tests.support.newsletter import Newsletter, newsletter_of_before
@@ -281,7 +281,7 @@ def test_an_account_whose_every_request_hangs_holds_nobody_up(news: Newsletter) 
     globex.lists[0].update(
         changed.contact_id, merge_fields={"FNAME": "Changed"}, at=globex.account.now() - HOUR_SECONDS
     )
-    news.account.unkindness = Unkindness(rates={Fault.HANG: 1.0}, hang_seconds=0.5)
+    news.account.fault_plan = FaultPlan(rates={Fault.HANG: 1.0}, hang_seconds=0.5)
     ran = news.incremental_sync(mailchimp={"retries": 0, "read_timeout_seconds": 1.0})
     assert not ran.success
     assert "no whole answer came in time" in ran.message

@@ -18,11 +18,11 @@ from importer_pipeline.errors import (
     TurnedAway,
     Unavailable,
 )
-from importer_pipeline.listing.coverage import BEGINNING, Ask
+from importer_pipeline.listing.coverage import BEGINNING, PageRequest
 from importer_pipeline.mailchimp.client import (
-    Account,
     CredentialKind,
     Credentials,
+    MailchimpClient,
     MailchimpLimits,
     read_member,
     read_members,
@@ -32,15 +32,15 @@ from importer_pipeline.records.contacts import Record
 from importer_pipeline.records.receipt import Receipt
 from importer_pipeline.sandbox.adapter import SandboxAdapter
 from importer_pipeline.sandbox.core import METADATA, Sandbox
-from importer_pipeline.sandbox.faults import Fault, Unkindness
+from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline.sandbox.server import SandboxServer
-from importer_pipeline.target.client import Target, TargetLimits
+from importer_pipeline.target.client import TargetClient, TargetLimits
 
 KEY, TOKEN, TARGET_KEY = "0123456789abcdef0123456789abcdef-us1", "fedcba9876543210" * 4, "target-key"
 LIST_ID = "1a2d7ebf82"
 NOW = 1_700_000_000
 FIELDS = "members.id,members.last_changed,members.email_address,total_items"
-ALL = Ask(since=BEGINNING, before=NOW, offset=0, count=1000)
+ALL = PageRequest(since=BEGINNING, before=NOW, offset=0, count=1000)
 RECORD = Record(id="1", firstname="", lastname="", email="", status="subscribed")
 
 
@@ -52,9 +52,9 @@ class Place:
     url: str
     adapter: BaseAdapter | None
 
-    def mailchimp(self, secret: str = KEY, kind: CredentialKind = CredentialKind.API_KEY) -> Account:
+    def mailchimp(self, secret: str = KEY, kind: CredentialKind = CredentialKind.API_KEY) -> MailchimpClient:
         """The account, opened by a secret."""
-        return Account(
+        return MailchimpClient(
             Credentials(kind=kind, secret=SecretStr(secret)),
             base_url=f"{self.url}/3.0" if kind is CredentialKind.API_KEY else None,
             limits=MailchimpLimits(read_timeout_seconds=0.5),
@@ -62,10 +62,10 @@ class Place:
             adapter=self.adapter,
         )
 
-    def target(self, key: str = TARGET_KEY) -> Target:
+    def target(self, key: str = TARGET_KEY) -> TargetClient:
         """The target, opened by a key."""
         limits = TargetLimits(read_timeout_seconds=0.5)
-        return Target(f"{self.url}/target", SecretStr(key), limits=limits, adapter=self.adapter)
+        return TargetClient(f"{self.url}/target", SecretStr(key), limits=limits, adapter=self.adapter)
 
 
 @pytest.fixture(params=["over HTTP", "in process"])
@@ -100,9 +100,9 @@ def test_pages_hold_what_the_list_holds_in_the_order_of_change(place: Place) -> 
 def test_bounds_are_exclusive_below_and_inclusive_above(place: Place) -> None:
     mailchimp = place.mailchimp()
     whole = read_members(mailchimp.members(LIST_ID, ALL, archived=False, fields=FIELDS))
-    ask = Ask(since=NOW - 5000, before=NOW, offset=0, count=1)
+    ask = PageRequest(since=NOW - 5000, before=NOW, offset=0, count=1)
     late = read_members(mailchimp.members(LIST_ID, ask, archived=False, fields=FIELDS)).total_items
-    ask = Ask(since=BEGINNING, before=NOW - 5000, offset=0, count=1)
+    ask = PageRequest(since=BEGINNING, before=NOW - 5000, offset=0, count=1)
     early = read_members(mailchimp.members(LIST_ID, ask, archived=False, fields=FIELDS)).total_items
     mailchimp.close()
     assert 0 < early < whole.total_items
@@ -157,7 +157,7 @@ def test_an_unknown_list_is_not_found_and_an_unknown_member_is_none(place: Place
 def test_an_unkind_mailchimp_means_the_same_on_either_way(
     place: Place, fault: Fault, kind: type[ImporterError]
 ) -> None:
-    place.sandbox.accounts["acme"].unkindness = Unkindness(rates={fault: 1.0}, hang_seconds=1.0)
+    place.sandbox.accounts["acme"].fault_plan = FaultPlan(rates={fault: 1.0}, hang_seconds=1.0)
     mailchimp = place.mailchimp()
     with pytest.raises(kind) as caught:
         read_members(mailchimp.members(LIST_ID, ALL, archived=False, fields=FIELDS))
@@ -191,7 +191,7 @@ def test_an_unknown_target_key_is_refused(place: Place) -> None:
 )
 def test_an_unkind_target_means_the_same_on_either_way(place: Place, fault: Fault, kind: type[ImporterError]) -> None:
     (stored,) = place.sandbox.targets.values()
-    stored.unkindness = Unkindness(rates_after_storing={fault: 1.0}, hang_seconds=1.0)
+    stored.fault_plan = FaultPlan(rates_after_storing={fault: 1.0}, hang_seconds=1.0)
     target = place.target()
     with pytest.raises(kind) as caught:
         target.post([RECORD])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from importer_pipeline.sandbox.faults import Fault, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.faults import Fault, FaultPlan, Rule, at_offsets
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline.sandbox.world import SandboxClient
@@ -68,7 +68,7 @@ def _set_up(stage: Stage) -> None:
         _fill(stage.add(name, contacts=0), without_address=5 if name == "nameless" else 0)
     for name, fault in _FAULTS.items():
         rule = Rule(applies=lambda request, fault=fault: fault is Fault.HANG or not _is_first(request), fault=fault)
-        stage.clients[name].account.unkindness = Unkindness(rules=(rule,), hang_seconds=0.1)
+        stage.clients[name].account.fault_plan = FaultPlan(rules=(rule,), hang_seconds=0.1)
     for name, manner in (("picky", Manner.COUNT), ("strict", Manner.REJECT)):
         ids = {in_order(stage.clients[name].lists[0])[position].id for position in (7, 100)}
         stage.clients[name].target.refusals = (Refusal.of_ids(ids, manner),)

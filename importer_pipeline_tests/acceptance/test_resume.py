@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from importer_pipeline.sandbox.faults import REFUSED, Fault, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.faults import REFUSED, Fault, FaultPlan, Rule, at_offsets
 from importer_pipeline_tests.support.newsletter import Newsletter
 from importer_pipeline_tests.support.runs import Ran, new_instance
 from importer_pipeline_tests.support.stage import Stage
@@ -27,11 +27,11 @@ def newsletter(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 def unfinished(newsletter: Newsletter) -> Newsletter:
     """One of which the windows 40 and 120 are not in, because they failed. Mailchimp is well again."""
-    newsletter.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(40, 120), fault=REFUSED),))
+    newsletter.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(40, 120), fault=REFUSED),))
     ran = newsletter.full_sync()
     assert (ran.success, ran.materialized) == (False, [])
     assert (newsletter.shown.green, newsletter.shown.red) == ({"0", "80", "160", "archived-0"}, {"40", "120"})
-    newsletter.account.unkindness = Unkindness()
+    newsletter.account.fault_plan = FaultPlan()
     newsletter.asked()
     return newsletter
 
@@ -82,9 +82,9 @@ def test_the_log_says_what_it_goes_on_with(unfinished: Newsletter) -> None:
 
 
 def test_the_numbers_of_the_whole_are_those_of_both_runs(newsletter: Newsletter) -> None:
-    newsletter.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(40), fault=REFUSED),))
+    newsletter.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(40), fault=REFUSED),))
     first = newsletter.full_sync()
-    newsletter.account.unkindness = Unkindness()
+    newsletter.account.fault_plan = FaultPlan()
     second = newsletter.full_sync()
     windows = [told.numbers for ran in (first, second) for told in ran.told if told.asset == newsletter.WINDOWS]
     numbers = second.numbers(newsletter.CONTACTS)
@@ -94,11 +94,11 @@ def test_the_numbers_of_the_whole_are_those_of_both_runs(newsletter: Newsletter)
 
 
 def test_a_full_sync_goes_on_as_often_as_it_has_to(unfinished: Newsletter) -> None:
-    unfinished.account.unkindness = Unkindness(rates={Fault.ERROR_500: 1.0})
+    unfinished.account.fault_plan = FaultPlan(rates={Fault.ERROR_500: 1.0})
     again = unfinished.full_sync()
     assert (again.success, again.partitions(unfinished.WINDOWS)) == (False, [])
     assert unfinished.shown.green == {"0", "80", "160", "archived-0"}
-    unfinished.account.unkindness = Unkindness()
+    unfinished.account.fault_plan = FaultPlan()
     ran = unfinished.full_sync()
     assert (ran.success, sorted(ran.partitions(unfinished.WINDOWS))) == (True, ["120", "40"])
     assert (unfinished.missing, len(snapshots(unfinished))) == (set(), 1)
@@ -121,7 +121,7 @@ def test_after_a_completed_snapshot_a_full_sync_takes_a_new_one_and_all_windows_
     newsletter: Newsletter,
 ) -> None:
     newsletter.full_sync()
-    newsletter.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(80), fault=REFUSED),))
+    newsletter.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(80), fault=REFUSED),))
     ran = newsletter.full_sync()
     after = newsletter.shown
     assert (after.green, after.red) == (set(KEYS) - {"80"}, {"80"})
@@ -217,9 +217,9 @@ def test_each_audience_goes_on_for_itself(tmp_path: Path, tmp_path_factory: pyte
     with stage, new_instance(tmp_path_factory) as instance:
         newsletter = Newsletter(stage, instance)
         assert newsletter.full_sync(clients=["globex"]).success
-        newsletter.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(40), fault=REFUSED),))
+        newsletter.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(40), fault=REFUSED),))
         assert newsletter.full_sync(audiences=["acme/newsletter"]).success is False
-        newsletter.account.unkindness = Unkindness()
+        newsletter.account.fault_plan = FaultPlan()
         ran = newsletter.full_sync()
         missing = [stage.missing(name) for name in stage.clients]
     windows = {told.asset: len(ran.partitions(told.asset)) for told in ran.told if told.partition}

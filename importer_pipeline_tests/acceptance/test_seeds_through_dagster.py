@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 
 from importer_pipeline.clients.collection import load_clients
-from importer_pipeline.sandbox.faults import Fault, Unkindness
+from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline_tests.support.newsletter import Newsletter
 from importer_pipeline_tests.support.runs import (
     full_sync,
@@ -97,7 +97,7 @@ def test_whatever_is_killed_at_rest_all_is_in_and_nothing_is_left_behind(
         life = Life(stage, home, seed)
         news = Newsletter(stage, instance)
         news.go_back(hours=5)
-        client.account.unkindness = Unkindness(rates={Fault.ERROR_500: 0.03, Fault.CUT: 0.02})
+        client.account.fault_plan = FaultPlan(rates={Fault.ERROR_500: 0.03, Fault.CUT: 0.02})
         for _ in range(life.rng.randint(2, 4)):
             kind = life.rng.choice(("full", "full", "restart", "plan", "windows", "changes"))
             known = instance.get_dynamic_partitions("acme/newsletter/contact_windows")
@@ -105,7 +105,7 @@ def test_whatever_is_killed_at_rest_all_is_in_and_nothing_is_left_behind(
             life.run(kind if keys or kind != "windows" else "full", keys, may_die=life.rng.random() < 0.7)
             life.change()
             news.let_hours_pass(1)
-        client.account.unkindness = Unkindness()
+        client.account.fault_plan = FaultPlan()
         for _ in range(3):
             news.let_hours_pass(1) if client.account.clock_offset_seconds < 0 else None
             life.run("changes", may_die=False)

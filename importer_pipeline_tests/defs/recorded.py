@@ -18,10 +18,10 @@ from importer_pipeline.engine.outcomes import (
     Part,
     SnapshotKnown,
     WindowFailed,
-    WindowIn,
+    WindowImported,
 )
 from importer_pipeline.errors import ImporterError, TriesUsedUp
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
 
 NAME = AudienceName("acme", "newsletter")
@@ -43,7 +43,7 @@ FIRST, SECOND = snapshot(), snapshot("second")
 def imported(*, read: int = 1000, until: int = 500) -> ImportedWindow:
     """What is kept of a window."""
     return ImportedWindow(
-        covered=(Stretch(0, 100), Stretch(200, until)), read=read, accepted=read - 2, refused=2, requests=3
+        covered=(TimeRange(0, 100), TimeRange(200, until)), read=read, accepted=read - 2, refused=2, requests=3
     )
 
 
@@ -54,9 +54,11 @@ def known(taken: Snapshot = FIRST, *, name: AudienceName = NAME) -> SnapshotKnow
 
 def window_in(
     key: str, taken: Snapshot = FIRST, *, name: AudienceName = NAME, window: ImportedWindow | None = None
-) -> WindowIn:
+) -> WindowImported:
     """A window is in."""
-    return WindowIn(name=name, snapshot_id=taken.id, window=key, imported=window or imported(), elapsed_seconds=1.5)
+    return WindowImported(
+        name=name, snapshot_id=taken.id, window=key, imported=window or imported(), elapsed_seconds=1.5
+    )
 
 
 def window_failed(key: str) -> WindowFailed:
@@ -107,7 +109,7 @@ def record(history: Recorder, outcomes: Iterable[Outcome]) -> None:
         history.flush()
 
 
-def go_on(history: Recorder, name: AudienceName) -> Snapshot:
+def resume(history: Recorder, name: AudienceName) -> Snapshot:
     """Bring in what is missing of the newest snapshot if it is not completed, else of a new one."""
     found = history.latest([name]).get(name)
     taken = found.snapshot if found is not None and not found.completed else snapshot(f"new of {name}")

@@ -12,12 +12,12 @@ from importer_pipeline.defs import chain_evidence, event_log
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.event_metadata import contacts_metadata, hour_metadata
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key
-from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged, HourIn, Outcome
+from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged, HourImported, Outcome
 from importer_pipeline.errors import TriesUsedUp
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key
 from importer_pipeline.listing.snapshots import AudienceName, Snapshot
-from importer_pipeline.planning.chain import Chain, HourBroughtIn, SnapshotIn, View, chain_of, why_no_chain
+from importer_pipeline.planning.chain import Chain, HourCompleted, SnapshotCompleted, View, chain_of, why_no_chain
 from importer_pipeline_tests.defs.recorded import (
     NAME,
     done,
@@ -43,11 +43,11 @@ def taken(snapshot_id: str = "first", *, fingerprint: str = OURS, before: int = 
     return replace(snapshot(snapshot_id), fingerprint=fingerprint, before=before)
 
 
-def hour(number: int, *, chained: bool = True, fingerprint: str = OURS, name: AudienceName = NAME) -> HourIn:
+def hour(number: int, *, chained: bool = True, fingerprint: str = OURS, name: AudienceName = NAME) -> HourImported:
     """An hour that was brought in, by a chain's sync or by itself."""
-    return HourIn(
+    return HourImported(
         name=name, hour=hour_key(START + number * HOUR_SECONDS), fingerprint=fingerprint,
-        walk=Stretch(START, START + HOUR_SECONDS), chain_from="first" if chained else None, read=2, accepted=2, refused=0,
+        walk=TimeRange(START, START + HOUR_SECONDS), chain_from="first" if chained else None, read=2, accepted=2, refused=0,
         lag_seconds=None,
     )  # fmt: skip
 
@@ -81,8 +81,8 @@ def test_the_newest_hour_and_the_newest_snapshot_tell_all_of_a_chain(instance: d
     run_and_record(instance, *whole(taken()), *(hour(number) for number in range(30)))
     found = read_evidence(instance, [NAME], VIEW)[NAME]
     assert found == [
-        HourBroughtIn(fingerprint=OURS, hour=Stretch(end_of(28) + 1, end_of(29)), chain_from="first"),
-        SnapshotIn(fingerprint=OURS, snapshot="first", before=START + 1800),
+        HourCompleted(fingerprint=OURS, hour=TimeRange(end_of(28) + 1, end_of(29)), chain_from="first"),
+        SnapshotCompleted(fingerprint=OURS, snapshot="first", before=START + 1800),
     ]
     assert chain(instance) == Chain(snapshot="first", end=end_of(29), hours=frozenset())
 

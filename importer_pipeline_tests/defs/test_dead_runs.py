@@ -14,7 +14,7 @@ import pytest
 from importer_pipeline.defs.dead_runs import MARK_TAG, dead_runs_sensor, report_dead_runs
 from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.defs.names import POOL
-from importer_pipeline.defs.sign_of_life import SignOfLife, sign_of_life
+from importer_pipeline.defs.run_liveness import RunLiveness, sign_of_life
 from importer_pipeline.locks.files import FileRunLocks, default_folder
 from importer_pipeline.locks.protocol import RunLocks
 
@@ -193,7 +193,7 @@ def test_several_that_report_at_once_report_each_dead_run_once(instance: dg.Dags
 
 
 @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
-def work(sign_of_life: dg.ResourceParam[SignOfLife]) -> None:
+def work(sign_of_life: dg.ResourceParam[RunLiveness]) -> None:
     """Nothing but a place in the pool."""
 
 
@@ -203,7 +203,7 @@ def working() -> None:
 
 
 @dg.asset(pool=POOL)
-def made(sign_of_life: dg.ResourceParam[SignOfLife]) -> None:
+def made(sign_of_life: dg.ResourceParam[RunLiveness]) -> None:
     """Nothing but a place in the pool."""
 
 
@@ -253,7 +253,7 @@ def test_a_run_that_no_other_process_can_see_needs_no_lock(locks: RunLocks, run:
 
 def test_the_resource_can_be_built_where_there_is_no_run(locks: RunLocks) -> None:
     with dg.build_resources({"sign_of_life": sign_of_life}) as resources:
-        assert isinstance(resources.sign_of_life, SignOfLife)
+        assert isinstance(resources.sign_of_life, RunLiveness)
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ from importer_pipeline_tests.defs.recorded import (
     SECOND,
     clients_file,
     done,
-    go_on,
     imported,
     known,
     many_events,
     record,
+    resume,
     run,
     run_and_record,
     snapshot,
@@ -300,7 +300,7 @@ def test_a_death_within_the_record_of_a_snapshot_leaves_what_can_be_gone_on_with
             assert registered(instance, name) == second.keys
             assert instance.get_materialized_partitions(windows_key(name)) == set()
         assert history.windows(name, latest.snapshot) in ({}, {"0": imported()})
-        taken = go_on(EventLogHistory(context), name)
+        taken = resume(EventLogHistory(context), name)
         assert history.latest([name])[name] == Latest(snapshot=taken, completed=True)
         assert set(history.windows(name, taken)) == set(taken.keys)
         assert registered(instance, name) == taken.keys

@@ -18,9 +18,9 @@ from importer_pipeline.defs.event_metadata import (
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     Part,
-    WindowIn,
+    WindowImported,
 )
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Snapshot
 
 NAME = AudienceName("acme", "newsletter")
@@ -28,8 +28,8 @@ BEFORE = 1_700_000_000
 SNAPSHOT = Snapshot(
     id="5eed", fingerprint="f00d", since=-1, before=BEFORE, total=2900, archived_total=100, page_size=1000, overlap=10
 )
-COVERED = (Stretch(0, BEFORE - 500), Stretch(BEFORE - 400, BEFORE))
-WINDOW = WindowIn(
+COVERED = (TimeRange(0, BEFORE - 500), TimeRange(BEFORE - 400, BEFORE))
+WINDOW = WindowImported(
     name=NAME, snapshot_id="5eed", window="990", elapsed_seconds=1.23456,
     imported=ImportedWindow(covered=COVERED, read=1000, accepted=998, refused=2, requests=3),
 )  # fmt: skip
@@ -113,16 +113,16 @@ def test_paths_that_no_contact_has_are_named(lacking: tuple[str, ...], text: str
     ("covered", "text"),
     [
         ((), "nothing: its contacts had changed, and were read with the windows below"),
-        ((Stretch(0, 0),), "the beginning to the beginning"),
-        ((Stretch(0, BEFORE),), "the beginning to 2023-11-14 22:13:20 UTC"),
+        ((TimeRange(0, 0),), "the beginning to the beginning"),
+        ((TimeRange(0, BEFORE),), "the beginning to 2023-11-14 22:13:20 UTC"),
         (
-            (Stretch(BEFORE - 9, BEFORE - 8), Stretch(BEFORE, BEFORE)),
+            (TimeRange(BEFORE - 9, BEFORE - 8), TimeRange(BEFORE, BEFORE)),
             "2023-11-14 22:13:11 UTC to 2023-11-14 22:13:12 UTC; 2023-11-14 22:13:20 UTC to 2023-11-14 22:13:20 UTC",
         ),
     ],
     ids=["nothing", "contacts without a moment", "from the beginning", "two stretches"],
 )
-def test_what_a_window_proves_is_told_in_words(covered: tuple[Stretch, ...], text: str) -> None:
+def test_what_a_window_proves_is_told_in_words(covered: tuple[TimeRange, ...], text: str) -> None:
     assert covered_in_words(covered) == text
     imported = replace(WINDOW.imported, covered=covered)
     assert window_metadata(replace(WINDOW, imported=imported))["changed"].value == text
@@ -135,7 +135,7 @@ def test_a_snapshot_is_read_back_as_it_was(archived_total: int | None) -> None:
 
 
 @pytest.mark.parametrize("covered", [(), COVERED], ids=["nothing covered", "two stretches"])
-def test_a_window_is_read_back_as_it_was(covered: tuple[Stretch, ...]) -> None:
+def test_a_window_is_read_back_as_it_was(covered: tuple[TimeRange, ...]) -> None:
     imported = replace(WINDOW.imported, covered=covered)
     assert read_window(stored(window_metadata(replace(WINDOW, imported=imported))), SNAPSHOT) == imported
 

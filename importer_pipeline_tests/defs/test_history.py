@@ -13,9 +13,9 @@ from importer_pipeline.engine.outcomes import (
     ContactsRefused,
     Outcome,
     Part,
-    Piece,
+    PartitionRef,
     RefusedContact,
-    WindowIn,
+    WindowImported,
 )
 from importer_pipeline.errors import TriesUsedUp
 from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
@@ -27,10 +27,10 @@ from importer_pipeline_tests.defs.recorded import (
     Recorder,
     Result,
     done,
-    go_on,
     imported,
     known,
     record,
+    resume,
     run,
     snapshot,
     window_failed,
@@ -180,7 +180,7 @@ def test_that_an_older_snapshot_was_completed_is_not_said_of_the_newer(kept: Kep
 
 def test_a_window_that_failed_and_contacts_that_were_refused_are_nothing_to_go_on_with(kept: Kept) -> None:
     refused = ContactsRefused(
-        piece=Piece(name=NAME, part=Part.WINDOW, key="0"),
+        ref=PartitionRef(name=NAME, part=Part.WINDOW, key="0"),
         snapshot_id=FIRST.id,
         fingerprint=FIRST.fingerprint,
         contacts=(RefusedContact(contact_id="c0de", reason="bad"),),
@@ -220,8 +220,10 @@ def test_a_death_between_any_two_records_leaves_what_can_be_gone_on_with(kept: K
     )
     assert set(found) == set(audiences[1:])
     for name, (snapshot_id, keys) in found.items():
-        assert keys == {it.window for it in told[name] if isinstance(it, WindowIn) and it.snapshot_id == snapshot_id}
-    taken = kept.process(lambda history: {name: go_on(history, name) for name in told})
+        assert keys == {
+            it.window for it in told[name] if isinstance(it, WindowImported) and it.snapshot_id == snapshot_id
+        }
+    taken = kept.process(lambda history: {name: resume(history, name) for name in told})
     assert latest(kept, *told) == {name: Latest(snapshot=one, completed=True) for name, one in taken.items()}
     rest = kept.process(lambda history: {name: set(history.windows(name, one)) for name, one in taken.items()})
     assert rest == {name: set(one.keys) for name, one in taken.items()}

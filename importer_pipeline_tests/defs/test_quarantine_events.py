@@ -10,41 +10,41 @@ from importer_pipeline.defs.event_log import store_events
 from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
 from importer_pipeline.defs.quarantine_events import (
     forget,
-    last_told,
-    open_pieces,
-    parse_piece,
+    last_recorded,
+    open_partitions,
+    parse_partition,
     read_entries,
     write_entries,
 )
-from importer_pipeline.engine.outcomes import Part, Piece
+from importer_pipeline.engine.outcomes import Part, PartitionRef
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.planning.quarantine import Entry, Quarantine, Trouble
+from importer_pipeline.planning.quarantine import Entry, Failure, Quarantine
 from importer_pipeline_tests.defs.recorded import NAME, run
 
 OTHER = AudienceName("globex", "customers")
-WINDOW = Piece(name=NAME, part=Part.WINDOW, key="990")
-HOUR = Piece(name=NAME, part=Part.HOUR, key="2026-11-24-07:00")
-THEIRS = Piece(name=OTHER, part=Part.WINDOW, key="archived-0")
+WINDOW = PartitionRef(name=NAME, part=Part.WINDOW, key="990")
+HOUR = PartitionRef(name=NAME, part=Part.HOUR, key="2026-11-24-07:00")
+THEIRS = PartitionRef(name=OTHER, part=Part.WINDOW, key="archived-0")
 PARTITIONS = str(QUARANTINE_PARTITIONS.name)
 
 
-def trouble(reason: str = "bad", *, attempts: int = 1, seen: tuple[int, int] = (100, 200)) -> Trouble:
-    return Trouble(reason=reason, snapshot="first", attempts=attempts, first_seen=seen[0], last_seen=seen[1])
+def trouble(reason: str = "bad", *, attempts: int = 1, seen: tuple[int, int] = (100, 200)) -> Failure:
+    return Failure(reason=reason, snapshot="first", attempts=attempts, first_seen=seen[0], last_seen=seen[1])
 
 
-def entry(piece: Piece = WINDOW, *, failed: bool = False, contacts: int = 1) -> Entry:
+def entry(ref: PartitionRef = WINDOW, *, failed: bool = False, contacts: int = 1) -> Entry:
     """One of a window or hour that failed, or that is in but for some contacts."""
     return Entry(
-        piece=piece,
+        ref=ref,
         fingerprint="f00d",
         failures={"first": trouble("no answer", attempts=3, seen=(50, 300))} if failed else {},
         contacts={f"{number:032x}": trouble() for number in range(contacts)},
     )
 
 
-def write(instance: dg.DagsterInstance, *entries: Entry, closed: Piece | None = None) -> None:
+def write(instance: dg.DagsterInstance, *entries: Entry, closed: PartitionRef | None = None) -> None:
     """Entries are written, and perhaps one is closed."""
-    changed = [it.piece for it in entries] + ([closed] if closed is not None else [])
+    changed = [it.ref for it in entries] + ([closed] if closed is not None else [])
     write_entries(instance, instance.report_runless_asset_event, Quarantine(entries, began=0.0), changed)
 
 
@@ -65,9 +65,9 @@ def rows(instance: dg.DagsterInstance) -> list[dict[str, Any]]:
     return [dict(record.data) for record in table.records]
 
 
-@pytest.mark.parametrize("piece", [WINDOW, HOUR, THEIRS], ids=str)
-def test_a_partition_is_called_by_what_it_stands_for(piece: Piece) -> None:
-    assert parse_piece(str(piece)) == piece
+@pytest.mark.parametrize("ref", [WINDOW, HOUR, THEIRS], ids=str)
+def test_a_partition_is_called_by_what_it_stands_for(ref: PartitionRef) -> None:
+    assert parse_partition(str(ref)) == ref
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_a_partition_is_called_by_what_it_stands_for(piece: Piece) -> None:
     ["", "acme", "acme/newsletter/990", "acme/newsletter/contacts/990", "acme/newsletter/contact_windows/990/1"],
 )
 def test_what_is_called_otherwise_is_none_of_ours(key: str) -> None:
-    assert parse_piece(key) is None
+    assert parse_partition(key) is None
 
 
 def test_what_is_written_is_read_back(instance: dg.DagsterInstance) -> None:
     written = [entry(), entry(HOUR, failed=True, contacts=0), entry(THEIRS, failed=True, contacts=2)]
     write(instance, *written)
     assert sorted(read_entries(instance), key=str) == sorted(written, key=str)
-    assert set(open_pieces(instance)) == {WINDOW, HOUR, THEIRS}
+    assert set(open_partitions(instance)) == {WINDOW, HOUR, THEIRS}
     assert read_entries(instance, [OTHER]) == [written[2]]
     assert read_entries(instance, []) == []
 
@@ -110,10 +110,10 @@ def test_one_that_is_opened_again_knows_nothing_of_before(instance: dg.DagsterIn
 
 def test_what_is_dropped_is_gone_and_the_log_says_when(instance: dg.DagsterInstance) -> None:
     write(instance, entry(), entry(HOUR))
-    before = last_told(instance, [WINDOW, HOUR])
+    before = last_recorded(instance, [WINDOW, HOUR])
     forget(instance, instance.report_runless_asset_event, [WINDOW])
     assert read_entries(instance) == [entry(HOUR)]
-    after = last_told(instance, [WINDOW, HOUR, THEIRS])
+    after = last_recorded(instance, [WINDOW, HOUR, THEIRS])
     assert set(after) == {WINDOW, HOUR}
     assert (after[WINDOW] > before[WINDOW], after[HOUR]) == (True, before[HOUR])
     assert "Dropped, though not in" in shown(instance)["description"]
@@ -172,7 +172,7 @@ def test_of_an_entry_that_can_not_be_read_all_of_the_window_is_open(
 ) -> None:
     write(instance, entry(), entry(HOUR))
     report(instance, metadata)
-    found = {it.piece: it for it in read_entries(instance)}
+    found = {it.ref: it for it in read_entries(instance)}
     assert found[HOUR] == entry(HOUR)
     (failure,) = found[WINDOW].failures.values()
     assert (found[WINDOW].fingerprint, found[WINDOW].contacts) == ("", {})
@@ -189,7 +189,7 @@ def test_an_entry_is_read_whatever_people_have_reported_since(instance: dg.Dagst
 def test_so_it_is_of_those_whose_events_were_wiped(instance: dg.DagsterInstance) -> None:
     write(instance, entry(), entry(HOUR))
     instance.wipe_assets([QUARANTINE_KEY])
-    assert {it.piece for it in read_entries(instance)} == {WINDOW, HOUR}
+    assert {it.ref for it in read_entries(instance)} == {WINDOW, HOUR}
     assert all(it.failures and not it.fingerprint for it in read_entries(instance))
 
 

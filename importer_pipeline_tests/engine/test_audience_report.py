@@ -17,11 +17,11 @@ from importer_pipeline.engine.outcomes import (
     RefusedContact,
     SnapshotKnown,
     WindowFailed,
-    WindowIn,
+    WindowImported,
 )
 from importer_pipeline.errors import ImporterError, KeyRefused, TooSlow, TriesUsedUp
-from importer_pipeline.listing.coverage import BEGINNING, Stretch
-from importer_pipeline.listing.snapshots import ImportedWindow, Standing, window_key
+from importer_pipeline.listing.coverage import BEGINNING, TimeRange
+from importer_pipeline.listing.snapshots import ImportedWindow, SnapshotProgress, window_key
 from importer_pipeline.listing.spans import Reading
 from importer_pipeline.listing.walk import Walk
 from importer_pipeline_tests.support.factories import SMALL, Listing, imported, page_of, plan, snapshot
@@ -74,16 +74,16 @@ class Audience:
             DeliveredPage(page=page, window=key, accepted=accepted, refused=bad, sent=None, at=0, contact_id=None)
         )
         walk.delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
-        self.take_up()
+        self.collect()
 
     def fail(self, reading: Reading, *, archived: bool = False) -> None:
         """A page is given up."""
         self.walks[archived].failed(reading, LOST)
-        self.take_up()
+        self.collect()
 
-    def take_up(self) -> None:
+    def collect(self) -> None:
         """What is told so far."""
-        self.report.take_up(self.walks, BEFORE)
+        self.report.collect(self.walks, BEFORE)
         self._note()
 
     def done(self, *, elapsed_seconds: float = 2.5, stopped: ImporterError | None = None) -> AudienceDone:
@@ -115,12 +115,12 @@ def _word(outcome: Outcome) -> str:
     match outcome:
         case SnapshotKnown():
             return f"snapshot of {outcome.snapshot.total} and {outcome.snapshot.archived_total}"
-        case WindowIn():
+        case WindowImported():
             return outcome.window
         case WindowFailed():
             return f"{outcome.window} failed"
         case ContactsRefused():
-            return f"refused of {outcome.piece.key}"
+            return f"refused of {outcome.ref.key}"
         case ContactsSettled():
             return f"settled: {', '.join(sorted(outcome.contact_ids))}"
         case AudienceDone():
@@ -131,7 +131,7 @@ def _word(outcome: Outcome) -> str:
 
 def begun(active: range, archived: range, *, of: AudiencePlan | None = None) -> Audience:
     """An audience of contacts of these seconds; only its active contacts are being read."""
-    report = AudienceReport(of or plan(), SnapshotScope(standing=None, wanted=None), snapshot_id="new", paging=SMALL)
+    report = AudienceReport(of or plan(), SnapshotScope(earlier=None, wanted=None), snapshot_id="new", paging=SMALL)
     audience = Audience(report, {False: Listing(active), True: Listing(archived)})
     audience.start(archived=False)
     return audience
@@ -139,14 +139,14 @@ def begun(active: range, archived: range, *, of: AudiencePlan | None = None) -> 
 
 def going_on(known: dict[str, ImportedWindow], *, wanted: frozenset[str] | None = None) -> Audience:
     """With a snapshot of nine contacts and two archived ones, of which these windows are in."""
-    standing = Standing(snapshot=snapshot(total=9, archived_total=2, before=BEFORE), windows=known)
-    scope = SnapshotScope(standing=standing, wanted=wanted)
+    earlier = SnapshotProgress(snapshot=snapshot(total=9, archived_total=2, before=BEFORE), windows=known)
+    scope = SnapshotScope(earlier=earlier, wanted=wanted)
     report = AudienceReport(plan(), scope, snapshot_id="new", paging=SMALL)
     audience = Audience(report, {False: Listing(range(1, 10)), True: Listing(range(1, 3))})
     for archived, total in ((False, 9), (True, 2)):
         keys = {window_key(offset, archived=archived): offset for offset in range(0, total, SMALL.step)}
         walk = audience.walks[archived] = Walk(since=BEGINNING, before=BEFORE, paging=SMALL)
-        walk.go_on(
+        walk.resume(
             total=total,
             known={offset: known[key] for key, offset in keys.items() if key in known},
             wanted=None if wanted is None else {offset for key, offset in keys.items() if key in wanted},
@@ -177,7 +177,7 @@ def test_a_snapshot_is_told_as_it_was_taken() -> None:
     assert (known.snapshot.since, known.snapshot.before) == (BEGINNING, BEFORE)
     assert known.snapshot.fingerprint == plan().fingerprint
     assert known.snapshot.keys == ["0", "4", "8", "archived-0"]
-    assert {outcome.snapshot_id for outcome in audience.told if isinstance(outcome, WindowIn)} == {"new"}
+    assert {outcome.snapshot_id for outcome in audience.told if isinstance(outcome, WindowImported)} == {"new"}
 
 
 def test_a_snapshot_that_is_known_is_not_told_while_there_is_no_window_to_tell() -> None:
@@ -187,7 +187,7 @@ def test_a_snapshot_that_is_known_is_not_told_while_there_is_no_window_to_tell()
             audience.start(archived=True)
         reading = audience.next(archived=archived)
         audience.walks[archived].arrived(reading, audience.listings[archived].cut(reading.ask).shape)
-        audience.take_up()
+        audience.collect()
     assert audience.walks[True].planned
     assert audience.words == []
 
@@ -276,18 +276,20 @@ def test_an_audience_of_whose_archived_contacts_nothing_could_be_read_tells_no_w
 
 
 def test_a_snapshot_that_is_gone_on_with_keeps_its_name() -> None:
-    audience = going_on({"0": imported(Stretch(0, 5)), "8": imported(Stretch(9, BEFORE))})
+    audience = going_on({"0": imported(TimeRange(0, 5)), "8": imported(TimeRange(9, BEFORE))})
     audience.rest()
     assert [outcome.snapshot.id for outcome in audience.told if isinstance(outcome, SnapshotKnown)] == ["taken earlier"]
-    assert {outcome.snapshot_id for outcome in audience.told if isinstance(outcome, WindowIn)} == {"taken earlier"}
+    assert {outcome.snapshot_id for outcome in audience.told if isinstance(outcome, WindowImported)} == {
+        "taken earlier"
+    }
 
 
 def test_an_audience_of_which_all_is_in_tells_its_snapshot_and_its_end() -> None:
     whole = {
-        "0": imported(Stretch(0, 5)),
-        "4": imported(Stretch(6, 8)),
-        "8": imported(Stretch(9, BEFORE)),
-        "archived-0": imported(Stretch(0, BEFORE)),
+        "0": imported(TimeRange(0, 5)),
+        "4": imported(TimeRange(6, 8)),
+        "8": imported(TimeRange(9, BEFORE)),
+        "archived-0": imported(TimeRange(0, BEFORE)),
     }
     audience = going_on(whole)
     assert audience.rest().complete
@@ -296,8 +298,8 @@ def test_an_audience_of_which_all_is_in_tells_its_snapshot_and_its_end() -> None
 
 def test_sums_are_those_of_all_runs_and_accepted_and_refused_are_told_for_this_one_too() -> None:
     known = {
-        "0": imported(Stretch(0, 5), read=6, accepted=5, refused=1, requests=2),
-        "8": imported(Stretch(9, BEFORE), read=1, accepted=1, refused=0, requests=4),
+        "0": imported(TimeRange(0, 5), read=6, accepted=5, refused=1, requests=2),
+        "8": imported(TimeRange(9, BEFORE), read=1, accepted=1, refused=0, requests=4),
     }
     audience = going_on(known)
     assert audience.report.accepted == 6
@@ -311,8 +313,8 @@ def test_sums_are_those_of_all_runs_and_accepted_and_refused_are_told_for_this_o
 
 def test_a_window_that_is_read_again_counts_as_it_is_read_now() -> None:
     known = {
-        "0": imported(Stretch(0, 5), read=600, accepted=500, refused=100, requests=200),
-        "8": imported(Stretch(9, BEFORE), read=1, accepted=1, refused=0, requests=4),
+        "0": imported(TimeRange(0, 5), read=600, accepted=500, refused=100, requests=200),
+        "8": imported(TimeRange(9, BEFORE), read=1, accepted=1, refused=0, requests=4),
     }
     audience = going_on(known, wanted=frozenset({"0"}))
     last = audience.rest()
@@ -341,12 +343,12 @@ LACKING = {"merge_fields.X": 3}
 
 
 def test_what_all_contacts_of_this_run_lack_is_not_told_where_others_were_read_earlier() -> None:
-    audience = going_on({"0": imported(Stretch(0, 5)), "8": imported(Stretch(9, BEFORE))}, wanted=frozenset({"4"}))
+    audience = going_on({"0": imported(TimeRange(0, 5)), "8": imported(TimeRange(9, BEFORE))}, wanted=frozenset({"4"}))
     audience.read(audience.next(), lacking=LACKING)
     assert audience.done().lacking == ()
 
 
-@pytest.mark.parametrize("known", [{}, {"4": imported(Stretch(6, 8))}], ids=["for the first time", "again"])
+@pytest.mark.parametrize("known", [{}, {"4": imported(TimeRange(6, 8))}], ids=["for the first time", "again"])
 def test_what_all_contacts_of_this_run_lack_is_not_told_where_others_are_still_to_come(
     known: dict[str, ImportedWindow],
 ) -> None:
@@ -394,5 +396,5 @@ def test_every_window_is_told_after_a_snapshot_that_has_it_and_few_wait_for_that
     for outcome in audience.told:
         if isinstance(outcome, SnapshotKnown):
             known = outcome.snapshot.keys
-        elif isinstance(outcome, WindowIn | WindowFailed):
+        elif isinstance(outcome, WindowImported | WindowFailed):
             assert outcome.window in known

@@ -7,16 +7,16 @@ from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefused,
     Part,
-    Piece,
+    PartitionRef,
     RefusedContact,
     SnapshotKnown,
     WindowFailed,
-    WindowIn,
+    WindowImported,
 )
 from importer_pipeline.engine.pages import Page
 from importer_pipeline.errors import KeyRefused, TooSlow, TriesUsedUp
-from importer_pipeline.listing.coverage import BEGINNING, Paging, Stretch
-from importer_pipeline.listing.snapshots import AudienceName, Snapshot, Standing
+from importer_pipeline.listing.coverage import BEGINNING, Paging, TimeRange
+from importer_pipeline.listing.snapshots import AudienceName, Snapshot, SnapshotProgress
 from importer_pipeline_tests.support.factories import SMALL, Listing, imported, page_of, plan, snapshot
 
 NOW = 5000.0
@@ -182,11 +182,11 @@ def test_a_window_that_is_in_tells_what_it_covers_and_cost() -> None:
     known, *windows = audience.outcomes
     assert isinstance(known, SnapshotKnown)
     assert windows == [
-        WindowIn(
+        WindowImported(
             name=NEWS,
             snapshot_id="new",
             window=key,
-            imported=imported(Stretch(0, BEFORE), read=read, accepted=read, refused=0, requests=1),
+            imported=imported(TimeRange(0, BEFORE), read=read, accepted=read, refused=0, requests=1),
             elapsed_seconds=0.0,
         )
         for key, read in (("0", 2), ("archived-0", 1))
@@ -197,13 +197,13 @@ def test_a_window_takes_from_its_first_request_to_its_last_delivery() -> None:
     audience = begun()
     first = asked(audience)
     audience.rest(first)
-    audience.take_up(first)
+    audience.requeue(first)
     assert audience.next(NOW + 5, SERVER_NOW) is first
     whole = page(first, 1, 2)
     audience.arrived(first, whole)
     audience.delivered(first, whole, accepted=2, refused=[], now=NOW + 8.5)
     brought(audience, asked(audience))
-    assert [it.elapsed_seconds for it in audience.outcomes if isinstance(it, WindowIn)] == [8.5, 0.0]
+    assert [it.elapsed_seconds for it in audience.outcomes if isinstance(it, WindowImported)] == [8.5, 0.0]
 
 
 def test_windows_that_failed_are_named_in_order_and_the_first_ones_error_is_the_audiences() -> None:
@@ -241,7 +241,7 @@ def test_refused_contacts_are_told_by_window_and_counted_once_each() -> None:
     audience.delivered(fourth, whole, accepted=3, refused=[bad, nameless], now=NOW)
     assert [outcome for outcome in audience.outcomes if isinstance(outcome, ContactsRefused)] == [
         ContactsRefused(
-            piece=Piece(name=NEWS, part=Part.WINDOW, key=window),
+            ref=PartitionRef(name=NEWS, part=Part.WINDOW, key=window),
             snapshot_id="new",
             fingerprint="of the list",
             contacts=(bad, nameless),
@@ -252,7 +252,7 @@ def test_refused_contacts_are_told_by_window_and_counted_once_each() -> None:
     assert last.refused == 3  # "4" twice is one; who has no id can't be told from another.
     assert last.complete
     window = audience.outcomes[-2]
-    assert isinstance(window, WindowIn)
+    assert isinstance(window, WindowImported)
     assert (window.imported.read, window.imported.accepted, window.imported.refused) == (5, 3, 2)
 
 
@@ -269,7 +269,7 @@ def test_a_request_that_waited_comes_before_new_ones() -> None:
     tried = asked(audience)
     audience.rest(tried)
     assert asked(audience) is not tried
-    assert audience.take_up(tried)
+    assert audience.requeue(tried)
     assert audience.has_ready
     assert asked(audience) is tried
 
@@ -278,12 +278,12 @@ def test_a_try_counts_as_a_request_of_its_window() -> None:
     audience = begun()
     first = asked(audience)
     audience.rest(first)
-    audience.take_up(first)
+    audience.requeue(first)
     assert asked(audience) is first
     brought(audience, first)
     brought(audience, asked(audience))
     window = audience.outcomes[1]
-    assert isinstance(window, WindowIn)
+    assert isinstance(window, WindowImported)
     assert (window.window, window.imported.requests) == ("0", 2)
 
 
@@ -320,10 +320,10 @@ def test_an_audience_that_is_stopped_gives_up_what_waits_and_leaves_what_was_not
     waits, again, under_way = asked(audience), asked(audience), asked(audience)
     audience.rest(waits)
     audience.rest(again)
-    audience.take_up(again)
+    audience.requeue(again)
     audience.stop(REVOKED)
     assert not audience.has_ready
-    assert not audience.take_up(waits)
+    assert not audience.requeue(waits)
     assert not audience.done(NOW)
     brought(audience, under_way, *range(1, 14))
     last = done(audience)
@@ -356,17 +356,22 @@ def test_a_request_of_an_earlier_snapshot_is_not_taken_up() -> None:
     stale = asked(audience)
     audience.rest(stale)
     assert not audience.moment_is_right(stale, SERVER_NOW + 3600)
-    assert not audience.take_up(stale)
+    assert not audience.requeue(stale)
 
 
 def going_on(
     *known: str, wanted: frozenset[str] | None = None, archived_total: int | None = 2, paging: Paging = SMALL
 ) -> AudienceSync:
     """With a snapshot of nine contacts, a second each from 1 on, of which these windows are in."""
-    covered = {"0": Stretch(0, 5), "4": Stretch(6, 8), "8": Stretch(9, BEFORE), "archived-0": Stretch(0, BEFORE)}
+    covered = {
+        "0": TimeRange(0, 5),
+        "4": TimeRange(6, 8),
+        "8": TimeRange(9, BEFORE),
+        "archived-0": TimeRange(0, BEFORE),
+    }
     earlier = snapshot(total=9, archived_total=archived_total, before=BEFORE)
-    standing = Standing(snapshot=earlier, windows={key: imported(covered[key]) for key in known})
-    return AudienceSync(plan(standing=standing, wanted=wanted), paging=paging, snapshot_id="new")
+    earlier = SnapshotProgress(snapshot=earlier, windows={key: imported(covered[key]) for key in known})
+    return AudienceSync(plan(earlier=earlier, wanted=wanted), paging=paging, snapshot_id="new")
 
 
 def test_an_audience_that_goes_on_asks_for_what_is_not_in_of_both_walks_and_keeps_its_snapshot() -> None:
@@ -384,7 +389,9 @@ def test_an_audience_that_goes_on_asks_for_what_is_not_in_of_both_walks_and_keep
     last = done(audience)
     assert last.complete
     assert last.snapshot == snapshot(total=9, archived_total=2, before=BEFORE)
-    assert {outcome.snapshot_id for outcome in audience.outcomes if isinstance(outcome, WindowIn)} == {"taken earlier"}
+    assert {outcome.snapshot_id for outcome in audience.outcomes if isinstance(outcome, WindowImported)} == {
+        "taken earlier"
+    }
 
 
 def test_a_snapshot_that_is_gone_on_with_stays_as_it_was_cut() -> None:

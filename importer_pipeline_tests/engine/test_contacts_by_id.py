@@ -9,17 +9,17 @@ import pytest
 
 from importer_pipeline.engine.audience_plan import ContactsScope
 from importer_pipeline.engine.audience_sync import Fetch
-from importer_pipeline.engine.connections import ConnectionBook
+from importer_pipeline.engine.concurrency import LimiterRegistry
 from importer_pipeline.engine.outcomes import AudienceDone, ContactsRefusedAgain, ContactsSettled, Outcome, Part
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ListNotFound, TriesUsedUp, Unavailable
-from importer_pipeline.mailchimp.client import Account, MailchimpLimits
+from importer_pipeline.mailchimp.client import MailchimpClient, MailchimpLimits
 from importer_pipeline.records.contacts import DEFAULT_RECORD, RecordMapping
-from importer_pipeline.runner.workers import Lines, Workers
+from importer_pipeline.runner.workers import AudienceEndpoints, Workers
 from importer_pipeline.sandbox.members import ARCHIVED
 from importer_pipeline.sandbox.target import Manner, Refusal
-from importer_pipeline.target.client import Target, TargetLimits
+from importer_pipeline.target.client import TargetClient, TargetLimits
 from importer_pipeline_tests.support.factories import SMALL, Halfway, plan
 from importer_pipeline_tests.support.stage import Stage
 
@@ -34,13 +34,15 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield stage
 
 
-def lines_of(stage: Stage) -> Lines:
+def lines_of(stage: Stage) -> AudienceEndpoints:
     client = stage.load().clients[0]
-    return Lines(
-        account=Account(client.mailchimp.credentials(), base_url=client.mailchimp.base_url, limits=MailchimpLimits()),
+    return AudienceEndpoints(
+        account=MailchimpClient(
+            client.mailchimp.credentials(), base_url=client.mailchimp.base_url, limits=MailchimpLimits()
+        ),
         list_id=client.audiences[0].list_id,
         mapping=MAPPING,
-        target=Target(client.target.url, client.target.api_key.read(), limits=TargetLimits()),
+        target=TargetClient(client.target.url, client.target.api_key.read(), limits=TargetLimits()),
     )
 
 
@@ -48,7 +50,7 @@ def told(stage: Stage, *contact_ids: str, limits: SyncLimits | None = None) -> l
     """What comes of these contacts."""
     asked = replace(plan(), scope=ContactsScope(contact_ids=contact_ids))
     sync = Sync(
-        [asked], paging=SMALL, limits=limits or SyncLimits(retries=0), book=ConnectionBook(), rng=Halfway(),
+        [asked], paging=SMALL, limits=limits or SyncLimits(retries=0), book=LimiterRegistry(), rng=Halfway(),
         epoch_offset_seconds=time.time() - time.monotonic(),
     )  # fmt: skip
     workers = Workers(sync, {asked.name: lines_of(stage)}, check=lambda: None)
@@ -91,7 +93,7 @@ def test_without_its_list_nothing_is_known_of_a_contact(stage: Stage) -> None:
     client.account.lists.clear()
     asked = replace(plan(), scope=ContactsScope(contact_ids=(contact_id,)))
     sync = Sync(
-        [asked], paging=SMALL, limits=SyncLimits(), book=ConnectionBook(), rng=Halfway(), epoch_offset_seconds=0.0
+        [asked], paging=SMALL, limits=SyncLimits(), book=LimiterRegistry(), rng=Halfway(), epoch_offset_seconds=0.0
     )
     workers = Workers(sync, {asked.name: lines}, check=lambda: None)
     (done,) = [outcome for outcomes in workers.run() for outcome in outcomes]
@@ -105,11 +107,11 @@ def test_without_its_list_nothing_is_known_of_a_contact(stage: Stage) -> None:
 def test_one_that_can_not_be_read_is_left_and_counts_as_tried() -> None:
     asked = replace(plan(), scope=ContactsScope(contact_ids=("a", "b")))
     sync = Sync(
-        [asked], paging=SMALL, limits=SyncLimits(retries=0), book=ConnectionBook(), rng=Halfway(),
+        [asked], paging=SMALL, limits=SyncLimits(retries=0), book=LimiterRegistry(), rng=Halfway(),
         epoch_offset_seconds=time.time() - time.monotonic(),
     )  # fmt: skip
     while isinstance(fetch := sync.take(0.0), Fetch):
-        sync.off_the_wire(fetch, 1.0)
+        sync.connection_freed(fetch, 1.0)
         sync.fetch_failed(fetch, Unavailable("HTTP 500"), 1.0)
     assert sync.finished
     again, done = sync.outcomes

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from importer_pipeline.engine.audience_plan import AudiencePlan, HoursScope, SnapshotScope
 from importer_pipeline.engine.audience_sync import Fetch
 from importer_pipeline.engine.pages import Page
-from importer_pipeline.engine.parcels import Post, Probe
+from importer_pipeline.engine.posts import Post, Probe
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.errors import (
     AccountDown,
@@ -203,7 +203,7 @@ def test_a_total_that_is_too_large_leaves_only_the_last_hour() -> None:
 
 
 def test_a_listing_that_is_empty_all_at_once_is_asked_for_again() -> None:
-    scope = SnapshotScope(standing=None, wanted=None, last=snapshot(total=40, archived_total=0))
+    scope = SnapshotScope(earlier=None, wanted=None, last=snapshot(total=40, archived_total=0))
     engine = engine_of(range(100, 4100, 100), replace(plan(), scope=scope))
     empty = Cut(PageShape(length=0, first=0, last=0, total=0), [])
     told: list[int] = []
@@ -217,7 +217,7 @@ def test_a_listing_that_is_empty_all_at_once_is_asked_for_again() -> None:
 
 
 def test_a_listing_that_stays_empty_is_believed() -> None:
-    scope = SnapshotScope(standing=None, wanted=None, last=snapshot(total=40, archived_total=0))
+    scope = SnapshotScope(earlier=None, wanted=None, last=snapshot(total=40, archived_total=0))
     engine = engine_of((), replace(plan(), scope=scope))
     assert read(engine, nothing_else) == 7
     assert engine.told.done["acme/news"].complete

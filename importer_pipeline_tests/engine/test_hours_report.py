@@ -10,12 +10,12 @@ from importer_pipeline.engine.outcomes import (
     ContactsRefused,
     ContactsSettled,
     HourFailed,
-    HourIn,
+    HourImported,
     Outcome,
     RefusedContact,
 )
 from importer_pipeline.errors import HourNotOver, ImporterError, KeyRefused, TriesUsedUp
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.listing.spans import Reading
 from importer_pipeline.listing.walk import Walk
@@ -71,10 +71,10 @@ class Audience:
             )
         )
         self.walks[archived].delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
-        self.take_up()
+        self.collect()
 
-    def take_up(self) -> None:
-        self.report.take_up(self.walks, self.before)
+    def collect(self) -> None:
+        self.report.collect(self.walks, self.before)
         self._note()
 
     def rest(self, *, archived: bool) -> None:
@@ -90,8 +90,8 @@ class Audience:
         return last
 
     @property
-    def hours(self) -> list[HourIn]:
-        return [outcome for outcome in self.told if isinstance(outcome, HourIn)]
+    def hours(self) -> list[HourImported]:
+        return [outcome for outcome in self.told if isinstance(outcome, HourImported)]
 
     def _note(self) -> None:
         self.told.extend(self.report.outcomes)
@@ -129,7 +129,7 @@ def test_hours_are_told_in_their_order_though_the_walk_reads_from_the_end() -> N
 
 
 def test_an_hour_that_is_in_already_is_not_told_again() -> None:
-    known = frozenset({Stretch(FIRST + HOUR_SECONDS, FIRST + 2 * HOUR_SECONDS - 1)})
+    known = frozenset({TimeRange(FIRST + HOUR_SECONDS, FIRST + 2 * HOUR_SECONDS - 1)})
     audience = Audience(HoursScope(first=FIRST, last=None, chain_from="a snapshot", known=known), spread())
     audience.rest(archived=False)
     audience.start(archived=True)
@@ -141,8 +141,8 @@ def test_an_hour_that_is_in_already_is_not_told_again() -> None:
 def test_an_hour_that_failed_is_told_and_those_behind_it_go_on_with_the_chain() -> None:
     audience = failed_in_the_middle(CHAIN)
     done = audience.done()
-    kinds = [(type(it), it.hour) for it in audience.told if isinstance(it, HourIn | HourFailed)]
-    assert kinds == [(HourIn, KEYS[0]), (HourFailed, KEYS[1]), (HourIn, KEYS[2])]
+    kinds = [(type(it), it.hour) for it in audience.told if isinstance(it, HourImported | HourFailed)]
+    assert kinds == [(HourImported, KEYS[0]), (HourFailed, KEYS[1]), (HourImported, KEYS[2])]
     assert [hour.chain_from for hour in audience.hours] == ["a snapshot"] * 2
     assert (done.error, done.failed, done.left, done.is_accounted_for) == (LOST, (KEYS[1],), 0, True)
 
@@ -191,7 +191,7 @@ def test_a_refused_contact_is_told_before_its_hour_and_under_it() -> None:
     audience.rest(archived=True)
     refused = audience.told[0]
     assert isinstance(refused, ContactsRefused)
-    assert (str(refused.piece), refused.snapshot_id) == (f"acme/news/contact_changes/{KEYS[1]}", None)
+    assert (str(refused.ref), refused.snapshot_id) == (f"acme/news/contact_changes/{KEYS[1]}", None)
     assert [(hour.read, hour.accepted, hour.refused) for hour in audience.hours] == [(0, 0, 0), (1, 0, 1), (0, 0, 0)]
     done = audience.done()
     assert (done.complete, done.refused_now) == (True, 1)

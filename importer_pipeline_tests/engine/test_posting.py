@@ -5,8 +5,8 @@ from random import Random
 import pytest
 
 from importer_pipeline.engine.audience_sync import Fetch
-from importer_pipeline.engine.connections import ConnectionBook
-from importer_pipeline.engine.parcels import Post, Probe
+from importer_pipeline.engine.concurrency import LimiterRegistry
+from importer_pipeline.engine.posts import Post, Probe
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.errors import (
     BrokenAnswer,
@@ -87,7 +87,7 @@ def test_a_target_never_has_more_posts_on_the_wire_than_the_limits_say(most: int
 
 
 def test_two_syncs_of_one_process_share_a_targets_connections() -> None:
-    book = ConnectionBook()
+    book = LimiterRegistry()
     one, other = Engine(plan(), book=book), Engine(plan(account="other"), book=book)
     one.holds([1])
     other.holds([1])
@@ -143,7 +143,7 @@ def test_who_looks_for_room_while_a_post_is_off_the_wire_and_not_settled_is_call
     engine.wait()
     assert engine.take() is None
     assert isinstance(post, Post)
-    engine.sync.off_the_wire(post, engine.now)
+    engine.sync.connection_freed(post, engine.now)
     assert engine.take() is None
     engine.sync.posted(post, Receipt(sent=6, accepted=6), engine.now)
     assert {request.audience.plan.name.client for request in engine.take_all()} == {"a", "b"}

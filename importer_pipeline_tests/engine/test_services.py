@@ -4,13 +4,13 @@ from random import Random
 
 import pytest
 
-from importer_pipeline.engine.connections import Connections, Patience
+from importer_pipeline.engine.concurrency import ConcurrencyLimiter, ThrottlePolicy
 from importer_pipeline.engine.services import Service, SyncLimits, Timers
 from importer_pipeline_tests.support.factories import Halfway
 
 
 def service(timers: Timers, *, limit: int = 1) -> Service:
-    return Service(Connections(limit, patience=Patience()), timers)
+    return Service(ConcurrencyLimiter(limit, patience=ThrottlePolicy()), timers)
 
 
 def test_pauses_double_from_try_to_try() -> None:
@@ -104,7 +104,7 @@ def test_where_nothing_of_ours_is_on_the_wire_the_parked_are_called_after_a_mome
 
 def test_only_our_own_requests_count_as_in_flight() -> None:
     timers = Timers()
-    connections = Connections(1, patience=Patience())
+    connections = ConcurrencyLimiter(1, patience=ThrottlePolicy())
     ours, others = Service(connections, timers), Service(connections, timers)
     assert others.acquire(0.0)
     assert not ours.acquire(0.0)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import pytest
 
 from importer_pipeline.engine.audience_sync import Fetch
-from importer_pipeline.engine.connections import ConnectionBook, Patience
+from importer_pipeline.engine.concurrency import LimiterRegistry, ThrottlePolicy
 from importer_pipeline.engine.outcomes import Progress
-from importer_pipeline.engine.parcels import Post
+from importer_pipeline.engine.posts import Post
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.errors import (
     AccountBusy,
@@ -23,8 +23,8 @@ from importer_pipeline.errors import (
     TriesUsedUp,
     Unavailable,
 )
-from importer_pipeline.listing.coverage import Paging, Stretch
-from importer_pipeline.listing.snapshots import Standing
+from importer_pipeline.listing.coverage import Paging, TimeRange
+from importer_pipeline.listing.snapshots import SnapshotProgress
 from importer_pipeline_tests.support.factories import NOW, SMALL, Engine, Listing, imported, page_of, plan, snapshot
 
 DOWN = Unavailable("HTTP 500", remedy="wait")
@@ -73,7 +73,7 @@ def test_all_contacts_of_an_audience_reach_the_target() -> None:
 
 
 BEFORE = int(NOW) - 65
-COVERED = {"0": Stretch(0, 5), "4": Stretch(6, 8), "8": Stretch(9, BEFORE), "archived-0": Stretch(0, BEFORE)}
+COVERED = {"0": TimeRange(0, 5), "4": TimeRange(6, 8), "8": TimeRange(9, BEFORE), "archived-0": TimeRange(0, BEFORE)}
 """The windows of nine contacts, a second each from 1 on, and of no more than one page of archived ones."""
 
 
@@ -87,13 +87,13 @@ def test_of_a_client_with_many_audiences_one_request_tells_that_its_key_is_refus
     assert sum(isinstance(done.error, KeyRefused) for done in engine.told.done.values()) == 8
 
 
-def of_which_are_in(*known: str) -> Standing:
+def of_which_are_in(*known: str) -> SnapshotProgress:
     """A snapshot of these contacts that an earlier run has read in part."""
-    return Standing(snapshot=snapshot(before=BEFORE), windows={key: imported(COVERED[key]) for key in known})
+    return SnapshotProgress(snapshot=snapshot(before=BEFORE), windows={key: imported(COVERED[key]) for key in known})
 
 
 def test_an_audience_that_goes_on_asks_for_what_is_not_in_alone() -> None:
-    engine = Engine(plan(standing=of_which_are_in("0", "8", "archived-0")))
+    engine = Engine(plan(earlier=of_which_are_in("0", "8", "archived-0")))
     engine.holds(range(1, 10))
     fetch = engine.fetch()
     assert (fetch.key, fetch.ask.since, fetch.ask.before) == ("4", 5, 8)
@@ -106,7 +106,7 @@ def test_an_audience_that_goes_on_asks_for_what_is_not_in_alone() -> None:
 
 
 def test_an_audience_of_which_all_is_in_is_done_with_nothing_asked_and_keeps_no_other_waiting() -> None:
-    engine = Engine(plan("news", standing=of_which_are_in(*COVERED)), plan("events"))
+    engine = Engine(plan("news", earlier=of_which_are_in(*COVERED)), plan("events"))
     fetch = engine.fetch()
     assert fetch.audience.plan.name.audience == "events"
     done = engine.told.done["acme/news"]
@@ -116,13 +116,13 @@ def test_an_audience_of_which_all_is_in_is_done_with_nothing_asked_and_keeps_no_
 
 
 def test_a_window_that_is_in_and_wanted_is_read_and_delivered_again() -> None:
-    engine = Engine(plan(standing=of_which_are_in(*COVERED), wanted=frozenset({"4"})))
+    engine = Engine(plan(earlier=of_which_are_in(*COVERED), wanted=frozenset({"4"})))
     engine.holds(range(1, 10))
     done = engine.rest().done["acme/news"]
     assert done.complete
     assert engine.sent["acme", "news"] == ["5", "6", "7"]
     assert engine.told.windows["acme/news/4"].imported == imported(
-        Stretch(6, 8), read=3, accepted=3, refused=0, requests=1
+        TimeRange(6, 8), read=3, accepted=3, refused=0, requests=1
     )
 
 
@@ -591,7 +591,7 @@ def test_an_account_never_has_more_requests_on_the_wire_than_it_bears(connection
 
 
 def test_two_syncs_of_one_process_share_an_accounts_connections() -> None:
-    book = ConnectionBook()
+    book = LimiterRegistry()
     one, other = Engine(plan(), book=book), Engine(plan(), book=book)
     fetch = one.fetch()
     assert other.take() is None
@@ -604,7 +604,7 @@ def test_two_syncs_of_one_process_share_an_accounts_connections() -> None:
 
 
 def test_the_patience_with_429s_is_that_of_the_limits() -> None:
-    engine = Engine(plan(), limits=SyncLimits(patience=Patience(pause_seconds=9.0, give_up_seconds=60.0)))
+    engine = Engine(plan(), limits=SyncLimits(patience=ThrottlePolicy(pause_seconds=9.0, give_up_seconds=60.0)))
     engine.fail(fetch := engine.fetch(), BUSY)
     assert engine.wait() == 9.0
     assert engine.fetch() is fetch

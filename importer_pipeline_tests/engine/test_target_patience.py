@@ -3,7 +3,7 @@
 import pytest
 
 from importer_pipeline.engine.audience_sync import Fetch
-from importer_pipeline.engine.parcels import Post
+from importer_pipeline.engine.posts import Post
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.errors import TargetBusy, TooManyRequests
 from importer_pipeline_tests.support.factories import NOW, Engine, plan

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importer_pipeline.engine.audience_sync import Fetch
-from importer_pipeline.engine.parcels import Post, Probe
+from importer_pipeline.engine.posts import Post, Probe
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.errors import (
     BrokenAnswer,
@@ -233,7 +233,7 @@ def test_one_client_without_success_does_not_stop_the_others_of_its_url() -> Non
         for request in settle(engine):
             if request.audience.plan.name.client == "idle":
                 waiting.append(request)
-                engine.sync.off_the_wire(request, engine.now)
+                engine.sync.connection_freed(request, engine.now)
             else:
                 engine.fail(request, DOWN)
     assert isinstance(engine.told.done["bad/news"].error, TargetDown)

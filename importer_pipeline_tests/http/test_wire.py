@@ -13,8 +13,8 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter
 
-from importer_pipeline import sockets
 from importer_pipeline.errors import ImporterError
+from importer_pipeline.http import sockets
 from importer_pipeline.http.faults import QUOTABLE, Fault
 from importer_pipeline.http.sockets import Addresses
 from importer_pipeline.http.wire import Answer, Limits, Wire

@@ -12,11 +12,11 @@ from importer_pipeline.errors import BrokenAnswer
 from importer_pipeline.listing.coverage import (
     BEGINNING,
     MAX_CONTACTS,
-    Ask,
     CrowdedSecond,
+    PageRequest,
     PageShape,
     Paging,
-    Stretch,
+    TimeRange,
     alone,
     covered,
     halves,
@@ -29,16 +29,16 @@ from importer_pipeline.listing.coverage import (
 )
 
 SECONDS = st.integers(0, 25)
-STRETCHES = st.tuples(SECONDS, SECONDS).map(lambda ends: Stretch(min(ends), max(ends)))
+STRETCHES = st.tuples(SECONDS, SECONDS).map(lambda ends: TimeRange(min(ends), max(ends)))
 FEW_STRETCHES = st.lists(STRETCHES, max_size=6)
 
 
-def seconds_of(*stretches: Stretch) -> set[int]:
+def seconds_of(*stretches: TimeRange) -> set[int]:
     return {second for stretch in stretches for second in range(stretch.first, stretch.last + 1)}
 
 
-def ask(*, since: int = 10, before: int = 30, offset: int = 0, count: int = 5) -> Ask:
-    return Ask(since=since, before=before, offset=offset, count=count)
+def ask(*, since: int = 10, before: int = 30, offset: int = 0, count: int = 5) -> PageRequest:
+    return PageRequest(since=since, before=before, offset=offset, count=count)
 
 
 def stamps(*moments: int) -> list[str]:
@@ -48,25 +48,25 @@ def stamps(*moments: int) -> list[str]:
 @pytest.mark.parametrize(
     ("offset", "page", "total", "proved"),
     [
-        pytest.param(0, (12, 14, 16, 18, 20), 9, Stretch(11, 19), id="the first page from the lower bound on"),
-        pytest.param(3, (12, 14, 16, 18, 20), 9, Stretch(13, 19), id="a page in the middle without its end seconds"),
-        pytest.param(6, (12, 14, 16), 9, Stretch(13, 30), id="a short page at the end up to the upper bound"),
-        pytest.param(0, (12, 14), 2, Stretch(11, 30), id="the only page all of it"),
-        pytest.param(4, (12, 14, 16, 18, 20), 9, Stretch(13, 19), id="a full page at the end not up to the bound"),
+        pytest.param(0, (12, 14, 16, 18, 20), 9, TimeRange(11, 19), id="the first page from the lower bound on"),
+        pytest.param(3, (12, 14, 16, 18, 20), 9, TimeRange(13, 19), id="a page in the middle without its end seconds"),
+        pytest.param(6, (12, 14, 16), 9, TimeRange(13, 30), id="a short page at the end up to the upper bound"),
+        pytest.param(0, (12, 14), 2, TimeRange(11, 30), id="the only page all of it"),
+        pytest.param(4, (12, 14, 16, 18, 20), 9, TimeRange(13, 19), id="a full page at the end not up to the bound"),
         pytest.param(9, (), 9, None, id="nothing beyond the end"),
         pytest.param(9, (), 0, None, id="nothing beyond the end of a list that is empty by now"),
-        pytest.param(0, (), 0, Stretch(11, 30), id="an empty list all of it"),
+        pytest.param(0, (), 0, TimeRange(11, 30), id="an empty list all of it"),
         pytest.param(3, (15, 15, 15, 15, 15), 9, None, id="nothing of a second that fills the page"),
-        pytest.param(3, (14, 15, 15, 15, 16), 9, Stretch(15, 15), id="a single second between its end seconds"),
+        pytest.param(3, (14, 15, 15, 15, 16), 9, TimeRange(15, 15), id="a single second between its end seconds"),
         pytest.param(3, (15, 15, 16, 16, 16), 9, None, id="nothing between neighbouring seconds"),
         pytest.param(
-            0, (15, 15, 15, 15, 15), 9, Stretch(11, 14), id="what lies before a second that fills the first page"
+            0, (15, 15, 15, 15, 15), 9, TimeRange(11, 14), id="what lies before a second that fills the first page"
         ),
-        pytest.param(8, (15,), 9, Stretch(16, 30), id="what lies behind a last contact"),
-        pytest.param(6, (12, 14, 16), 10, Stretch(13, 15), id="a short page that is not the end"),
+        pytest.param(8, (15,), 9, TimeRange(16, 30), id="what lies behind a last contact"),
+        pytest.param(6, (12, 14, 16), 10, TimeRange(13, 15), id="a short page that is not the end"),
     ],
 )
-def test_a_page_proves(offset: int, page: tuple[int, ...], total: int, proved: Stretch | None) -> None:
+def test_a_page_proves(offset: int, page: tuple[int, ...], total: int, proved: TimeRange | None) -> None:
     shape = PageShape(length=len(page), first=page[0] if page else 0, last=page[-1] if page else 0, total=total)
     assert covered(ask(offset=offset), shape) == proved
 
@@ -115,7 +115,7 @@ def test_a_page_that_can_not_be_the_answer_is_broken(page: list[str], total: int
         pytest.param(ask(), stamps(12, 13, 14, 15, 16), 99, id="as many as asked for"),
     ],
 )
-def test_a_page_that_can_be_the_answer_is_let_pass(asked: Ask, page: list[str], total: int) -> None:
+def test_a_page_that_can_be_the_answer_is_let_pass(asked: PageRequest, page: list[str], total: int) -> None:
     moments = [seconds(stamp) for stamp in page] or [0]
     expected = PageShape(length=len(page), first=moments[0], last=moments[-1], total=total)
     assert page_shape(asked, page, total) == expected
@@ -140,14 +140,14 @@ def test_an_unknown_time_sorts_before_all_others() -> None:
 
 
 @given(FEW_STRETCHES)
-def test_joined_stretches_hold_the_same_seconds_in_as_few_as_possible(known: list[Stretch]) -> None:
+def test_joined_stretches_hold_the_same_seconds_in_as_few_as_possible(known: list[TimeRange]) -> None:
     result = joined(known)
     assert seconds_of(*result) == seconds_of(*known)
     assert all(earlier.last + 1 < later.first for earlier, later in pairwise(result))
 
 
 @given(STRETCHES, FEW_STRETCHES)
-def test_missing_is_what_no_stretch_holds(bounds: Stretch, known: list[Stretch]) -> None:
+def test_missing_is_what_no_stretch_holds(bounds: TimeRange, known: list[TimeRange]) -> None:
     result = missing(bounds, known)
     assert seconds_of(*result) == seconds_of(bounds) - seconds_of(*known)
     assert result == joined(result)
@@ -155,10 +155,10 @@ def test_missing_is_what_no_stretch_holds(bounds: Stretch, known: list[Stretch])
 
 
 @given(STRETCHES, st.lists(SECONDS, max_size=5))
-def test_crowded_seconds_are_cut_out_and_stand_alone(stretch: Stretch, crowded: list[int]) -> None:
+def test_crowded_seconds_are_cut_out_and_stand_alone(stretch: TimeRange, crowded: list[int]) -> None:
     result = alone(stretch, crowded)
     assert [second for part in result for second in range(part.first, part.last + 1)] == sorted(seconds_of(stretch))
-    assert all(Stretch(second, second) in result for second in crowded if second in seconds_of(stretch))
+    assert all(TimeRange(second, second) in result for second in crowded if second in seconds_of(stretch))
     cuts = len([second for second in set(crowded) if second in seconds_of(stretch)])
     assert len(result) <= 2 * cuts + 1
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key, hours_of, last_second_over, parse_hour_key
 
 SEVEN = int(datetime(2026, 11, 24, 7, tzinfo=UTC).timestamp())
-HOUR = Stretch(SEVEN, SEVEN + HOUR_SECONDS - 1)
+HOUR = TimeRange(SEVEN, SEVEN + HOUR_SECONDS - 1)
 
 
 def test_the_keys_are_those_of_dagsters_hourly_partitions() -> None:
@@ -17,7 +17,7 @@ def test_the_keys_are_those_of_dagsters_hourly_partitions() -> None:
     keys = hours.get_partition_keys(current_time=datetime(2026, 11, 25, tzinfo=UTC))
     assert keys == [hour_key(SEVEN - 7 * HOUR_SECONDS + number * HOUR_SECONDS) for number in range(24)]
     assert [parse_hour_key(key) for key in keys] == list(
-        hours_of(Stretch(SEVEN - 7 * HOUR_SECONDS, SEVEN + 17 * HOUR_SECONDS - 1))
+        hours_of(TimeRange(SEVEN - 7 * HOUR_SECONDS, SEVEN + 17 * HOUR_SECONDS - 1))
     )
 
 
@@ -33,8 +33,8 @@ def test_what_is_no_hours_key_is_none(key: str) -> None:
 
 
 def test_the_hours_of_a_stretch_are_all_that_it_touches() -> None:
-    assert list(hours_of(Stretch(SEVEN + 10, SEVEN + 20))) == [HOUR]
-    assert [hour.first for hour in hours_of(Stretch(SEVEN - 1, SEVEN + HOUR_SECONDS))] == [
+    assert list(hours_of(TimeRange(SEVEN + 10, SEVEN + 20))) == [HOUR]
+    assert [hour.first for hour in hours_of(TimeRange(SEVEN - 1, SEVEN + HOUR_SECONDS))] == [
         SEVEN - HOUR_SECONDS,
         SEVEN,
         SEVEN + HOUR_SECONDS,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importer_pipeline.errors import SecondTooCrowded
-from importer_pipeline.listing.coverage import Ask, Paging, Stretch, missing
+from importer_pipeline.listing.coverage import PageRequest, Paging, TimeRange, missing
 from importer_pipeline.listing.walk import Walk
 from importer_pipeline_tests.support.factories import SMALL, Cut, Listing
 from importer_pipeline_tests.support.walkers import (
@@ -30,8 +30,8 @@ from importer_pipeline_tests.support.walkers import (
 def test_an_empty_listing_takes_one_page_and_its_window_covers_all() -> None:
     empty = walker()
     empty.rest()
-    assert empty.asked == [Ask(since=-1, before=BEFORE, offset=0, count=6)]
-    assert empty.reports == [(0, True, (Stretch(0, BEFORE),))]
+    assert empty.asked == [PageRequest(since=-1, before=BEFORE, offset=0, count=6)]
+    assert empty.reports == [(0, True, (TimeRange(0, BEFORE),))]
     assert empty.walk.total == 0
 
 
@@ -55,8 +55,8 @@ def test_a_full_page_at_the_end_leaves_the_end_to_the_window_behind_it() -> None
     full = walker(1, 2, 3, 4, 5, 6)
     full.rest()
     assert full.offsets == [0, 4]
-    assert full.walk.windows[0].covered == [Stretch(0, 5)]
-    assert full.walk.windows[4].covered == [Stretch(6, BEFORE)]
+    assert full.walk.windows[0].covered == [TimeRange(0, 5)]
+    assert full.walk.windows[4].covered == [TimeRange(6, BEFORE)]
 
 
 def test_a_walk_is_planned_by_its_first_page_and_only_once() -> None:
@@ -77,9 +77,9 @@ def test_what_leaves_open_between_windows_is_read_by_time_and_told_under_the_win
     left.read(left.next())
     left.listing.leave("0", "1", "2")
     left.rest()
-    assert left.asked[-1] == Ask(since=5, before=8, offset=0, count=6)
+    assert left.asked[-1] == PageRequest(since=5, before=8, offset=0, count=6)
     assert {str(number) for number in range(3, 15)} <= left.seen
-    assert left.reports[-1] == (0, True, (Stretch(0, 8),))
+    assert left.reports[-1] == (0, True, (TimeRange(0, 8),))
 
 
 def test_a_tie_that_does_not_meet_the_window_below_is_read_by_time() -> None:
@@ -92,7 +92,7 @@ def test_a_tie_that_does_not_meet_the_window_below_is_read_by_time() -> None:
     assert tied.read(second).ids == ["5"]
     assert "4" not in tied.seen
     tied.rest()
-    assert tied.asked[-1] == Ask(since=3, before=5, offset=0, count=4)
+    assert tied.asked[-1] == PageRequest(since=3, before=5, offset=0, count=4)
     assert {"1", "2", "3", "4", "5"} <= tied.seen
 
 
@@ -117,11 +117,13 @@ def test_a_gap_of_several_pages_is_read_page_after_page_under_the_window_below()
     assert shrunk.walk.next() is None
     shrunk.read(gap[0])
     gap.append(shrunk.next())
-    assert [reading.ask for reading in gap] == [Ask(since=9, before=17, offset=offset, count=6) for offset in (0, 4)]
+    assert [reading.ask for reading in gap] == [
+        PageRequest(since=9, before=17, offset=offset, count=6) for offset in (0, 4)
+    ]
     shrunk.read(gap[1])
     assert shrunk.walk.finished
     assert {str(number) for number in range(8, 24)} <= shrunk.seen
-    assert shrunk.reports[-1] == (4, True, (Stretch(6, 17),))
+    assert shrunk.reports[-1] == (4, True, (TimeRange(6, 17),))
 
 
 @pytest.mark.parametrize(
@@ -137,13 +139,13 @@ def test_a_gap_is_read_from_the_end_down_and_not_beyond_its_end(contacts: int, o
     gap = open_gap(contacts)
     gap.rest()
     assert gap.offsets == offsets
-    assert gap.reports[-1] == (0, True, (Stretch(0, 3 + contacts),))
+    assert gap.reports[-1] == (0, True, (TimeRange(0, 3 + contacts),))
 
 
 def test_a_second_that_fills_a_page_is_asked_for_alone() -> None:
     crowded = walker(1, 2, *[7] * 8, 9)
     crowded.rest()
-    assert Ask(since=6, before=7, offset=0, count=6) in crowded.asked
+    assert PageRequest(since=6, before=7, offset=0, count=6) in crowded.asked
     assert len(crowded.seen) == 11
 
 
@@ -154,7 +156,7 @@ def test_a_crowded_second_is_read_in_rounds_until_its_ids_are_its_total() -> Non
     assert rounds[:3] == [0, 6, 12]
     assert rounds.count(0) > 1
     assert len(crowded.seen) == 14
-    assert all(is_in for _, is_in, _ in crowded.reports)
+    assert all(is_imported for _, is_imported, _ in crowded.reports)
 
 
 def test_a_crowded_second_in_stable_order_takes_one_round() -> None:
@@ -198,7 +200,7 @@ def test_a_crowded_second_at_the_very_beginning_is_told_under_the_first_window()
     crowded = walker(*[0] * 8, 5, 6)
     crowded.rest()
     assert crowded.reports[-1][:2] == (0, True)
-    assert crowded.walk.windows[0].covered == [Stretch(0, 0)]
+    assert crowded.walk.windows[0].covered == [TimeRange(0, 0)]
     assert len(crowded.seen) == 10
 
 
@@ -224,7 +226,7 @@ def test_the_stretch_of_a_failed_window_is_left_alone() -> None:
     assert failing.walk.finished
     assert failing.offsets == [0, 12, 8, 4]
     assert failing.walk.windows[8].error is LOST
-    assert not failing.walk.windows[8].is_in
+    assert not failing.walk.windows[8].is_imported
 
 
 @pytest.mark.parametrize("lost", [{0}, {12}, {4, 8}, {0, 4, 8, 12}], ids=["first", "last", "neighbours", "all"])
@@ -246,17 +248,17 @@ def test_the_second_behind_what_the_window_above_a_failed_one_covers_is_read() -
     failing = walker(*range(1, 9), 9, 10, 10, 10, 11, 11, 12, 13)
     for _ in range(3):
         failing.read(failing.next())
-    assert failing.walk.windows[8].covered == [Stretch(10, 10)]
+    assert failing.walk.windows[8].covered == [TimeRange(10, 10)]
     failing.fail(failing.next())
     failing.rest()
     assert [(ask.since + 1, ask.before) for ask in failing.asked[4:]] == [(11, 11)]
-    assert failing.walk.windows[8].covered == [Stretch(10, 11)]
+    assert failing.walk.windows[8].covered == [TimeRange(10, 11)]
 
 
 def test_a_failed_window_takes_the_last_second_with_it_though_that_is_all_that_is_missing() -> None:
     failing = walker(1, 2, 3, 4, 5, 7, 7, 7, before=7)
     failing.read(failing.next())
-    assert failing.walk.windows[0].covered == [Stretch(0, 6)]
+    assert failing.walk.windows[0].covered == [TimeRange(0, 6)]
     failing.fail(failing.next())
     assert failing.walk.finished
 
@@ -271,7 +273,7 @@ def test_gaps_beside_a_failed_window_are_read() -> None:
     failing.rest()
     gaps = [(ask.since + 1, ask.before) for ask in failing.asked[6:]]
     assert gaps == [(6, 8)]
-    assert failing.walk.windows[0].covered == [Stretch(0, 8)]
+    assert failing.walk.windows[0].covered == [TimeRange(0, 8)]
 
 
 def test_a_gap_that_fails_fails_the_window_below_it() -> None:
@@ -297,7 +299,7 @@ def test_a_gap_that_is_in_does_not_bring_a_window_in_that_another_gap_has_failed
     crowded.fail(gaps[0])
     crowded.read(gaps[1])
     assert crowded.walk.finished
-    assert crowded.reports[told:] == [(0, False, (Stretch(0, 5),))]
+    assert crowded.reports[told:] == [(0, False, (TimeRange(0, 5),))]
 
 
 def test_a_window_tells_its_failure_once() -> None:
@@ -318,7 +320,7 @@ def test_a_page_that_is_halved_is_read_in_parts_and_its_window_is_in_once_both_a
     halved.read(high)
     assert halved.reports == []
     halved.read(low)
-    assert halved.reports == [(0, True, (Stretch(0, BEFORE),))]
+    assert halved.reports == [(0, True, (TimeRange(0, BEFORE),))]
 
 
 def test_halves_are_halved_again_until_they_are_too_small() -> None:
@@ -340,7 +342,7 @@ def test_what_halves_leave_open_is_read_by_time() -> None:
     halved.read(halved.next())
     halved.listing.leave("0", "1", "2")
     halved.rest()
-    assert halved.asked[-1] == Ask(since=3, before=BEFORE, offset=0, count=6)
+    assert halved.asked[-1] == PageRequest(since=3, before=BEFORE, offset=0, count=6)
     assert {"3", "4"} <= halved.seen
 
 
@@ -351,9 +353,9 @@ def test_a_page_of_a_gap_that_is_halved_does_not_open_its_window_again() -> None
     for _ in range(3):
         left.read(left.next())
     assert left.walk.split(left.next(), SLOW)
-    assert left.walk.windows[0].is_in
+    assert left.walk.windows[0].is_imported
     left.rest()
-    assert left.reports[-1] == (0, True, (Stretch(0, 8),))
+    assert left.reports[-1] == (0, True, (TimeRange(0, 8),))
 
 
 def test_a_walk_that_is_stopped_leaves_what_is_not_under_way_and_opens_no_gap() -> None:
@@ -392,7 +394,7 @@ def test_a_walk_that_is_stopped_in_a_gap_asks_for_no_more_of_it() -> None:
     for reading in under_way:
         stopped.read(reading)
     assert stopped.walk.finished
-    assert stopped.walk.windows[0].is_in
+    assert stopped.walk.windows[0].is_imported
     assert not stopped.walk.has_ready
 
 
@@ -407,15 +409,15 @@ def test_a_walk_that_is_stopped_in_a_crowded_second_asks_for_no_other_round_and_
     crowded.deliver(last, Cut(crowded.listing.cut(last.ask).shape, ["the same"]))
     crowded.deliver(reading, Cut(cut.shape, ["the same"]))
     assert crowded.walk.finished
-    assert crowded.walk.windows[0].is_in
-    assert Stretch(7, 7) in missing(Stretch(0, BEFORE), covered_by(crowded.walk))
+    assert crowded.walk.windows[0].is_imported
+    assert TimeRange(7, 7) in missing(TimeRange(0, BEFORE), covered_by(crowded.walk))
 
 
 def test_a_count_asks_for_one_contact_and_knows_all_windows_by_it() -> None:
     counting = Walker(Listing(range(1, 24)), Walk(since=-1, before=BEFORE, paging=SMALL))
     counting.walk.count()
     reading = counting.next()
-    assert reading.ask == Ask(since=-1, before=BEFORE, offset=0, count=1)
+    assert reading.ask == PageRequest(since=-1, before=BEFORE, offset=0, count=1)
     assert reading.only_counts
     counting.read(reading)
     assert counting.walk.finished

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importer_pipeline.errors import TriesUsedUp
-from importer_pipeline.listing.coverage import Ask, Stretch, missing
+from importer_pipeline.listing.coverage import PageRequest, TimeRange, missing
 from importer_pipeline.listing.spans import WindowState
 from importer_pipeline.listing.walk import Walk
 from importer_pipeline_tests.support.factories import SMALL, Listing, imported
@@ -33,28 +33,28 @@ def test_what_is_not_in_is_read_between_its_nearest_windows_that_are_with_offset
         later.read(section)
     later.rest()
     assert later.asked == [
-        Ask(since=5, before=13, offset=0, count=6),
-        Ask(since=17, before=BEFORE, offset=0, count=6),
-        Ask(since=5, before=13, offset=4, count=6),
-        Ask(since=17, before=BEFORE, offset=4, count=6),
+        PageRequest(since=5, before=13, offset=0, count=6),
+        PageRequest(since=17, before=BEFORE, offset=0, count=6),
+        PageRequest(since=5, before=13, offset=4, count=6),
+        PageRequest(since=17, before=BEFORE, offset=4, count=6),
     ]
     assert {window: covered for window, _, covered in later.reports} == {
-        4: (Stretch(6, 10),),
-        8: (Stretch(11, 13),),
-        16: (Stretch(18, 22),),
-        20: (Stretch(23, BEFORE),),
+        4: (TimeRange(6, 10),),
+        8: (TimeRange(11, 13),),
+        16: (TimeRange(18, 22),),
+        20: (TimeRange(23, BEFORE),),
     }
 
 
 @pytest.mark.parametrize(
     ("offset", "ask"),
     [
-        pytest.param(0, Ask(since=-1, before=5, offset=0, count=6), id="the first"),
-        pytest.param(8, Ask(since=9, before=13, offset=0, count=6), id="in the middle"),
-        pytest.param(20, Ask(since=21, before=BEFORE, offset=0, count=6), id="the last"),
+        pytest.param(0, PageRequest(since=-1, before=5, offset=0, count=6), id="the first"),
+        pytest.param(8, PageRequest(since=9, before=13, offset=0, count=6), id="in the middle"),
+        pytest.param(20, PageRequest(since=21, before=BEFORE, offset=0, count=6), id="the last"),
     ],
 )
-def test_a_window_that_alone_is_not_in_is_one_request(offset: int, ask: Ask) -> None:
+def test_a_window_that_alone_is_not_in_is_one_request(offset: int, ask: PageRequest) -> None:
     earlier = six_windows()
     whole = earlier.known[offset].covered
     later = going_on(earlier, *earlier.known.keys() - {offset})
@@ -66,23 +66,25 @@ def test_a_window_that_alone_is_not_in_is_one_request(offset: int, ask: Ask) -> 
 @pytest.mark.parametrize(
     ("known", "ask"),
     [
-        pytest.param((), Ask(since=-1, before=BEFORE, offset=12, count=6), id="the whole"),
-        pytest.param((0,), Ask(since=5, before=BEFORE, offset=8, count=6), id="from a lower one on"),
-        pytest.param((16,), Ask(since=-1, before=17, offset=12, count=6), id="up to an upper one"),
-        pytest.param((4, 16), Ask(since=9, before=17, offset=4, count=6), id="between two"),
+        pytest.param((), PageRequest(since=-1, before=BEFORE, offset=12, count=6), id="the whole"),
+        pytest.param((0,), PageRequest(since=5, before=BEFORE, offset=8, count=6), id="from a lower one on"),
+        pytest.param((16,), PageRequest(since=-1, before=17, offset=12, count=6), id="up to an upper one"),
+        pytest.param((4, 16), PageRequest(since=9, before=17, offset=4, count=6), id="between two"),
     ],
 )
-def test_a_window_that_is_wanted_alone_is_one_request_among_what_is_not_in(known: tuple[int, ...], ask: Ask) -> None:
+def test_a_window_that_is_wanted_alone_is_one_request_among_what_is_not_in(
+    known: tuple[int, ...], ask: PageRequest
+) -> None:
     later = going_on(six_windows(), *known, wanted={12})
     later.rest()
     assert later.asked == [ask]
-    assert [offset for offset, is_in, _ in later.reports if is_in] == [12]
+    assert [offset for offset, is_imported, _ in later.reports if is_imported] == [12]
     assert later.walk.left == 5 - len(known)
 
 
 def test_of_several_wanted_windows_the_first_tells_how_many_contacts_there_are_and_the_others_follow() -> None:
     later = going_on(six_windows(), 0, wanted={8, 16, 20})
-    assert later.next().ask == Ask(since=5, before=BEFORE, offset=4, count=6)
+    assert later.next().ask == PageRequest(since=5, before=BEFORE, offset=4, count=6)
     assert not later.walk.has_ready
     later = going_on(six_windows(), 0, wanted={8, 16, 20})
     later.rest()
@@ -95,7 +97,7 @@ def test_where_the_page_that_would_have_told_fails_the_others_are_asked_for_all_
     later.fail(later.next())
     later.rest()
     assert later.offsets == [4, 16, 12]
-    assert [(offset, is_in) for offset, is_in, _ in later.reports] == [(8, False), (20, True), (16, True)]
+    assert [(offset, is_imported) for offset, is_imported, _ in later.reports] == [(8, False), (20, True), (16, True)]
 
 
 def test_a_page_that_fails_after_its_section_has_been_planned_asks_for_nothing_again() -> None:
@@ -130,7 +132,7 @@ def test_windows_between_neighbours_that_leave_nothing_are_in_without_a_request(
     later = going_on(shrunk, 0)
     assert not later.walk.has_ready
     later.rest()
-    assert {window.offset for window in later.walk.windows.values() if window.is_in} == {0, 4, 8, 12, 16, 20}
+    assert {window.offset for window in later.walk.windows.values() if window.is_imported} == {0, 4, 8, 12, 16, 20}
 
 
 def test_a_window_that_proves_nothing_is_no_neighbour() -> None:
@@ -141,7 +143,7 @@ def test_a_window_that_proves_nothing_is_no_neighbour() -> None:
         shrunk.read(shrunk.next())
     assert shrunk.known[20].covered == shrunk.known[16].covered == ()
     later = going_on(shrunk, 0, 16, 20)
-    assert later.next().ask == Ask(since=5, before=BEFORE, offset=0, count=6)
+    assert later.next().ask == PageRequest(since=5, before=BEFORE, offset=0, count=6)
 
 
 def test_a_wanted_window_that_is_in_is_read_by_its_own_time_in_one_request() -> None:
@@ -149,21 +151,21 @@ def test_a_wanted_window_that_is_in_is_read_by_its_own_time_in_one_request() -> 
     later = going_on(earlier, *earlier.known, wanted={8})
     later.seen = set()
     later.rest()
-    assert later.asked == [Ask(since=9, before=13, offset=0, count=6)]
+    assert later.asked == [PageRequest(since=9, before=13, offset=0, count=6)]
     assert later.seen == {"9", "10", "11", "12"}
-    assert later.reports == [(8, True, (Stretch(10, 13),))]
+    assert later.reports == [(8, True, (TimeRange(10, 13),))]
 
 
 def test_what_a_window_that_is_read_again_counts_starts_at_zero() -> None:
     walk = Walk(since=-1, before=BEFORE, paging=SMALL)
-    walk.go_on(total=23, known={8: imported(Stretch(10, 13))}, wanted={8})
-    assert walk.windows[8].imported == imported(Stretch(10, 13), read=0, accepted=0, refused=0, requests=0)
+    walk.resume(total=23, known={8: imported(TimeRange(10, 13))}, wanted={8})
+    assert walk.windows[8].imported == imported(TimeRange(10, 13), read=0, accepted=0, refused=0, requests=0)
 
 
 def test_a_window_that_is_in_keeps_what_it_counted() -> None:
-    known = imported(Stretch(0, 5))
+    known = imported(TimeRange(0, 5))
     walk = Walk(since=-1, before=BEFORE, paging=SMALL)
-    walk.go_on(total=23, known={0: known}, wanted=set())
+    walk.resume(total=23, known={0: known}, wanted=set())
     assert walk.windows[0].imported == known
 
 
@@ -186,16 +188,16 @@ def test_what_earlier_walks_left_open_between_windows_that_are_in_is_read_at_onc
         earlier.read(reading)
     later = going_on(earlier, *earlier.known)
     later.rest()
-    assert later.asked == [Ask(since=5, before=8, offset=0, count=6)]
-    assert later.reports == [(0, True, (Stretch(0, 8),))]
+    assert later.asked == [PageRequest(since=5, before=8, offset=0, count=6)]
+    assert later.reports == [(0, True, (TimeRange(0, 8),))]
 
 
 def test_what_halves_left_open_within_a_window_that_is_in_is_read_at_once() -> None:
     later = Walker(Listing(range(1, 6)), Walk(since=-1, before=BEFORE, paging=SMALL))
-    later.walk.go_on(total=4, known={0: imported(Stretch(0, 1), Stretch(4, BEFORE))}, wanted=None)
+    later.walk.resume(total=4, known={0: imported(TimeRange(0, 1), TimeRange(4, BEFORE))}, wanted=None)
     later.rest()
-    assert later.asked == [Ask(since=1, before=3, offset=0, count=6)]
-    assert later.reports == [(0, True, (Stretch(0, BEFORE),))]
+    assert later.asked == [PageRequest(since=1, before=3, offset=0, count=6)]
+    assert later.reports == [(0, True, (TimeRange(0, BEFORE),))]
 
 
 def test_what_is_open_between_windows_that_are_in_is_read_once_all_that_was_wanted_is_in() -> None:
@@ -232,8 +234,8 @@ def test_what_surrounds_windows_that_are_not_in_is_left_alone() -> None:
     earlier = six_windows()
     later = going_on(earlier, 0, 8, 20, wanted={16})
     later.rest()
-    assert later.asked == [Ask(since=13, before=21, offset=4, count=6)]
-    assert missing(Stretch(0, BEFORE), covered_by(later.walk)) == [Stretch(6, 9), Stretch(14, 18)]
+    assert later.asked == [PageRequest(since=13, before=21, offset=4, count=6)]
+    assert missing(TimeRange(0, BEFORE), covered_by(later.walk)) == [TimeRange(6, 9), TimeRange(14, 18)]
     assert later.walk.left == 2
 
 
@@ -260,7 +262,7 @@ def test_where_nothing_is_wanted_nothing_is_asked() -> None:
 def test_what_is_known_of_no_window_of_the_listing_is_passed_over() -> None:
     later = going_on(six_windows(), 0, 4, 20, wanted={4, 20, 24}, total=12)
     assert set(later.walk.windows) == {0, 4, 8}
-    assert later.next().ask == Ask(since=5, before=9, offset=0, count=6)
+    assert later.next().ask == PageRequest(since=5, before=9, offset=0, count=6)
     assert not later.walk.has_ready
 
 
@@ -282,14 +284,14 @@ def test_a_walk_is_whole_once_all_its_windows_are_in_and_no_second_is_missing() 
 
 def test_a_walk_is_not_whole_while_a_second_is_missing_between_its_windows_though_all_of_them_are_in() -> None:
     open_between = Walk(since=-1, before=BEFORE, paging=SMALL)
-    open_between.go_on(total=8, known={0: imported(Stretch(0, 5)), 4: imported(Stretch(7, BEFORE))}, wanted=set())
+    open_between.resume(total=8, known={0: imported(TimeRange(0, 5)), 4: imported(TimeRange(7, BEFORE))}, wanted=set())
     assert open_between.left == 0
     assert not open_between.is_whole
 
 
 def test_a_walk_is_not_whole_while_a_window_is_not_in_though_no_second_is_missing() -> None:
     left = Walk(since=-1, before=BEFORE, paging=SMALL)
-    left.go_on(total=8, known={0: imported(Stretch(0, BEFORE))}, wanted=set())
+    left.resume(total=8, known={0: imported(TimeRange(0, BEFORE))}, wanted=set())
     assert not left.is_whole
     assert not Walk(since=-1, before=BEFORE, paging=SMALL).is_whole
 
@@ -312,7 +314,7 @@ def test_a_window_is_in_once_its_last_page_is_delivered() -> None:
     halved.read(halved.next())
     assert states(halved) == {0: WindowState.UNDER_WAY}
     halved.read(halved.next())
-    assert states(halved) == {0: WindowState.IN}
+    assert states(halved) == {0: WindowState.IMPORTED}
 
 
 def test_a_window_that_is_missing_is_in_at_once_where_its_section_ends_before_it() -> None:
@@ -321,7 +323,7 @@ def test_a_window_that_is_missing_is_in_at_once_where_its_section_ends_before_it
     later = going_on(earlier, 0, 12, wanted={4, 8})
     first = later.next()
     later.walk.arrived(first, later.listing.cut(first.ask).shape)
-    assert (states(later)[4], states(later)[8]) == (WindowState.UNDER_WAY, WindowState.IN)
+    assert (states(later)[4], states(later)[8]) == (WindowState.UNDER_WAY, WindowState.IMPORTED)
 
 
 def test_a_window_that_is_under_way_has_failed_when_a_page_of_it_is_given_up_and_stays_so() -> None:
@@ -366,10 +368,10 @@ def test_a_window_that_is_in_grows_by_what_lies_open_above_it_and_stays_in() -> 
     left.listing.leave("0", "1", "2")
     for _ in range(3):
         left.read(left.next())
-    assert states(left)[0] is WindowState.IN
+    assert states(left)[0] is WindowState.IMPORTED
     left.rest()
-    assert states(left)[0] is WindowState.IN
-    assert [covered for window, _, covered in left.reports if window == 0] == [(Stretch(0, 5),), (Stretch(0, 8),)]
+    assert states(left)[0] is WindowState.IMPORTED
+    assert [covered for window, _, covered in left.reports if window == 0] == [(TimeRange(0, 5),), (TimeRange(0, 8),)]
 
 
 def test_a_window_that_is_in_has_failed_when_what_lies_open_above_it_is_given_up() -> None:
@@ -378,10 +380,10 @@ def test_a_window_that_is_in_has_failed_when_what_lies_open_above_it_is_given_up
     left.listing.leave("0", "1", "2")
     for _ in range(3):
         left.read(left.next())
-    assert states(left)[0] is WindowState.IN
+    assert states(left)[0] is WindowState.IMPORTED
     left.fail(left.next())
     assert states(left)[0] is WindowState.FAILED
-    assert [is_in for window, is_in, _ in left.reports if window == 0] == [True, False]
+    assert [is_imported for window, is_imported, _ in left.reports if window == 0] == [True, False]
 
 
 def some_windows(rng: Random, offsets: list[int]) -> set[int] | None:
@@ -389,7 +391,7 @@ def some_windows(rng: Random, offsets: list[int]) -> set[int] | None:
     return None if rng.random() < 0.3 else set(rng.sample(offsets, rng.randint(0, len(offsets))))
 
 
-def unkind(rng: Random) -> Unkind:
+def faults(rng: Random) -> Unkind:
     return Unkind(rng, leaves=rng.choice((0.0, 0.02, 0.1)), fails=0.15, dies=rng.choice((0.0, 0.01, 0.05)))
 
 
@@ -400,15 +402,15 @@ def test_walks_that_go_on_where_others_failed_or_died_lose_nobody_who_stood_stil
     rng = Random(seed)
     first = Walker(some_listing(rng), Walk(since=-1, before=BEFORE, paging=PATIENT))
     first.walk.read_all()
-    unkind(rng).read(first)
+    faults(rng).read(first)
     if not first.walk.planned:
         return  # Nothing is known that one could go on with.
     offsets = list(first.walk.windows)
     for is_last in (False, False, False, True):
         later = Walker(first.listing, Walk(since=-1, before=BEFORE, paging=PATIENT), seen=first.seen, known=first.known)
         wanted = None if is_last else some_windows(rng, offsets)
-        later.walk.go_on(total=first.walk.total, known=dict(first.known), wanted=wanted)
-        (Unkind(rng, leaves=0.02) if is_last else unkind(rng)).read(later)
+        later.walk.resume(total=first.walk.total, known=dict(first.known), wanted=wanted)
+        (Unkind(rng, leaves=0.02) if is_last else faults(rng)).read(later)
         assert_covered_is_seen(later)
     assert set(first.known) == set(offsets)
     assert set(first.listing.seconds) <= first.seen

@@ -25,12 +25,12 @@ from importer_pipeline.errors import (
     TurnedAway,
     Unavailable,
 )
-from importer_pipeline.listing.coverage import BEGINNING, Ask
+from importer_pipeline.listing.coverage import BEGINNING, PageRequest
 from importer_pipeline.mailchimp.client import (
-    Account,
     Answer,
     CredentialKind,
     Credentials,
+    MailchimpClient,
     MailchimpLimits,
     read_list,
     read_member,
@@ -43,16 +43,18 @@ from importer_pipeline_tests.support.loopback import Ending, Loopback, Received,
 KEY = "0123456789abcdef0123456789abcdef-us6"
 TOKEN = "fedcba9876543210"
 FIELDS = "members.id,members.merge_fields.FNAME,total_items"
-ASK = Ask(since=1_600_000_000, before=1_700_000_000, offset=1980, count=1000)
+ASK = PageRequest(since=1_600_000_000, before=1_700_000_000, offset=1980, count=1000)
 LIMITS = MailchimpLimits(read_timeout_seconds=2.0)
 
 
-def account(url: str | None, *, secret: str = KEY, limits: MailchimpLimits = LIMITS, metadata: str = "") -> Account:
+def account(
+    url: str | None, *, secret: str = KEY, limits: MailchimpLimits = LIMITS, metadata: str = ""
+) -> MailchimpClient:
     kind = CredentialKind.API_KEY if secret == KEY else CredentialKind.ACCESS_TOKEN
     credentials = Credentials(kind=kind, secret=SecretStr(secret))
     if not metadata:
-        return Account(credentials, base_url=url, limits=limits)
-    return Account(credentials, base_url=url, limits=limits, oauth_metadata_url=metadata)
+        return MailchimpClient(credentials, base_url=url, limits=limits)
+    return MailchimpClient(credentials, base_url=url, limits=limits, oauth_metadata_url=metadata)
 
 
 def page(members: object = (), total: object = 0, *, status: int = 200, date: str | None = None) -> Answer:
@@ -65,7 +67,9 @@ def problem(status: int) -> Answer:
     return Answer(status=status, headers={}, body=json.dumps(document).encode())
 
 
-def requested(ask: Ask, *, archived: bool = False, list_id: str = "1a2d7ebf82") -> tuple[str, dict[str, str], Received]:
+def requested(
+    ask: PageRequest, *, archived: bool = False, list_id: str = "1a2d7ebf82"
+) -> tuple[str, dict[str, str], Received]:
     with Loopback(lambda _: [reply(200, {})]) as server:
         mailchimp = account(f"{server.url}/3.0/")
         mailchimp.members(list_id, ask, archived=archived, fields=FIELDS)
@@ -128,7 +132,7 @@ def test_a_key_leads_to_its_data_centre() -> None:
 def test_a_key_without_a_data_centre_needs_a_url() -> None:
     credentials = Credentials(kind=CredentialKind.API_KEY, secret=SecretStr("abc"))
     with pytest.raises(SecretMissing):
-        Account(credentials, base_url=None, limits=LIMITS)
+        MailchimpClient(credentials, base_url=None, limits=LIMITS)
 
 
 def test_the_repr_of_an_account_holds_no_key() -> None:
@@ -200,7 +204,7 @@ class Metadata:
         answer = {"dc": "us3", "api_endpoint": self.server.url} if answer == "here" else answer
         return [self.pause, reply(answer) if isinstance(answer, int) else reply(200, answer)]
 
-    def account(self) -> Account:
+    def account(self) -> MailchimpClient:
         return account(None, secret=TOKEN, metadata=f"{self.server.url}/oauth2/metadata")
 
     def asked(self) -> list[Received]:

@@ -8,12 +8,12 @@ import pytest
 
 from importer_pipeline.errors import BrokenAnswer, ListNotFound
 from importer_pipeline.http.wire import Answer
-from importer_pipeline.listing.coverage import Ask, PageShape
+from importer_pipeline.listing.coverage import PageRequest, PageShape
 from importer_pipeline.mailchimp.pages import open_page
 from importer_pipeline.records.contacts import DEFAULT_RECORD, Record, RecordMapping
 
 MAPPING = RecordMapping.of(DEFAULT_RECORD, list_id="1a2d7ebf82")
-ASK = Ask(since=-1, before=1000, offset=0, count=2)
+ASK = PageRequest(since=-1, before=1000, offset=0, count=2)
 DATE = "Thu, 01 Jan 1970 00:20:00 GMT"
 
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from importer_pipeline.listing.coverage import Stretch, joined
+from importer_pipeline.listing.coverage import TimeRange, joined
 from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.planning.chain import (
     Chain,
     Evidence,
     FormChanged,
-    HourBroughtIn,
-    SnapshotIn,
+    HourCompleted,
+    SnapshotCompleted,
     SnapshotTaken,
     View,
     chain_of,
@@ -29,17 +29,17 @@ ALL = View(now=100.0 * HOUR_SECONDS, oldest=0, tolerance_seconds=900.0)
 """Everything is in view."""
 
 
-def hour(number: int, *, chained: bool = False, fingerprint: str = OURS) -> HourBroughtIn:
+def hour(number: int, *, chained: bool = False, fingerprint: str = OURS) -> HourCompleted:
     """An hour that was brought in, by a chain's sync or by itself."""
-    return HourBroughtIn(fingerprint=fingerprint, hour=stretch(number), chain_from="first" if chained else None)
+    return HourCompleted(fingerprint=fingerprint, hour=stretch(number), chain_from="first" if chained else None)
 
 
-def stretch(number: int) -> Stretch:
-    return Stretch(number * HOUR_SECONDS, (number + 1) * HOUR_SECONDS - 1)
+def stretch(number: int) -> TimeRange:
+    return TimeRange(number * HOUR_SECONDS, (number + 1) * HOUR_SECONDS - 1)
 
 
-def snapshot(before: int = HALF_PAST, *, name: str = "first", fingerprint: str = OURS) -> SnapshotIn:
-    return SnapshotIn(fingerprint=fingerprint, snapshot=name, before=before)
+def snapshot(before: int = HALF_PAST, *, name: str = "first", fingerprint: str = OURS) -> SnapshotCompleted:
+    return SnapshotCompleted(fingerprint=fingerprint, snapshot=name, before=before)
 
 
 def taken(fingerprint: str = OURS) -> SnapshotTaken:
@@ -226,11 +226,11 @@ def test_no_second_is_claimed_that_nothing_proves(newest_first: list[Evidence]) 
     chain = chain_of(newest_first, fingerprint=OURS, view=ALL)
     since = next((at for at, it in enumerate(newest_first) if it.fingerprint != OURS), len(newest_first))
     proofs = newest_first[:since]
-    begun = [it.before for it in proofs if isinstance(it, SnapshotIn)]
-    begun += [it.hour.last for it in proofs if isinstance(it, HourBroughtIn) and it.chain_from is not None]
+    begun = [it.before for it in proofs if isinstance(it, SnapshotCompleted)]
+    begun += [it.hour.last for it in proofs if isinstance(it, HourCompleted) and it.chain_from is not None]
     if chain is None:
         assert not begun
         return
-    proved = joined([Stretch(0, max(begun)), *(it.hour for it in proofs if isinstance(it, HourBroughtIn))])
+    proved = joined([TimeRange(0, max(begun)), *(it.hour for it in proofs if isinstance(it, HourCompleted))])
     assert chain.end == proved[0].last
     assert all(it.last > chain.end for it in chain.hours)

@@ -12,18 +12,18 @@ from importer_pipeline.engine.outcomes import (
     ContactsRefusedAgain,
     ContactsSettled,
     HourFailed,
-    HourIn,
+    HourImported,
     Outcome,
     Part,
-    Piece,
+    PartitionRef,
     RefusedContact,
     WindowFailed,
-    WindowIn,
+    WindowImported,
 )
 from importer_pipeline.errors import KeyRefused, ListNotFound, TriesUsedUp
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.planning.quarantine import Quarantine, RetryRule, Trouble
+from importer_pipeline.planning.quarantine import Failure, Quarantine, RetryRule
 from importer_pipeline.records.contacts import ID_OF_NO_ADDRESS
 from importer_pipeline_tests.support.factories import imported, snapshot
 
@@ -36,13 +36,16 @@ NOW = 1_795_600_000.0
 LOST = TriesUsedUp("no answer, 4 times", remedy="run it again later")
 
 FIRST, SECOND = replace(snapshot(before=END_OF_HOUR), id="first"), replace(snapshot(before=END_OF_HOUR), id="second")
-WINDOW_0, THE_HOUR = Piece(name=NEWS, part=Part.WINDOW, key="0"), Piece(name=NEWS, part=Part.HOUR, key=HOUR)
+WINDOW_0, THE_HOUR = (
+    PartitionRef(name=NEWS, part=Part.WINDOW, key="0"),
+    PartitionRef(name=NEWS, part=Part.HOUR, key=HOUR),
+)
 
 
-def refused(piece: Piece, *ids: str, of: str | None = None) -> ContactsRefused:
+def refused(ref: PartitionRef, *ids: str, of: str | None = None) -> ContactsRefused:
     contacts = tuple(RefusedContact(contact_id=contact_id, reason=f"{contact_id} is bad") for contact_id in ids)
-    snapshot_id = of or ("first" if piece.part is Part.WINDOW else None)
-    return ContactsRefused(piece=piece, snapshot_id=snapshot_id, fingerprint="f", contacts=contacts)
+    snapshot_id = of or ("first" if ref.part is Part.WINDOW else None)
+    return ContactsRefused(ref=ref, snapshot_id=snapshot_id, fingerprint="f", contacts=contacts)
 
 
 def again(*ids: str) -> ContactsRefusedAgain:
@@ -58,17 +61,17 @@ def window_failed(key: str = "0", *, of: str = "first") -> WindowFailed:
     return WindowFailed(name=NEWS, snapshot_id=of, window=key, fingerprint="f", error=LOST)
 
 
-def window_in(key: str = "0", *, of: str = "first") -> WindowIn:
-    return WindowIn(name=NEWS, snapshot_id=of, window=key, imported=imported(), elapsed_seconds=1.0)
+def window_in(key: str = "0", *, of: str = "first") -> WindowImported:
+    return WindowImported(name=NEWS, snapshot_id=of, window=key, imported=imported(), elapsed_seconds=1.0)
 
 
 def hour_failed(key: str = HOUR) -> HourFailed:
     return HourFailed(name=NEWS, hour=key, fingerprint="f", error=LOST)
 
 
-def hour_in(key: str = HOUR) -> HourIn:
-    return HourIn(
-        name=NEWS, hour=key, fingerprint="f", walk=Stretch(0, 1), chain_from=None, read=1, accepted=1, refused=0,
+def hour_in(key: str = HOUR) -> HourImported:
+    return HourImported(
+        name=NEWS, hour=key, fingerprint="f", walk=TimeRange(0, 1), chain_from=None, read=1, accepted=1, refused=0,
         lag_seconds=None,
     )  # fmt: skip
 
@@ -94,7 +97,7 @@ def after(*outcomes: Outcome, began: float = 0.0) -> Quarantine:
 
 def what_is_open(quarantine: Quarantine) -> dict[str, tuple[set[str], set[str]]]:
     """Of each entry, the snapshots of its failures, and its contacts."""
-    return {str(piece): (set(it.failures), set(it.contacts)) for piece, it in quarantine.entries.items()}
+    return {str(ref): (set(it.failures), set(it.contacts)) for ref, it in quarantine.entries.items()}
 
 
 WINDOW_KEY, HOUR_KEY = "acme/news/contact_windows/0", f"acme/news/contact_changes/{HOUR}"
@@ -171,7 +174,7 @@ def test_what_fails_with_its_account_or_list_stays_out(error: KeyRefused | ListN
 def test_each_attempt_is_counted_and_the_first_is_remembered() -> None:
     entry = after(refused(WINDOW_0, "a"), again("a", "b"), again("a")).entries[WINDOW_0]
     assert entry.contacts == {
-        "a": Trouble(reason="still bad", snapshot="first", attempts=3, first_seen=int(NOW), last_seen=int(NOW) + 2)
+        "a": Failure(reason="still bad", snapshot="first", attempts=3, first_seen=int(NOW), last_seen=int(NOW) + 2)
     }
 
 
@@ -242,7 +245,7 @@ def test_an_entry_can_be_forgotten() -> None:
     ("attempts", "pause"), [(1, 3000), (2, 6000), (3, 12_000), (6, 24 * 3600), (9, 24 * 3600), (10, None)]
 )
 def test_the_pauses_grow_up_to_a_day_until_only_a_person_tries_again(attempts: int, pause: int | None) -> None:
-    trouble = Trouble(reason="", snapshot="", attempts=attempts, first_seen=0, last_seen=1000)
+    trouble = Failure(reason="", snapshot="", attempts=attempts, first_seen=0, last_seen=1000)
     assert not RetryRule().is_due(trouble, now=1000 + (pause or 1e9) - 1)
     assert RetryRule().is_due(trouble, now=1000 + (pause or 1e9)) is (pause is not None)
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from importer_pipeline.engine.audience_plan import SnapshotScope
-from importer_pipeline.engine.outcomes import SnapshotKnown, WindowIn
+from importer_pipeline.engine.outcomes import SnapshotKnown, WindowImported
 from importer_pipeline.errors import SnapshotUnusable
-from importer_pipeline.listing.coverage import Stretch
-from importer_pipeline.listing.snapshots import AudienceName, Latest, Standing
+from importer_pipeline.listing.coverage import TimeRange
+from importer_pipeline.listing.snapshots import AudienceName, Latest, SnapshotProgress
 from importer_pipeline.planning.chain import View
-from importer_pipeline.planning.resuming import ResumeRule, TakenUp, take_up
+from importer_pipeline.planning.resuming import ResumedSnapshot, ResumeRule, resume_snapshot
 from importer_pipeline_tests.support.factories import imported, snapshot
 from importer_pipeline_tests.support.memory_history import MemoryHistory
 
@@ -21,9 +21,9 @@ NOW = BEFORE + 3600.0
 RULE = ResumeRule(within_seconds=24 * 3600.0, restart=False)
 NEWS = AudienceName("acme", "news")
 TAKEN = snapshot(total=9, archived_total=2, before=BEFORE)
-WINDOWS = {"0": imported(Stretch(0, 5)), "8": imported(Stretch(9, BEFORE))}
-STANDING = Standing(snapshot=TAKEN, windows=WINDOWS)
-ANEW = SnapshotScope(standing=None, wanted=None, last=TAKEN)
+WINDOWS = {"0": imported(TimeRange(0, 5)), "8": imported(TimeRange(9, BEFORE))}
+STANDING = SnapshotProgress(snapshot=TAKEN, windows=WINDOWS)
+ANEW = SnapshotScope(earlier=None, wanted=None, last=TAKEN)
 
 
 def kept() -> MemoryHistory:
@@ -31,13 +31,15 @@ def kept() -> MemoryHistory:
     history = MemoryHistory()
     history.record(SnapshotKnown(name=NEWS, snapshot=TAKEN))
     for key, window in WINDOWS.items():
-        history.record(WindowIn(name=NEWS, snapshot_id=TAKEN.id, window=key, imported=window, elapsed_seconds=1.0))
+        history.record(
+            WindowImported(name=NEWS, snapshot_id=TAKEN.id, window=key, imported=window, elapsed_seconds=1.0)
+        )
     return history
 
 
 def taken_up(
     latest: Latest | None, *wanted: str, was_other: bool = False, rule: ResumeRule = RULE, now: float = NOW
-) -> TakenUp:
+) -> ResumedSnapshot:
     """Of a whole sync, or of single windows."""
     return taken_up_of(frozenset(wanted) or None, latest, was_other=was_other, rule=rule, now=now)
 
@@ -45,9 +47,9 @@ def taken_up(
 def taken_up_of(
     wanted: frozenset[str] | None, latest: Latest | None, *, was_other: bool = False, rule: ResumeRule = RULE,
     now: float = NOW,
-) -> TakenUp:  # fmt: skip
+) -> ResumedSnapshot:  # fmt: skip
     view = View(now=now, oldest=0, tolerance_seconds=900.0)
-    return take_up(
+    return resume_snapshot(
         NEWS, wanted, latest, kept(), fingerprint=TAKEN.fingerprint, was_other=was_other, rule=rule, view=view
     )
 
@@ -58,7 +60,7 @@ def unfinished(**values: str | int | None) -> Latest:
 
 def test_an_unfinished_snapshot_is_gone_on_with_and_a_note_says_how_far_it_is() -> None:
     taken = taken_up(unfinished())
-    assert taken.scope == SnapshotScope(standing=STANDING, wanted=None)
+    assert taken.scope == SnapshotScope(earlier=STANDING, wanted=None)
     assert taken.note == "acme/news goes on with its snapshot of 2025-11-26T11:00:00+00:00: 2 of 4 windows are in"
 
 
@@ -70,7 +72,7 @@ def test_an_unfinished_snapshot_is_gone_on_with_and_a_note_says_how_far_it_is() 
 def test_one_of_the_future_is_not_gone_on_with_nor_has_windows(before: int, written: float) -> None:
     future = Latest(snapshot=replace(TAKEN, before=before), completed=False, written=written)
     taken = taken_up(future)
-    assert taken.scope.standing is None
+    assert taken.scope.earlier is None
     assert taken.note.endswith(", which was still to come when it was taken: a clock was wrong")
     with pytest.raises(SnapshotUnusable, match="which was still to come when it was taken"):
         taken_up(future, "0")
@@ -89,7 +91,7 @@ def test_one_since_which_contacts_were_sent_in_another_form_is_not_gone_on_with(
 )
 def test_without_an_unfinished_snapshot_a_new_one_goes_without_saying(latest: Latest | None) -> None:
     taken = taken_up(latest)
-    assert (taken.scope.standing, taken.note) == (None, "")
+    assert (taken.scope.earlier, taken.note) == (None, "")
 
 
 @pytest.mark.parametrize(
@@ -123,18 +125,18 @@ def test_a_note_says_why_an_unfinished_snapshot_is_not_gone_on_with(
     latest: Latest, rule: ResumeRule, now: float, reason: str
 ) -> None:
     taken = taken_up(latest, rule=rule, now=now)
-    assert taken.scope.standing is None
+    assert taken.scope.earlier is None
     assert taken.note == f"acme/news takes a new snapshot: {reason}"
 
 
 def test_a_snapshot_as_old_as_the_rule_allows_is_gone_on_with() -> None:
-    assert taken_up(unfinished(), now=BEFORE + 24 * 3600.0).scope.standing is not None
+    assert taken_up(unfinished(), now=BEFORE + 24 * 3600.0).scope.earlier is not None
 
 
 def test_a_plan_of_the_windows_alone_keeps_an_unfinished_snapshot_by_the_same_rule() -> None:
-    counted = SnapshotScope(standing=None, wanted=frozenset())
+    counted = SnapshotScope(earlier=None, wanted=frozenset())
     taken = taken_up_of(frozenset(), unfinished())
-    assert taken.scope == replace(counted, standing=STANDING)
+    assert taken.scope == replace(counted, earlier=STANDING)
     assert taken.note.endswith("2 of 4 windows are in")
     taken = taken_up_of(frozenset(), unfinished(), rule=replace(RULE, restart=True))
     assert taken.scope == replace(counted, last=TAKEN)
@@ -149,7 +151,7 @@ def test_single_windows_are_those_of_the_newest_snapshot_however_old_it_is(
 ) -> None:
     latest = Latest(snapshot=TAKEN, completed=completed)
     taken = taken_up(latest, "4", "archived-0", rule=rule, now=BEFORE + 1e9)
-    assert taken.scope.standing == STANDING
+    assert taken.scope.earlier == STANDING
     assert taken.scope.wanted == {"4", "archived-0"}
     assert taken.note == ""
 

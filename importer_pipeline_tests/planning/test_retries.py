@@ -2,28 +2,28 @@
 
 from dataclasses import replace
 
-from importer_pipeline.engine.outcomes import Part, Piece
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.engine.outcomes import Part, PartitionRef
+from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.snapshots import AudienceName, Snapshot
-from importer_pipeline.planning.quarantine import Entry, RetryRule, Trouble
+from importer_pipeline.planning.quarantine import Entry, Failure, RetryRule
 from importer_pipeline.planning.retries import Retries, Wanted, retries
 from importer_pipeline_tests.support.factories import snapshot
 
 NEWS = AudienceName("acme", "news")
 NOW = 100_000.0
 NEWEST = replace(snapshot(), id="newest")
-ALL = Wanted(pieces=None, rule=None)
+ALL = Wanted(refs=None, rule=None)
 NOTHING = Retries(contact_ids=(), windows=frozenset(), whole_snapshot=False, hours=())
 SEVEN = 1_795_503_600
 
 
-def trouble(*, of: str = "", attempts: int = 1, last_seen: int = 0) -> Trouble:
-    return Trouble(reason="bad", snapshot=of, attempts=attempts, first_seen=0, last_seen=last_seen)
+def trouble(*, of: str = "", attempts: int = 1, last_seen: int = 0) -> Failure:
+    return Failure(reason="bad", snapshot=of, attempts=attempts, first_seen=0, last_seen=last_seen)
 
 
-def entry(part: Part, key: str, *, failures: tuple[str, ...] = (), contacts: dict[str, Trouble] | None = None) -> Entry:
+def entry(part: Part, key: str, *, failures: tuple[str, ...] = (), contacts: dict[str, Failure] | None = None) -> Entry:
     return Entry(
-        piece=Piece(name=NEWS, part=part, key=key),
+        ref=PartitionRef(name=NEWS, part=part, key=key),
         fingerprint="f",
         failures={of: trouble(of=of) for of in failures},
         contacts=contacts or {},
@@ -52,11 +52,11 @@ def test_of_an_older_snapshot_only_the_newest_as_a_whole_can_bring_it_in() -> No
 
 def test_failed_hours_are_read_by_their_time_neighbours_together() -> None:
     hours = [entry(Part.HOUR, f"2026-11-24-{hour}:00", failures=("",)) for hour in ("08", "07", "11")]
-    assert of(*hours).hours == (Stretch(SEVEN, SEVEN + 7199), Stretch(SEVEN + 4 * 3600, SEVEN + 5 * 3600 - 1))
+    assert of(*hours).hours == (TimeRange(SEVEN, SEVEN + 7199), TimeRange(SEVEN + 4 * 3600, SEVEN + 5 * 3600 - 1))
 
 
 def test_contacts_without_an_id_are_read_with_their_hour_or_window() -> None:
-    assert of(entry(Part.HOUR, "2026-11-24-07:00", contacts={"": trouble()})).hours == (Stretch(SEVEN, SEVEN + 3599),)
+    assert of(entry(Part.HOUR, "2026-11-24-07:00", contacts={"": trouble()})).hours == (TimeRange(SEVEN, SEVEN + 3599),)
     window = entry(Part.WINDOW, "0", contacts={"": trouble(of="newest")})
     assert of(window) == replace(NOTHING, windows=frozenset({"0"}))
 
@@ -68,11 +68,11 @@ def test_contacts_without_an_id_of_an_older_snapshot_are_left_to_the_next() -> N
 
 def test_only_what_is_wanted_is_tried() -> None:
     window, other = (entry(Part.WINDOW, key, failures=("newest",), contacts={key: trouble()}) for key in ("0", "990"))
-    wanted = Wanted(pieces=frozenset({window.piece}), rule=None)
+    wanted = Wanted(refs=frozenset({window.ref}), rule=None)
     assert of(window, other, wanted=wanted) == replace(NOTHING, contact_ids=("0",), windows=frozenset({"0"}))
 
 
 def test_only_what_is_due_is_tried() -> None:
     young, tired = trouble(last_seen=int(NOW) - 10), trouble(attempts=10)
     hour = entry(Part.HOUR, "2026-11-24-07:00", contacts={"a": trouble(), "b": young, "c": tired})
-    assert of(hour, wanted=Wanted(pieces=None, rule=RetryRule())).contact_ids == ("a",)
+    assert of(hour, wanted=Wanted(refs=None, rule=RetryRule())).contact_ids == ("a",)

@@ -9,18 +9,18 @@ import psutil
 import pytest
 
 from importer_pipeline.clients.collection import Clients
-from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Progress, SnapshotKnown, WindowIn
+from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Progress, SnapshotKnown, WindowImported
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.errors import SecretMissing, SnapshotUnusable, TimeUsedUp
 from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.locks.files import FileAccountLocks
 from importer_pipeline.planning.quarantine import RetryRule
+from importer_pipeline.planning.resolver import FirstSyncRequest, RetryRequest, WindowsRequest
 from importer_pipeline.planning.resuming import ResumeRule
 from importer_pipeline.planning.retries import Wanted
-from importer_pipeline.planning.tasks import FirstSyncRequest, RetryRequest, WindowsRequest
-from importer_pipeline.runner.importing import Import, ImportSettings, Task, Turns, account_identity
-from importer_pipeline.sandbox.faults import Latency, Unkindness
+from importer_pipeline.runner.importing import Import, ImportQueue, ImportSettings, Task, account_identity
+from importer_pipeline.sandbox.faults import FaultPlan, Latency
 from importer_pipeline_tests.support.memory_history import MemoryHistory
 from importer_pipeline_tests.support.patience import until
 from importer_pipeline_tests.support.stage import Declared, Stage
@@ -45,8 +45,8 @@ def tasks(clients: Clients, *, wanted: frozenset[str] | None = None, rule: Resum
     return [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], [])]
 
 
-def turns(clients: Clients, locks: FileAccountLocks) -> Turns:
-    return Turns(tasks(clients), clients=clients, settings=SETTINGS, locks=locks)
+def turns(clients: Clients, locks: FileAccountLocks) -> ImportQueue:
+    return ImportQueue(tasks(clients), clients=clients, settings=SETTINGS, locks=locks)
 
 
 def prepared(
@@ -61,7 +61,7 @@ def prepared(
     clients = stage.load(declared)
     waiting = tasks(clients, wanted=wanted, rule=rule)
     locks = FileAccountLocks(stage.folder / "locks")
-    running = Turns(waiting, clients=clients, settings=SETTINGS, locks=locks).next(history or MemoryHistory())
+    running = ImportQueue(waiting, clients=clients, settings=SETTINGS, locks=locks).next(history or MemoryHistory())
     assert running is not None
     return running
 
@@ -133,7 +133,7 @@ def test_without_a_usable_secret_nothing_is_asked(stage: Stage) -> None:
 def test_clients_on_one_account_share_the_least_number_of_connections_that_one_of_them_declares(
     stage: Stage, one: int, two: int
 ) -> None:
-    stage.clients["acme"].account.unkindness = Unkindness(latency=Latency.fixed(0.005))
+    stage.clients["acme"].account.fault_plan = FaultPlan(latency=Latency.fixed(0.005))
     ends = done(prepared(stage, shared(stage, one=one, two=two)))
     assert all(end.complete for end in ends.values())
     assert stage.clients["acme"].account.traffic.figures(time.time()).peak_in_progress == 2
@@ -210,7 +210,7 @@ def test_free_accounts_have_their_turn_before_busy_ones(stage: Stage) -> None:
 
 def retry(windows: WindowsRequest) -> RetryRequest:
     """What is in the quarantine."""
-    return RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule()), windows=windows)
+    return RetryRequest(wanted=Wanted(refs=None, rule=RetryRule()), windows=windows)
 
 
 def test_an_account_without_work_is_free_at_once(stage: Stage) -> None:
@@ -220,7 +220,9 @@ def test_an_account_without_work_is_free_at_once(stage: Stage) -> None:
         Task(client=client, audience=audience, request=retry(windows) if client.name == "globex" else windows)
         for client, audience in clients.select([], [])
     ]
-    running = Turns(to_do, clients=clients, settings=SETTINGS, locks=FileAccountLocks(folder)).next(MemoryHistory())
+    running = ImportQueue(to_do, clients=clients, settings=SETTINGS, locks=FileAccountLocks(folder)).next(
+        MemoryHistory()
+    )
     assert running is not None
     others = FileAccountLocks(folder)
     assert others.take(identities.values()) == {identities["globex"]}
@@ -236,14 +238,14 @@ def test_a_first_sync_takes_no_account_whose_audiences_have_had_one(stage: Stage
     assert others.take([account_identity(client) for client in clients.clients if client.name == "acme"])
     request = FirstSyncRequest(windows=WindowsRequest(wanted=None, rule=RULE))
     to_do = [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], [])]
-    first = Turns(to_do, clients=clients, settings=SETTINGS, locks=FileAccountLocks(folder))
+    first = ImportQueue(to_do, clients=clients, settings=SETTINGS, locks=FileAccountLocks(folder))
     running = first.next(history)
     assert running is not None
     assert first.waiting == []
     for outcome in outcomes(running):
         history.record(outcome)
     assert stage.missing("globex") == set()
-    again = Turns(to_do, clients=clients, settings=SETTINGS, locks=FileAccountLocks(folder))
+    again = ImportQueue(to_do, clients=clients, settings=SETTINGS, locks=FileAccountLocks(folder))
     assert (again.next(history), again.waiting) == (None, [])
     others.release_all()
 
@@ -253,7 +255,7 @@ def test_the_time_of_a_run_is_that_of_all_its_turns_together(stage: Stage) -> No
     clients, others = stage.load(), FileAccountLocks(stage.folder / "locks")
     assert others.take([account_identity(client) for client in clients.clients if client.name == "globex"])
     locks = FileAccountLocks(stage.folder / "locks")
-    to_do = Turns(tasks(clients), clients=clients, settings=settings, locks=locks)
+    to_do = ImportQueue(tasks(clients), clients=clients, settings=settings, locks=locks)
     first = to_do.next(MemoryHistory())
     assert first is not None
     done(first)
@@ -277,7 +279,7 @@ def interrupted(stage: Stage, *, windows: int) -> MemoryHistory:
     with prepared(stage, acme(stage), history=history) as running:
         for several in running.run():
             for outcome in several:
-                told += isinstance(outcome, WindowIn)
+                told += isinstance(outcome, WindowImported)
                 if told <= windows:
                     history.record(outcome)
             if told >= windows:
@@ -317,7 +319,7 @@ def test_windows_that_no_snapshot_has_are_told_first_and_stop_only_their_audienc
     clients = stage.load()
     planned = [task for task in tasks(clients, wanted=frozenset()) if task.client.name == "globex"]
     locks = FileAccountLocks(stage.folder / "locks")
-    counting = Turns(planned, clients=clients, settings=SETTINGS, locks=locks).next(history)
+    counting = ImportQueue(planned, clients=clients, settings=SETTINGS, locks=locks).next(history)
     assert counting is not None
     for outcome in outcomes(counting):
         history.record(outcome)
@@ -333,7 +335,7 @@ def test_windows_that_no_snapshot_has_are_told_first_and_stop_only_their_audienc
 
 
 def test_an_import_that_is_left_holds_its_locks_until_nothing_of_it_is_on_the_wire(stage: Stage) -> None:
-    stage.clients["acme"].account.unkindness = Unkindness(latency=Latency.fixed(0.05))
+    stage.clients["acme"].account.fault_plan = FaultPlan(latency=Latency.fixed(0.05))
     clients, others = stage.load(), FileAccountLocks(stage.folder / "locks")
     identity = account_identity(clients.clients[0])
     running = turns(clients, FileAccountLocks(stage.folder / "locks")).next(MemoryHistory())

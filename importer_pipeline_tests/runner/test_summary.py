@@ -9,14 +9,14 @@ from importer_pipeline.engine.outcomes import (
     ContactsRefused,
     Outcome,
     Part,
-    Piece,
+    PartitionRef,
     Progress,
     RefusedContact,
     WindowFailed,
-    WindowIn,
+    WindowImported,
 )
 from importer_pipeline.errors import ImporterError, KeyRefused, TriesUsedUp
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.runner.summary import ImportSummary, done_line, progress_line, window_line
 from importer_pipeline_tests.support.factories import imported, snapshot
@@ -40,11 +40,11 @@ DONE = AudienceDone(
     lacking=(),
     error=None,
 )
-WINDOW = WindowIn(
+WINDOW = WindowImported(
     name=NEWS,
     snapshot_id="taken earlier",
     window="archived-990",
-    imported=imported(Stretch(0, 99), read=1000, accepted=997, refused=3),
+    imported=imported(TimeRange(0, 99), read=1000, accepted=997, refused=3),
     elapsed_seconds=0.5,
 )
 LOST = TriesUsedUp("Mailchimp can't answer now (HTTP 500), 4 times", remedy="run it again later")
@@ -55,8 +55,8 @@ def failed(*windows: str, error: ImporterError = LOST) -> AudienceDone:
 
 
 def refused(name: AudienceName, window: str, *contacts: RefusedContact) -> Outcome:
-    piece = Piece(name=name, part=Part.WINDOW, key=window)
-    return ContactsRefused(piece=piece, snapshot_id="taken earlier", fingerprint="of the list", contacts=contacts)
+    ref = PartitionRef(name=name, part=Part.WINDOW, key=window)
+    return ContactsRefused(ref=ref, snapshot_id="taken earlier", fingerprint="of the list", contacts=contacts)
 
 
 def refusing(*ids: str, reason: str = "HTTP 422: ask the target why") -> list[Outcome]:

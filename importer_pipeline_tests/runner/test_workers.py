@@ -14,20 +14,20 @@ import pytest
 
 from importer_pipeline.clients.collection import Audience, Client, fingerprint
 from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope
-from importer_pipeline.engine.connections import ConnectionBook
-from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Progress, WindowFailed, WindowIn
+from importer_pipeline.engine.concurrency import LimiterRegistry
+from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Progress, WindowFailed, WindowImported
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import KeyRefused, LocksLost, QuarantineWindow, TriesUsedUp
 from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.mailchimp.client import Account, MailchimpLimits
+from importer_pipeline.mailchimp.client import MailchimpClient, MailchimpLimits
 from importer_pipeline.records.contacts import Contact, RecordMapping
-from importer_pipeline.runner.workers import Lines, Workers, as_ours
-from importer_pipeline.sandbox.faults import Fault, Latency, Unkindness
+from importer_pipeline.runner.workers import AudienceEndpoints, Workers, as_ours
+from importer_pipeline.sandbox.faults import Fault, FaultPlan, Latency
 from importer_pipeline.sandbox.target import Manner, Refusal, TargetRecord
 from importer_pipeline.sandbox.world import SandboxClient
-from importer_pipeline.target.client import Target, TargetLimits
+from importer_pipeline.target.client import TargetClient, TargetLimits
 from importer_pipeline_tests.support.stage import Stage, once
 
 PAGING = Paging(page_size=30)
@@ -63,13 +63,13 @@ class WatchedMapping(RecordMapping):
         return RecordMapping.contacts(self, members)
 
 
-def lines(client: Client, audience: Audience, before: Callable[[], None] | None = None) -> Lines:
+def lines(client: Client, audience: Audience, before: Callable[[], None] | None = None) -> AudienceEndpoints:
     settings, mapping = client.mailchimp, audience.record_mapping()
-    return Lines(
-        account=Account(settings.credentials(), base_url=settings.base_url, limits=MailchimpLimits()),
+    return AudienceEndpoints(
+        account=MailchimpClient(settings.credentials(), base_url=settings.base_url, limits=MailchimpLimits()),
         list_id=audience.list_id,
         mapping=mapping if before is None else WatchedMapping.around(mapping, before),
-        target=Target(client.target.url, client.target.api_key.read(), limits=TargetLimits()),
+        target=TargetClient(client.target.url, client.target.api_key.read(), limits=TargetLimits()),
     )
 
 
@@ -80,7 +80,7 @@ def plan(client: Client, audience: Audience, *, connections: int) -> AudiencePla
         account_connections=connections,
         target=f"{client.target.url}#{client.name}",
         fingerprint=fingerprint(client, audience),
-        scope=SnapshotScope(standing=None, wanted=None),
+        scope=SnapshotScope(earlier=None, wanted=None),
         quarantined=frozenset(),
     )
 
@@ -100,7 +100,7 @@ def workers(
         [plan(client, audience, connections=connections) for client, audience in every],
         paging=PAGING,
         limits=limits or SyncLimits(retries=0),
-        book=ConnectionBook(),
+        book=LimiterRegistry(),
         rng=Random(1),
         epoch_offset_seconds=time.time() - time.monotonic(),
     )
@@ -125,7 +125,7 @@ def done(all_outcomes: list[Outcome]) -> dict[str, AudienceDone]:
 
 
 def latency(stage: Stage, client: str, seconds: float) -> None:
-    stage.clients[client].account.unkindness = Unkindness(latency=Latency.fixed(seconds))
+    stage.clients[client].account.fault_plan = FaultPlan(latency=Latency.fixed(seconds))
 
 
 @pytest.fixture
@@ -269,7 +269,7 @@ def test_who_leaves_waits_for_what_is_on_the_wire_hears_of_it_and_reads_nothing_
     assert leaving.is_alive()
     barrier.open()
     leaving.join(SECONDS)
-    assert any(isinstance(outcome, WindowIn) for outcome in told)
+    assert any(isinstance(outcome, WindowImported) for outcome in told)
     assert not any(isinstance(outcome, WindowFailed) for outcome in told)
     most_on_the_wire = 1 + SyncLimits().target_posts
     assert len(stage.sandbox.answered) - answered <= most_on_the_wire
@@ -319,7 +319,7 @@ def test_an_error_of_mailchimp_reaches_the_engine(stage: Stage) -> None:
 
 
 def test_an_error_of_the_target_reaches_the_engine(stage: Stage) -> None:
-    stage.clients["globex"].target.unkindness = Unkindness(rates={Fault.ERROR_500: 1.0})
+    stage.clients["globex"].target.fault_plan = FaultPlan(rates={Fault.ERROR_500: 1.0})
     ends = done(outcomes(workers(stage)))
     assert isinstance(ends["globex/newsletter"].error, TriesUsedUp)
     assert ends["acme/newsletter"].complete
@@ -327,7 +327,7 @@ def test_an_error_of_the_target_reaches_the_engine(stage: Stage) -> None:
 
 def test_a_request_that_rests_is_made_when_it_is_due(stage: Stage) -> None:
     rule = once(lambda _: True, Fault.ERROR_500)
-    stage.clients["globex"].target.unkindness = Unkindness(rules=(rule,))
+    stage.clients["globex"].target.fault_plan = FaultPlan(rules=(rule,))
     running = workers(stage, of="globex", limits=SyncLimits(retries=1, first_pause_seconds=0.1))
     assert done(outcomes(running))["globex/newsletter"].complete
     # Two pages, one of them twice.

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from importer_pipeline.sandbox.adapter import SandboxAdapter
-from importer_pipeline.sandbox.faults import Fault, Latency, Unkindness
+from importer_pipeline.sandbox.faults import Fault, FaultPlan, Latency
 from importer_pipeline_tests.sandbox.asking import KEY, MEMBERS, TARGET_KEY, Place, batch, place
 
 URL = "https://us1.api.mailchimp.com"
@@ -51,7 +51,7 @@ def test_it_takes_batches() -> None:
 
 def test_waiting_is_done_with_the_sleep_that_was_handed_in() -> None:
     at = place()
-    at.account.unkindness = Unkindness(latency=Latency.fixed(2.0))
+    at.account.fault_plan = FaultPlan(latency=Latency.fixed(2.0))
     _session(at).get(f"{URL}{MEMBERS}", timeout=3)
     assert sum(at.time.naps) == pytest.approx(2)
 
@@ -67,7 +67,7 @@ def test_waiting_is_done_with_the_sleep_that_was_handed_in() -> None:
 )
 def test_a_fault_of_the_wire_raises_what_the_real_stack_raises(fault: Fault, error: type[Exception]) -> None:
     at = place()
-    at.account.unkindness = Unkindness(rates={fault: 1})
+    at.account.fault_plan = FaultPlan(rates={fault: 1})
     with pytest.raises(error) as raised:
         _session(at).get(f"{URL}{MEMBERS}", timeout=(1, 2))
     assert type(raised.value) is error
@@ -75,20 +75,20 @@ def test_a_fault_of_the_wire_raises_what_the_real_stack_raises(fault: Fault, err
 
 def test_with_stream_a_cut_body_fails_where_it_is_read() -> None:
     at = place()
-    at.account.unkindness = Unkindness(rates={Fault.CUT: 1})
+    at.account.fault_plan = FaultPlan(rates={Fault.CUT: 1})
     response = _session(at).get(f"{URL}{MEMBERS}", stream=True)
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         _ = response.content
 
 
 @pytest.mark.parametrize(
-    "unkindness",
-    [Unkindness(latency=Latency.fixed(5.0)), Unkindness(rates={Fault.HANG: 1}, hang_seconds=5.0)],
+    "fault_plan",
+    [FaultPlan(latency=Latency.fixed(5.0)), FaultPlan(rates={Fault.HANG: 1}, hang_seconds=5.0)],
     ids=["slow", "hanging"],
 )
-def test_a_caller_out_of_patience_leaves_a_ghost_behind(unkindness: Unkindness) -> None:
+def test_a_caller_out_of_patience_leaves_a_ghost_behind(fault_plan: FaultPlan) -> None:
     at = place()
-    at.account.unkindness = unkindness
+    at.account.fault_plan = fault_plan
     with pytest.raises(requests.exceptions.ReadTimeout):
         _session(at).get(f"{URL}{MEMBERS}", timeout=(1, 2))
     assert sum(at.time.naps) == pytest.approx(2)
@@ -100,7 +100,7 @@ def test_a_caller_out_of_patience_leaves_a_ghost_behind(unkindness: Unkindness) 
 
 def test_a_batch_is_stored_also_after_its_sender_ran_out_of_patience() -> None:
     at = place()
-    at.target.unkindness = Unkindness(latency=Latency.fixed(60.0))
+    at.target.fault_plan = FaultPlan(latency=Latency.fixed(60.0))
     session = requests.Session()
     session.mount(URL, SandboxAdapter(at.sandbox, sleep=at.time.sleep))
     with pytest.raises(requests.exceptions.ReadTimeout):

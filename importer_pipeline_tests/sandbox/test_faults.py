@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from importer_pipeline.sandbox.faults import Fate, Fault, Latency, Rule, Unkindness, at_offsets, spoiled
+from importer_pipeline.sandbox.faults import Fate, Fault, FaultPlan, Latency, Rule, at_offsets, spoiled
 from importer_pipeline.sandbox.messages import SandboxAnswer
 from importer_pipeline_tests.sandbox.asking import MEMBERS, get
 
@@ -15,45 +15,45 @@ CALM = Fate()
 
 
 def _faults(
-    unkindness: Unkindness, query: dict[str, str] | None = None, n: int = 1
+    fault_plan: FaultPlan, query: dict[str, str] | None = None, n: int = 1
 ) -> list[Fault | SandboxAnswer | None]:
     random = Random(1)
-    return [unkindness.fate(get(MEMBERS, query), random).fault for _ in range(n)]
+    return [fault_plan.fate(get(MEMBERS, query), random).fault for _ in range(n)]
 
 
 def test_nothing_goes_wrong_unless_told() -> None:
-    assert Unkindness().fate(get(MEMBERS), Random(1)) == CALM
+    assert FaultPlan().fate(get(MEMBERS), Random(1)) == CALM
 
 
 def test_rates_strike_as_often_as_they_say() -> None:
-    unkindness = Unkindness(
+    fault_plan = FaultPlan(
         rates={Fault.ERROR_500: 0.2, Fault.CUT: 0.1}, rates_after_storing={Fault.RESET: 0.3}
     )  # fmt: skip
-    counts = Counter(_faults(unkindness, n=5000))
+    counts = Counter(_faults(fault_plan, n=5000))
     shares = {fault: count / 5000 for fault, count in counts.items()}
     assert shares == pytest.approx({Fault.ERROR_500: 0.2, Fault.CUT: 0.1, Fault.RESET: 0.3, None: 0.4}, abs=0.03)
 
 
 def test_only_rates_after_storing_strike_after_storing() -> None:
-    before, after = Unkindness(rates={Fault.RESET: 1}), Unkindness(rates_after_storing={Fault.RESET: 1})
+    before, after = FaultPlan(rates={Fault.RESET: 1}), FaultPlan(rates_after_storing={Fault.RESET: 1})
     assert [one.fate(get(MEMBERS), Random(1)).after_storing for one in (before, after)] == [False, True]
 
 
 def test_a_rule_strikes_its_requests_each_time_and_no_other() -> None:
-    unkindness = Unkindness(rules=(Rule(applies=at_offsets(990), fault=Fault.ERROR_500),))
-    assert _faults(unkindness, {"offset": "990"}, n=20) == [Fault.ERROR_500] * 20
-    assert _faults(unkindness, {"offset": "1980"}) == _faults(unkindness) == [None]
+    fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(990), fault=Fault.ERROR_500),))
+    assert _faults(fault_plan, {"offset": "990"}, n=20) == [Fault.ERROR_500] * 20
+    assert _faults(fault_plan, {"offset": "1980"}) == _faults(fault_plan) == [None]
 
 
 def test_a_page_above_the_limit_times_out() -> None:
-    unkindness = Unkindness(page_limit=500)
-    assert _faults(unkindness, {"count": "501"}) == _faults(unkindness, {"count": "9999"}) == [Fault.GATEWAY_TIMEOUT]
-    assert _faults(unkindness, {"count": "500"}) == _faults(unkindness) == [None]
+    fault_plan = FaultPlan(page_limit=500)
+    assert _faults(fault_plan, {"count": "501"}) == _faults(fault_plan, {"count": "9999"}) == [Fault.GATEWAY_TIMEOUT]
+    assert _faults(fault_plan, {"count": "500"}) == _faults(fault_plan) == [None]
 
 
 def test_the_content_is_of_a_moment_between_arrival_and_answer() -> None:
-    random, unkindness = Random(1), Unkindness(latency=Latency.fixed(2.0))
-    fates = [unkindness.fate(get(MEMBERS), random) for _ in range(200)]
+    random, fault_plan = Random(1), FaultPlan(latency=Latency.fixed(2.0))
+    fates = [fault_plan.fate(get(MEMBERS), random) for _ in range(200)]
     assert {fate.answer_after_seconds for fate in fates} == {2.0}
     moments = [fate.compute_after_seconds for fate in fates]
     assert 0 <= min(moments) < 0.2 < 1.8 < max(moments) <= 2

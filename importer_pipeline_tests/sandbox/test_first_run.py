@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from importer_pipeline.sandbox.first_run import Sync, first_faults, last_faults
-from importer_pipeline.sandbox.first_world import FirstWorld, Load, Standing
+from importer_pipeline.sandbox.first_world import ClientTally, FirstWorld, Load
 from importer_pipeline.sandbox.server import listening, url_of
 from importer_pipeline.sandbox.target import TargetRecord
 from importer_pipeline_tests.support.runs import ROOT, dagster_home, outer_environment
@@ -172,7 +172,7 @@ def test_a_standing_tells_the_refused_the_late_and_the_lost_apart() -> None:
     began = client.account.now()
     for member in (refused[0], others[0], others[6]):
         listed.update(member.contact_id, merge_fields={"FNAME": "Sepia"}, at=began - 30)
-    assert world.standings(began=began)[0] == Standing(
+    assert world.standings(began=began)[0] == ClientTally(
         client="client-0001", contacts=10, as_they_are=4, refused=1, to_come=3, not_in=2
     )
 
@@ -182,16 +182,16 @@ def record(record_id: str) -> TargetRecord:
     return TargetRecord(record_id, "", "", "", "")
 
 
-def standing(client: str, *, as_they_are: int = 9, refused: int = 0, to_come: int = 0, not_in: int = 0) -> Standing:
+def standing(client: str, *, as_they_are: int = 9, refused: int = 0, to_come: int = 0, not_in: int = 0) -> ClientTally:
     """A client's standing."""
-    return Standing(
+    return ClientTally(
         client=client, contacts=as_they_are + refused + to_come + not_in, as_they_are=as_they_are, refused=refused,
         to_come=to_come, not_in=not_in,
     )  # fmt: skip
 
 
 def sync(
-    *standings: Standing, exit_code: int = 0, named: tuple[str, ...] = (), peak: int = 10, too_many: int = 0,
+    *standings: ClientTally, exit_code: int = 0, named: tuple[str, ...] = (), peak: int = 10, too_many: int = 0,
     turned_away: int = 0,
 ) -> Sync:  # fmt: skip
     """A sync that has ended."""

@@ -18,8 +18,8 @@ from importer_pipeline.sandbox.server import SandboxProcess
 def test_it_serves_the_clients_that_it_wrote_down(tmp_path: Path) -> None:
     file = tmp_path / "clients.yaml"
     world = ["--clients", "3", "--audiences", "2", "--contacts", "40", "--archived", "0.5"]
-    unkindness = ["--revoked-client", "--hanging-client", "--refused-contacts", "2", "--refusal", "reject"]
-    with SandboxProcess([*world, *unkindness, "--write-clients", str(file)]) as process:
+    fault_plan = ["--revoked-client", "--hanging-client", "--refused-contacts", "2", "--refusal", "reject"]
+    with SandboxProcess([*world, *fault_plan, "--write-clients", str(file)]) as process:
         declared = load_clients(file)
         assert declared.problems == ()
         assert [client.name for client in declared.clients] == ["client-0001", "client-0002", "client-0003"]

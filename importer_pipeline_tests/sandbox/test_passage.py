@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from importer_pipeline.sandbox.faults import Fault, Latency, Unkindness
+from importer_pipeline.sandbox.faults import Fault, FaultPlan, Latency
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.passage import Ending, Passage
 from importer_pipeline_tests.sandbox.asking import MEMBERS, Place, batch, get, place
@@ -48,7 +48,7 @@ def test_a_key_and_a_token_of_one_account_share_its_ten() -> None:
 
 def test_who_leaves_early_keeps_the_place_until_the_answer_would_have_been_ready() -> None:
     at = place(connections=1)
-    at.account.unkindness = Unkindness(latency=Latency.fixed(5.0))
+    at.account.fault_plan = FaultPlan(latency=Latency.fixed(5.0))
     Passage(at.sandbox).arrive(get(MEMBERS)).abandon()
     at.time.now += 4.9
     assert _in_progress(at) == 1
@@ -58,7 +58,7 @@ def test_who_leaves_early_keeps_the_place_until_the_answer_would_have_been_ready
 
 def test_who_leaves_a_request_that_hangs_keeps_the_place_for_two_minutes() -> None:
     at = place()
-    at.account.unkindness = Unkindness(rates={Fault.HANG: 1})
+    at.account.fault_plan = FaultPlan(rates={Fault.HANG: 1})
     Passage(at.sandbox).arrive(get(MEMBERS)).abandon()
     at.time.now += 119
     assert _in_progress(at) == 1
@@ -80,7 +80,7 @@ def test_a_page_shows_the_list_of_the_moment_at_which_it_is_computed() -> None:
 def test_a_fault_of_the_target_strikes(fault: Fault, after: bool) -> None:
     at = place()
     rates = {fault: 1.0}
-    at.target.unkindness = Unkindness(rates_after_storing=rates) if after else Unkindness(rates=rates)
+    at.target.fault_plan = FaultPlan(rates_after_storing=rates) if after else FaultPlan(rates=rates)
     visit = Passage(at.sandbox).arrive(batch("1"))
     answer = visit.compute()
     assert list(at.target.records) == (["1"] if after else [])
@@ -111,7 +111,7 @@ def test_the_same_seed_brings_the_same_fates() -> None:
     fates = []
     for _ in range(2):
         at = place(seed=5)
-        at.account.unkindness = Unkindness(rates={Fault.CUT: 0.5}, latency=Latency(most_seconds=1.0))
+        at.account.fault_plan = FaultPlan(rates={Fault.CUT: 0.5}, latency=Latency(most_seconds=1.0))
         fates.append([Passage(at.sandbox).arrive(get(MEMBERS)).fate for _ in range(10)])
     assert fates[0] == fates[1]
     assert len(set(fates[0])) == 10

@@ -12,7 +12,7 @@ import requests
 from mailchimp_marketing.api_client import ApiClientError  # pyright: ignore[reportMissingTypeStubs]
 
 from importer_pipeline.sandbox.core import Sandbox
-from importer_pipeline.sandbox.faults import Fault, Latency, Unkindness
+from importer_pipeline.sandbox.faults import Fault, FaultPlan, Latency
 from importer_pipeline.sandbox.server import SandboxServer
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline_tests.sandbox.asking import KEY, LIST_ID, TARGET_KEY, TOKEN, batch
@@ -85,16 +85,16 @@ def test_the_target_takes_batches(served: Served) -> None:
     ids=lambda value: value.name if isinstance(value, Fault) else None,
 )
 def test_a_fault_of_the_wire_is_one(served: Served, fault: Fault, error: type[Exception]) -> None:
-    served.account.unkindness = Unkindness(rates={fault: 1.0})
+    served.account.fault_plan = FaultPlan(rates={fault: 1.0})
     with pytest.raises(error) as raised:
         served.get(PAGE, timeout=0.2)
     assert type(raised.value) is error
-    served.account.unkindness = Unkindness()
+    served.account.fault_plan = FaultPlan()
     assert served.get(PAGE).status_code == 200
 
 
 def test_the_eleventh_at_once_is_refused_and_the_ten_are_answered(served: Served) -> None:
-    served.account.unkindness = Unkindness(latency=Latency.fixed(0.3))
+    served.account.fault_plan = FaultPlan(latency=Latency.fixed(0.3))
     together = threading.Barrier(11)
 
     def one(_: int) -> int:
@@ -112,7 +112,7 @@ def test_the_eleventh_at_once_is_refused_and_the_ten_are_answered(served: Served
 
 
 def test_a_caller_that_hangs_up_keeps_its_place(served: Served) -> None:
-    served.account.unkindness = Unkindness(rates={Fault.HANG: 1.0}, hang_seconds=0.3)
+    served.account.fault_plan = FaultPlan(rates={Fault.HANG: 1.0}, hang_seconds=0.3)
     began = served.sandbox.clock()
     with pytest.raises(requests.exceptions.ReadTimeout):
         served.get(timeout=0.1)
@@ -126,7 +126,7 @@ def test_a_caller_that_hangs_up_keeps_its_place(served: Served) -> None:
 
 def test_the_server_stops_while_a_request_hangs() -> None:
     served = Served()
-    served.account.unkindness = Unkindness(rates={Fault.HANG: 1.0})
+    served.account.fault_plan = FaultPlan(rates={Fault.HANG: 1.0})
     with ThreadPoolExecutor(1) as pool:
         with served.server:
             waiting = pool.submit(served.get)

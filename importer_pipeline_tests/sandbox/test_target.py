@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from importer_pipeline.sandbox.faults import Fault, Rule, Unkindness
+from importer_pipeline.sandbox.faults import Fault, FaultPlan, Rule
 from importer_pipeline.sandbox.messages import SandboxAnswer, SandboxRequest
 from importer_pipeline.sandbox.passage import Passage
-from importer_pipeline.sandbox.target import Manner, Patience, RateLimit, Refusal, batches_with
+from importer_pipeline.sandbox.target import Manner, RateLimit, Refusal, RetryAfterStyle, batches_with
 from importer_pipeline_tests.sandbox.asking import Place, batch, place, post
 
 
@@ -104,14 +104,14 @@ def test_beyond_the_rate_posts_are_429_until_there_is_room() -> None:
 @pytest.mark.parametrize(
     ("asks", "said"),
     [
-        (Patience.SECONDS, "40"),
-        (Patience.DATE, "Tue, 14 Nov 2023 22:14:20 GMT"),
-        (Patience.SILENT, None),
+        (RetryAfterStyle.SECONDS, "40"),
+        (RetryAfterStyle.DATE, "Tue, 14 Nov 2023 22:14:20 GMT"),
+        (RetryAfterStyle.SILENT, None),
     ],
-    ids=lambda value: value.name if isinstance(value, Patience) else "",
+    ids=lambda value: value.name if isinstance(value, RetryAfterStyle) else "",
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_target_says_when_it_has_room_again(asks: Patience, said: str | None, status: int) -> None:
+def test_a_target_says_when_it_has_room_again(asks: RetryAfterStyle, said: str | None, status: int) -> None:
     at = place()
     at.target.rate_limit = RateLimit(posts=1, seconds=60.0, asks=asks, status=status)
     at.sandbox.answer(batch("1"))
@@ -133,7 +133,7 @@ def test_one_keys_rate_is_not_anothers() -> None:
 def test_a_fault_may_hang_on_what_a_batch_holds(after: bool) -> None:
     at = place()
     rule = Rule(applies=batches_with(lambda record: record.id == "2"), fault=Fault.BLOCKED_HTML, after_storing=after)
-    at.target.unkindness = Unkindness(rules=(rule,))
+    at.target.fault_plan = FaultPlan(rules=(rule,))
 
     def answer(request: SandboxRequest) -> SandboxAnswer:
         return Passage(at.sandbox).arrive(request).compute()

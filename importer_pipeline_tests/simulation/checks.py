@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from importer_pipeline.engine.audience_plan import SNAPSHOT_AGE_SECONDS, SnapshotScope
 from importer_pipeline.engine.audience_sync import Fetch
-from importer_pipeline.engine.outcomes import AudienceDone, HourIn, WindowIn
-from importer_pipeline.engine.parcels import Post, Probe
+from importer_pipeline.engine.outcomes import AudienceDone, HourImported, WindowImported
+from importer_pipeline.engine.posts import Post, Probe
 from importer_pipeline.engine.sync import Sync
 from importer_pipeline.listing.hours import parse_hour_key
 from importer_pipeline.listing.snapshots import ImportedWindow, Snapshot
@@ -45,12 +45,14 @@ def check_not_read_again(request: Fetch | Post | Probe, history: MemoryHistory) 
     """What an earlier run has brought in is not read again, unless it is asked for."""
     if isinstance(request, Fetch) and request.reading.span.purpose is Purpose.WINDOWS:
         plan = request.audience.plan
-        standing = plan.scope.standing if isinstance(plan.scope, SnapshotScope) else None
-        if standing is not None and request.key in history.windows(plan.name, standing.snapshot):
+        earlier = plan.scope.earlier if isinstance(plan.scope, SnapshotScope) else None
+        if earlier is not None and request.key in history.windows(plan.name, earlier.snapshot):
             raise Broken(f"{plan.name} {request.key} is read again")
 
 
-def check_window(scenario: Scenario, world: World, refused: set[str], outcome: WindowIn, *, taken_at: float) -> None:
+def check_window(
+    scenario: Scenario, world: World, refused: set[str], outcome: WindowImported, *, taken_at: float
+) -> None:
     """What a window says it covers must be at the target, all that stood still since the snapshot was begun."""
     imported = outcome.imported
     if imported.read < imported.accepted + imported.refused:
@@ -69,7 +71,9 @@ def quarantined(entries: Iterable[Entry]) -> set[str]:
     return ids | {ID_OF_NO_ADDRESS} if "" in ids else ids
 
 
-def check_hour(scenario: Scenario, world: World, entries: Iterable[Entry], outcome: HourIn, *, began: float) -> None:
+def check_hour(
+    scenario: Scenario, world: World, entries: Iterable[Entry], outcome: HourImported, *, began: float
+) -> None:
     """All that changed in an hour that is in must be at the target, if it stood still since the process began."""
     hour = parse_hour_key(outcome.hour)
     assert hour is not None

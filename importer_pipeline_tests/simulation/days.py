@@ -4,14 +4,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.hours import HOUR_SECONDS, hours_of
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.chain import chain_of
 from importer_pipeline.planning.quarantine import RetryRule
-from importer_pipeline.planning.resuming import ResumeRule
-from importer_pipeline.planning.retries import Wanted
-from importer_pipeline.planning.tasks import (
+from importer_pipeline.planning.resolver import (
     ChangesRequest,
     FirstSyncRequest,
     HoursRequest,
@@ -19,7 +17,9 @@ from importer_pipeline.planning.tasks import (
     RetryRequest,
     WindowsRequest,
 )
-from importer_pipeline.sandbox.faults import Fault, Unkindness
+from importer_pipeline.planning.resuming import ResumeRule
+from importer_pipeline.planning.retries import Wanted
+from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline_tests.simulation.changes import change
 from importer_pipeline_tests.simulation.checks import Broken, check_rest, quarantined
 from importer_pipeline_tests.simulation.draw import draw
@@ -27,17 +27,17 @@ from importer_pipeline_tests.simulation.edits import Edits
 from importer_pipeline_tests.simulation.jobs import WhenBusy, job, run_job, together
 from importer_pipeline_tests.simulation.life import Life
 from importer_pipeline_tests.simulation.misfortunes import befall, recover
-from importer_pipeline_tests.simulation.run import come_to_rest, scenario_is_unkind
+from importer_pipeline_tests.simulation.run import come_to_rest, switch_faults
 from importer_pipeline_tests.simulation.scenario import Scenario, World
 from importer_pipeline_tests.simulation.worlds import widen
 
-_MOST_TICKS_AT_REST = 16
+_MAX_TICKS_AT_REST = 16
 _TICK_AT = 7 * 60
 _DAY_HOURS = 24
 _MANY_DEATHS = 0.05
 _WINDOWS = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=86_400.0, restart=False))
-_DUE = RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule()), windows=_WINDOWS)
-_ALL = RetryRequest(wanted=Wanted(pieces=None, rule=None), windows=_WINDOWS)
+_DUE = RetryRequest(wanted=Wanted(refs=None, rule=RetryRule()), windows=_WINDOWS)
+_ALL = RetryRequest(wanted=Wanted(refs=None, rule=None), windows=_WINDOWS)
 
 
 def run_days(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
@@ -54,7 +54,7 @@ def run_days(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
     widen(scenario, seed, forced=forced)
     rng = scenario.rng
     life = Life(scenario=scenario, worlds={world.plan.name: world for world in scenario.worlds})
-    scenario_is_unkind(scenario, unkind=True)
+    switch_faults(scenario, faults=True)
     scenario.is_calm = False
     scenario.limits = replace(scenario.limits, isolation_posts=rng.choice((6, 64)))
     for _ in range(rng.choice((3, 8, 20, 40))):
@@ -69,7 +69,7 @@ def run_days(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
         for dimension in scenario.dimensions.values():
             dimension.pause()
     come_to_rest(scenario)
-    scenario_is_unkind(scenario, unkind=False)
+    switch_faults(scenario, faults=False)
     scenario.limits = replace(scenario.limits, isolation_posts=64)
     if rng.random() < 0.5:
         for world in scenario.worlds:
@@ -137,7 +137,7 @@ def _something_else(life: Life) -> None:
         befall(scenario)
     elif kind < 0.35:
         recover(scenario)
-        scenario_is_unkind(scenario, unkind=True)
+        switch_faults(scenario, faults=True)
 
 
 def _run_one(life: Life, name: AudienceName, request: Request) -> None:
@@ -147,8 +147,8 @@ def _run_one(life: Life, name: AudienceName, request: Request) -> None:
 def _send_and_edit_back(life: Life, name: AudienceName) -> None:
     """Contacts are sent in the other form, by a run that may die in the middle; and the clients file is as it was."""
     now = int(life.scenario.clock.now)
-    (*_, last) = hours_of(Stretch(now, now))
-    request = HoursRequest(hours=Stretch(last.first - _DAY_HOURS * HOUR_SECONDS, last.last - HOUR_SECONDS))
+    (*_, last) = hours_of(TimeRange(now, now))
+    request = HoursRequest(hours=TimeRange(last.first - _DAY_HOURS * HOUR_SECONDS, last.last - HOUR_SECONDS))
     run_job(life, {name: request}, changes=0.0, deaths=_MANY_DEATHS)
     _edit(life.worlds[name])
 
@@ -156,12 +156,12 @@ def _send_and_edit_back(life: Life, name: AudienceName) -> None:
 def _retry_by_the_hundred(life: Life, times: int) -> None:
     """Somebody has what is in the quarantine tried again and again, while the account has an outage."""
     account = life.scenario.sandbox.accounts[life.scenario.worlds[0].account]
-    before = account.unkindness
-    account.unkindness = Unkindness(rates={Fault.ERROR_500: 0.5})
+    before = account.fault_plan
+    account.fault_plan = FaultPlan(rates={Fault.ERROR_500: 0.5})
     for _ in range(times):
         life.happened["retries in a row"] += 1
         run_job(life, dict.fromkeys(life.worlds, _ALL), changes=0.0, deaths=0.01)
-    account.unkindness = before
+    account.fault_plan = before
 
 
 def _send_otherwise(life: Life, edits: Edits) -> None:
@@ -188,12 +188,12 @@ def _edit(world: World) -> None:
     world.point(is_swapped=not world.is_swapped)
 
 
-def _some_hours(life: Life) -> Stretch:
+def _some_hours(life: Life) -> TimeRange:
     """One hour or several one behind the other, of the last days; the present one perhaps."""
     now, rng = int(life.scenario.clock.now), life.scenario.rng
     first = now - rng.randint(0, 30) * HOUR_SECONDS
-    hours = list(hours_of(Stretch(first, min(now, first + rng.randint(0, 5) * HOUR_SECONDS))))
-    return Stretch(hours[0].first, hours[-1].last)
+    hours = list(hours_of(TimeRange(first, min(now, first + rng.randint(0, 5) * HOUR_SECONDS))))
+    return TimeRange(hours[0].first, hours[-1].last)
 
 
 def _come_to_rest(life: Life) -> None:
@@ -201,7 +201,7 @@ def _come_to_rest(life: Life) -> None:
     scenario = life.scenario
     still_since = scenario.clock.now
     waiting = set(life.worlds)
-    for _ in range(_MOST_TICKS_AT_REST):
+    for _ in range(_MAX_TICKS_AT_REST):
         _an_hour_passes(life, changes=0)
         _tick(life, changes=0.0, deaths=0.0)
         run_job(life, dict.fromkeys(life.worlds, _ALL), changes=0.0, deaths=0.0)

@@ -9,16 +9,16 @@ from pydantic import SecretStr
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.mailchimp.client import Account, CredentialKind, Credentials, MailchimpLimits
+from importer_pipeline.mailchimp.client import CredentialKind, Credentials, MailchimpClient, MailchimpLimits
 from importer_pipeline.records.contacts import DEFAULT_RECORD
 from importer_pipeline.sandbox.accounts import SandboxAccount
 from importer_pipeline.sandbox.adapter import SandboxAdapter
 from importer_pipeline.sandbox.compare import default_record, record_by_list
 from importer_pipeline.sandbox.core import Sandbox
-from importer_pipeline.sandbox.faults import Fault, Unkindness
+from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline.sandbox.members import MemberList
 from importer_pipeline.sandbox.target import Manner, Refusal, TargetRecord
-from importer_pipeline.target.client import Target, TargetLimits
+from importer_pipeline.target.client import TargetClient, TargetLimits
 from importer_pipeline_tests.simulation.scenario import START, Clock, Misfortune, Scenario, Sink, Source, World
 
 _FETCH_FAULTS = tuple(Fault)
@@ -47,12 +47,12 @@ def draw(seed: int) -> Scenario:
             isolation_posts=rng.choice((6, 64)),
         ),
         changes=0.0 if is_calm else rng.choice((0.0, 0.05, 0.2, 0.5)),
-        unkind=Unkindness(page_limit=page_limit)
+        faults=FaultPlan(page_limit=page_limit)
         if is_calm
-        else Unkindness(rates=_rates(rng, _FETCH_FAULTS), page_limit=page_limit),
-        unkind_target=Unkindness()
+        else FaultPlan(rates=_rates(rng, _FETCH_FAULTS), page_limit=page_limit),
+        target_faults=FaultPlan()
         if is_calm
-        else Unkindness(rates=_rates(rng, _POST_FAULTS), rates_after_storing=_rates(rng, _POST_FAULTS)),
+        else FaultPlan(rates=_rates(rng, _POST_FAULTS), rates_after_storing=_rates(rng, _POST_FAULTS)),
         misfortune=None,
         is_calm=is_calm,
         is_crowded=is_crowded,
@@ -79,7 +79,7 @@ def add_sink(scenario: Scenario, key: str, *, name: str, url: str, refusals: Seq
     sandbox = scenario.sandbox
     target = sandbox.add_target(key, name=name, refuse=refusals)
     adapter = SandboxAdapter(sandbox, sleep=lambda _: None)
-    line = Target("http://sandbox/target", SecretStr(key), limits=TargetLimits(), adapter=adapter)
+    line = TargetClient("http://sandbox/target", SecretStr(key), limits=TargetLimits(), adapter=adapter)
     return Sink(url=url, key=key, target=target, line=line, refusals=tuple(refusals))
 
 
@@ -108,7 +108,7 @@ def _add_client(scenario: Scenario, name: str) -> None:
     account = sandbox.add_account(
         name, api_key=key, clock_offset_seconds=0.0 if scenario.is_calm else rng.choice((0.0, 0.0, 3.0, 600.0, -600.0))
     )
-    line = Account(
+    line = MailchimpClient(
         Credentials(kind=CredentialKind.API_KEY, secret=SecretStr(key)),
         base_url="http://sandbox/3.0",
         limits=MailchimpLimits(),

@@ -10,7 +10,7 @@ from importer_pipeline.engine.audience_plan import AudiencePlan
 from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged
 from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.planning.tasks import Asked, Request, Resolver
+from importer_pipeline.planning.resolver import Asked, Request, Resolver
 from importer_pipeline_tests.simulation.life import Life
 from importer_pipeline_tests.simulation.process import Died, Process
 from importer_pipeline_tests.simulation.scenario import World

@@ -1,6 +1,6 @@
 """What may befall the last client of a scenario in the middle of a sync, and how it passes."""
 
-from importer_pipeline.sandbox.faults import Fault, Unkindness
+from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline_tests.simulation.scenario import Misfortune, Scenario
 
@@ -15,11 +15,11 @@ def befall(scenario: Scenario) -> None:
         case Misfortune.LIST_GONE:
             account.lists.pop(world.members.list_id, None)
         case Misfortune.OUTAGE:
-            account.unkindness = Unkindness(rates={Fault.ERROR_500: 1.0})
+            account.fault_plan = FaultPlan(rates={Fault.ERROR_500: 1.0})
         case Misfortune.TAKEN:
-            account.unkindness = Unkindness(rates={Fault.TOO_MANY_REQUESTS: 1.0})
+            account.fault_plan = FaultPlan(rates={Fault.TOO_MANY_REQUESTS: 1.0})
         case Misfortune.TARGET_DOWN:
-            target.unkindness = Unkindness(rates={Fault.ERROR_500: 1.0})
+            target.fault_plan = FaultPlan(rates={Fault.ERROR_500: 1.0})
         case Misfortune.TARGET_REVOKED:
             target.api_key = "another"
         case Misfortune.TARGET_REFUSES:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope
 from importer_pipeline.engine.audience_sync import Fetch
-from importer_pipeline.engine.connections import ConnectionBook
-from importer_pipeline.engine.outcomes import AudienceDone, HourIn, Outcome, SnapshotKnown, WindowIn
+from importer_pipeline.engine.concurrency import LimiterRegistry
+from importer_pipeline.engine.outcomes import AudienceDone, HourImported, Outcome, SnapshotKnown, WindowImported
 from importer_pipeline.engine.pages import Page
-from importer_pipeline.engine.parcels import Post, Probe
+from importer_pipeline.engine.posts import Post, Probe
 from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.listing.snapshots import AudienceName
@@ -31,7 +31,7 @@ from importer_pipeline_tests.simulation.misfortunes import befall
 from importer_pipeline_tests.simulation.scenario import World
 from importer_pipeline_tests.support.memory_history import MemoryHistory
 
-_MOST_STEPS = 60_000
+_MAX_STEPS = 60_000
 _KINDS = {Fetch: "fetches", Post: "posts", Probe: "probes"}
 
 
@@ -89,7 +89,7 @@ class Process:
             plans,
             paging=scenario.paging,
             limits=scenario.limits,
-            book=ConnectionBook(),
+            book=LimiterRegistry(),
             rng=scenario.rng,
             epoch_offset_seconds=0.0,
         )
@@ -102,7 +102,7 @@ class Process:
             up to when nothing will happen in it, by the scenario's clock: after each step, so that others have theirs.
         """
         rng, clock = self._scenario.rng, self._scenario.clock
-        for _ in range(_MOST_STEPS):
+        for _ in range(_MAX_STEPS):
             self._maybe_die()
             while (request := self._sync.take(clock.now)) is not None:
                 check_not_read_again(request, self._history)
@@ -163,7 +163,7 @@ class Process:
 
     def _tell(self, request: Fetch | Post | Probe, result: Page | Receipt | ImporterError) -> None:
         sync, now = self._sync, self._scenario.clock.now
-        sync.off_the_wire(request, now)
+        sync.connection_freed(request, now)
         if isinstance(request, Fetch):
             if isinstance(result, Page):
                 sync.fetched(request, result, now)
@@ -207,10 +207,10 @@ class Process:
             taken_at = life.taken_at.setdefault(outcome.snapshot.id, self._started_at)
             if taken_at == self._started_at:
                 check_moment(self._scenario, world, outcome.snapshot, taken_at=taken_at)
-        elif isinstance(outcome, WindowIn):
+        elif isinstance(outcome, WindowImported):
             refused, taken_at = self._history.refused[outcome.snapshot_id], life.taken_at[outcome.snapshot_id]
             check_window(self._scenario, world, refused, outcome, taken_at=taken_at)
-        elif isinstance(outcome, HourIn):
+        elif isinstance(outcome, HourImported):
             entries = self._history.open_entries(outcome.name)
             check_hour(self._scenario, world, entries, outcome, began=self._started_at)
         elif isinstance(outcome, AudienceDone):

@@ -6,7 +6,7 @@ from email.utils import formatdate
 from random import Random
 
 from importer_pipeline.sandbox.messages import SandboxAnswer, SandboxRequest
-from importer_pipeline.sandbox.target import Patience, RateLimit
+from importer_pipeline.sandbox.target import RateLimit, RetryAfterStyle
 from importer_pipeline.sandbox.twists import asks_for_patience
 from importer_pipeline_tests.simulation.scenario import Dimension, Scenario
 
@@ -22,8 +22,8 @@ class RateLimits(Dimension):
         self._answered: deque[float] = deque()
         where = rng.choice(("target", "account", "both"))
         if where != "account":
-            asks, status = rng.choice(tuple(Patience)), 429
-            if asks is not Patience.SILENT:
+            asks, status = rng.choice(tuple(RetryAfterStyle)), 429
+            if asks is not RetryAfterStyle.SILENT:
                 status = rng.choice((429, 503))
             world.target.rate_limit = RateLimit(
                 posts=rng.randint(1, 10), seconds=rng.choice((1.0, 10.0, 60.0)), asks=asks, status=status

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from importer_pipeline.engine.outcomes import AudienceDone
 from importer_pipeline.listing.snapshots import AudienceName
+from importer_pipeline.planning.resolver import Request, RetryRequest, WindowsRequest
 from importer_pipeline.planning.resuming import ResumeRule
 from importer_pipeline.planning.retries import Wanted
-from importer_pipeline.planning.tasks import Request, RetryRequest, WindowsRequest
-from importer_pipeline.sandbox.faults import Unkindness
+from importer_pipeline.sandbox.faults import FaultPlan
 from importer_pipeline_tests.simulation.checks import Broken, check_rest, quarantined
 from importer_pipeline_tests.simulation.draw import draw
 from importer_pipeline_tests.simulation.jobs import Job, JobEnd, WhenBusy, job, run_job, together
@@ -18,7 +18,7 @@ from importer_pipeline_tests.simulation.misfortunes import recover
 from importer_pipeline_tests.simulation.scenario import Misfortune, Scenario
 from importer_pipeline_tests.simulation.worlds import widen
 
-_MOST_SYNCS_AT_REST = 16
+_MAX_SYNCS_AT_REST = 16
 _RESUMES = ResumeRule(within_seconds=86_400.0, restart=False)
 
 
@@ -35,7 +35,7 @@ def run_seed(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
     scenario = draw(seed)
     widen(scenario, seed, forced=forced)
     life = Life(scenario=scenario, worlds={world.plan.name: world for world in scenario.worlds})
-    scenario_is_unkind(scenario, unkind=True)
+    switch_faults(scenario, faults=True)
     for _ in range(scenario.runs):
         requests = [_some_request(life) for _ in range(scenario.at_once)]
         _check_usable(life, together(life, [_start(life, it) for it in requests]))
@@ -43,7 +43,7 @@ def run_seed(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
             dimension.pause()
     come_to_rest(scenario)
     is_unkind = not scenario.is_calm and scenario.rng.random() < 0.3
-    scenario_is_unkind(scenario, unkind=is_unkind)
+    switch_faults(scenario, faults=is_unkind)
     scenario.limits = replace(scenario.limits, isolation_posts=64)
     scenario.clock.now += 1000
     _come_to_rest(life)
@@ -58,15 +58,15 @@ def come_to_rest(scenario: Scenario) -> None:
         dimension.heal()
 
 
-def scenario_is_unkind(scenario: Scenario, *, unkind: bool) -> None:
+def switch_faults(scenario: Scenario, *, faults: bool) -> None:
     """Switch the faults of a scenario on or off."""
-    if not unkind:
+    if not faults:
         scenario.lies = 0.0
         recover(scenario)
     for account in scenario.sandbox.accounts.values():
-        account.unkindness = scenario.unkind if unkind else Unkindness(page_limit=scenario.page_limit)
+        account.fault_plan = scenario.faults if faults else FaultPlan(page_limit=scenario.page_limit)
     for target in scenario.sandbox.targets.values():
-        target.unkindness = scenario.unkind_target if unkind else Unkindness()
+        target.fault_plan = scenario.target_faults if faults else FaultPlan()
     for dimension in scenario.dimensions.values():
         dimension.at_rest()
 
@@ -104,10 +104,10 @@ def _come_to_rest(life: Life) -> None:
     scenario, began = life.scenario, life.scenario.clock.now
     waiting = {world.plan.name for world in scenario.worlds}
     errors: list[str] = []
-    for attempt in range(_MOST_SYNCS_AT_REST):
-        is_late = attempt >= _MOST_SYNCS_AT_REST // 2
+    for attempt in range(_MAX_SYNCS_AT_REST):
+        is_late = attempt >= _MAX_SYNCS_AT_REST // 2
         if is_late:
-            scenario_is_unkind(scenario, unkind=False)
+            switch_faults(scenario, faults=False)
         request = WindowsRequest(wanted=None, rule=_RESUMES)
         requests = {name: request for name in life.worlds if name in waiting}
         done = run_job(life, requests, changes=0.0, deaths=0.0 if is_late else scenario.deaths).done
@@ -125,8 +125,8 @@ def _come_to_rest(life: Life) -> None:
 
 def _still_refused(life: Life, name: AudienceName) -> set[str]:
     """Ids of those that are in the quarantine once all of it has been tried again: a fault may have brought good ones there."""
-    scenario_is_unkind(life.scenario, unkind=False)
-    again = RetryRequest(wanted=Wanted(pieces=None, rule=None), windows=WindowsRequest(wanted=None, rule=_RESUMES))
+    switch_faults(life.scenario, faults=False)
+    again = RetryRequest(wanted=Wanted(refs=None, rule=None), windows=WindowsRequest(wanted=None, rule=_RESUMES))
     run_job(life, {name: again}, changes=0.0, deaths=0.0)
     return quarantined(life.history.open_entries(name))
 

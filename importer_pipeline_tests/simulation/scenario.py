@@ -9,15 +9,15 @@ from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.mailchimp.client import Account
+from importer_pipeline.mailchimp.client import MailchimpClient
 from importer_pipeline.records.contacts import RecordMapping
-from importer_pipeline.runner.workers import Lines
+from importer_pipeline.runner.workers import AudienceEndpoints
 from importer_pipeline.sandbox.compare import RecordOf
 from importer_pipeline.sandbox.core import Sandbox
-from importer_pipeline.sandbox.faults import Unkindness
+from importer_pipeline.sandbox.faults import FaultPlan
 from importer_pipeline.sandbox.members import Member, MemberList
 from importer_pipeline.sandbox.target import Refusal, SandboxTarget, TargetRecord
-from importer_pipeline.target.client import Target
+from importer_pipeline.target.client import TargetClient
 
 START = 1_700_000_000.0
 LATE_SECONDS = 240
@@ -56,7 +56,7 @@ class Sink:
     """As plans name it."""
     key: str
     target: SandboxTarget
-    line: Target
+    line: TargetClient
     refusals: tuple[Refusal, ...]
     """What it refuses, misfortunes apart."""
 
@@ -75,7 +75,7 @@ class World:
     account: str
     """Of the sandbox."""
     account_connections: int
-    account_line: Account
+    account_line: MailchimpClient
     spec: Mapping[str, str]
     """Its record mapping."""
     usual_record_of: RecordOf
@@ -108,11 +108,13 @@ class World:
             account_connections=self.account_connections,
             target=self.sink.url,
             fingerprint=f"{list_id} to {self.sink.target.name}{' with its names swapped' * self.is_swapped}",
-            scope=SnapshotScope(standing=None, wanted=None),
+            scope=SnapshotScope(earlier=None, wanted=None),
             quarantined=frozenset(),
         )
         mapping = RecordMapping.of(spec, list_id=list_id)
-        self.lines = Lines(account=self.account_line, list_id=list_id, mapping=mapping, target=self.sink.line)
+        self.lines = AudienceEndpoints(
+            account=self.account_line, list_id=list_id, mapping=mapping, target=self.sink.line
+        )
 
     @property
     def members(self) -> MemberList:
@@ -162,8 +164,8 @@ class Scenario:
     limits: SyncLimits
     changes: float
     """Probability of a change between two steps."""
-    unkind: Unkindness
-    unkind_target: Unkindness
+    faults: FaultPlan
+    target_faults: FaultPlan
     misfortune: Misfortune | None
     """What befalls the last client in the middle of a sync."""
     is_calm: bool

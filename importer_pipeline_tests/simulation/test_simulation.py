@@ -122,14 +122,18 @@ BREAKS = {
         first=206,
     ),
     "nobody learns that contacts were sent in another form": Break(
-        "planning/tasks.py",
+        "planning/resolver.py",
         "return bool(evidence) and evidence[0].fingerprint != asked.fingerprint",
         "return False",
         "days",
         world="edits",
     ),
     "an hour by itself begins a chain": Break(
-        "planning/tasks.py", "chain_from=None, known=frozenset()", 'chain_from="", known=frozenset()', "days", first=188
+        "planning/resolver.py",
+        "chain_from=None, known=frozenset()",
+        'chain_from="", known=frozenset()',
+        "days",
+        first=188,
     ),
     "an hour is over before it has settled": Break(
         "listing/hours.py", "SETTLED_SECONDS = 60", "SETTLED_SECONDS = -900", "days", first=53
@@ -148,8 +152,8 @@ BREAKS = {
     ),
     "a window leaves the quarantine before what lies around it is read": Break(
         "planning/quarantine.py",
-        "                    self._read.add(piece)\n                return []\n",
-        "                    self._read.add(piece)\n                return self._hour_in(piece)\n",
+        "                    self._read.add(ref)\n                return []\n",
+        "                    self._read.add(ref)\n                return self._hour_in(ref)\n",
         "days",
         first=520,
     ),
@@ -160,7 +164,7 @@ BREAKS = {
         "engine/sync.py", "and not self._in_flight[audience] and audience.done(now)", "and audience.done(now)"
     ),
     "nobody learns that a full sync sends in another form": Break(
-        "planning/tasks.py", "note=taken.note, changes_form=self._was_other(asked)", "note=taken.note", "days"
+        "planning/resolver.py", "note=taken.note, changes_form=self._was_other(asked)", "note=taken.note", "days"
     ),
     "a clock is believed whatever it claims": Break(
         "engine/services.py",
@@ -186,7 +190,7 @@ DECIDING = (
     "listing/snapshots",
     "listing/spans",
     "engine/sync",
-    "planning/tasks",
+    "planning/resolver",
     "listing/walk",
     "listing/coverage",
 )

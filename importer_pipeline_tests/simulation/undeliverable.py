@@ -61,8 +61,8 @@ class UndeliverableRecords(Dimension):
 
     def _lay_rule(self) -> None:
         """The unkindness of a target is replaced by others, too."""
-        if self._rule not in self._target.unkindness.rules:
-            self._target.unkindness = replace(self._target.unkindness, rules=(self._rule,))
+        if self._rule not in self._target.fault_plan.rules:
+            self._target.fault_plan = replace(self._target.fault_plan, rules=(self._rule,))
 
     def _applies(self, request: SandboxRequest) -> bool:
         return self._spell.is_on and self._holds_bad(request)

@@ -11,22 +11,30 @@ from typing import NamedTuple
 
 from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope
 from importer_pipeline.engine.audience_sync import Fetch
-from importer_pipeline.engine.connections import ConnectionBook
+from importer_pipeline.engine.concurrency import LimiterRegistry
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefused,
     Outcome,
     SnapshotKnown,
     WindowFailed,
-    WindowIn,
+    WindowImported,
 )
 from importer_pipeline.engine.pages import Page
-from importer_pipeline.engine.parcels import Post, Probe
+from importer_pipeline.engine.posts import Post, Probe
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ImporterError
-from importer_pipeline.listing.coverage import BEGINNING, Ask, PageShape, Paging, Stretch, page_shape, timestamp
-from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Snapshot, Standing
+from importer_pipeline.listing.coverage import (
+    BEGINNING,
+    PageRequest,
+    PageShape,
+    Paging,
+    TimeRange,
+    page_shape,
+    timestamp,
+)
+from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Snapshot, SnapshotProgress
 from importer_pipeline.records.contacts import Contact, Record
 from importer_pipeline.records.receipt import Receipt
 
@@ -62,7 +70,7 @@ class Listing:
         for contact_id in ids:
             del self.seconds[contact_id]
 
-    def cut(self, ask: Ask) -> Cut:
+    def cut(self, ask: PageRequest) -> Cut:
         """The page, as the listing stands now."""
         listed = [(second, key) for key, second in self.seconds.items() if ask.since < second <= ask.before]
         if self._rng is not None:
@@ -122,7 +130,7 @@ def snapshot(
 
 
 def imported(
-    *covered: Stretch, read: int = 6, accepted: int = 5, refused: int = 1, requests: int = 3
+    *covered: TimeRange, read: int = 6, accepted: int = 5, refused: int = 1, requests: int = 3
 ) -> ImportedWindow:
     """What is kept of a window that covers these."""
     return ImportedWindow(covered=covered, read=read, accepted=accepted, refused=refused, requests=requests)
@@ -135,7 +143,7 @@ def plan(
     account: str | None = None,
     target: str | None = None,
     connections: int = 10,
-    standing: Standing | None = None,
+    earlier: SnapshotProgress | None = None,
     wanted: frozenset[str] | None = None,
 ) -> AudiencePlan:
     """An audience; account and target are its client's own unless they are named."""
@@ -145,7 +153,7 @@ def plan(
         account_connections=connections,
         target=target or f"https://{client}.example.com",
         fingerprint="of the list",
-        scope=SnapshotScope(standing=standing, wanted=wanted),
+        scope=SnapshotScope(earlier=earlier, wanted=wanted),
         quarantined=frozenset(),
     )
 
@@ -164,7 +172,7 @@ class Told:
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict[str, Snapshot])
     """The last word on each snapshot, by `client/audience`."""
-    windows: dict[str, WindowIn] = field(default_factory=dict[str, WindowIn])
+    windows: dict[str, WindowImported] = field(default_factory=dict[str, WindowImported])
     """The last word on each window, by `client/audience/key`."""
     failed: dict[str, ImporterError] = field(default_factory=dict[str, ImporterError])
     """Errors of windows, by `client/audience/key`."""
@@ -178,13 +186,13 @@ class Told:
         name = str(outcome.name)
         if isinstance(outcome, SnapshotKnown):
             self.snapshots[name] = outcome.snapshot
-        elif isinstance(outcome, WindowIn):
+        elif isinstance(outcome, WindowImported):
             self.windows[f"{name}/{outcome.window}"] = outcome
         elif isinstance(outcome, WindowFailed):
             self.failed[f"{name}/{outcome.window}"] = outcome.error
         elif isinstance(outcome, ContactsRefused):
             ids = [contact.contact_id for contact in outcome.contacts]
-            self.refused.setdefault(f"{name}/{outcome.piece.key}", []).extend(ids)
+            self.refused.setdefault(f"{name}/{outcome.ref.key}", []).extend(ids)
         elif isinstance(outcome, AudienceDone):
             assert name not in self.done, "an audience ends once"
             self.done[name] = outcome
@@ -215,7 +223,7 @@ class Engine:
         limits: SyncLimits | None = None,
         post_records: int = 1,
         paging: Paging = SMALL,
-        book: ConnectionBook | None = None,
+        book: LimiterRegistry | None = None,
         rng: Random | None = None,
         epoch_offset_seconds: float = 0.0,
     ) -> None:
@@ -223,7 +231,7 @@ class Engine:
             plans,
             paging=paging,
             limits=replace(limits or SyncLimits(), post_records=post_records),
-            book=book or ConnectionBook(),
+            book=book or LimiterRegistry(),
             rng=rng or Halfway(),
             epoch_offset_seconds=epoch_offset_seconds,
         )
@@ -291,14 +299,14 @@ class Engine:
 
     def bring(self, fetch: Fetch, page: Page | None = None) -> None:
         """Mailchimp answers, with what it holds unless there is another page."""
-        self.sync.off_the_wire(fetch, self.now)
+        self.sync.connection_freed(fetch, self.now)
         self.sync.fetched(fetch, page or self.page(fetch), self.now)
         self._note()
 
     def accept(self, post: Post, accepted: int | None = None) -> None:
         """The target answers: it took all records, or so many."""
         sent = len(post.batch.contacts)
-        self.sync.off_the_wire(post, self.now)
+        self.sync.connection_freed(post, self.now)
         self.sync.posted(post, Receipt(sent=sent, accepted=sent if accepted is None else accepted), self.now)
         if accepted is None:
             ids = [contact.contact_id for contact in post.batch.contacts]
@@ -307,13 +315,13 @@ class Engine:
 
     def lives(self, probe: Probe) -> None:
         """The target answers a probe as one that is up and takes the key."""
-        self.sync.off_the_wire(probe, self.now)
+        self.sync.connection_freed(probe, self.now)
         self.sync.posted(probe, Receipt(sent=0, accepted=0), self.now)
         self._note()
 
     def fail(self, request: Fetch | Post | Probe, error: ImporterError) -> None:
         """The answer is an error."""
-        self.sync.off_the_wire(request, self.now)
+        self.sync.connection_freed(request, self.now)
         if isinstance(request, Fetch):
             self.sync.fetch_failed(request, error, self.now)
         else:

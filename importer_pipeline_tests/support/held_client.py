@@ -16,7 +16,7 @@ from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.listing.snapshots import window_key
 from importer_pipeline.locks.files import FileAccountLocks, default_folder
 from importer_pipeline.runner.importing import account_identity
-from importer_pipeline.sandbox.faults import Fate, Unkindness
+from importer_pipeline.sandbox.faults import Fate, FaultPlan
 from importer_pipeline.sandbox.members import ARCHIVED
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline_tests.support.commands import Commands
@@ -32,7 +32,7 @@ _DAY_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holding(Unkindness):
+class Holding(FaultPlan):
     """Answers the first pages at once, and holds all others back for a while.
 
     Attributes:
@@ -82,7 +82,7 @@ class HeldClient:
     def hold(self, *, after_pages: int, seconds: float) -> Holding:
         """From now on it answers so many pages at once and holds the others back."""
         holding = Holding(quick_pages=after_pages, held_seconds=seconds)
-        self._client.account.unkindness = holding
+        self._client.account.fault_plan = holding
         return holding
 
     def let_go(self) -> Holding:
@@ -91,7 +91,7 @@ class HeldClient:
 
     def let_target_answer_after(self, *, seconds: float) -> None:
         """From now on its target stores what it gets at once, and says so later."""
-        self._client.target.unkindness = Holding(quick_pages=0, held_seconds=seconds)
+        self._client.target.fault_plan = Holding(quick_pages=0, held_seconds=seconds)
 
     def go_back(self, *, hours: int) -> None:
         """It is so many hours earlier by Mailchimp's clock, and its contacts have changed before that."""

@@ -72,14 +72,14 @@ def _drop(text: bytes) -> Sent:
         yield text[at : at + 1]
 
 
-def _endless(head: bytes, piece: bytes) -> Sent:
+def _endless(head: bytes, ref: bytes) -> Sent:
     yield head
     while True:
-        yield piece
+        yield ref
 
 
-def _once(*pieces: bytes) -> Callable[[], Sent]:
-    return lambda: iter(pieces)
+def _once(*refs: bytes) -> Callable[[], Sent]:
+    return lambda: iter(refs)
 
 
 @cache
@@ -247,13 +247,13 @@ class Hostile:
                 self._open.discard(connection)
 
     def _send(self, behaviour: Behaviour, connection: socket.socket) -> None:
-        for piece in behaviour.send():
+        for ref in behaviour.send():
             if self._is_over:
                 return
-            if piece is STALL:
+            if ref is STALL:
                 select.select([connection], [], [])
                 return
-            connection.sendall(piece)
+            connection.sendall(ref)
             if behaviour.pause_seconds:
                 time.sleep(behaviour.pause_seconds)
         if behaviour.resets:

@@ -8,15 +8,22 @@ from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefused,
     FingerprintChanged,
-    HourIn,
+    HourImported,
     Outcome,
-    Piece,
+    PartitionRef,
     SnapshotKnown,
-    WindowIn,
+    WindowImported,
 )
 from importer_pipeline.listing.hours import parse_hour_key
 from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Latest, Snapshot
-from importer_pipeline.planning.chain import Evidence, FormChanged, HourBroughtIn, SnapshotIn, SnapshotTaken, View
+from importer_pipeline.planning.chain import (
+    Evidence,
+    FormChanged,
+    HourCompleted,
+    SnapshotCompleted,
+    SnapshotTaken,
+    View,
+)
 from importer_pipeline.planning.quarantine import Entry, Quarantine
 
 
@@ -35,7 +42,7 @@ class MemoryHistory:
         self._completed: set[str] = set()
         self._evidence: defaultdict[AudienceName, list[Evidence]] = defaultdict(list)
         self._now = 0.0
-        self.kept: dict[Piece, Entry] = {}
+        self.kept: dict[PartitionRef, Entry] = {}
         self.quarantine = Quarantine(began=0.0)
         self.refused: dict[str, set[str]] = {}
 
@@ -48,7 +55,7 @@ class MemoryHistory:
 
     def open_entries(self, name: AudienceName) -> list[Entry]:
         """What is in the quarantine of an audience, whoever brought it there."""
-        return [entry for entry in self.kept.values() if entry.piece.name == name]
+        return [entry for entry in self.kept.values() if entry.ref.name == name]
 
     def evidence(self, names: Sequence[AudienceName], view: View) -> Mapping[AudienceName, Sequence[Evidence]]:
         """See `history.History`."""
@@ -56,10 +63,10 @@ class MemoryHistory:
 
     def entries(self, names: Sequence[AudienceName]) -> Sequence[Entry]:
         """See `history.History`."""
-        for piece in [piece for piece in self.quarantine.entries if piece.name in names]:
-            self.quarantine.forget(piece)
+        for ref in [ref for ref in self.quarantine.entries if ref.name in names]:
+            self.quarantine.forget(ref)
         entries = [entry for name in names for entry in self.open_entries(name)]
-        self.quarantine.entries.update({entry.piece: entry for entry in entries})
+        self.quarantine.entries.update({entry.ref: entry for entry in entries})
         return entries
 
     def latest(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Latest]:
@@ -77,15 +84,15 @@ class MemoryHistory:
 
     def forget_hours(self, name: AudienceName) -> None:
         """The asset of its hours is wiped."""
-        self._evidence[name] = [it for it in self._evidence[name] if not isinstance(it, HourBroughtIn)]
+        self._evidence[name] = [it for it in self._evidence[name] if not isinstance(it, HourCompleted)]
 
     def record(self, outcome: Outcome) -> None:
         """Keep what a later run will want to know."""
-        for piece in self.quarantine.note(outcome, now=self._now):
-            if piece in self.quarantine.entries:
-                self.kept[piece] = self.quarantine.entries[piece]
+        for ref in self.quarantine.note(outcome, now=self._now):
+            if ref in self.quarantine.entries:
+                self.kept[ref] = self.quarantine.entries[ref]
             else:
-                self.kept.pop(piece, None)
+                self.kept.pop(ref, None)
         if isinstance(outcome, FingerprintChanged):
             self._evidence[outcome.name].append(FormChanged(fingerprint=outcome.fingerprint))
             if (snapshot := self._snapshots.get(outcome.name)) is not None:
@@ -95,20 +102,20 @@ class MemoryHistory:
             self._snapshots[outcome.name] = outcome.snapshot
             self._windows.setdefault(outcome.snapshot.id, {})
             self.refused.setdefault(outcome.snapshot.id, set())
-        elif isinstance(outcome, WindowIn):
+        elif isinstance(outcome, WindowImported):
             self._windows[outcome.snapshot_id][outcome.window] = outcome.imported
-        elif isinstance(outcome, HourIn):
+        elif isinstance(outcome, HourImported):
             hour = parse_hour_key(outcome.hour)
             assert hour is not None
             self._evidence[outcome.name].append(
-                HourBroughtIn(fingerprint=outcome.fingerprint, hour=hour, chain_from=outcome.chain_from)
+                HourCompleted(fingerprint=outcome.fingerprint, hour=hour, chain_from=outcome.chain_from)
             )
         elif isinstance(outcome, ContactsRefused) and outcome.snapshot_id is not None:
             self.refused[outcome.snapshot_id].update(contact.contact_id for contact in outcome.contacts)
         elif isinstance(outcome, AudienceDone) and outcome.snapshot is not None and _is_over(outcome):
             snapshot = outcome.snapshot
             self._evidence[outcome.name].append(
-                SnapshotIn(fingerprint=snapshot.fingerprint, snapshot=snapshot.id, before=snapshot.before)
+                SnapshotCompleted(fingerprint=snapshot.fingerprint, snapshot=snapshot.id, before=snapshot.before)
             )
             if outcome.complete:
                 self._completed.add(snapshot.id)

@@ -14,9 +14,9 @@ from importer_pipeline.defs.locking import account_locks
 from importer_pipeline.defs.names import QUARANTINE_KEY
 from importer_pipeline.defs.quarantine_events import read_entries, write_entries
 from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key, last_second_over
-from importer_pipeline.planning.quarantine import Entry, Quarantine, Trouble
+from importer_pipeline.planning.quarantine import Entry, Failure, Quarantine
 from importer_pipeline.runner.importing import account_identity
-from importer_pipeline.sandbox.faults import REFUSED, Rule, Unkindness
+from importer_pipeline.sandbox.faults import REFUSED, FaultPlan, Rule
 from importer_pipeline.sandbox.members import MemberList
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.target import Manner, Refusal
@@ -140,7 +140,7 @@ class Newsletter:
 
     def fail(self, applies: Callable[[SandboxRequest], bool] | None = None) -> None:
         """Mailchimp fails for these requests from now on, and for none without."""
-        self.account.unkindness = Unkindness(rules=(Rule(applies=applies, fault=REFUSED),) if applies else ())
+        self.account.fault_plan = FaultPlan(rules=(Rule(applies=applies, fault=REFUSED),) if applies else ())
 
     @contextmanager
     def busy(self) -> Generator[None]:
@@ -167,12 +167,12 @@ class Newsletter:
     @property
     def quarantined(self) -> dict[str, Entry]:
         """What is in the quarantine, by partition."""
-        return {str(entry.piece): entry for entry in read_entries(self.instance)}
+        return {str(entry.ref): entry for entry in read_entries(self.instance)}
 
     def let_quarantine_rest(self, *, seconds: int) -> None:
         """What is in the quarantine was tried for the last time so much earlier."""
 
-        def earlier(troubles: dict[str, Trouble]) -> dict[str, Trouble]:
+        def earlier(troubles: dict[str, Failure]) -> dict[str, Failure]:
             return {key: replace(it, last_seen=it.last_seen - seconds) for key, it in troubles.items()}
 
         entries = [

@@ -109,8 +109,8 @@ def _message(of: socket.socket) -> tuple[bytes, bytes]:
 def _exactly(of: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
-        piece = of.recv(size - len(data))
-        if not piece:
+        ref = of.recv(size - len(data))
+        if not ref:
             raise EOFError
-        data += piece
+        data += ref
     return data

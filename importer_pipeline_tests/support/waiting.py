@@ -8,7 +8,7 @@ import dagster as dg
 
 from importer_pipeline.defs.dead_runs import dead_runs_sensor
 from importer_pipeline.defs.names import POOL
-from importer_pipeline.defs.sign_of_life import SignOfLife, sign_of_life
+from importer_pipeline.defs.run_liveness import RunLiveness, sign_of_life
 
 FOLDER = "WAITING_FOLDER"
 """The environment variable that names the folder in which the runs and who started them meet."""
@@ -26,7 +26,7 @@ def _wait(run_id: str) -> None:
 
 
 @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
-def wait(context: dg.OpExecutionContext, sign_of_life: dg.ResourceParam[SignOfLife]) -> None:
+def wait(context: dg.OpExecutionContext, sign_of_life: dg.ResourceParam[RunLiveness]) -> None:
     _wait(context.run_id)
 
 
@@ -36,7 +36,7 @@ def waiting_job() -> None:
 
 
 @dg.asset(pool=POOL)
-def waiting_asset(context: dg.AssetExecutionContext, sign_of_life: dg.ResourceParam[SignOfLife]) -> None:
+def waiting_asset(context: dg.AssetExecutionContext, sign_of_life: dg.ResourceParam[RunLiveness]) -> None:
     _wait(context.run.run_id)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from importer_pipeline.errors import ImporterError, TooSlow, TriesUsedUp
-from importer_pipeline.listing.coverage import Ask, Paging, Stretch
+from importer_pipeline.listing.coverage import PageRequest, Paging, TimeRange
 from importer_pipeline.listing.snapshots import ImportedWindow
 from importer_pipeline.listing.spans import Reading
 from importer_pipeline.listing.walk import Walk
@@ -35,9 +35,9 @@ class Walker:
     seen: set[str] = field(default_factory=set[str])
     known: dict[int, ImportedWindow] = field(default_factory=dict[int, ImportedWindow])
     """What is in, as it was reported last."""
-    asked: list[Ask] = field(default_factory=list[Ask])
-    reports: list[tuple[int, bool, tuple[Stretch, ...]]] = field(
-        default_factory=list[tuple[int, bool, tuple[Stretch, ...]]]
+    asked: list[PageRequest] = field(default_factory=list[PageRequest])
+    reports: list[tuple[int, bool, tuple[TimeRange, ...]]] = field(
+        default_factory=list[tuple[int, bool, tuple[TimeRange, ...]]]
     )
 
     def next(self) -> Reading:
@@ -85,7 +85,7 @@ class Walker:
         while self.walk.reports:
             window = self.walk.reports.popleft()
             self.reports.append((window.offset, window.error is None, tuple(window.covered)))
-            if window.is_in:
+            if window.is_imported:
                 self.known[window.offset] = window.imported
 
 
@@ -102,14 +102,16 @@ def going_on(
     """Where an earlier walk has left off, with these of its windows in."""
     later = Walker(earlier.listing, Walk(since=-1, before=BEFORE, paging=paging), seen=earlier.seen)
     later.known = {offset: earlier.known[offset] for offset in known}
-    later.walk.go_on(total=earlier.walk.total if total is None else total, known=later.known, wanted=wanted)
+    later.walk.resume(total=earlier.walk.total if total is None else total, known=later.known, wanted=wanted)
     return later
 
 
 def open_gap(contacts: int) -> Walker:
     """A walk that has nothing left to read but a gap of so many contacts, one a second from 4 on, above window 0."""
     gap = Walker(Listing(range(1, 24)), Walk(since=-1, before=BEFORE, paging=SMALL))
-    gap.walk.go_on(total=8, known={0: imported(Stretch(0, 3)), 4: imported(Stretch(4 + contacts, BEFORE))}, wanted=None)
+    gap.walk.resume(
+        total=8, known={0: imported(TimeRange(0, 3)), 4: imported(TimeRange(4 + contacts, BEFORE))}, wanted=None
+    )
     return gap
 
 
@@ -128,7 +130,7 @@ def six_windows() -> Walker:
     return all_read(*range(1, 24))
 
 
-def covered_by(walk: Walk) -> list[Stretch]:
+def covered_by(walk: Walk) -> list[TimeRange]:
     """All that its windows cover, in order."""
     return sorted(stretch for window in walk.windows.values() for stretch in window.covered)
 

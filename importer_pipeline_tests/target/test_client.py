@@ -23,7 +23,7 @@ from importer_pipeline.errors import (
 from importer_pipeline.http.wire import Answer
 from importer_pipeline.records.contacts import Record
 from importer_pipeline.records.receipt import Receipt
-from importer_pipeline.target.client import Target, TargetLimits, read_probe, read_receipt
+from importer_pipeline.target.client import TargetClient, TargetLimits, read_probe, read_receipt
 from importer_pipeline_tests.support.loopback import Ending, Loopback, Received, Step, reply
 
 KEY = "the target's key"
@@ -34,8 +34,8 @@ RECORDS = [
 ]
 
 
-def target(url: str, *, limits: TargetLimits = LIMITS) -> Target:
-    return Target(url, SecretStr(KEY), limits=limits)
+def target(url: str, *, limits: TargetLimits = LIMITS) -> TargetClient:
+    return TargetClient(url, SecretStr(KEY), limits=limits)
 
 
 def post(steps: Sequence[Step], records: Sequence[Record] = RECORDS) -> tuple[Receipt, list[Received]]:
@@ -230,13 +230,13 @@ def test_a_url_that_is_none_is_misplaced(url: str) -> None:
 @pytest.mark.parametrize("key", ["", " ", " sesame", "sesame\n", "a\r\nb", "\u20ac", "a\0b"])
 def test_a_key_that_no_header_could_hold_is_missing_and_is_not_quoted(key: str) -> None:
     with pytest.raises(SecretMissing) as caught:
-        Target("http://example.com", SecretStr(key), limits=LIMITS)
+        TargetClient("http://example.com", SecretStr(key), limits=LIMITS)
     assert not key.strip() or key not in str(caught.value)
 
 
 def test_a_key_with_letters_beyond_ascii_is_sent_as_latin_1() -> None:
     with Loopback(lambda _: [reply(200, {"response": 2})]) as server:
-        posting = Target(server.url, SecretStr("cl\u00e9"), limits=LIMITS)
+        posting = TargetClient(server.url, SecretStr("cl\u00e9"), limits=LIMITS)
         posting.post(RECORDS)
         posting.close()
     assert server.received[0].headers["authorization"] == "cl\u00e9"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from importer_pipeline.sandbox.faults import Fault, Latency, Unkindness
+from importer_pipeline.sandbox.faults import Fault, FaultPlan, Latency
 from importer_pipeline_tests.support.stage import Stage
 from importer_pipeline_tests.ui.browser import ChromiumMissing, chromium, new_page
 from importer_pipeline_tests.ui.screens import Ui
@@ -23,7 +23,7 @@ _IN = "globex"
 _SHOWN = "acme"
 _FAILING = "1980"
 _SELECTED = "16830"
-_SLOW = Unkindness(latency=Latency.fixed(3.0))
+_SLOW = FaultPlan(latency=Latency.fixed(3.0))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +58,7 @@ def _stage(folder: Path) -> Stage:
 def _take(page: Page, ui: Ui, stage: Stage, *, url: str, into: Path) -> None:
     _let_a_window_fail(ui, stage)
     for client in (_SHOWN, "hooli", "umbrella"):
-        stage.clients[client].account.unkindness = _SLOW
+        stage.clients[client].account.fault_plan = _SLOW
     ui.launch("full_sync", {"resources": {"mailchimp": {"config": {"max_connections": 6}}}})
     windows = ui.windows(_SHOWN)
     windows.wait_for(lambda counts: counts.materialized > counts.missing)
@@ -75,11 +75,11 @@ def _take(page: Page, ui: Ui, stage: Stage, *, url: str, into: Path) -> None:
 def _let_a_window_fail(ui: Ui, stage: Stage) -> None:
     account = stage.clients[_SHOWN].account
     ui.launch("plan_windows", {}).expect_end("Success")
-    account.unkindness = Unkindness(rates={Fault.BROKEN_JSON: 1.0})
+    account.fault_plan = FaultPlan(rates={Fault.BROKEN_JSON: 1.0})
     windows = ui.windows(_SHOWN)
     windows.materialize(_FAILING)
     windows.expect_colour("red", _FAILING)
-    account.unkindness = Unkindness()
+    account.fault_plan = FaultPlan()
 
 
 def _shoot(page: Page, path: Path) -> None:

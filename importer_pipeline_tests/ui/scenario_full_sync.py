@@ -3,13 +3,13 @@
 import time
 from typing import Any
 
-from importer_pipeline.sandbox.faults import Latency, Unkindness
+from importer_pipeline.sandbox.faults import FaultPlan, Latency
 from importer_pipeline_tests.support.stage import Stage
 from importer_pipeline_tests.ui.fixtures import SYNCED, TERMINATED
 from importer_pipeline_tests.ui.screens import Ui
 
-SLOW = Unkindness(latency=Latency.fixed(2.0))
-QUICK = Unkindness()
+SLOW = FaultPlan(latency=Latency.fixed(2.0))
+QUICK = FaultPlan()
 
 
 def full_sync_of(client: str, *, connections: int = 10) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def test_a_second_sync_empties_the_windows_and_fills_them_while_it_runs(ui: Ui, 
     ui.launch("full_sync", full_sync_of(SYNCED)).expect_end("Success")
     every = ui.windows(SYNCED).wait_for(lambda counts: counts.missing == 0).materialized
 
-    stage.clients[SYNCED].account.unkindness = SLOW
+    stage.clients[SYNCED].account.fault_plan = SLOW
     run = ui.launch("full_sync", full_sync_of(SYNCED, connections=2))
     windows = ui.windows(SYNCED)
     some = windows.wait_for(lambda counts: 0 < counts.materialized < every)
@@ -37,14 +37,14 @@ def test_a_second_sync_empties_the_windows_and_fills_them_while_it_runs(ui: Ui, 
     more = windows.wait_for(lambda counts: counts.materialized > some.materialized)
     assert more.materialized < every
 
-    stage.clients[SYNCED].account.unkindness = QUICK
+    stage.clients[SYNCED].account.fault_plan = QUICK
     windows.wait_for(lambda counts: counts.materialized == every and counts.missing == 0)
     ui.back_to(run).expect_end("Success")
     ui.expect_contacts_from(run, SYNCED)
 
 
 def test_a_terminated_sync_is_canceled_and_asks_for_nothing_more(ui: Ui, stage: Stage) -> None:
-    stage.clients[TERMINATED].account.unkindness = SLOW
+    stage.clients[TERMINATED].account.fault_plan = SLOW
     run = ui.launch("full_sync", full_sync_of(TERMINATED))
     ui.windows(TERMINATED).wait_for(lambda counts: counts.materialized > 0)
     run = ui.back_to(run)

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from importer_pipeline.engine.audience_plan import ContactsScope, HoursScope, Scope
-from importer_pipeline.listing.coverage import Stretch, timestamp
+from importer_pipeline.listing.coverage import TimeRange, timestamp
 from importer_pipeline.listing.snapshots import AudienceName, Latest
 from importer_pipeline.planning.chain import Chain, Evidence, View, chain_of, was_other_since_snapshot, why_no_chain
 from importer_pipeline.planning.history import History
 from importer_pipeline.planning.quarantine import Entry
-from importer_pipeline.planning.resuming import ResumeRule, take_up
+from importer_pipeline.planning.resuming import ResumeRule, resume_snapshot
 from importer_pipeline.planning.retries import Retries, Wanted, retries
 
 
@@ -27,7 +27,7 @@ class WindowsRequest:
 class HoursRequest:
     """Hours one behind the other, whatever is in of them."""
 
-    hours: Stretch
+    hours: TimeRange
     """From the first second of the first to the last one of the last."""
 
 
@@ -109,7 +109,7 @@ class Resolver:
         self._evidence: Mapping[AudienceName, Sequence[Evidence]] = history.evidence([it.name for it in asked], view)
         self._entries: dict[AudienceName, list[Entry]] = {it.name: [] for it in asked}
         for entry in history.entries([it.name for it in asked]):
-            self._entries[entry.piece.name].append(entry)
+            self._entries[entry.ref.name].append(entry)
         by_snapshot = [it.name for it in asked if self._needs_snapshot(it)]
         self._latest: Mapping[AudienceName, Latest] = history.latest(by_snapshot) if by_snapshot else {}
 
@@ -167,7 +167,7 @@ class Resolver:
         return bool(evidence) and evidence[0].fingerprint != asked.fingerprint
 
     def _resolve_windows(self, asked: Asked, request: WindowsRequest) -> Resolved:
-        taken = take_up(
+        taken = resume_snapshot(
             asked.name,
             request.wanted,
             self._latest.get(asked.name),

@@ -10,12 +10,12 @@ import pytest
 
 from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.event_log import plan_partition
+from importer_pipeline.defs.failed_runs import Audiences, quarantine_failures_of, quarantine_recent_failures
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key
-from importer_pipeline.defs.reckoning import Audiences, reckon, reckon_recent_runs
-from importer_pipeline.engine.outcomes import Part, Piece
+from importer_pipeline.engine.outcomes import Part, PartitionRef
 from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.sandbox.faults import REFUSED, Rule, Unkindness, at_offsets
+from importer_pipeline.sandbox.faults import REFUSED, FaultPlan, Rule, at_offsets
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline_tests.defs.declared import client, declared
@@ -69,9 +69,9 @@ def run_of(news: Newsletter, ran: Ran) -> dg.DagsterRun:
     return found
 
 
-def reckoned(news: Newsletter, ran: Ran) -> set[str]:
+def quarantined_by_sensor(news: Newsletter, ran: Ran) -> set[str]:
     """What is put into the quarantine for a run, as partitions."""
-    return {str(piece) for piece in reckon(news.instance, run_of(news, ran), Audiences(news.clients))}
+    return {str(ref) for ref in quarantine_failures_of(news.instance, run_of(news, ran), Audiences(news.clients))}
 
 
 def reasons(news: Newsletter) -> set[str]:
@@ -99,7 +99,7 @@ def sensor(news: Newsletter) -> dg.SensorDefinition:
 
 
 @pytest.mark.parametrize(
-    ("key", "partition", "piece"),
+    ("key", "partition", "ref"),
     [
         (windows_key(AudienceName("acme", "list-0")), "990", "acme/list-0/contact_windows/990"),
         (changes_key(AudienceName("acme", "list-0")), "2026-11-24-07:00", "acme/list-0/contact_changes/2026-11-24-07:00"),
@@ -112,10 +112,10 @@ def sensor(news: Newsletter) -> dg.SensorDefinition:
     ids=["a window", "an hour", "no such audience", "no such client", "contacts", "an audience", "another's asset"],
 )  # fmt: skip
 def test_only_windows_and_hours_of_declared_audiences_are_pieces(
-    key: dg.AssetKey, partition: str, piece: str | None
+    key: dg.AssetKey, partition: str, ref: str | None
 ) -> None:
-    found = Audiences(declared(client("acme"))).piece(key, partition)
-    assert (None if found is None else str(found)) == piece
+    found = Audiences(declared(client("acme"))).ref(key, partition)
+    assert (None if found is None else str(found)) == ref
 
 
 def test_an_hour_that_was_not_over_when_its_run_ended_is_left_to_the_hourly_runs(news: Newsletter) -> None:
@@ -132,8 +132,8 @@ def test_an_hour_that_was_not_over_when_its_run_ended_is_left_to_the_hourly_runs
         step()
 
     ran = process.execute_in_process(instance=news.instance, raise_on_error=False)
-    found = reckon(news.instance, ran.dagster_run, Audiences(news.clients))
-    assert [piece.key for piece in found] == [hour_key(now - 2 * HOUR_SECONDS)]
+    found = quarantine_failures_of(news.instance, ran.dagster_run, Audiences(news.clients))
+    assert [ref.key for ref in found] == [hour_key(now - 2 * HOUR_SECONDS)]
 
 
 def test_the_sensor_runs_by_itself(news: Newsletter) -> None:
@@ -185,11 +185,11 @@ def test_of_a_run_that_says_nothing_the_reason_is_that_it_ended(news: Newsletter
 
 def test_to_look_twice_changes_nothing(news: Newsletter) -> None:
     ran = windows_by_hand(news)
-    assert reckoned(news, ran) == {window(key) for key in ALL}
+    assert quarantined_by_sensor(news, ran) == {window(key) for key in ALL}
     before = news.quarantined
-    assert reckoned(news, ran) == set()
+    assert quarantined_by_sensor(news, ran) == set()
     sensed(news, ran)
-    assert reckon_recent_runs(news.instance, news.clients) == []
+    assert quarantine_recent_failures(news.instance, news.clients) == []
     assert news.quarantined == before
 
 
@@ -214,14 +214,14 @@ def test_what_came_out_of_the_quarantine_is_not_put_there_again(news: Newsletter
 def test_what_has_come_in_since_is_left_alone(news: Newsletter) -> None:
     ran = windows_by_hand(news)
     assert news.import_windows("0", "40").success
-    assert reckoned(news, ran) == {window("archived-0")}
+    assert quarantined_by_sensor(news, ran) == {window("archived-0")}
 
 
 def test_what_will_be_tried_again_is_left_alone(news: Newsletter) -> None:
     ran = windows_by_hand(news)
     news.instance.add_run_tags(ran.run_id, {"dagster/will_retry": "true"})
-    assert reckoned(news, ran) == set()
-    assert reckon_recent_runs(news.instance, news.clients) == []
+    assert quarantined_by_sensor(news, ran) == set()
+    assert quarantine_recent_failures(news.instance, news.clients) == []
 
 
 def test_a_run_that_was_canceled_is_left_alone(news: Newsletter) -> None:
@@ -234,17 +234,17 @@ def test_a_run_that_was_canceled_is_left_alone(news: Newsletter) -> None:
 def test_windows_that_the_newest_snapshot_has_not_are_left_alone(news: Newsletter) -> None:
     ran = windows_by_hand(news)
     assert news.plan_windows(restart=True, page_size=1000).success
-    assert window("40") not in reckoned(news, ran)
+    assert window("40") not in quarantined_by_sensor(news, ran)
 
 
 def test_what_another_sync_has_the_account_of_is_left_and_found_later(news: Newsletter) -> None:
     ran = windows_by_hand(news)
     with news.busy():
-        assert reckoned(news, ran) == set()
+        assert quarantined_by_sensor(news, ran) == set()
         sensed(news, ran)
         assert news.quarantined == {}
     left = {window(key) for key in ALL}
-    assert {str(piece) for piece in reckon_recent_runs(news.instance, news.clients)} == left
+    assert {str(ref) for ref in quarantine_recent_failures(news.instance, news.clients)} == left
     assert set(news.quarantined) == left
 
 
@@ -256,7 +256,7 @@ def test_what_a_sync_writes_of_an_entry_meanwhile_is_not_lost(news: Newsletter) 
 
     def look_once_it_runs(request: SandboxRequest) -> bool:
         if not found:
-            found.append(reckoned(news, ran))
+            found.append(quarantined_by_sensor(news, ran))
         return False
 
     news.fail(look_once_it_runs)
@@ -269,11 +269,11 @@ def test_what_a_sync_writes_of_an_entry_meanwhile_is_not_lost(news: Newsletter) 
 def test_windows_of_another_mapping_are_left_to_a_full_sync(news: Newsletter) -> None:
     ran = windows_by_hand(news)
     news.declare(record={"firstname": "merge_fields.LNAME"})
-    assert reckoned(news, ran) == set()
+    assert quarantined_by_sensor(news, ran) == set()
 
 
 def test_what_the_step_has_told_is_not_told_anew(news: Newsletter) -> None:
-    news.account.unkindness = Unkindness(rules=(Rule(applies=at_offsets(40), fault=REFUSED),))
+    news.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(40), fault=REFUSED),))
     ran = news.full_sync()
     before = news.quarantined
     assert set(before) == {window("40")}
@@ -306,10 +306,12 @@ def test_what_a_client_left_that_is_gone_is_found_when_it_is_back(news: Newslett
     news.stage.add("globex", contacts=20)
     news.clients = news.stage.load({"globex": news.stage.declared()["globex"]})
     sensed(news, ran)
-    assert (news.quarantined, reckon_recent_runs(news.instance, news.clients)) == ({}, [])
+    assert (news.quarantined, quarantine_recent_failures(news.instance, news.clients)) == ({}, [])
     news.clients = with_acme
-    found = reckon_recent_runs(news.instance, news.clients)
-    assert set(found) == {Piece(name=AudienceName("acme", "newsletter"), part=Part.WINDOW, key=key) for key in ALL}
+    found = quarantine_recent_failures(news.instance, news.clients)
+    assert set(found) == {
+        PartitionRef(name=AudienceName("acme", "newsletter"), part=Part.WINDOW, key=key) for key in ALL
+    }
 
 
 def test_the_sensor_never_raises_and_a_redrive_makes_up_for_it(news: Newsletter) -> None:

@@ -14,19 +14,19 @@ from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.history import EventLogHistory
 from importer_pipeline.defs.locking import account_locks
-from importer_pipeline.defs.pool_place import PoolPlace
+from importer_pipeline.defs.pool_slot import PoolSlot
 from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Part
 from importer_pipeline.errors import StopRun
 from importer_pipeline.exhaustion import exhaustion_of
-from importer_pipeline.runner.importing import Import, ImportSettings, Task, Turns
+from importer_pipeline.runner.importing import Import, ImportQueue, ImportSettings, Task
 from importer_pipeline.runner.summary import ImportSummary, done_line, progress_line
 
 _LOG = logging.getLogger(__name__)
 _LOG_EVERY_SECONDS = 5.0
-_MOST_AT_ONCE = 200
+_MAX_AT_ONCE = 200
 """Events that are written in one transaction: with SQLite, other processes wait for it."""
 
-_MOST_LINES = 10
+_MAX_LINES = 10
 """Lines of what came in that are logged at once; all of it stands in the events."""
 _LOOK_AGAIN_SECONDS = 1.0
 """How often a step looks whether an account is free. Nothing is written for it."""
@@ -61,7 +61,7 @@ def run_import(
             "DAGSTER_HOME is not set: nothing of this run will be remembered. Remedy: export DAGSTER_HOME=<a folder>"
         )
     history, summary = EventLogHistory(context), ImportSummary()
-    turns = Turns(tasks, clients=clients, settings=settings, locks=account_locks(context.instance))
+    turns = ImportQueue(tasks, clients=clients, settings=settings, locks=account_locks(context.instance))
     while turns.waiting:
         with _as_failure():
             running = turns.next(history) or _wait(context, turns, history, patience_seconds=busy_patience_seconds)
@@ -118,7 +118,7 @@ def _record(context: Context, pending: deque[Outcome], history: EventLogHistory,
         if isinstance(outcome, AudienceDone) and not summary.is_repeated(outcome):
             _log_audience(context, outcome)
         pending.popleft()
-        if history.waiting >= _MOST_AT_ONCE:
+        if history.waiting >= _MAX_AT_ONCE:
             _flush(context, history)
     _flush(context, history)
 
@@ -127,11 +127,11 @@ def _flush(context: Context, history: EventLogHistory) -> None:
     """Write down what has been told, and log the first lines of it."""
     lines = history.flush()
     if lines:
-        more = [f"and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
-        context.log.info("\n".join([*lines[:_MOST_LINES], *more]))
+        more = [f"and {len(lines) - _MAX_LINES} more"] if len(lines) > _MAX_LINES else []
+        context.log.info("\n".join([*lines[:_MAX_LINES], *more]))
 
 
-def _wait(context: Context, turns: Turns, history: EventLogHistory, *, patience_seconds: float) -> Import | None:
+def _wait(context: Context, turns: ImportQueue, history: EventLogHistory, *, patience_seconds: float) -> Import | None:
     """The next turn, as soon as an account is free for it; None where nothing is left to do, or that takes too long.
 
     The place in the pool is given back meanwhile: a step that only waits is to keep nobody from working.
@@ -139,7 +139,7 @@ def _wait(context: Context, turns: Turns, history: EventLogHistory, *, patience_
     if not turns.waiting:
         return None
     context.log.info(f"waiting for other syncs of the Mailchimp accounts of {_clients(turns)}")
-    place, ends_at = PoolPlace(context), time.monotonic() + min(patience_seconds, turns.seconds_left)
+    place, ends_at = PoolSlot(context), time.monotonic() + min(patience_seconds, turns.seconds_left)
     while turns.waiting and time.monotonic() < ends_at:
         if not turns.has_free_accounts():
             place.give_back()
@@ -155,7 +155,7 @@ def _wait(context: Context, turns: Turns, history: EventLogHistory, *, patience_
     return None
 
 
-def _clients(turns: Turns) -> str:
+def _clients(turns: ImportQueue) -> str:
     return ", ".join(sorted({task.name.client for task in turns.waiting}))
 
 

@@ -13,12 +13,12 @@ from importer_pipeline.defs.time_zone import time_zone_problem
 from importer_pipeline.errors import LocksUnusable
 
 
-class SignOfLife:
+class RunLiveness:
     """What an op or asset asks for that takes a place in a pool: its run can then be told from a dead one."""
 
 
 @dg.resource(description="Reports dead runs, and lets others see for how long this run's process lives.")
-def sign_of_life(context: dg.InitResourceContext) -> Iterator[SignOfLife]:
+def sign_of_life(context: dg.InitResourceContext) -> Iterator[RunLiveness]:
     """Report the dead runs, then hold this run's lock until the process exits, and mark the run.
 
     A resource, because these are set up before a step waits for its place: a run comes to report the dead ones that have all
@@ -29,17 +29,17 @@ def sign_of_life(context: dg.InitResourceContext) -> Iterator[SignOfLife]:
     # No other process ever sees an ephemeral instance's runs.
     if instance is not None and run is not None and log is not None and not instance.is_ephemeral:
         make_pool_known(instance, POOL)
-        _give_sign_of_life(instance, run.run_id, log)
+        _lock_run(instance, run.run_id, log)
         if (problem := time_zone_problem(instance)) is not None:
             log.warning(problem)
     try:
-        yield SignOfLife()
+        yield RunLiveness()
     finally:
         if instance is not None and run is not None:
-            _tell_interrupted(instance, run.run_id)
+            _report_interrupted(instance, run.run_id)
 
 
-def _give_sign_of_life(instance: dg.DagsterInstance, run_id: str, log: dg.DagsterLogManager) -> None:
+def _lock_run(instance: dg.DagsterInstance, run_id: str, log: dg.DagsterLogManager) -> None:
     try:
         locks = run_locks(instance)
         for dead in report_dead_runs(instance, locks):
@@ -50,7 +50,7 @@ def _give_sign_of_life(instance: dg.DagsterInstance, run_id: str, log: dg.Dagste
         log.warning(f"nobody will notice if this run's process is killed, since {error}")
 
 
-def _tell_interrupted(instance: dg.DagsterInstance, run_id: str) -> None:
+def _report_interrupted(instance: dg.DagsterInstance, run_id: str) -> None:
     """A run that Ctrl-C or SIGTERM ends is canceled; Dagster calls it failed unless someone has asked for its end before."""
     if not isinstance(sys.exc_info()[1], dg.DagsterExecutionInterruptedError | KeyboardInterrupt):
         return

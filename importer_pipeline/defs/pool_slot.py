@@ -3,7 +3,7 @@
 from importer_pipeline.defs.event_log import Context, pool_of, step_key
 
 
-class PoolPlace:
+class PoolSlot:
     """The place that a step has, if it has one.
 
     Dagster gives it back when the step ends, whether the step has it then or not.

@@ -23,7 +23,7 @@ class UndeliveredPage:
 
 
 @dataclass(eq=False, slots=True)
-class Parcel:
+class PendingBatch:
     """A batch of one page, on its way."""
 
     page: UndeliveredPage
@@ -38,7 +38,7 @@ class Parcel:
 class Post:
     """One request to a target: a batch of a page, or whole small pages of one audience together."""
 
-    parcels: tuple[Parcel, ...]
+    parcels: tuple[PendingBatch, ...]
     asked_at: float
     """When it went out, by the engine's clock."""
 

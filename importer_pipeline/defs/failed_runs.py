@@ -17,11 +17,11 @@ from importer_pipeline.defs.event_log import materializations_of_partitions
 from importer_pipeline.defs.history import newest_snapshot, taken_at
 from importer_pipeline.defs.locking import free_accounts
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS
-from importer_pipeline.defs.quarantine_events import drop_closed, last_told, read_entries, write_entries
-from importer_pipeline.engine.outcomes import Part, Piece
+from importer_pipeline.defs.quarantine_events import drop_closed, last_recorded, read_entries, write_entries
+from importer_pipeline.engine.outcomes import Part, PartitionRef
 from importer_pipeline.listing.hours import SETTLED_SECONDS, parse_hour_key
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.planning.quarantine import Entry, Quarantine, Trouble
+from importer_pipeline.planning.quarantine import Entry, Failure, Quarantine
 from importer_pipeline.runner.importing import account_identity
 
 _WILL_RETRY_TAG = "dagster/will_retry"
@@ -30,12 +30,12 @@ _LOOK_BACK = timedelta(days=7)
 
 RECENTLY = timedelta(days=1)
 """How far back each hourly run looks: an event that is committed after a later one is never seen by the sensor."""
-_MOST_RUNS = 500
+_MAX_RUNS = 500
 
 _PARTS = {CONTACT_WINDOWS: Part.WINDOW, CONTACT_CHANGES: Part.HOUR}
 
 
-Planned = Mapping[Piece, tuple[dg.AssetKey, float]]
+Planned = Mapping[PartitionRef, tuple[dg.AssetKey, float]]
 """What was to be brought in, with its asset, and when that was planned."""
 
 
@@ -52,12 +52,12 @@ class Audiences:
             for client, audience in clients.select([], [])
         }
 
-    def piece(self, key: dg.AssetKey, partition: str) -> Piece | None:
+    def ref(self, key: dg.AssetKey, partition: str) -> PartitionRef | None:
         """The window or hour that a partition of an asset stands for; None if it is none of a declared audience."""
         if len(key.path) != 3 or key.path[2] not in _PARTS:
             return None
         name = AudienceName(key.path[0], key.path[1])
-        return Piece(name=name, part=_PARTS[key.path[2]], key=partition) if name in self._fingerprints else None
+        return PartitionRef(name=name, part=_PARTS[key.path[2]], key=partition) if name in self._fingerprints else None
 
     def fingerprint(self, name: AudienceName) -> str:
         """What the audience is now."""
@@ -68,17 +68,23 @@ class Audiences:
         return self._accounts.get(name)
 
 
-def reckon_recent_runs(
+def quarantine_recent_failures(
     instance: dg.DagsterInstance, clients: Clients, *, look_back: timedelta = _LOOK_BACK
-) -> list[Piece]:
+) -> list[PartitionRef]:
     """Put into the quarantine what failed runs left that ended in that time; doing it again changes nothing."""
     drop_closed(instance)
     since = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.now(UTC) - look_back)
     audiences = Audiences(clients)
-    return [piece for run in instance.get_runs(since, limit=_MOST_RUNS) for piece in reckon(instance, run, audiences)]
+    return [
+        ref
+        for run in instance.get_runs(since, limit=_MAX_RUNS)
+        for ref in quarantine_failures_of(instance, run, audiences)
+    ]
 
 
-def reckon(instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audiences) -> list[Piece]:
+def quarantine_failures_of(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audiences
+) -> list[PartitionRef]:
     """Put into the quarantine what a failed run was to bring in and did not.
 
     Left alone is what has been brought in since, what the quarantine has been told of since, and what will be tried again. So
@@ -100,84 +106,89 @@ def reckon(instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audience
     planned = _unaccounted(instance, planned, began)
     if not planned:
         return []
-    with free_accounts(instance, {account for piece in planned if (account := audiences.account(piece.name))}) as free:
-        ours = {piece: event for piece, event in planned.items() if audiences.account(piece.name) in free}
-        quarantine = Quarantine(read_entries(instance, {piece.name for piece in ours}), began=began)
-        found: list[Piece] = []
-        for piece, (_, at) in _unaccounted(instance, ours, began).items():
-            entry = _entry(instance, piece, run, audiences, at, ended)
+    with free_accounts(instance, {account for ref in planned if (account := audiences.account(ref.name))}) as free:
+        ours = {ref: event for ref, event in planned.items() if audiences.account(ref.name) in free}
+        quarantine = Quarantine(read_entries(instance, {ref.name for ref in ours}), began=began)
+        found: list[PartitionRef] = []
+        for ref, (_, at) in _unaccounted(instance, ours, began).items():
+            entry = _entry(instance, ref, run, audiences, at, ended)
             if entry is not None:
-                before = quarantine.entries.get(piece, entry)
-                quarantine.entries[piece] = replace(before, failures=before.failures | entry.failures)
-                found.append(piece)
+                before = quarantine.entries.get(ref, entry)
+                quarantine.entries[ref] = replace(before, failures=before.failures | entry.failures)
+                found.append(ref)
         write_entries(instance, instance.report_runless_asset_event, quarantine, found)
     return found
 
 
 def _unaccounted(instance: dg.DagsterInstance, planned: Planned, began: float) -> Planned:
     """What is neither in since, nor known to the quarantine since: what the run itself has told is told better."""
-    known = last_told(instance, list(planned)) if planned else {}
+    known = last_recorded(instance, list(planned)) if planned else {}
     return {
-        piece: (key, at)
-        for piece, (key, at) in planned.items()
-        if known.get(piece, 0.0) < min(began, at) and not _is_in_since(instance, key, piece, at)
+        ref: (key, at)
+        for ref, (key, at) in planned.items()
+        if known.get(ref, 0.0) < min(began, at) and not _is_in_since(instance, key, ref, at)
     }
 
 
 def _failed(instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audiences) -> Planned:
     """What the run was to bring in and did not."""
-    found: dict[Piece, tuple[dg.AssetKey, float]] = {}
+    found: dict[PartitionRef, tuple[dg.AssetKey, float]] = {}
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED):
         event = entry.get_dagster_event()
-        piece = _piece(event, audiences)
-        if piece is not None and event.asset_key is not None:
-            found[piece] = (event.asset_key, entry.timestamp)
+        ref = _ref_of(event, audiences)
+        if ref is not None and event.asset_key is not None:
+            found[ref] = (event.asset_key, entry.timestamp)
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
-        piece = _piece(entry.get_dagster_event(), audiences)
-        if piece is not None:
-            found.pop(piece, None)
+        ref = _ref_of(entry.get_dagster_event(), audiences)
+        if ref is not None:
+            found.pop(ref, None)
     return found
 
 
-def _piece(event: dg.DagsterEvent, audiences: Audiences) -> Piece | None:
+def _ref_of(event: dg.DagsterEvent, audiences: Audiences) -> PartitionRef | None:
     if event.asset_key is None or event.partition is None:
         return None
-    return audiences.piece(event.asset_key, event.partition)
+    return audiences.ref(event.asset_key, event.partition)
 
 
-def _is_in_since(instance: dg.DagsterInstance, key: dg.AssetKey, piece: Piece, at: float) -> bool:
-    newest = materializations_of_partitions(instance, key, [piece.key]).get(piece.key)
+def _is_in_since(instance: dg.DagsterInstance, key: dg.AssetKey, ref: PartitionRef, at: float) -> bool:
+    newest = materializations_of_partitions(instance, key, [ref.key]).get(ref.key)
     return newest is not None and newest.timestamp >= at
 
 
 def _entry(
-    instance: dg.DagsterInstance, piece: Piece, run: dg.DagsterRun, audiences: Audiences, at: float, ended: float
+    instance: dg.DagsterInstance,
+    ref: PartitionRef,
+    run: dg.DagsterRun,
+    audiences: Audiences,
+    at: float,
+    ended: float,
 ) -> Entry | None:
     """The entry of something that failed; None where it is of a snapshot that is no more, or of no hour that was over."""
-    is_now, snapshot_id = audiences.fingerprint(piece.name), ""
-    if piece.part is Part.WINDOW:
-        newest = newest_snapshot(instance, piece.name)
+    is_now, snapshot_id = audiences.fingerprint(ref.name), ""
+    if ref.part is Part.WINDOW:
+        newest = newest_snapshot(instance, ref.name)
         if newest is None:
             return None
         snapshot = newest.snapshot
-        if snapshot.fingerprint != is_now or piece.key not in snapshot.keys:
+        if snapshot.fingerprint != is_now or ref.key not in snapshot.keys:
             return None
         # What was planned before it was taken is of an older one: the newest reads all of that again.
-        if at < taken_at(instance, piece.name, snapshot):
+        if at < taken_at(instance, ref.name, snapshot):
             return None
         snapshot_id = snapshot.id
     else:
-        hour = parse_hour_key(piece.key)
+        hour = parse_hour_key(ref.key)
         if hour is None or ended <= hour.last + SETTLED_SECONDS:
             return None
-    trouble = Trouble(
-        reason=_reason(instance, run, piece.name),
+    trouble = Failure(
+        reason=_reason(instance, run, ref.name),
         snapshot=snapshot_id,
         attempts=1,
         first_seen=int(at),
         last_seen=int(at),
     )
-    return Entry(piece=piece, fingerprint=is_now, failures={snapshot_id: trouble})
+    return Entry(ref=ref, fingerprint=is_now, failures={snapshot_id: trouble})
 
 
 def _reason(instance: dg.DagsterInstance, run: dg.DagsterRun, name: AudienceName) -> str:

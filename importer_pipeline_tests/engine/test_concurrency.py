@@ -4,19 +4,19 @@ import threading
 
 import pytest
 
-from importer_pipeline.engine.connections import ConnectionBook, Connections, Patience
+from importer_pipeline.engine.concurrency import ConcurrencyLimiter, LimiterRegistry, ThrottlePolicy
 
-PATIENCE = Patience()
+PATIENCE = ThrottlePolicy()
 
 
-def proven(limit: int = 10) -> Connections:
+def proven(limit: int = 10) -> ConcurrencyLimiter:
     """Connections that have been answered once."""
-    connections = Connections(limit, patience=PATIENCE)
+    connections = ConcurrencyLimiter(limit, patience=PATIENCE)
     connections.answered()
     return connections
 
 
-def acquired(connections: Connections, now: float) -> int:
+def acquired(connections: ConcurrencyLimiter, now: float) -> int:
     """How many can be taken at that moment; they are kept."""
     count = 0
     while connections.acquire(now):
@@ -24,7 +24,7 @@ def acquired(connections: Connections, now: float) -> int:
     return count
 
 
-def free(connections: Connections, now: float) -> int:
+def free(connections: ConcurrencyLimiter, now: float) -> int:
     """How many could be taken at that moment; they are given back."""
     count = acquired(connections, now)
     for _ in range(count):
@@ -32,13 +32,13 @@ def free(connections: Connections, now: float) -> int:
     return count
 
 
-def refuse(connections: Connections, now: float) -> float:
+def refuse(connections: ConcurrencyLimiter, now: float) -> float:
     """One request that finds all connections taken elsewhere."""
     return connections.refused(asked_at=now, now=now)
 
 
 def test_until_the_first_answer_there_is_one_connection() -> None:
-    connections = Connections(10, patience=PATIENCE)
+    connections = ConcurrencyLimiter(10, patience=PATIENCE)
     assert acquired(connections, 0.0) == 1
     connections.release()
     assert acquired(connections, 1.0) == 1
@@ -47,7 +47,7 @@ def test_until_the_first_answer_there_is_one_connection() -> None:
 
 
 def test_a_429_is_no_first_answer() -> None:
-    connections = Connections(10, patience=PATIENCE)
+    connections = ConcurrencyLimiter(10, patience=PATIENCE)
     due = refuse(connections, 0.0)
     assert free(connections, due) == 1
 
@@ -196,7 +196,7 @@ def test_an_answer_ends_what_was_granted() -> None:
 
 
 def test_one_name_has_one_count_whoever_asks() -> None:
-    book = ConnectionBook()
+    book = LimiterRegistry()
     one = book.of(("account", "acme"), 3, patience=PATIENCE)
     other = book.of(("account", "acme"), 10, patience=PATIENCE)
     assert one is other

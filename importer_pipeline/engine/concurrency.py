@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class ThrottlePolicy:
     """How 429s are answered."""
 
     pause_seconds: float = 2.0
@@ -27,14 +27,14 @@ class Patience:
     they come to no more than `longest_retry_after_seconds`: who asks for more without ever answering is given up, too."""
 
 
-class Connections:
+class ConcurrencyLimiter:
     """The connections of one account or one target.
 
     Until the first answer has come there is one connection only: a wrong key, a hanging or an unknown host costs one request
     and not ten. Safe to use from several threads.
     """
 
-    def __init__(self, limit: int, *, patience: Patience) -> None:
+    def __init__(self, limit: int, *, patience: ThrottlePolicy) -> None:
         self._lock = threading.Lock()
         self._most = limit
         self._limit = limit
@@ -126,18 +126,18 @@ class Connections:
             self._changed_at += self._patience.quiet_seconds
 
 
-class ConnectionBook:
-    """The `Connections` of everything that is called, by name: one account has one count, whoever asks."""
+class LimiterRegistry:
+    """The `ConcurrencyLimiter` of everything that is called, by name: one account has one count, whoever asks."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_name: dict[Hashable, Connections] = {}
+        self._by_name: dict[Hashable, ConcurrencyLimiter] = {}
 
-    def of(self, name: Hashable, limit: int, *, patience: Patience) -> Connections:
+    def of(self, name: Hashable, limit: int, *, patience: ThrottlePolicy) -> ConcurrencyLimiter:
         """The count of `name`; `limit` and `patience` are those of the first who asked."""
         with self._lock:
-            return self._by_name.setdefault(name, Connections(limit, patience=patience))
+            return self._by_name.setdefault(name, ConcurrencyLimiter(limit, patience=patience))
 
 
-PROCESS = ConnectionBook()
+PROCESS = LimiterRegistry()
 """The one count that everything in this process shares: two syncs at once have ten connections to an account, not twenty."""

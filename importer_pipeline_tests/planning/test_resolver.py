@@ -10,20 +10,18 @@ from importer_pipeline.engine.outcomes import (
     ContactsRefused,
     FingerprintChanged,
     HourFailed,
-    HourIn,
+    HourImported,
     Part,
-    Piece,
+    PartitionRef,
     RefusedContact,
     SnapshotKnown,
 )
 from importer_pipeline.errors import TriesUsedUp
-from importer_pipeline.listing.coverage import Stretch
+from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.chain import View
 from importer_pipeline.planning.quarantine import RetryRule
-from importer_pipeline.planning.resuming import ResumeRule
-from importer_pipeline.planning.retries import Wanted
-from importer_pipeline.planning.tasks import (
+from importer_pipeline.planning.resolver import (
     Asked,
     ChangesRequest,
     ContactsRequest,
@@ -35,23 +33,25 @@ from importer_pipeline.planning.tasks import (
     RetryRequest,
     WindowsRequest,
 )
+from importer_pipeline.planning.resuming import ResumeRule
+from importer_pipeline.planning.retries import Wanted
 from importer_pipeline_tests.support.factories import snapshot
 from importer_pipeline_tests.support.memory_history import MemoryHistory
 
 NEWS = AudienceName("acme", "news")
 HALF_PAST_SIX = 1_795_501_800
-SEVEN, EIGHT = Stretch(1_795_503_600, 1_795_507_199), Stretch(1_795_507_200, 1_795_510_799)
+SEVEN, EIGHT = TimeRange(1_795_503_600, 1_795_507_199), TimeRange(1_795_507_200, 1_795_510_799)
 NOW = float(SEVEN.first + 24 * 3600)
 TAKEN = snapshot(before=HALF_PAST_SIX)
 VIEW = View(now=NOW, oldest=0, tolerance_seconds=900.0)
 
 WINDOWS = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=86_400.0, restart=False))
-DUE = RetryRequest(wanted=Wanted(pieces=None, rule=RetryRule()), windows=WINDOWS)
+DUE = RetryRequest(wanted=Wanted(refs=None, rule=RetryRule()), windows=WINDOWS)
 CHANGES = ChangesRequest(retry=DUE, newcomers=None)
 NOTHING = Resolved(scope=None)
 
 
-def left_by(*, synced: bool = False, hours: tuple[Stretch, ...] = (), refused: bool = False) -> MemoryHistory:
+def left_by(*, synced: bool = False, hours: tuple[TimeRange, ...] = (), refused: bool = False) -> MemoryHistory:
     """What earlier runs left."""
     history = MemoryHistory()
     history.begin(NOW - 7200)
@@ -61,15 +61,15 @@ def left_by(*, synced: bool = False, hours: tuple[Stretch, ...] = (), refused: b
     for hour in hours:
         key = f"2026-11-24-0{7 if hour == SEVEN else 8}:00"
         history.record(
-            HourIn(
+            HourImported(
                 name=NEWS, hour=key, fingerprint=TAKEN.fingerprint, walk=hour, chain_from=None, read=0, accepted=0,
                 refused=0, lag_seconds=None,
             )
         )  # fmt: skip
     if refused:
-        piece = Piece(name=NEWS, part=Part.HOUR, key="2026-11-24-05:00")
+        ref = PartitionRef(name=NEWS, part=Part.HOUR, key="2026-11-24-05:00")
         bad = RefusedContact(contact_id="bad", reason="HTTP 422")
-        history.record(ContactsRefused(piece=piece, snapshot_id=None, fingerprint=TAKEN.fingerprint, contacts=(bad,)))
+        history.record(ContactsRefused(ref=ref, snapshot_id=None, fingerprint=TAKEN.fingerprint, contacts=(bad,)))
     return history
 
 
@@ -148,7 +148,7 @@ def test_a_snapshot_is_resumed_only_if_nothing_was_sent_in_another_form_since(
     request = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=48 * 3600.0, restart=False))
     scope = resolved(request, sent_in(*forms)).scope
     assert isinstance(scope, SnapshotScope)
-    assert (scope.standing is not None) == is_resumed
+    assert (scope.earlier is not None) == is_resumed
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_single_contacts_are_asked_for_by_their_ids() -> None:
 def test_a_first_sync_is_for_audiences_without_a_chain_only() -> None:
     first = FirstSyncRequest(windows=WINDOWS)
     assert resolved(first, left_by(synced=True)) == NOTHING
-    assert resolved(first, left_by()).scope == SnapshotScope(standing=None, wanted=None)
+    assert resolved(first, left_by()).scope == SnapshotScope(earlier=None, wanted=None)
 
 
 def test_what_is_in_the_quarantine_is_known_while_anything_of_the_audience_is_read() -> None:
