@@ -201,6 +201,7 @@ def test_who_does_what_the_page_says_word_for_word_has_a_working_service(
             DAGSTER_PG_PORT=str(postgres.port),
             IMPORTER_CLIENTS=str(world.stage.write(world.stage.on_own_accounts())),
             IMPORTER_HOURLY_CRON='"* * * * *"',
+            **{TOLERANCE_VARIABLE: DAYS},
             IMPORTER_SHARD_0_PORT=str(free_port()),
             IMPORTER_SHARD_1_PORT=str(free_port()),
             IMPORTER_UI_USERS_FILE=str(folder / "ui_users"),

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from random import Random
 from typing import NamedTuple
 
+from importer_pipeline_tests.simulation.budgets import TimeBudgets
 from importer_pipeline_tests.simulation.clocks import LyingClocks
 from importer_pipeline_tests.simulation.edges import Edges
 from importer_pipeline_tests.simulation.edits import Edits
@@ -43,6 +44,7 @@ WORLDS: Mapping[str, _Drawn] = {
     "lying clocks": _Drawn(LyingClocks, 0.06),
     "edges": _Drawn(Edges, 0.06),
     "many retries": _Drawn(ManyRetries, 0.02),
+    "time budgets": _Drawn(TimeBudgets, 0.1),
 }
 """All of them, by the name that the runner takes."""
 
