@@ -30,14 +30,14 @@ def shown(text: str, *, max_characters: int = MAX_SHOWN) -> str:
     whole = _escaped(text[: max_characters + 1])
     if len(text) <= max_characters and len(whole) <= max_characters:
         return whole
-    refs = list[str]()
+    pieces = list[str]()
     room = max_characters - len(_CUT)
     for character in text:
-        room -= len(ref := _escaped(character))
+        room -= len(piece := _escaped(character))
         if room < 0:
             break
-        refs.append(ref)
-    return "".join(refs) + _CUT
+        pieces.append(piece)
+    return "".join(pieces) + _CUT
 
 
 def shown_path(path: object) -> str:

@@ -32,7 +32,7 @@ from importer_pipeline.http.sockets import POOLS, Exchange, carrying
 Adapter = BaseAdapter
 """What carries requests: the network, or the sandbox in this process."""
 
-_PIECE_BYTES = 128 * 1024
+_CHUNK_BYTES = 128 * 1024
 _OVERHEAD = 2  # What framing in small chunks makes of a body.
 
 
@@ -225,16 +225,16 @@ def _read(response: requests.Response, *, deadline: float, limit_bytes: int) -> 
         return response.content  # An adapter that answers in this process.
     if "," in raw.headers.get("content-encoding", ""):
         raise GivenUp(Fault.CUT)  # Packed several times, which nobody asked for.
-    refs: list[bytes] = []
+    chunks: list[bytes] = []
     size = 0
-    while ref := raw.read1(_PIECE_BYTES, decode_content=True):
-        refs.append(ref)
-        size += len(ref)
+    while chunk := raw.read1(_CHUNK_BYTES, decode_content=True):
+        chunks.append(chunk)
+        size += len(chunk)
         if size > limit_bytes:
             raise GivenUp(Fault.TOO_LARGE)
         if time.monotonic() > deadline:
             raise GivenUp(Fault.SLOW)
-    return b"".join(refs)
+    return b"".join(chunks)
 
 
 def _proxy_variable(url: str) -> str:

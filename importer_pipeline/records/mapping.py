@@ -95,13 +95,13 @@ def parse_template(text: str) -> Template:
         check_path(text)
         return Template(literals=("", ""), paths=(text,))
     try:
-        refs = list(Formatter().parse(text))
+        parts = list(Formatter().parse(text))
     except ValueError:
         raise ClientsFileInvalid(
             f"the braces in {quoted(text)} don't pair",
             remedy="write a path as {path}, and a brace that shall be sent as {{ or }}",
         ) from None
-    return _template_of(text, refs)
+    return _template_of(text, parts)
 
 
 def check_path(path: str) -> None:
@@ -126,9 +126,9 @@ def check_path(path: str) -> None:
         raise ClientsFileInvalid(f"{quoted(path)} leads into {first}, which has no parts", remedy=f"write {first}")
 
 
-def _template_of(text: str, refs: list[tuple[str, str | None, str | None, str | None]]) -> Template:
+def _template_of(text: str, parts: list[tuple[str, str | None, str | None, str | None]]) -> Template:
     literals, paths = [""], []
-    for literal, path, form, conversion in refs:
+    for literal, path, form, conversion in parts:
         literals[-1] += literal
         if path is None:
             continue

@@ -32,13 +32,13 @@ def members_json(members: Sequence[Member], member_list: MemberList, fields: str
         return _dumps([chosen(member_document(member, member_list), tree) for member in members])
     template, columns = table
     usual = [member for member in members if member.oddities is None and member.merge_values is not None]
-    refs = [template % row for row in zip(*[column(usual) for column in columns], strict=True)]
+    rendered = [template % row for row in zip(*[column(usual) for column in columns], strict=True)]
     if len(usual) < len(members):
-        fast = dict(zip((member.serial for member in usual), refs, strict=True))
-        refs = [
+        fast = dict(zip((member.serial for member in usual), rendered, strict=True))
+        rendered = [
             fast.get(member.serial) or _dumps(chosen(member_document(member, member_list), tree)) for member in members
         ]
-    return f"[{','.join(refs)}]"
+    return f"[{','.join(rendered)}]"
 
 
 @lru_cache(maxsize=256)

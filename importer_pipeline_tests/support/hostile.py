@@ -72,14 +72,14 @@ def _drop(text: bytes) -> Sent:
         yield text[at : at + 1]
 
 
-def _endless(head: bytes, ref: bytes) -> Sent:
+def _endless(head: bytes, chunk: bytes) -> Sent:
     yield head
     while True:
-        yield ref
+        yield chunk
 
 
-def _once(*refs: bytes) -> Callable[[], Sent]:
-    return lambda: iter(refs)
+def _once(*chunks: bytes) -> Callable[[], Sent]:
+    return lambda: iter(chunks)
 
 
 @cache
@@ -247,13 +247,13 @@ class Hostile:
                 self._open.discard(connection)
 
     def _send(self, behaviour: Behaviour, connection: socket.socket) -> None:
-        for ref in behaviour.send():
+        for chunk in behaviour.send():
             if self._is_over:
                 return
-            if ref is STALL:
+            if chunk is STALL:
                 select.select([connection], [], [])
                 return
-            connection.sendall(ref)
+            connection.sendall(chunk)
             if behaviour.pause_seconds:
                 time.sleep(behaviour.pause_seconds)
         if behaviour.resets:

@@ -109,8 +109,8 @@ def _message(of: socket.socket) -> tuple[bytes, bytes]:
 def _exactly(of: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
-        ref = of.recv(size - len(data))
-        if not ref:
+        chunk = of.recv(size - len(data))
+        if not chunk:
             raise EOFError
-        data += ref
+        data += chunk
     return data
