@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -31,6 +31,21 @@ from importer_pipeline.http.sockets import POOLS, Exchange, carrying
 
 Adapter = BaseAdapter
 """What carries requests: the network, or the sandbox in this process."""
+
+_CONSULTED = tuple(
+    spelled
+    for name in (
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "no_proxy",
+        "requests_ca_bundle",
+        "curl_ca_bundle",
+        "request_method",
+    )
+    for spelled in (name, name.upper())
+)
+"""Variables that have a part in how a request is sent."""
 
 _CHUNK_BYTES = 128 * 1024
 _OVERHEAD = 2  # What framing in small chunks makes of a body.
@@ -130,8 +145,7 @@ class Wire:
         try:
             template = requests.Request(method, base_url, headers=dict(_COMMON_HEADERS)).prepare()
             template.headers.update(headers)  # Last, so that a user and password in the URL can't replace ours.
-            with requests.Session() as session:
-                settings = session.merge_environment_settings(base_url, {}, True, None, None)
+            settings = _settings_for(base_url)
         except TRANSPORT as error:
             raise self._error_of(fault_of(error), "") from None
         verify, proxies = settings["verify"], dict(settings["proxies"] or {})
@@ -235,6 +249,20 @@ def _read(response: requests.Response, *, deadline: float, limit_bytes: int) -> 
         if time.monotonic() > deadline:
             raise GivenUp(Fault.SLOW)
     return b"".join(chunks)
+
+
+def _settings_for(base_url: str) -> Mapping[str, Any]:
+    """Return what the environment says of requests to a URL: `proxies` and `verify`, as `requests` has them."""
+    url = parse_url(base_url)
+    values = tuple(os.environ.get(name) for name in _CONSULTED)
+    return _settings_by(f"{url.scheme}://{url.netloc}", values)
+
+
+@lru_cache(maxsize=1024)
+def _settings_by(origin: str, values: tuple[str | None, ...]) -> Mapping[str, Any]:
+    # `requests` reads all variables that there are, which takes long where each client has some of its own.
+    with requests.Session() as session:
+        return session.merge_environment_settings(origin, {}, True, None, None)
 
 
 def _proxy_variable(url: str) -> str:

@@ -567,3 +567,17 @@ def test_a_route_to_nowhere_is_tried_once_a_host(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(socket, "getaddrinfo", look_up)
         assert [ask(server.url).body for _ in range(3)] == [b"good"] * 3
     assert tried == [nowhere, here, here, here]
+
+
+def test_a_route_goes_by_the_environment_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire(limits=LIMITS, error_of=Seen)
+    before = wire.route("GET", "https://api.example.com/3.0", {})
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    after = wire.route("GET", "https://api.example.com/3.0", {})
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    exempted = wire.route("GET", "https://api.example.com/3.0", {})
+    assert [route.proxies.get("https") for route in (before, after, exempted)] == [
+        None,
+        "http://proxy.example.com:3128",
+        None,
+    ]
