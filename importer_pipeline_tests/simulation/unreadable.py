@@ -73,7 +73,7 @@ class DeepOffsets(Dimension):
         world = rng.choice(scenario.worlds)
         self._is_for_ever = rng.random() < 0.5
         self._spell = Spell(rng, begins=0.02, ends=0.0 if self._is_for_ever else 0.005)
-        self._list = world.members
+        self._account = world.account
         self._limit = rng.randint(5, 30)
         inner = beyond_offset(self._limit, rng.choice((Fault.HANG, Fault.GATEWAY_TIMEOUT)))
         scenario.sandbox.accounts[world.account].twists.append(_while(self._spell, inner))
@@ -94,11 +94,11 @@ class DeepOffsets(Dimension):
     def unreadable(self, world: World, member: Member, *, ever: bool) -> bool:
         """Tell whether more contacts share the member's second than can be reached in it: no time leads to the others."""
         is_so = self._spell.has_been if ever else self._spell.is_on
-        if not is_so or world.members is not self._list:
+        if not is_so or world.account != self._account:
             return False
         is_archived = member.status == "archived"
         together = [
-            it for it in self._list if it.changed == member.changed and (it.status == "archived") is is_archived
+            it for it in world.members if it.changed == member.changed and (it.status == "archived") is is_archived
         ]
         return len(together) > self._limit
 
