@@ -294,10 +294,17 @@ class Walk:
         parts = halves(reading.ask, overlap=0 if span.crowd is not None else overlap)
         if parts is None:
             return False
-        span.open_pages += 1
+        if (
+            span.crowd is not None and span.planned
+        ):  # A second that is past only loses contacts: nobody comes behind its end.
+            parts = [part for part in parts if part.offset < span.total]
+        span.open_pages += len(parts) - 1
         if span.purpose is Purpose.WINDOWS:
             self.windows[reading.window].open_pages += 1
         self._ready.extendleft(Reading(part, reading.window, span, is_suspect) for part in reversed(parts))
+        if not parts:
+            span.open_pages += 1
+            self._settle(reading)
         return True
 
     def _leave_to_time(self, reading: Reading, error: ImporterError) -> None:

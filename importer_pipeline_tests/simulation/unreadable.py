@@ -1,5 +1,6 @@
 """Answers of Mailchimp that hang on what they hold: members that nobody can read, offsets that never answer, wrong totals."""
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 
@@ -74,7 +75,9 @@ class DeepOffsets(Dimension):
         self._is_for_ever = rng.random() < 0.5
         self._spell = Spell(rng, begins=0.02, ends=0.0 if self._is_for_ever else 0.005)
         self._account = world.account
-        self._limit = rng.randint(5, 30)
+        # What lies deeper in one second is left out contact by contact, of which no more than so many are borne.
+        crowds = [_largest_second(it) for it in scenario.worlds if it.account == world.account]
+        self._limit = max(rng.randint(5, 30), *(crowd - scenario.paging.holes for crowd in crowds))
         inner = beyond_offset(self._limit, rng.choice((Fault.HANG, Fault.GATEWAY_TIMEOUT)))
         scenario.sandbox.accounts[world.account].twists.append(_while(self._spell, inner))
 
@@ -147,6 +150,10 @@ class WrongTotals(Dimension):
 
 def _while(spell: Spell, twist: Twist) -> Twist:
     return lambda request, answer: twist(request, answer) if spell.is_on else answer
+
+
+def _largest_second(world: World) -> int:
+    return max(Counter(member.changed for member in world.members).values(), default=0)
 
 
 def _present_ids(members: MemberList, contact_ids: list[str]) -> list[str]:
