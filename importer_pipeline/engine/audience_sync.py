@@ -245,6 +245,12 @@ class AudienceSync:
         self._report.collect(self._walks, self._before)
         return is_left
 
+    def ends_before(self, fetch: Fetch, error: ImporterError) -> bool:
+        """See `Walk.ends_before`."""
+        ends = fetch.walk.ends_before(fetch.reading, error)
+        self._report.collect(self._walks, self._before)
+        return ends
+
     def probe(self, fetch: Fetch) -> None:
         """Ask for a page that can hold nobody, of the listing that a failing page is of."""
         fetch.walk.probe()

@@ -215,7 +215,7 @@ class Sync:
         """A page is believed."""
         audience = fetch.audience
         audience.arrived(fetch, page)
-        if page.shape.is_short and not page.shape.length and audience.read_before(fetch, _too_short(fetch, page)):
+        if page.shape.is_short and not page.shape.length and audience.ends_before(fetch, _too_short(fetch, page)):
             return  # The listing ends before it, whatever its total says.
         if fetch.reading.only_counts:
             audience.counted(fetch, page)

@@ -280,6 +280,25 @@ class Walk:
             self._leave_to_time(it, error)
         return True
 
+    def ends_before(self, reading: Reading, error: ImporterError) -> bool:
+        """Ask for nothing behind a page that shows nobody; False where its offset says nothing.
+
+        Args:
+            reading: as `next` gave it.
+            error: what is wrong with a total that leads there.
+        """
+        span, offset = reading.span, reading.ask.offset
+        if span.crowd is None:
+            return self.read_before(reading, error)
+        if self._stopped is not None or not offset:
+            return False
+        behind = {it for it in self._ready if it.span is span and it.ask.offset >= offset}
+        self._ready = deque(it for it in self._ready if it not in behind)
+        span.trouble = error
+        for it in (reading, *behind):
+            self._settle(it)
+        return True
+
     def stop(self, error: ImporterError) -> None:
         """Leave every page that is not under way, and what they would have led to."""
         self._stopped = error
