@@ -1,4 +1,4 @@
-# What can be done with this project. Each target installs what it needs first: there is no step before it.
+# Each target first installs what it needs, so no other step is required before.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,7 +9,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 SEEDS ?= 300
-# One more than there are cores: tests wait for disks and servers.
+# One more than the number of cores, because tests wait for disks and servers.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PORT ?= 3000
 
@@ -22,62 +22,65 @@ HOME_OF_DAGSTER := $(CURDIR)/.dagster_home
 
 .PHONY: help install demo dev test lint package simulate pytest test-ui bench bench-scale
 
-help: ## say what there is
+help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-install: $(INSTALLED) ## make .venv with this project and its tools, in the versions of constraints.txt
+install: $(INSTALLED) ## create .venv with the project and its tools, pinned by constraints.txt
 
-demo: $(INSTALLED) ## a full sync of a made-up world, faults included; an hour later what changed; what came of it
+demo: $(INSTALLED) ## a full sync of simulated clients, with faults; then the changes of an hour; then a comparison
 	$(RUN) -m importer_pipeline.sandbox.first_run
 
-dev: $(INSTALLED) $(HOME_OF_DAGSTER)/dagster.yaml ## such a world with Dagster's UI at PORT=3000, until Ctrl-C
+dev: $(INSTALLED) $(HOME_OF_DAGSTER)/dagster.yaml ## the same clients with Dagster's UI at PORT=3000, until Ctrl-C
 	DAGSTER_HOME=$(HOME_OF_DAGSTER) $(RUN) -m importer_pipeline.sandbox.look --port $(PORT)
 
-test: lint simulate package pytest ## everything that has to pass: the four below
+test: lint simulate package pytest ## all required checks: the next four
 
 lint: $(INSTALLED) ## ruff and pyright
 	$(RUN) -m ruff check
-	$(RUN) -m ruff format --check --quiet || { echo "make lint: the files above are not formatted; $(RUN) -m ruff format does it" >&2; exit 1; }
+	$(RUN) -m ruff format --check --quiet || { \
+	    echo "make lint: the files above are not formatted: run $(RUN) -m ruff format" >&2; exit 1; }
 	$(RUN) -m pyright --pythonpath $(RUN)
 
-simulate: $(INSTALLED) ## the engine through SEEDS=300 unkind worlds, each of which can be replayed by its seed
+simulate: $(INSTALLED) ## the engine in SEEDS=300 hostile worlds, each reproducible by its seed
 	$(RUN) -m importer_pipeline_tests.simulation --seeds $(SEEDS)
 
-package: $(INSTALLED) ## build the wheel, install it in an empty environment elsewhere, and load it with Dagster there
+package: $(INSTALLED) ## build the wheel, install it in an empty environment, load it with Dagster
 	$(RUN) -m importer_pipeline_tests.check_package
 
 pytest: $(INSTALLED) $(PROXY) ## the tests
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
-test-ui: $(INSTALLED_FOR_UI) ## Dagster's own UI in a browser (Debian's package `chromium`), as a user meets the pipeline there
+test-ui: $(INSTALLED_FOR_UI) ## tests of Dagster's UI in a browser (Debian package chromium)
 	$(RUN) -m pyright --pythonpath $(RUN) --project importer_pipeline_tests/ui
 	$(RUN) -m importer_pipeline_tests.ui
 
-bench: $(INSTALLED) ## how fast it is, beside the limit that ten connections set
+bench: $(INSTALLED) ## throughput, compared with the limit of ten connections
 	$(RUN) -m benchmarks
 
-bench-scale: $(INSTALLED) ## what thousands of clients take, over Postgres: a quarter of an hour
+bench-scale: $(INSTALLED) ## thousands of clients with Postgres, about 15 minutes
 	$(RUN) -m benchmarks shards scale
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@echo "make: installing into $(VENV) (about a minute the first time)"
 	@if [[ ! -x $(RUN) ]]; then \
 	    version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
-	        || { echo "make: no Python at PYTHON=$(PYTHON); name one: make install PYTHON=/path/to/python3.12" >&2; exit 1; }; \
+	        || { echo "make: found no Python at PYTHON=$(PYTHON): run make install PYTHON=/path/to/python3.12" >&2; \
+	            exit 1; }; \
 	    case $$version in \
 	        3.11|3.12|3.13) ;; \
-	        *) echo "make: needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is $$version; name another: make install PYTHON=python3.12" >&2; exit 1 ;; \
+	        *) echo "make: expected Python 3.11, 3.12 or 3.13, found $$version at $(PYTHON):" \
+	            "run make install PYTHON=python3.12" >&2; exit 1 ;; \
 	    esac; \
 	    $(PYTHON) -m venv $(VENV); \
 	fi
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# The proxy that deploy/ puts in front of the webserver. Unpacked, not installed: that would start a service on some machines.
+# The proxy of deploy/. Unpacked and not installed, because installing it would start a service on some machines.
 $(PROXY): $(INSTALLED)
 	@if found=$$(PATH=$${PATH//$(CURDIR)\/$(VENV)\/bin:/} command -v caddy); then ln -sf "$$found" $@; exit; fi; \
 	command -v apt-get dpkg-deb >/dev/null \
-	    || { echo "make: the tests need Caddy (Debian's package \`caddy\`), and it is not on the PATH: install it" >&2; exit 1; }; \
+	    || { echo "make: the tests need Caddy (Debian package caddy) on the PATH: install it" >&2; exit 1; }; \
 	echo "make: fetching Debian's package caddy into $(VENV)"; \
 	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	fetch() { (cd "$$folder" && apt-get download -qq caddy) >"$$folder/log" 2>&1; }; \

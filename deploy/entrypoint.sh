@@ -1,6 +1,6 @@
 #!/bin/sh
-# Passwords come as files; Dagster and Postgres take them from the environment. What editors leave around a password is dropped, as
-# the importer does with its secrets: a byte order mark in front, white space, ends of lines, carriage returns.
+# Passwords are files, but Dagster and Postgres read them from the environment. What editors leave around a password is
+# removed, as for the importer's secrets: a byte order mark, white space, line ends, carriage returns.
 set -eu
 
 bom=$(printf '\357\273\277')
@@ -10,7 +10,7 @@ fail() {
     exit 78
 }
 
-# Prints the password in the file $1.
+# Print the password in the file $1.
 password_in() {
     [ -r "$1" ] && [ ! -d "$1" ] || fail "the password file $1 can't be read: put it there, readable for user $(id -u)"
     text=$(cat "$1") || fail "the password file $1 can't be read"
@@ -19,7 +19,8 @@ password_in() {
     text=${text%"${text##*[![:space:]]}"}
     case $text in
         '') fail "the password file $1 is empty: put the password into it" ;;
-        *[[:cntrl:]]*) fail "the password file $1 holds several lines or control characters: put the bare password into it" ;;
+        *[[:cntrl:]]*)
+            fail "the password file $1 holds several lines or control characters: put the bare password into it" ;;
     esac
     printf '%s' "$text"
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# healthy.sh PID COMMAND...: a health check that also ends what is ill. Compose starts a container again that has ended, never one
-# that is unhealthy. So at the third failure in a row of COMMAND, the children of PID are ended: 1, the container's init, which
-# then ends itself. Before the first success ten failures are borne: starting takes its time.
+# healthy.sh PID COMMAND...: a health check that also ends an unhealthy container. Compose restarts a container that has
+# exited, but not one that is unhealthy. So after three consecutive failures of COMMAND, the children of PID are ended.
+# PID is 1, the container's init, which then exits. Before the first success, ten failures are allowed for startup.
 set -u
 main=$1
 shift
@@ -27,7 +27,7 @@ if [ "$failed" -ge 3 ]; then
     end
     exit 1
 fi
-# Counted before it is known: a check that hangs is killed with this script.
+# Counted in advance, because a check that hangs is killed together with this script.
 echo $((failed + 1)) >"$counter"
 "$@" || exit 1
 echo 0 >"$counter"
