@@ -116,7 +116,7 @@ class WrongTotals(Dimension):
         super().__init__(scenario, rng)
         world = rng.choice(scenario.worlds)
         account = scenario.sandbox.accounts[world.account]
-        more = rng.choice((1, 5, 30, 1000))
+        more = rng.choice((1, 5, 30, 300))
         self._spell = Spell(rng, begins=0.02, ends=0.005)
         self._moment = Spell(rng, begins=rng.choice((0.0, 0.01)), ends=0.1)
         self._asked: set[tuple[str, str, str]] = set()
