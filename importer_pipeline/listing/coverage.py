@@ -17,13 +17,12 @@ were sent don't enter. `last_changed` has a resolution of one second (V), and th
 why the first and the last second of a page are not covered by it.
 
 **A crowded second.** A second that fills a page can't be covered by its neighbours; it is asked for alone. One page of it is
-whole at one moment. More than a page is read over and over (see `CrowdedSecond`).
+whole at one moment. More than a page is read over and over (see `crowded_second`).
 
 Windows lie `step` apart and ask for a page each, so that neighbours overlap and calm walks leave nothing missing. What is
 missing in the end is read by time. How a walk goes through all of this is in `importer_pipeline.listing.walk`.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -246,65 +245,6 @@ def alone(stretch: TimeRange, crowded: Iterable[int]) -> list[TimeRange]:
     if start <= stretch.last:
         result.append(TimeRange(start, stretch.last))
     return result
-
-
-class CrowdedSecond:
-    """The contacts of one second that fill more than a page, and whether all of them have been seen.
-
-    Their order may change at each request, so pages of one round need not add up. But contacts only leave a second that is
-    past. So for each total T that was answered: all pages whose total was at most T show subsets of the set that the second
-    held when its total was T; once their distinct ids are T, they are that whole set, and with it everyone who stood still.
-    Counting the ids of all pages against the last total would be wrong: one who was seen and has left makes up for one who
-    was not seen.
-
-    Attributes:
-        keeps_order: whether every contact has come at one place as long as the total was the same.
-    """
-
-    def __init__(self) -> None:
-        self._lowest_total: dict[str, int] = {}
-        self._ids_at: Counter[int] = Counter()
-        self._places: dict[tuple[int, str], int] = {}
-        self.keeps_order = True
-
-    def new(self, ids: Iterable[str]) -> set[str]:
-        """Those of `ids` that no page has shown so far."""
-        return {contact_id for contact_id in ids if contact_id not in self._lowest_total}
-
-    def seen(self, ids: Sequence[str], total: int, *, offset: int) -> None:
-        """Count one page in.
-
-        Args:
-            ids: Mailchimp's ids of the contacts in the page; they have been delivered.
-            total: `total_items` of that page.
-            offset: where in the second the page begins.
-        """
-        for place, contact_id in enumerate(ids, offset):
-            if self._places.setdefault((total, contact_id), place) != place:
-                self.keeps_order = False
-        self._ids_at[total] += 0
-        for contact_id in set(ids):
-            lowest = self._lowest_total.get(contact_id)
-            if lowest is None or total < lowest:
-                self._lowest_total[contact_id] = total
-                self._ids_at[total] += 1
-                if lowest is not None:
-                    self._ids_at[lowest] -= 1
-
-    @property
-    def unseen(self) -> int | None:
-        """How many contacts that stood still may not have been seen: 0 is proof that all have; None before any page."""
-        distinct, fewest = 0, None
-        for total in sorted(self._ids_at):
-            distinct += self._ids_at[total]
-            if distinct <= total and (fewest is None or total - distinct < fewest):
-                fewest = total - distinct
-        return fewest
-
-    @property
-    def whole(self) -> bool:
-        """Whether every contact that stood still has been seen."""
-        return self.unseen == 0
 
 
 def _readable(second: int) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from importer_pipeline.errors import ImporterError, MemberUnreadable
-from importer_pipeline.listing.coverage import CrowdedSecond, PageRequest, TimeRange, joined
+from importer_pipeline.listing.coverage import PageRequest, TimeRange, joined
+from importer_pipeline.listing.crowded_second import CrowdedSecond
 from importer_pipeline.listing.snapshots import ImportedWindow
 
 

@@ -5,7 +5,7 @@ and is told what became of it; who reads, retries and delivers is `importer_pipe
 
 A walk is a tree of spans. The pages of its first span, the whole stretch, are the windows. When their last page is in, the
 seconds that no page proved become spans of their own: read by time, side by side, and reported under the window below them. A
-gap of a single second that fills a page is read in rounds (see `windows.CrowdedSecond`).
+gap of a single second that fills a page is read in rounds (see `crowded_second`).
 
 A walk that goes on where an earlier one stopped knows windows that are in. Those that are not lie in sections: each is the
 stretch between the nearest windows that are in, and its pages are the windows that lie there. A window that is in and asked for
@@ -14,52 +14,44 @@ all the same is read by its own time.
 A window that is not in takes its stretch with it: the seconds between its nearest windows that are in are left alone until the
 window itself is read.
 
-A page that keeps failing is left to be read by time: it proves nothing, so its seconds are a gap in the end. A gap that can't
-be read is cut into slices, down to the second, and a second into pages down to the contact, so that all around it is delivered.
+A page that keeps failing is left to be read by time: it proves nothing, so its seconds are a gap in the end (see `gaps`).
 Offsets that lead nowhere (too deep for the server, or beyond the true end) are not asked for again.
 """
 
 import sys
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence, Set
 
 from importer_pipeline.errors import (
     ImporterError,
     PageTooShort,
-    SecondTooCrowded,
     StopAudience,
     StopClient,
-    TriesUsedUp,
 )
 from importer_pipeline.listing.coverage import (
     ContactRequest,
-    CrowdedSecond,
     PageRequest,
     PageShape,
     Paging,
     TimeRange,
-    alone,
     covered,
     halves,
     joined,
     missing,
-    slices,
-    timestamp,
     window_offsets,
 )
+from importer_pipeline.listing.gaps import Gaps
 from importer_pipeline.listing.snapshots import ImportedWindow
 from importer_pipeline.listing.spans import (
     Purpose,
     Reading,
     Section,
     Span,
-    Unreadable,
     Window,
     WindowState,
-    left_alone,
     sections,
-    window_below,
 )
+from importer_pipeline.listing.window_states import WindowStates
 
 
 class Walk:
@@ -69,8 +61,6 @@ class Walk:
 
     Attributes:
         windows: by offset, as far as they are known.
-        total: contacts of the listing when its first page was read.
-        planned: whether that is known, and with it all windows.
         reports: windows that came in, failed, or grew since this was last emptied by the caller.
         unreadable: contacts that can't be read, since this was last emptied. Theirs is read before the windows in `reports`.
     """
@@ -79,18 +69,16 @@ class Walk:
         self._bounds = TimeRange(since + 1, before)
         self._paging = paging
         self._ready: deque[Reading] = deque()
-        self._crowded: set[int] = set()
         self._open_spans = 0
         self._open_sections = 0
         self._stopped: ImporterError | None = None
         self._reach = sys.maxsize
-        self._slices: Counter[int] = Counter()
         self._again: set[int] = set()
-        self.windows: dict[int, Window] = {0: Window(0)}
-        self.total = 0
-        self.planned = False
-        self.reports: deque[Window] = deque()
-        self.unreadable: deque[Unreadable] = deque()
+        self._states = WindowStates()
+        self._gaps = Gaps(self._states, paging=paging, open_span=self._open_gap, ask=self._ask_of_gap)
+        self.windows = self._states.by_offset
+        self.reports = self._states.reports
+        self.unreadable = self._gaps.unreadable
 
     def read_all(self) -> None:
         """Read everything. The first page tells how many windows there are."""
@@ -103,7 +91,7 @@ class Walk:
     def recall(self, contact_ids: Sequence[str]) -> None:
         """Read single contacts, whenever they changed."""
         span = Span(self._bounds, Purpose.CONTACTS, window=0, planned=True, open_pages=len(contact_ids))
-        self._plan(len(contact_ids))
+        self._states.plan(len(contact_ids), self._paging)
         self._open_spans += bool(contact_ids)
         self._ready.extend(Reading(ContactRequest(contact_id=contact_id), 0, span) for contact_id in contact_ids)
 
@@ -125,7 +113,7 @@ class Walk:
             wanted: offsets of the windows to read, also of those that are in; None for all that are not in. Without any,
                 nothing is read.
         """
-        self._plan(total)
+        self._states.plan(total, self._paging)
         for offset, imported in known.items():
             if offset in self.windows:
                 self.windows[offset] = Window.imported_earlier(offset, imported)
@@ -137,7 +125,17 @@ class Walk:
         for offset in sorted(wanted & known.keys() & self.windows.keys()):
             self._read_again(self.windows[offset])
         if not self._open_sections and closes:
-            self._close_gaps()
+            self._gaps.open_missing(self._bounds)
+
+    @property
+    def total(self) -> int:
+        """Contacts of the listing when its first page was read."""
+        return self._states.total
+
+    @property
+    def planned(self) -> bool:
+        """Whether the total is known, and with it all windows."""
+        return self._states.planned
 
     @property
     def finished(self) -> bool:
@@ -181,7 +179,7 @@ class Walk:
         span.total = shape.total
         if span.purpose is Purpose.GAP:
             if span.crowd is not None:
-                self._ask_round(span, first_offset=self._paging.page_size)
+                self._gaps.ask_round(span, first_offset=self._paging.page_size)
                 return
             for offset in reversed(window_offsets(shape.total, self._paging)[1:]):
                 # Else the page before it reaches the end, or it is left to be read by time.
@@ -189,7 +187,7 @@ class Walk:
                     self._ask(span, window=span.window, offset=offset)
             return
         if not self.planned:
-            self._plan(shape.total)
+            self._states.plan(shape.total, self._paging)
             span.waiting = [] if reading.only_counts else sorted(self.windows)[1:]
         self._ask_waiting(span)
 
@@ -212,11 +210,11 @@ class Walk:
             pass
         elif shape.is_short:
             span.trouble = PageTooShort(f"Mailchimp counts {shape.total} contacts and shows fewer")
-            self._read_by_time(reading)
+            self._states.read_by_time(reading)
         elif stretch is not None:
             self._prove(reading, stretch)
         elif shape.length and shape.first == shape.last:
-            self._crowded.add(shape.first)
+            self._gaps.note_crowded(shape.first)
         if span.crowd is not None:
             span.total = shape.total
             span.crowd.seen(ids, shape.total, offset=reading.ask.offset)
@@ -232,7 +230,7 @@ class Walk:
         if reading.is_probe:
             pass
         elif not is_left or reading.window in self._again:
-            self._fail_window(reading.window, error)
+            self._states.fail(reading.window, error)
         if self.planned and not span.planned and self._stopped is None:
             # How many contacts there are has not been told, but the windows are known.
             span.planned, span.total = True, self.total
@@ -255,14 +253,20 @@ class Walk:
         if self._stopped is not None or reading.only_counts or span.purpose is Purpose.CONTACTS:
             return False
         if span.crowd is not None:
-            return self._leave_out(reading, error)
+            span.spoiled = error
+            if self._halve(reading, overlap=0, is_suspect=True):
+                return True
+            if not self._gaps.leave_out(reading, error):
+                return False
+            self._settle(reading)
+            return True
         if not self.planned:  # Some page has to tell how many contacts there are, and the moment.
             if self._halve(reading, overlap=0, is_suspect=True):
                 return True
             if span.open_pages == 1:
                 return False
             span.trouble = error
-            self._read_by_time(reading)
+            self._states.read_by_time(reading)
             self._settle(reading)
             return True
         self._leave_to_time(reading, error)
@@ -305,7 +309,7 @@ class Walk:
         while (reading := self.next()) is not None:
             reading.span.failed = True
             if reading.span.purpose is Purpose.WINDOWS:
-                self._leave(self.windows[reading.window])
+                self._states.leave(reading.window)
             self._settle(reading)
 
     def _halve(self, reading: Reading, *, overlap: int, is_suspect: bool) -> bool:
@@ -330,42 +334,16 @@ class Walk:
         """Settle a page without a proof: its seconds are a gap in the end."""
         span = reading.span
         span.trouble = error
-        self._read_by_time(reading)
+        self._states.read_by_time(reading)
         if not span.planned:
             span.planned, span.total = True, self.total
             self._ask_waiting(span)
         self._settle(reading)
 
-    def _read_by_time(self, reading: Reading) -> None:
-        if reading.span.purpose is Purpose.WINDOWS and self.windows[reading.window].state is WindowState.UNDER_WAY:
-            self.windows[reading.window].state = WindowState.BY_TIME
-
-    def _settle_by_time(self) -> None:
-        """All has been read: what could not be has failed with the window below, whose seconds reach up to there."""
-        for offset in sorted(self.windows):
-            if self.windows[offset].state is WindowState.BY_TIME:
-                self._mark_imported(self.windows[offset])
-
-    def _leave_out(self, reading: Reading, error: ImporterError) -> bool:
-        """Halve a page of a second; of a single contact, remember that it can't be read."""
-        reading.span.spoiled = error
-        if self._halve(reading, overlap=0, is_suspect=True):
-            return True
-        if len(reading.span.holes) >= self._paging.holes:
-            return False
-        reading.span.holes.append(error)
-        self._settle(reading)
-        return True
-
-    def _plan(self, total: int) -> None:
-        self.planned, self.total = True, total
-        for offset in window_offsets(total, self._paging):
-            self.windows.setdefault(offset, Window(offset))
-
     def _open_section(self, section: Section) -> None:
         if section.bounds.first > section.bounds.last:
             for offset in section.wanted:
-                self._mark_imported(self.windows[offset])
+                self._states.mark_imported(self.windows[offset])
             return
         self._open_sections += 1
         first, *waiting = section.wanted
@@ -379,14 +357,15 @@ class Walk:
         window.start_over()
         self._again.add(window.offset)
         for stretch in list(window.covered):
-            self._open_gap(stretch, window=window.offset)
+            self._gaps.open(stretch, window=window.offset)
         if not window.covered:
             self.reports.append(window)
 
-    def _open_gap(self, bounds: TimeRange, *, window: int, is_suspect: bool = False) -> None:
-        crowd = CrowdedSecond() if bounds.first == bounds.last else None
-        span = Span(bounds, Purpose.GAP, window, crowd=crowd)
+    def _open_gap(self, span: Span, is_suspect: bool) -> None:
         self._open_span(span, count=self._paging.page_size, is_suspect=is_suspect)
+
+    def _ask_of_gap(self, span: Span, offset: int) -> None:
+        self._ask(span, window=span.window, offset=offset)
 
     def _open_span(self, span: Span, *, count: int, is_suspect: bool = False) -> None:
         self._open_spans += 1
@@ -420,11 +399,7 @@ class Walk:
             elif offset - span.window < span.total:
                 self.windows[offset].state = WindowState.BY_TIME
             else:
-                self._mark_imported(self.windows[offset])
-
-    def _ask_round(self, span: Span, *, first_offset: int) -> None:
-        for offset in range(first_offset, span.total, self._paging.page_size):
-            self._ask(span, window=span.window, offset=offset)
+                self._states.mark_imported(self.windows[offset])
 
     def _settle(self, reading: Reading) -> None:
         span = reading.span
@@ -433,125 +408,23 @@ class Walk:
             window = self.windows[reading.window]
             window.open_pages -= 1
             if window.open_pages == 0 and window.state is WindowState.UNDER_WAY:
-                self._mark_imported(window)
+                self._states.mark_imported(window)
         if span.open_pages == 0:
             self._close(span)
             if self.finished and self._stopped is None:
-                self._settle_by_time()
+                self._states.settle_by_time()
 
     def _close(self, span: Span) -> None:
         """All pages of a span are in: read what they left, in rounds or by time."""
+        is_over = self._stopped is not None
         if span.crowd is not None and not span.failed and missing(span.bounds, span.covered):
-            self._next_round(span)
+            self._open_spans -= is_over or not self._gaps.next_round(span)
             return
         self._open_spans -= 1
         if span.purpose is Purpose.WINDOWS:
             self._open_sections -= 1
-            if not self._open_sections and self._stopped is None:
-                self._close_gaps()
-        elif span.purpose is Purpose.GAP and self._stopped is None and not span.failed:
-            self._grow(span)
-            self._read_rest(span)
-
-    def _close_gaps(self) -> None:
-        """All windows that were asked for are in or failed: read what is missing between those that are in."""
-        is_known = (WindowState.IMPORTED, WindowState.BY_TIME)
-        known = [stretch for it in self.windows.values() if it.state in is_known for stretch in it.covered]
-        for gap in missing(self._bounds, [*known, *left_alone(self.windows, bounds=self._bounds)]):
-            window = window_below(self.windows, gap)
-            self._read_gaps([gap], window=window, is_suspect=self.windows[window].state is WindowState.BY_TIME)
-
-    def _read_rest(self, span: Span) -> None:
-        """Read what the pages of a gap have left, in slices where they have proved nothing because they fail."""
-        rest = missing(span.bounds, span.covered)
-        if span.trouble is None:
-            self._read_gaps(rest, window=span.window)
-            return
-        for gap in slices(span.bounds) if rest == [span.bounds] else rest:
-            self._slices[span.window] += 1
-            if self._slices[span.window] > self._paging.slices:
-                self._fail_unread(span, gap, span.trouble)
-                return
-            self._open_gap(gap, window=span.window, is_suspect=True)
-
-    def _fail_unread(self, span: Span, gap: TimeRange, error: ImporterError) -> None:
-        self._fail_window(
-            span.window,
-            TriesUsedUp(
-                f"what changed from {timestamp(gap.first)} to {timestamp(gap.last)} can't be read whole ({error.problem})",
-                remedy=error.remedy or "it is tried again by itself; if it stays, ask Mailchimp's support",
-            ),
-        )
-
-    def _read_gaps(self, gaps: Sequence[TimeRange], *, window: int, is_suspect: bool = False) -> None:
-        for gap in gaps:
-            for part in alone(gap, self._crowded):
-                self._open_gap(part, window=window, is_suspect=is_suspect)
-
-    def _next_round(self, span: Span) -> None:
-        unseen = None if span.crowd is None else span.crowd.unseen
-        if self._stopped is not None:
-            self._open_spans -= 1
-        elif unseen is not None and span.has_found_unreadable(unseen):
-            self._open_spans -= 1
-            self._report_unreadable(span, unseen, span.holes[0])
-        elif unseen is None or (span.trouble is not None and span.round > 1):
-            self._open_spans -= 1
-            self._fail_unread(span, span.bounds, span.trouble or span.holes[0])
-        elif span.round >= self._paging.rounds and span.spoiled is not None and unseen <= self._paging.holes:
-            # In another order at each request, so that no page of one contact need meet those that spoil theirs.
-            self._open_spans -= 1
-            self._report_unreadable(span, unseen, span.spoiled)
-        elif span.round >= self._paging.rounds:
-            self._open_spans -= 1
-            self._fail_window(
-                span.window,
-                SecondTooCrowded(
-                    f"{span.total} contacts share the second {timestamp(span.bounds.first)} and came in another order at "
-                    f"each of {span.round} rounds",
-                    remedy="try this window again at a quieter hour",
-                ),
-            )
-        else:
-            span.round += 1
-            span.trouble = None
-            span.holes.clear()
-            self._ask_round(span, first_offset=0)
-
-    def _report_unreadable(self, span: Span, unseen: int, error: ImporterError) -> None:
-        """Count contacts of a second that can't be read as refused: all others of it have been delivered."""
-        ids = [*sorted(span.named_holes), *[""] * unseen][:unseen]
-        at = timestamp(span.bounds.first)
-        self.unreadable.append(
-            Unreadable(
-                window=span.window,
-                second=span.bounds.first,
-                contact_ids=tuple(ids),
-                reason=f"Mailchimp does not send this contact, which changed at {at}: {error.problem}",
-            )
-        )
-        window = self.windows[span.window]
-        window.read += unseen
-        window.refused += unseen
-        span.covered.append(span.bounds)
-        self._grow(span)
-
-    def _grow(self, span: Span) -> None:
-        window = self.windows[span.window]
-        window.cover(span.covered)
-        if window.is_imported and span.covered:
-            self.reports.append(window)
-
-    def _mark_imported(self, window: Window) -> None:
-        window.state = WindowState.IMPORTED
-        self.reports.append(window)
-
-    def _fail_window(self, offset: int, error: ImporterError) -> None:
-        window = self.windows[offset]
-        if window.state is not WindowState.FAILED:
-            window.state, window.error = WindowState.FAILED, error
-            self.reports.append(window)
-
-    def _leave(self, window: Window) -> None:
-        if window.state is WindowState.UNDER_WAY:
-            window.state = WindowState.MISSING
+            if not self._open_sections and not is_over:
+                self._gaps.open_missing(self._bounds)
+        elif span.purpose is Purpose.GAP and not is_over and not span.failed:
+            self._states.grow(span.window, span.covered)
+            self._gaps.open_rest(span)

@@ -12,7 +12,6 @@ from importer_pipeline.errors import BrokenAnswer
 from importer_pipeline.listing.coverage import (
     BEGINNING,
     MAX_CONTACTS,
-    CrowdedSecond,
     PageRequest,
     PageShape,
     Paging,
@@ -27,6 +26,7 @@ from importer_pipeline.listing.coverage import (
     timestamp,
     window_offsets,
 )
+from importer_pipeline.listing.crowded_second import CrowdedSecond
 
 SECONDS = st.integers(0, 25)
 STRETCHES = st.tuples(SECONDS, SECONDS).map(lambda ends: TimeRange(min(ends), max(ends)))

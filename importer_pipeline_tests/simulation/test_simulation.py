@@ -39,16 +39,16 @@ BREAKS = {
         "shape.length <= ask.count",
     ),
     "what is missing is not read": Break(
-        "listing/walk.py",
-        "in missing(self._bounds, [*known, *left_alone(self.windows, bounds=self._bounds)]):",
+        "listing/gaps.py",
+        "in missing(bounds, [*self._states.covered, *left_alone(windows, bounds=bounds)]):",
         "in ():",
     ),
     "what is missing is not read where a run goes on and all windows are in": Break(
         "listing/walk.py", "if not self._open_sections and closes:", "if not self._open_sections and not closes:"
     ),
     "what a gap leaves is not read": Break(
-        "listing/walk.py",
-        "            self._read_gaps(rest, window=span.window)\n            return\n",
+        "listing/gaps.py",
+        "            self._open_parts(rest, window=span.window)\n            return\n",
         "            return\n",
     ),
     "a window that is not in is read from a second behind the one below": Break(
@@ -63,7 +63,7 @@ BREAKS = {
         "        self.outcomes.extend(self._held)\n        self._held.clear()\n        if snapshot != self._told:\n",
     ),
     "ids of a crowded second are counted against any total": Break(
-        "listing/coverage.py",
+        "listing/crowded_second.py",
         "        return fewest\n",
         "        return 0 if self._ids_at and len(self._lowest_total) >= min(self._ids_at) else fewest\n",
         first=340,
@@ -95,7 +95,7 @@ BREAKS = {
     "archived contacts are not read": Break("mailchimp/client.py", 'query["status"] = "archived"', "pass"),
     "short pages are believed": Break("listing/coverage.py", "    if shape.is_short:\n        return None\n", ""),
     "an empty list is believed at once": Break("engine/sync.py", "and not fetch.was_empty:", "and False:"),
-    "who can't be read is in no quarantine": Break("listing/walk.py", "contact_ids=tuple(ids),", "contact_ids=(),"),
+    "who can't be read is in no quarantine": Break("listing/gaps.py", "contact_ids=tuple(ids),", "contact_ids=(),"),
     "what a firewall does not let pass fails its window": Break(
         "engine/posting.py", "if lane.alive_at >= post.asked_at:", "if False:"
     ),
@@ -193,6 +193,9 @@ DECIDING = (
     "planning/resolver",
     "listing/walk",
     "listing/coverage",
+    "listing/crowded_second",
+    "listing/gaps",
+    "listing/window_states",
 )
 """The modules that decide."""
 
