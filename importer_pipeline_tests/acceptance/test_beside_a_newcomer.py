@@ -53,7 +53,8 @@ def first_sync(news: Newsletter, globex: SandboxClient) -> Generator[Future[Ran]
             globex.account.fault_plan = FaultPlan()
 
 
-def test_while_a_newcomer_is_synced_the_others_hour_is_imported_in_the_same_tick(news: Newsletter) -> None:
+def test_other_hours_are_imported_during_a_first_full_sync(news: Newsletter) -> None:
+    """While an unsynced audience gets its full sync, the hour of the others is imported in the same tick."""
     globex = newcomer(news, contacts=CONTACTS)
     news.change(0, 1)
     news.let_hours_pass(2)
@@ -66,7 +67,7 @@ def test_while_a_newcomer_is_synced_the_others_hour_is_imported_in_the_same_tick
     assert news.stage.missing(NEWCOMER) == set()
 
 
-def test_an_account_that_is_free_again_within_a_minute_is_not_left(news: Newsletter) -> None:
+def test_an_account_that_is_free_within_a_minute_is_waited_for(news: Newsletter) -> None:
     news.change(0)
     news.let_hours_pass(2)
     locks = account_locks(news.instance)
@@ -80,7 +81,8 @@ def test_an_account_that_is_free_again_within_a_minute_is_not_left(news: Newslet
     assert not any("left to a later run" in told.text for told in ran.told)
 
 
-def test_an_account_that_stays_busy_is_left_and_the_last_line_names_its_client(news: Newsletter) -> None:
+def test_an_account_that_stays_busy_is_skipped_and_named(news: Newsletter) -> None:
+    """The last line of the log names its client."""
     news.change(0)
     news.let_hours_pass(2)
     locks = account_locks(news.instance)

@@ -82,7 +82,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstRun]:
         )
 
 
-def test_all_but_the_revoked_client_and_two_refused_contacts_is_in_though_contacts_changed(first: FirstRun) -> None:
+def test_a_run_under_change_imports_all_that_it_can(first: FirstRun) -> None:
+    """All is imported except for the revoked client and the two refused contacts, while contacts change."""
     assert first.changes > 100
     assert first.not_in == {"steady": set(), "slow": set(), "picky": first.refused}
 
@@ -102,14 +103,14 @@ def test_the_revoked_account_is_asked_ten_times_at_most(first: FirstRun) -> None
     assert 1 <= first.stage.sandbox.asked_about(list_id) <= 10
 
 
-def test_the_log_tells_how_far_it_is_and_what_became_of_each(first: FirstRun) -> None:
+def test_the_log_shows_progress_and_each_result(first: FirstRun) -> None:
     line = r"\d+ of \d+ contacts imported, \d+ a second, \d of 4 audiences done"
     assert re.search(line, first.finished.output)
     assert re.search(r"steady/newsletter is in: \d+ contacts read, \d+ accepted, 0 refused", first.finished.output)
 
 
 @pytest.mark.parametrize("client", ["steady", "slow", "picky"])
-def test_what_is_in_stands_in_the_event_log_with_its_numbers(first: FirstRun, client: str) -> None:
+def test_imported_windows_are_in_the_event_log_with_numbers(first: FirstRun, client: str) -> None:
     numbers = first.numbers(client)
     assert numbers["contacts_read"] >= numbers["contacts_accepted"] > 2900
     assert numbers["contacts_refused"] == (2 if client == "picky" else 0)
@@ -118,11 +119,12 @@ def test_what_is_in_stands_in_the_event_log_with_its_numbers(first: FirstRun, cl
     assert numbers["contacts_per_second"] > 0
 
 
-def test_what_is_not_in_does_not_stand_there(first: FirstRun) -> None:
+def test_windows_not_imported_are_not_in_the_event_log(first: FirstRun) -> None:
     assert first.numbers("revoked") == {}
 
 
-def test_once_nothing_changes_a_run_of_two_good_clients_ends_well_and_all_of_them_is_in(first: FirstRun) -> None:
+def test_once_nothing_changes_a_run_imports_everything(first: FirstRun) -> None:
+    """A run of the two good clients succeeds, and their targets hold all contacts."""
     with first.stage.sandbox.lock:
         for name in ("steady", "slow"):
             # What has changed within the last minute belongs to the next snapshot.
@@ -176,7 +178,8 @@ def test_an_unknown_client_fails_at_once_with_the_nearest_names(first: FirstRun)
     assert len(first.stage.sandbox.answered) == asked
 
 
-def test_without_dagster_home_one_line_says_that_nothing_is_remembered_and_the_remedy(first: FirstRun) -> None:
+def test_without_dagster_home_one_line_warns_with_the_remedy(first: FirstRun) -> None:
+    """The line says that nothing is remembered between runs."""
     finished = first.full_sync(clients=["revoked"], home=False)
     lines = [line for line in finished.output.splitlines() if "DAGSTER_HOME is not set" in line]
     assert [line.partition("DAGSTER_HOME is not set")[2] for line in lines] == [

@@ -52,7 +52,7 @@ def archived_changes(request: SandboxRequest) -> bool:
     return "since_last_changed" in request.query and "status" in request.query
 
 
-def test_an_hour_by_hand_says_that_it_was_brought_in_by_itself(news: Newsletter) -> None:
+def test_an_hour_by_hand_says_that_it_was_imported_by_itself(news: Newsletter) -> None:
     changed = news.change(0, 1)
     hour = hour_key(news.account.now())
     news.let_hours_pass(2)
@@ -63,7 +63,8 @@ def test_an_hour_by_hand_says_that_it_was_brought_in_by_itself(news: Newsletter)
     assert numbers["chain_from"] == "brought in by itself"
 
 
-def test_a_range_of_hours_is_one_walk_and_hours_in_which_nothing_changed_are_in(news: Newsletter) -> None:
+def test_a_range_of_hours_is_read_in_one_walk(news: Newsletter) -> None:
+    """Hours in which nothing changed are imported with it."""
     news.let_hours_pass(6)
     ran = news.import_hours(news.hour(ago=4), news.hour())
     assert (ran.success, hours_of(ran)) == (True, [news.hour(ago=ago) for ago in (4, 3, 2, 1, 0)])
@@ -100,7 +101,7 @@ def test_an_old_hour_by_hand_changes_nothing(news: Newsletter) -> None:
     assert hours_of(news.incremental_sync()) == [news.hour()]
 
 
-def test_where_a_page_of_a_range_fails_its_hours_do_and_no_others(news: Newsletter) -> None:
+def test_a_failed_page_fails_only_the_hours_on_it(news: Newsletter) -> None:
     """Four hours of fifteen contacts each, of which pages of thirty are read that lie twenty apart."""
     for first in range(0, 60, 15):
         news.change(*range(first, first + 15))
@@ -123,7 +124,8 @@ def test_where_a_page_of_a_range_fails_its_hours_do_and_no_others(news: Newslett
     assert (ran.success, hours_of(ran)) == (True, [])
 
 
-def test_hours_by_hand_with_a_key_that_is_refused_are_left_to_the_next_run(news: Newsletter) -> None:
+def test_hours_launched_with_a_refused_key_stay_missing(news: Newsletter) -> None:
+    """They are left to the next run."""
     changed = news.change(0)
     news.let_hours_pass(3)
     with news.revoked():
@@ -141,7 +143,7 @@ def test_hours_that_are_not_over_are_refused_with_a_remedy(news: Newsletter) -> 
     assert "is not over by Mailchimp's clock: launch it again in some minutes" in ran.message
 
 
-def test_of_a_range_that_ends_too_late_the_hours_that_are_over_are_in(news: Newsletter) -> None:
+def test_of_a_range_into_the_future_past_hours_are_imported(news: Newsletter) -> None:
     news.let_hours_pass(4)
     over, running = news.hour(), news.hour(ago=-1)
     ran = news.import_hours(over, running)
@@ -180,7 +182,7 @@ def prune(news: Newsletter) -> None:
         pytest.param(prune, id="runs pruned"),
     ],
 )
-def test_the_chain_outlives_what_people_do_to_its_events(news: Newsletter, happens: Happening) -> None:
+def test_the_chain_survives_deleted_events(news: Newsletter, happens: Happening) -> None:
     news.let_hours_pass(3)
     assert news.incremental_sync().success
     changed = news.change(0, 1)
@@ -191,7 +193,8 @@ def test_the_chain_outlives_what_people_do_to_its_events(news: Newsletter, happe
     assert ran.materialized == []
 
 
-def test_where_nothing_is_left_of_it_a_full_sync_begins_a_new_one_and_the_run_says_why(news: Newsletter) -> None:
+def test_a_lost_chain_is_begun_again_by_a_full_sync(news: Newsletter) -> None:
+    """Where no event of the chain is left, and the run says why."""
     news.let_hours_pass(3)
     news.incremental_sync()
     changed = news.change(0)
@@ -218,9 +221,8 @@ def edit(news: Newsletter, what: str) -> None:
 
 
 @pytest.mark.parametrize("edited", ["list", "target", "mapping"])
-def test_what_is_another_chain_now_gets_a_full_sync_and_so_does_what_it_was_before(
-    news: Newsletter, edited: str
-) -> None:
+def test_each_change_of_fingerprint_needs_a_full_sync(news: Newsletter, edited: str) -> None:
+    """Changing it back needs one too."""
     news.let_hours_pass(2)
     news.incremental_sync()
     before = news.clients
@@ -234,7 +236,7 @@ def test_what_is_another_chain_now_gets_a_full_sync_and_so_does_what_it_was_befo
     assert news.missing == set()
 
 
-def test_another_mapping_that_was_only_begun_ends_the_chain_too(news: Newsletter) -> None:
+def test_a_sync_begun_with_another_mapping_ends_the_chain_too(news: Newsletter) -> None:
     news.let_hours_pass(2)
     news.incremental_sync()
     before = news.clients
@@ -248,7 +250,8 @@ def test_another_mapping_that_was_only_begun_ends_the_chain_too(news: Newsletter
     assert news.missing == set()
 
 
-def test_an_hour_by_hand_with_another_mapping_ends_the_chain_though_it_failed(news: Newsletter) -> None:
+def test_a_failed_hour_with_another_mapping_ends_the_chain(news: Newsletter) -> None:
+    """The hour was launched by hand."""
     news.change(0, 1)
     news.let_hours_pass(2)
     news.incremental_sync()
@@ -263,7 +266,7 @@ def test_an_hour_by_hand_with_another_mapping_ends_the_chain_though_it_failed(ne
     assert news.missing == set()
 
 
-def test_another_key_changes_nothing(news: Newsletter) -> None:
+def test_another_key_keeps_the_chain(news: Newsletter) -> None:
     news.let_hours_pass(2)
     (old,) = news.account.secrets
     new = f"{'0' * 32}-us1"

@@ -110,7 +110,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield World(stage)
 
 
-def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
+def test_the_compose_services_survive_being_killed_one_by_one(
     world: World, tmp_path: Path, postgres: Postgres, database: str
 ) -> None:
     clients = world.stage.write(world.stage.on_own_accounts())
@@ -175,7 +175,7 @@ def runs(instance: dg.DagsterInstance, job: str) -> list[dg.DagsterRun]:
     return list(instance.get_runs(dg.RunsFilter(job_name=job)))
 
 
-def test_who_does_what_the_page_says_word_for_word_has_a_working_service(
+def test_following_the_page_to_the_letter_sets_up_the_service(
     world: World, tmp_path: Path, postgres: Postgres, database: str
 ) -> None:
     folder = tmp_path / "checkout"
@@ -253,14 +253,15 @@ def test_every_variable_is_explained(name: str) -> None:
     assert f"`{name}`" in PAGE.read_text(encoding="utf-8")
 
 
-def test_every_variable_of_the_processes_is_in_the_example_of_their_environment() -> None:
+def test_the_example_environment_has_every_variable() -> None:
+    """Every variable that the processes read."""
     example = set(re.findall(r"^(\w+)=", (DEPLOY / "importer.env.example").read_text(encoding="utf-8"), re.MULTILINE))
     in_containers = {"DAGSTER_PG_PASSWORD_FILE", "IMPORTER_SHARD", "IMPORTER_WEBSERVER_PORT", "IMPORTER_SHARD_MEMORY"}
     in_containers |= {"IMPORTER_POSTGRES_IMAGE", "IMPORTER_CADDY_IMAGE", "IMPORTER_UI_NAME", "IMPORTER_UI_HEALTH_PORT"}
     assert used() - example - in_containers == {name for name in used() if name.endswith("_ON_HOST")}
 
 
-def test_the_services_that_hold_keys_are_those_that_need_them_and_none_runs_as_root() -> None:
+def test_only_services_that_need_keys_hold_them_none_is_root() -> None:
     assert "\nUSER 10001\n" in (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     made = services({})
     assert [name for name, service in made.items() if "IMPORTER_CLIENTS" in service.environment] == [
@@ -320,9 +321,7 @@ def test_the_entrypoint_puts_the_password_into_the_environment(
     [(None, "can't be read"), (b"", "is empty"), (b"\xef\xbb\xbf \r\n", "is empty"), (b"a\nb\n", "several lines")],
     ids=["none", "empty", "nothing but a mark", "two lines"],
 )
-def test_the_entrypoint_says_in_one_line_what_is_wrong_with_the_password(
-    tmp_path: Path, content: bytes | None, said: str
-) -> None:
+def test_the_entrypoint_reports_a_bad_password_in_one_line(tmp_path: Path, content: bytes | None, said: str) -> None:
     if content is not None:
         (tmp_path / "password").write_bytes(content)
     done = entered(tmp_path, DAGSTER_PG_PASSWORD_FILE="password")
@@ -332,7 +331,8 @@ def test_the_entrypoint_says_in_one_line_what_is_wrong_with_the_password(
     assert said in line
 
 
-def test_the_entrypoint_without_a_password_only_starts_the_command(tmp_path: Path) -> None:
+def test_without_a_password_the_entrypoint_starts_the_command(tmp_path: Path) -> None:
+    """It does nothing else."""
     assert entered(tmp_path, PRINT="DAGSTER_PG_PASSWORD").stdout == b""
 
 
@@ -355,7 +355,7 @@ sys.exit(9 if child.wait() else 0)
 
 
 @pytest.mark.parametrize("deaf", [False, True], ids=["ends when told to", "has to be killed"])
-def test_what_is_ill_three_times_in_a_row_is_ended_and_nothing_else(tmp_path: Path, deaf: bool) -> None:
+def test_only_what_is_unhealthy_three_times_in_a_row_is_ended(tmp_path: Path, deaf: bool) -> None:
     with Processes(tmp_path) as processes:
         stubborn = "signal.signal(signal.SIGTERM, signal.SIG_IGN); " if deaf else ""
         init = processes.start("init", [sys.executable, "-c", INIT, stubborn], os.environ)
@@ -375,7 +375,7 @@ def test_what_is_ill_three_times_in_a_row_is_ended_and_nothing_else(tmp_path: Pa
         assert ended(init) == 9
 
 
-def test_what_never_becomes_well_is_ended_too(tmp_path: Path) -> None:
+def test_what_never_becomes_healthy_is_ended_too(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         init = processes.start("init", [sys.executable, "-c", INIT, ""], os.environ)
         check = [str(DEPLOY / "healthy.sh"), str(init.pid), "false"]

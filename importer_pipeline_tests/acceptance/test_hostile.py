@@ -142,7 +142,7 @@ LARGE = [
 
 
 @pytest.mark.parametrize("behaviour", LARGE)
-def test_what_never_ends_takes_little_memory(server: Hostile, behaviour: str) -> None:
+def test_an_endless_answer_takes_little_memory(server: Hostile, behaviour: str) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ImporterError):

@@ -244,16 +244,16 @@ def job(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def test_every_contact_of_the_good_ones_is_at_its_target(ends: Ends, job: str) -> None:
+def test_every_contact_of_healthy_clients_is_at_its_target(ends: Ends, job: str) -> None:
     assert ends.beside[job].missing == dict.fromkeys(GOOD, 0)
 
 
-def test_the_good_ones_take_at_most_twice_their_usual_time(ends: Ends, job: str) -> None:
+def test_healthy_clients_take_at_most_twice_their_usual_time(ends: Ends, job: str) -> None:
     usual = max(ends.alone[job].good_seconds, FLOOR_SECONDS)
     assert ends.beside[job].good_seconds <= MAX_TIMES_AS_LONG * usual
 
 
-def test_the_process_stays_small_whatever_the_hostile_ones_send(ends: Ends, job: str) -> None:
+def test_memory_stays_small_whatever_hostile_servers_send(ends: Ends, job: str) -> None:
     assert ends.beside[job].peak_megabytes < MAX_MEGABYTES
 
 
@@ -261,7 +261,7 @@ def test_the_run_ends_within_its_budget(ends: Ends, job: str) -> None:
     assert ends.beside[job].seconds < BUDGET_MINUTES * 60
 
 
-def test_the_message_names_each_hostile_one_and_what_to_do(ends: Ends, job: str) -> None:
+def test_the_message_names_each_hostile_client_and_a_remedy(ends: Ends, job: str) -> None:
     heading, *lines = ends.beside[job].failure.splitlines()
     assert heading == f"Not all in: {len(HOSTILE)} of {len(GOOD) + len(HOSTILE)} audiences. Everything else is in."
     said = {line.removeprefix("- ").partition("/newsletter")[0]: line for line in lines}

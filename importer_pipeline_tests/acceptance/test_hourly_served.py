@@ -33,7 +33,8 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldClient
         yield client
 
 
-def test_hours_pass_and_whatever_happens_all_that_changed_comes_in(acme: HeldClient) -> None:
+def test_every_change_is_imported_as_hours_pass(acme: HeldClient) -> None:
+    """Whatever happens meanwhile."""
     commands = acme.commands
     acme.let_hours_pass(2)
     assert acme.missing

@@ -136,7 +136,8 @@ def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proce
         yield started
 
 
-def test_ten_killed_runs_have_failed_and_given_up_their_places_when_others_start(processes: Processes) -> None:
+def test_killed_runs_have_failed_and_freed_slots_for_others(processes: Processes) -> None:
+    """Ten runs are killed; they have failed and given up their pool slots when others start."""
     dead = processes.killed(*JOB, times=10)
     assert processes.statuses(dead) == {STARTED}
     assert processes.in_pool() == set(dead)
@@ -149,9 +150,10 @@ def test_ten_killed_runs_have_failed_and_given_up_their_places_when_others_start
     assert processes.in_pool() == set()
 
 
-def test_a_run_is_not_taken_for_dead_while_it_runs_nor_while_it_waits_for_a_place_nor_as_it_ends(
+def test_a_live_run_is_never_taken_for_dead(
     processes: Processes,
 ) -> None:
+    """Neither while it works, nor while it waits for a pool slot, nor as it ends."""
     processes.instance.event_log_storage.set_concurrency_slots(POOL, 1)
     both = [processes.start(*JOB)]
     (running,) = processes.waiting()
@@ -172,9 +174,10 @@ def test_a_run_is_not_taken_for_dead_while_it_runs_nor_while_it_waits_for_a_plac
     assert running.run_id != processes.waiting()[0].run_id
 
 
-def test_the_daemon_reports_a_killed_run_and_the_one_that_it_launches_only_once_that_is_killed(
+def test_the_daemon_reports_runs_only_once_they_are_killed(
     processes: Processes,
 ) -> None:
+    """It reports a killed run, and the run that it launches itself only once that is killed too."""
     (dead,) = processes.killed(*ASSET)
     daemon = processes.run(str(Path(sys.executable).with_name("dagster-daemon")), "run", *DEFINITIONS)
     until(lambda: processes.statuses([dead]) == {FAILURE})

@@ -125,7 +125,7 @@ def test_an_unknown_key_is_refused(place: Place) -> None:
         read_ping(place.mailchimp("unknown-us1").ping())
 
 
-def test_an_unknown_list_is_not_found_and_an_unknown_member_is_none(place: Place) -> None:
+def test_an_unknown_list_is_not_found_an_unknown_member_is_none(place: Place) -> None:
     mailchimp = place.mailchimp()
     with pytest.raises(ListNotFound):
         read_members(mailchimp.members("ffffffffff", ALL, archived=False, fields=FIELDS))
@@ -154,7 +154,7 @@ def test_an_unknown_list_is_not_found_and_an_unknown_member_is_none(place: Place
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else value.__name__,
 )
-def test_an_unkind_mailchimp_means_the_same_on_either_way(
+def test_a_faulty_mailchimp_is_the_same_in_process_and_served(
     place: Place, fault: Fault, kind: type[ImporterError]
 ) -> None:
     place.sandbox.accounts["acme"].fault_plan = FaultPlan(rates={fault: 1.0}, hang_seconds=1.0)
@@ -189,7 +189,9 @@ def test_an_unknown_target_key_is_refused(place: Place) -> None:
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else value.__name__,
 )
-def test_an_unkind_target_means_the_same_on_either_way(place: Place, fault: Fault, kind: type[ImporterError]) -> None:
+def test_a_faulty_target_is_the_same_in_process_and_served(
+    place: Place, fault: Fault, kind: type[ImporterError]
+) -> None:
     (stored,) = place.sandbox.targets.values()
     stored.fault_plan = FaultPlan(rates_after_storing={fault: 1.0}, hang_seconds=1.0)
     target = place.target()

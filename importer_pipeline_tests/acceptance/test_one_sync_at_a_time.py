@@ -89,34 +89,35 @@ def waited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waited]:
         yield Waited(stage=stage, ran=running.result(), meanwhile=meanwhile, asked=asked)
 
 
-def test_a_busy_account_is_imported_after_the_free_ones_as_soon_as_it_is_free(waited: Waited) -> None:
+def test_a_busy_account_is_imported_last_once_it_is_free(waited: Waited) -> None:
+    """It is imported after the free ones, as soon as its lock is released."""
     assert waited.ran.materialized == ["globex/newsletter/contacts", "acme/newsletter/contacts"]
     assert (waited.asked["acme"], waited.stage.missing("acme"), waited.stage.missing("globex")) == (0, set(), set())
 
 
-def test_that_it_waits_and_for_whom_is_said_once(waited: Waited) -> None:
+def test_waiting_for_an_account_is_logged_once(waited: Waited) -> None:
     texts = [told.text for told in waited.ran.told]
     assert texts.count(WAITING) == 1
     assert sum("DAGSTER_HOME is not set" in text for text in texts) <= 1
 
 
-def test_while_it_waits_another_run_has_its_place_in_the_pool(waited: Waited) -> None:
+def test_while_a_run_waits_another_has_its_pool_slot(waited: Waited) -> None:
     assert (waited.meanwhile.success, waited.meanwhile.materialized) == (True, ["initech/newsletter/contacts"])
 
 
-def test_what_was_done_before_it_waited_is_not_done_again(waited: Waited) -> None:
+def test_work_done_before_waiting_is_not_repeated(waited: Waited) -> None:
     asked = asked_about(waited.stage)
     assert (asked["globex"], asked["hooli"]) == (waited.asked["globex"], waited.asked["hooli"])
     assert sorted(waited.ran.partitions("globex/newsletter/contact_windows")) == ["0", "archived-0"]
 
 
-def test_what_failed_before_it_waited_is_told_at_its_end(waited: Waited) -> None:
+def test_failures_before_waiting_are_reported_at_the_end(waited: Waited) -> None:
     heading, *lines = waited.ran.message.splitlines()
     assert (waited.ran.success, heading) == (False, "Not all in: 1 of 3 audiences. Everything else is in.")
     assert [line.split(":")[0] for line in lines] == ["- hooli/newsletter"]
 
 
-def test_who_waits_looks_every_second_and_writes_nothing(
+def test_a_waiting_run_polls_every_second_and_writes_nothing(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage, looks = Stage(tmp_path), list[float]()
@@ -140,7 +141,7 @@ def test_who_waits_looks_every_second_and_writes_nothing(
     assert stage.missing("acme") == set()
 
 
-def test_who_waits_for_an_account_and_then_for_a_place_takes_both_and_gives_both_back(
+def test_a_run_waits_for_an_account_then_a_slot_and_frees_both(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     stage = Stage(tmp_path)
@@ -166,7 +167,7 @@ def test_who_waits_for_an_account_and_then_for_a_place_takes_both_and_gives_both
     assert stage.missing("acme") == set()
 
 
-def test_after_a_sync_its_accounts_are_free(tmp_path: Path) -> None:
+def test_after_a_sync_its_accounts_are_unlocked(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     for name in ("acme", "globex"):
         stage.add(name)

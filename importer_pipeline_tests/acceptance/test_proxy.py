@@ -112,7 +112,7 @@ def test_without_the_password_there_is_nothing(
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
-def test_nothing_is_commanded_by_what_a_link_can_do(guarded: Guarded, method: str, path: str) -> None:
+def test_no_link_commands_anything(guarded: Guarded, method: str, path: str) -> None:
     pool = f"{method} {path}"
     target = f"{path}?query={quote(guarded.limit(pool))}"
     assert ask(guarded.proxy, method, target, headers=KNOWN).status == 405
@@ -130,7 +130,7 @@ def test_a_page_of_another_site_commands_nothing(guarded: Guarded, origin: str) 
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
-def test_what_a_form_can_send_commands_nothing(guarded: Guarded, kind: str) -> None:
+def test_no_form_commands_anything(guarded: Guarded, kind: str) -> None:
     headers = {**KNOWN, "Content-Type": kind} if kind else KNOWN
     target = f"/graphql?query={quote(guarded.limit(kind))}"
     body = json.dumps({"query": guarded.limit(kind)})
@@ -142,7 +142,7 @@ def test_what_a_form_can_send_commands_nothing(guarded: Guarded, kind: str) -> N
     "host", ["elsewhere.example", "elsewhere.example:3000", "localhost.elsewhere.example", "[::1]"]
 )
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/graphql")])
-def test_by_another_name_there_is_nothing(guarded: Guarded, host: str, method: str, path: str) -> None:
+def test_another_host_name_gets_nothing(guarded: Guarded, host: str, method: str, path: str) -> None:
     """A name of somebody else's may lead to this machine, and a page of that name then counts as its own site."""
     headers = {**KNOWN, **JSON, "Host": host, "Origin": f"http://{host}"}
     body = json.dumps({"query": guarded.limit(host)})

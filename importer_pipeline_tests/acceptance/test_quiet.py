@@ -116,7 +116,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrong]:
         yield Wrong(stage=stage, home=home, finished=finished, validated=validated, secrets=secrets)
 
 
-def test_everything_has_gone_wrong(wrong: Wrong) -> None:
+def test_every_kind_of_failure_has_occurred(wrong: Wrong) -> None:
     message = wrong.finished.output.partition("events.Failure: ")[2].partition("Stack Trace")[0]
     named = {line.split("/")[0].removeprefix("- ") for line in message.splitlines() if line.startswith("- ")}
     assert named == {*_FAULTS, *_OTHERS} - {"fine", "token"}

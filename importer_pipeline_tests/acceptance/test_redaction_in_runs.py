@@ -58,7 +58,7 @@ def shown_in(instance: dg.DagsterInstance) -> Iterator[str]:
 @settings(
     max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_whatever_id_mailchimp_sends_none_is_shown_as_it_is(
+def test_no_id_from_mailchimp_is_shown_unredacted(
     stage: Stage, tmp_path_factory: pytest.TempPathFactory, ids: list[str]
 ) -> None:
     acme = stage.clients["acme"]

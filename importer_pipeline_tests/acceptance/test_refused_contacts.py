@@ -41,7 +41,7 @@ def by_id(news: Newsletter) -> list[str]:
     return sorted(last for before, _, last in paths if before.endswith("/members"))
 
 
-def test_refused_contacts_are_shown_with_id_reason_attempts_and_times(news: Newsletter) -> None:
+def test_refused_contacts_show_id_reason_attempts_and_times(news: Newsletter) -> None:
     bad = news.two
     news.refuse(*bad)
     began = int(time.time())
@@ -59,7 +59,7 @@ def test_refused_contacts_are_shown_with_id_reason_attempts_and_times(news: News
         assert began <= datetime.fromisoformat(str(row["first_seen"])).timestamp() <= time.time()
 
 
-def test_materializing_an_entry_asks_for_its_contacts_by_their_ids(news: Newsletter) -> None:
+def test_materializing_an_entry_requests_its_contacts_by_id(news: Newsletter) -> None:
     bad = news.two
     news.refuse(*bad)
     news.full_sync(page_size=1000)
@@ -88,7 +88,7 @@ def test_several_entries_are_materialized_in_one_run(news: Newsletter) -> None:
     assert (news.quarantined, news.missing) == ({}, set())
 
 
-def test_the_hourly_run_tries_again_what_is_due_with_growing_pauses(news: Newsletter) -> None:
+def test_the_hourly_run_retries_what_is_due_with_growing_pauses(news: Newsletter) -> None:
     bad = news.two
     news.refuse(*bad)
     news.full_sync(page_size=1000)
@@ -107,7 +107,7 @@ def test_the_hourly_run_tries_again_what_is_due_with_growing_pauses(news: Newsle
     assert any("2 contacts of the quarantine tried again: 2 accepted, 0 refused" in told.text for told in ran.told)
 
 
-def test_a_contact_that_is_gone_from_mailchimp_leaves(news: Newsletter) -> None:
+def test_a_contact_that_is_gone_from_mailchimp_is_settled(news: Newsletter) -> None:
     bad = news.two
     news.refuse(*bad)
     news.full_sync(page_size=1000)
@@ -117,7 +117,7 @@ def test_a_contact_that_is_gone_from_mailchimp_leaves(news: Newsletter) -> None:
     assert news.quarantined == {}
 
 
-def test_a_list_that_is_not_found_is_no_reason_to_let_contacts_go(news: Newsletter) -> None:
+def test_a_list_that_is_not_found_keeps_its_contacts_quarantined(news: Newsletter) -> None:
     news.refuse(*news.two)
     news.full_sync(page_size=1000)
     listed = news.account.lists.pop(news.listed.list_id)
@@ -129,7 +129,7 @@ def test_a_list_that_is_not_found_is_no_reason_to_let_contacts_go(news: Newslett
     assert (news.quarantined, news.missing) == ({}, set())
 
 
-def test_a_refused_contact_that_goes_in_by_a_later_hour_leaves(news: Newsletter) -> None:
+def test_a_refused_contact_imported_by_a_later_hour_is_settled(news: Newsletter) -> None:
     bad = news.two
     news.refuse(*bad)
     news.full_sync(page_size=1000)
@@ -141,7 +141,7 @@ def test_a_refused_contact_that_goes_in_by_a_later_hour_leaves(news: Newsletter)
     assert (news.quarantined, news.missing) == ({}, set())
 
 
-def test_contacts_that_changed_are_quarantined_under_the_hour_in_which_they_did(news: Newsletter) -> None:
+def test_changed_contacts_are_quarantined_under_their_hour(news: Newsletter) -> None:
     news.full_sync(page_size=1000)
     bad = news.change(0)
     news.refuse(*bad)

@@ -63,9 +63,10 @@ def assert_all_was_read_again(newsletter: Newsletter, ran: Ran, why: str) -> Non
     assert len(snapshots(newsletter)) == 2
 
 
-def test_the_next_full_sync_reads_only_the_windows_that_are_missing_and_materializes_the_contacts(
+def test_the_next_full_sync_reads_only_the_missing_windows(
     unfinished: Newsletter,
 ) -> None:
+    """It materializes the contacts."""
     ran = unfinished.full_sync()
     assert (ran.success, ran.materialized) == (True, [unfinished.CONTACTS])
     assert sorted(ran.partitions(unfinished.WINDOWS)) == ["120", "40"]
@@ -75,13 +76,13 @@ def test_the_next_full_sync_reads_only_the_windows_that_are_missing_and_material
     assert len(snapshots(unfinished)) == 1
 
 
-def test_the_log_says_what_it_goes_on_with(unfinished: Newsletter) -> None:
+def test_the_log_says_what_is_resumed(unfinished: Newsletter) -> None:
     (note,) = notes(unfinished.full_sync())
     assert note.startswith("acme/newsletter goes on with its snapshot of 20")
     assert note.endswith(": 4 of 6 windows are in")
 
 
-def test_the_numbers_of_the_whole_are_those_of_both_runs(newsletter: Newsletter) -> None:
+def test_the_sums_of_the_snapshot_count_both_runs(newsletter: Newsletter) -> None:
     newsletter.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(40), fault=REFUSED),))
     first = newsletter.full_sync()
     newsletter.account.fault_plan = FaultPlan()
@@ -93,7 +94,7 @@ def test_the_numbers_of_the_whole_are_those_of_both_runs(newsletter: Newsletter)
     assert numbers["contacts_per_second"] <= 50 / numbers["seconds"] + 1
 
 
-def test_a_full_sync_goes_on_as_often_as_it_has_to(unfinished: Newsletter) -> None:
+def test_a_full_sync_is_resumed_as_often_as_needed(unfinished: Newsletter) -> None:
     unfinished.account.fault_plan = FaultPlan(rates={Fault.ERROR_500: 1.0})
     again = unfinished.full_sync()
     assert (again.success, again.partitions(unfinished.WINDOWS)) == (False, [])
@@ -104,7 +105,8 @@ def test_a_full_sync_goes_on_as_often_as_it_has_to(unfinished: Newsletter) -> No
     assert (unfinished.missing, len(snapshots(unfinished))) == (set(), 1)
 
 
-def test_contacts_that_change_between_the_runs_are_brought_by_the_sync_after(unfinished: Newsletter) -> None:
+def test_changes_between_the_runs_come_with_the_next_sync(unfinished: Newsletter) -> None:
+    """Contacts that change between the killed run and the one that resumes it."""
     stopped_at = unfinished.account.now()
     changed = [member.id for member in unfinished.listed][::7]
     for contact_id in changed:
@@ -117,9 +119,10 @@ def test_contacts_that_change_between_the_runs_are_brought_by_the_sync_after(unf
     assert (unfinished.missing, len(snapshots(unfinished))) == (set(), 2)
 
 
-def test_after_a_completed_snapshot_a_full_sync_takes_a_new_one_and_all_windows_are_missing_first(
+def test_after_a_completed_snapshot_a_full_sync_takes_a_new_one(
     newsletter: Newsletter,
 ) -> None:
+    """All windows of the new snapshot are missing first."""
     newsletter.full_sync()
     newsletter.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(80), fault=REFUSED),))
     ran = newsletter.full_sync()
@@ -128,12 +131,13 @@ def test_after_a_completed_snapshot_a_full_sync_takes_a_new_one_and_all_windows_
     assert (ran.materialized, notes(ran), len(snapshots(newsletter))) == ([], [], 2)
 
 
-def test_an_unfinished_snapshot_that_is_too_old_is_left_and_the_log_says_why(unfinished: Newsletter) -> None:
+def test_a_snapshot_that_is_too_old_is_not_resumed(unfinished: Newsletter) -> None:
+    """The log says why."""
     ran = unfinished.full_sync(resume_within_hours=0.01)
     assert_all_was_read_again(unfinished, ran, "is older than 0.01 hours")
 
 
-def test_within_the_hours_that_are_set_it_is_gone_on_with(unfinished: Newsletter) -> None:
+def test_a_snapshot_within_the_maximum_age_is_resumed(unfinished: Newsletter) -> None:
     ran = unfinished.full_sync(resume_within_hours=0.1)
     assert (ran.success, len(unfinished.asked()), len(snapshots(unfinished))) == (True, 2, 1)
 
@@ -152,9 +156,10 @@ def another_mapping(newsletter: Newsletter) -> None:
 
 
 @pytest.mark.parametrize("declare", [another_list, another_target, another_mapping])
-def test_an_unfinished_snapshot_of_another_list_target_or_mapping_is_left_and_the_log_says_why(
+def test_a_snapshot_of_another_fingerprint_is_not_resumed(
     unfinished: Newsletter, declare: Callable[[Newsletter], None]
 ) -> None:
+    """Its list, target or mapping is another one; the log says why."""
     declare(unfinished)
     ran = unfinished.full_sync()
     assert_all_was_read_again(unfinished, ran, "the unfinished one is of another list, target or record mapping")
@@ -165,14 +170,14 @@ def test_restart_takes_a_new_snapshot_and_the_log_says_why(unfinished: Newslette
     assert_all_was_read_again(unfinished, ran, "restart is set")
 
 
-def test_a_rotated_key_is_no_reason_to_begin_anew(unfinished: Newsletter) -> None:
+def test_a_rotated_key_does_not_start_a_new_snapshot(unfinished: Newsletter) -> None:
     unfinished.account.secrets = {"f" * 32 + "-us1"}
     unfinished.declare()
     ran = unfinished.full_sync()
     assert (ran.success, len(unfinished.asked()), len(snapshots(unfinished))) == (True, 2, 1)
 
 
-def test_to_plan_windows_keeps_an_unfinished_snapshot(unfinished: Newsletter) -> None:
+def test_planning_windows_keeps_an_unfinished_snapshot(unfinished: Newsletter) -> None:
     before = unfinished.shown
     ran = unfinished.plan_windows()
     assert (ran.success, ran.partitions(unfinished.WINDOWS), unfinished.asked()) == (True, [], [])
@@ -185,9 +190,10 @@ def test_to_plan_windows_keeps_an_unfinished_snapshot(unfinished: Newsletter) ->
     [({"restart": True}, "restart is set"), ({"resume_within_hours": 0.0}, "is older than 0 hours")],
     ids=["restart", "too old"],
 )
-def test_to_plan_windows_takes_a_new_snapshot_where_a_full_sync_would(
+def test_planning_windows_takes_a_snapshot_as_a_full_sync_does(
     unfinished: Newsletter, config: dict[str, Any], why: str
 ) -> None:
+    """It takes a new one where a full sync would."""
     ran = unfinished.plan_windows(**config)
     (note,) = notes(ran)
     assert (ran.success, why in note) == (True, True)
@@ -195,9 +201,7 @@ def test_to_plan_windows_takes_a_new_snapshot_where_a_full_sync_would(
 
 
 @pytest.mark.parametrize("page_size", [30, 1000], ids=["smaller", "larger"])
-def test_windows_stay_as_they_were_cut_when_the_page_size_changes_in_between(
-    unfinished: Newsletter, page_size: int
-) -> None:
+def test_windows_keep_their_size_when_the_page_size_changes(unfinished: Newsletter, page_size: int) -> None:
     ran = unfinished.full_sync(page_size=page_size)
     assert (ran.success, ran.materialized) == (True, [unfinished.CONTACTS])
     assert {request.query["count"] for request in unfinished.asked()} == {"50"}
@@ -210,7 +214,7 @@ def test_the_next_snapshot_is_cut_as_the_page_size_says_then(newsletter: Newslet
     assert newsletter.shown.keys == ["0", "90", "archived-0"]
 
 
-def test_each_audience_goes_on_for_itself(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_each_audience_is_resumed_by_itself(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     stage = Stage(tmp_path)
     stage.add("acme", audiences=2)
     stage.add("globex")

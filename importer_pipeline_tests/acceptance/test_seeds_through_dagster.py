@@ -85,9 +85,10 @@ class Life:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_whatever_is_killed_at_rest_all_is_in_and_nothing_is_left_behind(
+def test_at_rest_everything_is_imported_whatever_was_killed(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nothing is left behind."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     home = tmp_path / "home"
     home.mkdir()

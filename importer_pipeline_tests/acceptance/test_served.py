@@ -34,9 +34,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield Served(acme, ServedDagster(acme.commands))
 
 
-def test_a_backfill_of_scattered_windows_and_a_full_sync_both_end_well_and_a_full_sync_that_is_terminated_goes_on(
+def test_a_backfill_and_a_full_sync_succeed_beside_each_other(
     served: Served,
 ) -> None:
+    """The backfill is of scattered windows; a full sync that is terminated is resumed."""
     acme, commands = served.acme, served.acme.commands
     config = run_config(mailchimp={"page_size": PAGE_SIZE}, op="register_windows")
     assert plan_windows(acme.clients, config, instance=commands.instance).success

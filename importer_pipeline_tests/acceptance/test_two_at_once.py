@@ -32,13 +32,14 @@ def both_end_well(acme: HeldClient, both: list[subprocess.Popen[bytes]]) -> None
     assert acme.most_in_progress == CONNECTIONS
 
 
-def test_two_full_syncs_never_have_an_eleventh_request_in_progress_and_both_end_well(acme: HeldClient) -> None:
+def test_two_full_syncs_never_have_eleven_requests_in_flight(acme: HeldClient) -> None:
+    """Both succeed."""
     both_end_well(acme, [acme.commands.start_full_sync(acme.config) for _ in range(2)])
     assert acme.commands.statuses == [SUCCESS, SUCCESS]
     assert acme.missing == set()
 
 
-def test_nor_do_a_full_sync_and_a_range_of_windows_by_hand(acme: HeldClient) -> None:
+def test_a_full_sync_and_launched_windows_share_ten_requests(acme: HeldClient) -> None:
     config = run_config(mailchimp={"page_size": PAGE_SIZE}, op="register_windows")
     assert plan_windows(acme.clients, config, instance=acme.commands.instance).success
     by_hand = ("asset", "materialize", "--select", f"{AUDIENCE}/contact_windows", "--partition-range", "0...800")

@@ -85,9 +85,10 @@ def quarantine_two(news: Newsletter) -> None:
     news.refuse()
 
 
-def test_the_quarantine_s_backfill_goes_on_when_what_it_has_tried_is_in(
+def test_a_backfill_of_the_quarantine_survives_imported_entries(
     news: Newsletter, daemon: WorkspaceProcessContext
 ) -> None:
+    """It continues when the entries that it has tried are imported, and so no longer exist."""
     quarantine_two(news)
     first, second = news.quarantined
     launch(daemon, QUARANTINE_KEY, first, second)
@@ -104,9 +105,10 @@ def test_the_quarantine_s_backfill_goes_on_when_what_it_has_tried_is_in(
     assert news.instance.get_dynamic_partitions("quarantine") == [second]
 
 
-def test_a_backfill_of_windows_that_a_newer_snapshot_has_not_ends_and_names_them(
+def test_a_backfill_of_windows_that_no_longer_exist_names_them(
     news: Newsletter, daemon: WorkspaceProcessContext
 ) -> None:
+    """A newer snapshot does not have them; the backfill ends."""
     assert news.plan_windows(page_size=30).success
     launch(daemon, dg.AssetKey.from_user_string(news.WINDOWS), "0", "20", "archived-0")
     assert news.full_sync(page_size=1000, restart=True).success

@@ -87,7 +87,7 @@ def test_one_member_looks_as_on_a_page() -> None:
         assert (one, _mismatches(one, MEMBER)) == (member, [])
 
 
-def test_a_mismatch_is_seen() -> None:
+def test_a_mismatch_is_found() -> None:
     assert _mismatches({"a": 1, "b": []}, {"a": str, "b": [str]}) == [".a: int where str is expected"]
     assert _mismatches({"a": 1}, {"b": int}) == [": ['a', 'b']"]
 
@@ -125,7 +125,7 @@ def test_a_member_is_about_as_long_as_a_real_one() -> None:
     assert 700 < bare < 1000
 
 
-def test_a_list_with_fields_of_its_own_shows_them() -> None:
+def test_a_list_with_custom_merge_fields_shows_them() -> None:
     at = place()
     at.account.add_list("aaaaaaaaaa", merge_fields=("VORNAME",)).add(
         "a@example.com", merge_fields={"VORNAME": "x", "NO": 1}

@@ -75,7 +75,8 @@ def names_left(folder: Path) -> list[str]:
     return [re.sub(r"-[^-.]+(\.|$)", r"\1", path.name) for path in folder.iterdir()]
 
 
-def test_the_first_run_shows_trouble_then_none_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_the_first_run_shows_faults_then_none_and_cleans_up(tmp_path: Path) -> None:
+    """It leaves nothing running."""
     with started(_FIRST_RUN, folder=tmp_path) as process:
         output, _ = process.communicate()
         assert (process.returncode, processes_of(tmp_path)) == (0, []), output
@@ -110,7 +111,7 @@ def test_a_first_run_that_is_stopped_takes_everything_with_it(number: signal.Sig
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_the_look_serves_the_ui_until_it_is_told_to_stop(number: signal.Signals, tmp_path: Path) -> None:
+def test_the_look_serves_the_ui_until_it_is_stopped(number: signal.Signals, tmp_path: Path) -> None:
     folder, home = tmp_path / "temporary", dagster_home(tmp_path)
     folder.mkdir()
     with listening(0) as free:
@@ -139,7 +140,7 @@ def status_of(port: int, path: str) -> int:
         connection.close()
 
 
-def test_a_port_that_is_taken_is_told_with_the_way_out(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_with_the_remedy(tmp_path: Path) -> None:
     home = dagster_home(tmp_path)
     with listening(0) as taken:
         port = url_of(taken).rpartition(":")[2]
@@ -151,7 +152,7 @@ def test_a_port_that_is_taken_is_told_with_the_way_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("home", ["", "relative", "/not/there"], ids=["none", "relative", "not there"])
-def test_a_look_without_a_home_for_dagster_says_who_sets_it(home: str, tmp_path: Path) -> None:
+def test_a_look_without_dagster_home_says_what_sets_it(home: str, tmp_path: Path) -> None:
     with started(_LOOK, folder=tmp_path, variables={"DAGSTER_HOME": home} if home else {}) as process:
         output, _ = process.communicate()
     assert (process.returncode, output.partition(";")[0]) == (
@@ -159,7 +160,7 @@ def test_a_look_without_a_home_for_dagster_says_who_sets_it(home: str, tmp_path:
     )  # fmt: skip
 
 
-def test_a_standing_tells_the_refused_the_late_and_the_lost_apart() -> None:
+def test_a_standing_separates_refused_late_and_lost_contacts() -> None:
     world = FirstWorld(clients=2, contacts=10)
     client = world.refusing
     (listed,) = client.lists
@@ -229,7 +230,7 @@ TROUBLED = ("refusing", "revoked")
         ),
     ],
 )  # fmt: skip
-def test_what_must_not_happen_while_there_is_trouble_is_told(ended: Sync, faults: list[str]) -> None:
+def test_what_must_not_happen_during_faults_is_reported(ended: Sync, faults: list[str]) -> None:
     assert first_faults(ended, revoked="revoked", refusing="refusing") == faults
 
 
@@ -249,5 +250,5 @@ def test_what_must_not_happen_while_there_is_trouble_is_told(ended: Sync, faults
         ),
     ],
 )  # fmt: skip
-def test_what_must_not_be_left_in_the_end_is_told(ended: Sync, faults: list[str]) -> None:
+def test_what_must_not_remain_in_the_end_is_reported(ended: Sync, faults: list[str]) -> None:
     assert last_faults(ended) == faults

@@ -51,7 +51,7 @@ def served() -> Iterator[Served]:
         yield served
 
 
-def test_the_headers_on_the_wire_are_the_sandbox_s_own(served: Served) -> None:
+def test_the_served_headers_are_the_sandboxs_own(served: Served) -> None:
     response = served.get(PAGE)
     assert response.headers["Content-Type"] == "application/json; charset=utf-8"
     assert (response.headers["Server"], "Date" in response.headers) == ("openresty", True)
@@ -93,7 +93,8 @@ def test_a_fault_of_the_wire_is_one(served: Served, fault: Fault, error: type[Ex
     assert served.get(PAGE).status_code == 200
 
 
-def test_the_eleventh_at_once_is_refused_and_the_ten_are_answered(served: Served) -> None:
+def test_of_eleven_requests_at_once_ten_are_answered(served: Served) -> None:
+    """The eleventh is refused."""
     served.account.fault_plan = FaultPlan(latency=Latency.fixed(0.3))
     together = threading.Barrier(11)
 
@@ -111,7 +112,7 @@ def test_the_eleventh_at_once_is_refused_and_the_ten_are_answered(served: Served
     assert 2.5 < figures.busy_seconds < 6
 
 
-def test_a_caller_that_hangs_up_keeps_its_place(served: Served) -> None:
+def test_a_caller_that_hangs_up_keeps_its_slot_taken(served: Served) -> None:
     served.account.fault_plan = FaultPlan(rates={Fault.HANG: 1.0}, hang_seconds=0.3)
     began = served.sandbox.clock()
     with pytest.raises(requests.exceptions.ReadTimeout):
@@ -168,7 +169,8 @@ def test_the_official_client_sees_errors_as_errors(served: Served) -> None:
         assert raised.value.status_code == status
 
 
-def test_statistics_and_comparison_hold_counts_and_no_personal_data(served: Served) -> None:
+def test_statistics_and_comparison_hold_no_personal_data(served: Served) -> None:
+    """They hold counts."""
     served.get(PAGE)
     stats, compared = served.control("stats"), served.control("compare")
     assert stats["accounts"]["acme"]["requests"] == {"GET /lists/{list_id}/members": 1}  # pyright: ignore[reportIndexIssue]
@@ -191,7 +193,7 @@ def test_changes_are_made_when_asked_for(served: Served) -> None:
     assert served.control("change?n=many", post=True).keys() == {"error"}
 
 
-def test_forgetting_starts_the_statistics_anew(served: Served) -> None:
+def test_forgetting_resets_the_statistics(served: Served) -> None:
     served.get(PAGE)
     served.control("forget", post=True)
     assert served.account.traffic.figures(0).requests == {}
