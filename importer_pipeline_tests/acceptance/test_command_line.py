@@ -31,7 +31,7 @@ class FirstRun:
     home: Path
     finished: Finished
     refused: set[str]
-    not_in: dict[str, set[str]]
+    missing: dict[str, set[str]]
     changes: int
 
     def again(self, *arguments: str, home: bool = True) -> Finished:
@@ -75,17 +75,23 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstRun]:
         command = full_sync_command(folder, run_config(mailchimp={"page_size": 100}))
         finished = dagster(*command, folder=folder, clients=clients, home=home)
         stage.pause()
-        not_in = {name: stage.missing(name, changed_before=began) for name in ("steady", "slow", "picky")}
+        missing = {name: stage.missing(name, changed_before=began) for name in ("steady", "slow", "picky")}
         changes = stage.server.world.stats()["changes"]
         yield FirstRun(
-            stage=stage, clients=clients, home=home, finished=finished, refused=refused, not_in=not_in, changes=changes
+            stage=stage,
+            clients=clients,
+            home=home,
+            finished=finished,
+            refused=refused,
+            missing=missing,
+            changes=changes,
         )
 
 
 def test_a_run_under_change_imports_all_that_it_can(first: FirstRun) -> None:
     """All is imported except for the revoked client and the two refused contacts, while contacts change."""
     assert first.changes > 100
-    assert first.not_in == {"steady": set(), "slow": set(), "picky": first.refused}
+    assert first.missing == {"steady": set(), "slow": set(), "picky": first.refused}
 
 
 def test_the_run_fails_with_one_message_that_names_both(first: FirstRun) -> None:

@@ -82,12 +82,12 @@ def test_the_first_run_shows_faults_then_none_and_cleans_up(tmp_path: Path) -> N
         assert (process.returncode, processes_of(tmp_path)) == (0, []), output
     rows = [[int(number) for number in row.groups()[:6]] for row in map(_ROW.fullmatch, output.splitlines()) if row]
     assert [row[0] for row in rows] == [1, 2, 3, 4, 1, 2, 3, 4]
-    for client, contacts, as_they_are, refused, to_come, not_in in rows:
+    for client, contacts, up_to_date, refused, pending, missing in rows:
         assert contacts > 50_000, output
-        assert as_they_are + refused + to_come + not_in == contacts
-        assert not_in == 0 or client == 4
+        assert up_to_date + refused + pending + missing == contacts
+        assert missing == 0 or client == 4
     troubled, mended = rows[:4], rows[4:]
-    # One of the two refused contacts may have been changed while the run went on: then it is still to come.
+    # One of the two refused contacts may have changed while the run was under way: then it is pending.
     assert [row[3] > 0 for row in troubled] == [False, False, True, False]
     assert all(row[4] > 0 for row in troubled)
     assert (troubled[3][2], [row[1] == row[2] for row in mended]) == (0, [True] * 4)
@@ -106,7 +106,7 @@ def test_a_first_run_that_is_stopped_takes_everything_with_it(number: signal.Sig
         process.send_signal(number)
         output, _ = process.communicate()
         assert (process.returncode, processes_of(tmp_path)) == (130, []), output
-    assert output.endswith("\nStopped: nothing runs any more.\n")
+    assert output.endswith("\nStopped: no process is left running.\n")
     assert names_left(tmp_path) == ["importer-first-run.log"]
 
 
@@ -147,8 +147,8 @@ def test_a_port_in_use_is_reported_with_the_remedy(tmp_path: Path) -> None:
         with started(_LOOK, "--port", port, folder=tmp_path, variables={"DAGSTER_HOME": str(home)}) as process:
             output, _ = process.communicate()
     assert process.returncode == 1
-    assert output.startswith(f"make dev: port {port} can't be had (")
-    assert output.endswith(f"end what uses it, or take another: make dev PORT={int(port) + 1}\n")
+    assert output.startswith(f"make dev: port {port} is not available (")
+    assert output.endswith(f"end what uses it, or choose another: make dev PORT={int(port) + 1}\n")
 
 
 @pytest.mark.parametrize("home", ["", "relative", "/not/there"], ids=["none", "relative", "not there"])
@@ -156,7 +156,7 @@ def test_a_look_without_dagster_home_says_what_sets_it(home: str, tmp_path: Path
     with started(_LOOK, folder=tmp_path, variables={"DAGSTER_HOME": home} if home else {}) as process:
         output, _ = process.communicate()
     assert (process.returncode, output.partition(";")[0]) == (
-        1, "make dev: DAGSTER_HOME must name a folder, from the root on",
+        1, "make dev: DAGSTER_HOME must be the absolute path of a folder",
     )  # fmt: skip
 
 
@@ -173,8 +173,8 @@ def test_a_standing_separates_refused_late_and_lost_contacts() -> None:
     began = client.account.now()
     for member in (refused[0], others[0], others[6]):
         listed.update(member.contact_id, merge_fields={"FNAME": "Sepia"}, at=began - 30)
-    assert world.standings(began=began)[0] == ClientTally(
-        client="client-0001", contacts=10, as_they_are=4, refused=1, to_come=3, not_in=2
+    assert world.tallies(began=began)[0] == ClientTally(
+        client="client-0001", contacts=10, up_to_date=4, refused=1, pending=3, missing=2
     )
 
 
@@ -183,25 +183,25 @@ def record(record_id: str) -> TargetRecord:
     return TargetRecord(record_id, "", "", "", "")
 
 
-def standing(client: str, *, as_they_are: int = 9, refused: int = 0, to_come: int = 0, not_in: int = 0) -> ClientTally:
+def tally(client: str, *, up_to_date: int = 9, refused: int = 0, pending: int = 0, missing: int = 0) -> ClientTally:
     """A client's standing."""
     return ClientTally(
-        client=client, contacts=as_they_are + refused + to_come + not_in, as_they_are=as_they_are, refused=refused,
-        to_come=to_come, not_in=not_in,
+        client=client, contacts=up_to_date + refused + pending + missing, up_to_date=up_to_date, refused=refused,
+        pending=pending, missing=missing,
     )  # fmt: skip
 
 
 def sync(
-    *standings: ClientTally, exit_code: int = 0, named: tuple[str, ...] = (), peak: int = 10, too_many: int = 0,
+    *tallies: ClientTally, exit_code: int = 0, named: tuple[str, ...] = (), peak: int = 10, too_many: int = 0,
     turned_away: int = 0,
 ) -> Sync:  # fmt: skip
     """A sync that has ended."""
     load = Load(peak_connections=peak, too_many=too_many, turned_away=turned_away, seconds=1.0)
-    return Sync(exit_code=exit_code, problems=dict.fromkeys(named, ""), standings=list(standings), load=load)
+    return Sync(exit_code=exit_code, problems=dict.fromkeys(named, ""), tallies=list(tallies), load=load)
 
 
-FINE, REFUSING = standing("fine", to_come=3), standing("refusing", refused=2)
-REVOKED = standing("revoked", as_they_are=0, not_in=9)
+FINE, REFUSING = tally("fine", pending=3), tally("refusing", refused=2)
+REVOKED = tally("revoked", up_to_date=0, missing=9)
 TROUBLED = ("refusing", "revoked")
 
 
@@ -210,11 +210,12 @@ TROUBLED = ("refusing", "revoked")
     [
         pytest.param(sync(FINE, REFUSING, REVOKED, exit_code=1, named=TROUBLED, turned_away=10), [], id="as it must be"),
         pytest.param(
-            sync(standing("fine", not_in=1), REFUSING, REVOKED, exit_code=1, named=TROUBLED),
-            ["fine: 1 contacts that stood still are not in"], id="one is lost",
+            sync(tally("fine", missing=1), REFUSING, REVOKED, exit_code=1, named=TROUBLED),
+            ["fine: 1 contacts that did not change are missing"], id="one is lost",
         ),
         pytest.param(
-            sync(FINE, REFUSING, REVOKED, named=TROUBLED), ["the run ended as if all were in"], id="silent failure",
+            sync(FINE, REFUSING, REVOKED, named=TROUBLED), ["the run succeeded although not all was imported"],
+            id="silent failure",
         ),
         pytest.param(
             sync(FINE, REFUSING, REVOKED, exit_code=1, named=("revoked",)),
@@ -222,11 +223,11 @@ TROUBLED = ("refusing", "revoked")
         ),
         pytest.param(
             sync(FINE, REFUSING, REVOKED, exit_code=1, named=TROUBLED, turned_away=11),
-            ["11 requests were made with the revoked key"], id="it knocks on",
+            ["11 requests were made with the revoked key"], id="too many requests with it",
         ),
         pytest.param(
             sync(FINE, REFUSING, REVOKED, exit_code=1, named=TROUBLED, too_many=1),
-            ["1 requests went beyond an account's 10 connections"], id="an eleventh connection",
+            ["1 requests exceeded an account's limit of 10 connections"], id="an eleventh connection",
         ),
     ],
 )  # fmt: skip
@@ -237,16 +238,16 @@ def test_what_must_not_happen_during_faults_is_reported(ended: Sync, faults: lis
 @pytest.mark.parametrize(
     ("ended", "faults"),
     [
-        pytest.param(sync(standing("fine")), [], id="as it must be"),
+        pytest.param(sync(tally("fine")), [], id="as it must be"),
         pytest.param(
-            sync(standing("fine"), exit_code=1), ["the run ended with exit code 1"], id="it failed nevertheless"
+            sync(tally("fine"), exit_code=1), ["the run ended with exit code 1"], id="it failed nevertheless"
         ),
         pytest.param(
-            sync(standing("late", to_come=1)), ["late: contacts are refused or still to come, and none should be"],
+            sync(tally("late", pending=1)), ["late: contacts are refused or pending, but none should be"],
             id="one is late",
         ),
         pytest.param(
-            sync(standing("lost", not_in=2)), ["lost: 2 contacts that stood still are not in"], id="two are lost"
+            sync(tally("lost", missing=2)), ["lost: 2 contacts that did not change are missing"], id="two are lost"
         ),
     ],
 )  # fmt: skip

@@ -20,7 +20,7 @@ def _listing(stamps: list[int], ties: Ties = "drawn") -> Listing:
 @given(moments, st.integers(-1, 21), st.integers(-1, 21))
 def test_a_time_range_excludes_since_and_includes_before(stamps: list[int], since: int, before: int) -> None:
     listing = _listing(stamps)
-    low, high = listing.stretch(since, before)
+    low, high = listing.between(since, before)
     expected = {serial for serial, moment in enumerate(stamps) if since < moment <= before}
     assert set(listing.serials(low, high)) == expected
 

@@ -210,7 +210,7 @@ def simulate(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the engine and its simulation."""
+    """Copy the engine and its simulation."""
     shutil.copytree(ROOT / "importer_pipeline", tmp_path / "importer_pipeline")
     tests = tmp_path / "importer_pipeline_tests"
     shutil.copytree(ROOT / "importer_pipeline_tests" / "simulation", tests / "simulation")
@@ -234,7 +234,7 @@ def test_a_broken_rule_makes_seeds_fail(broken: Break, copy: Path) -> None:
 
 
 def test_the_simulation_goes_through_the_engine(copy: Path) -> None:
-    """At least 95 % of the statements of the modules that decide, by the simulation alone."""
+    """The simulation alone executes at least 95 % of the statements of the modules that decide."""
     (copy / ".coveragerc").write_text("[run]\nsource = importer_pipeline\n")
     result = subprocess.run(
         [*COVERAGE, "run", "-m", "importer_pipeline_tests.simulation", "--seeds", "120", "--processes", "1"],

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from random import Random
 from typing import NamedTuple
 
-from importer_pipeline_tests.simulation.clocks import LyingClocks
+from importer_pipeline_tests.simulation.clocks import WrongClocks
 from importer_pipeline_tests.simulation.edges import Edges
 from importer_pipeline_tests.simulation.edits import Edits
 from importer_pipeline_tests.simulation.rates import RateLimits
@@ -40,7 +40,7 @@ WORLDS: Mapping[str, _Drawn] = {
     "wrong totals": _Drawn(WrongTotals, 0.05),
     "undeliverable records": _Drawn(UndeliverableRecords, 0.06),
     "rate limits": _Drawn(RateLimits, 0.06),
-    "lying clocks": _Drawn(LyingClocks, 0.06),
+    "lying clocks": _Drawn(WrongClocks, 0.06),
     "edges": _Drawn(Edges, 0.06),
     "many retries": _Drawn(ManyRetries, 0.02),
 }
