@@ -81,7 +81,7 @@ def test_a_disabled_client_is_skipped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         pytest.param("clients:\n  acme: [\n", "not YAML", id="broken YAML"),
         pytest.param("clients:\n  acme: {mailchmp: {}}\n", "did you mean mailchimp?", id="unknown key"),
@@ -90,13 +90,13 @@ def test_a_disabled_client_is_skipped(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_file_error_has_its_line_and_not_its_text(tmp_path: Path, text: str, told: str) -> None:
+def test_a_file_error_has_its_line_and_not_its_text(tmp_path: Path, text: str, reported: str) -> None:
     """An error in a clients file is reported with its line number, and without what is written there."""
     path = tmp_path / "clients.yaml"
     path.write_text(text)
     with pytest.raises(ClientsFileInvalid) as caught:
         load_clients(path)
-    assert any(told in line and line.startswith(f"{path}, line ") for line in caught.value.problems)
+    assert any(reported in line and line.startswith(f"{path}, line ") for line in caught.value.problems)
     assert KEY not in str(caught.value)
 
 

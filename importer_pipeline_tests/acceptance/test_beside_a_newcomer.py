@@ -78,7 +78,7 @@ def test_an_account_that_is_free_within_a_minute_is_waited_for(news: Newsletter)
         locks.release_all()
         ran = running.result()
     assert (ran.success, news.missing) == (True, set())
-    assert not any("left to a later run" in told.text for told in ran.told)
+    assert not any("left to a later run" in line.text for line in ran.log)
 
 
 def test_an_account_that_stays_busy_is_skipped_and_named(news: Newsletter) -> None:
@@ -89,7 +89,7 @@ def test_an_account_that_stays_busy_is_skipped_and_named(news: Newsletter) -> No
     assert locks.take([account_identity(client) for client in news.clients.clients])
     ran = news.incremental_sync(busy_patience_seconds=0.1)
     locks.release_all()
-    last = [told.text for told in ran.told if "contacts accepted" in told.text]
+    last = [line.text for line in ran.log if "contacts accepted" in line.text]
     assert (ran.success, last) == (True, ["contacts accepted: 0; left to a later run: acme"])
 
 

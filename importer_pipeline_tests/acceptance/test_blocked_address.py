@@ -61,5 +61,5 @@ def test_it_is_one_message_that_says_what_to_do(blocked: Blocked) -> None:
 
 
 def test_the_log_has_few_lines_of_it(blocked: Blocked) -> None:
-    said = [told.text for told in blocked.ran.told if told.level == logging.ERROR and "turns this machine" in told.text]
+    said = [line.text for line in blocked.ran.log if line.level == logging.ERROR and "turns this machine" in line.text]
     assert len(said) <= 6

@@ -39,7 +39,7 @@ def hours_of(ran: Ran) -> list[str]:
 
 def said(ran: Ran, text: str) -> bool:
     """Whether a line of the log holds a text."""
-    return any(text in told.text for told in ran.told)
+    return any(text in line.text for line in ran.log)
 
 
 def synced_in_full(ran: Ran) -> bool:

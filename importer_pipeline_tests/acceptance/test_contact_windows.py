@@ -60,7 +60,7 @@ def inner(ids: list[str]) -> set[str]:
 def test_planning_windows_registers_them_and_imports_nothing(newsletter: Newsletter) -> None:
     ran = newsletter.plan_windows()
     assert (ran.success, ran.materialized, ran.partitions(newsletter.WINDOWS)) == (True, [], [])
-    assert any("acme/newsletter has 6 windows to go" in told.text for told in ran.told)
+    assert any("acme/newsletter has 6 windows to go" in line.text for line in ran.log)
     assert newsletter.shown.grey == set(newsletter.shown.keys) == set(KEYS)
     assert {request.query["count"] for request in newsletter.asked()} == {"1"}
     assert newsletter.target.posts == 0
@@ -112,7 +112,7 @@ def test_imported_and_missing_windows_can_be_launched_together(planned: Newslett
 
 def numbers_of(ran: Ran, newsletter: Newsletter) -> dict[str, int]:
     """Sums of what a run says of its windows."""
-    windows = [told.numbers for told in ran.told if told.asset == newsletter.WINDOWS]
+    windows = [line.numbers for line in ran.log if line.asset == newsletter.WINDOWS]
     names = ("contacts_read", "contacts_accepted", "contacts_refused", "requests")
     return {name: sum(window[name] for window in windows) for name in names}
 
@@ -125,11 +125,11 @@ def test_the_last_missing_window_materializes_the_contacts(
     assert [ran.materialized for ran in runs] == [[], [], [], [], [planned.CONTACTS]]
     each = [numbers_of(ran, planned) for ran in runs]
     sums = {name: sum(one[name] for one in each) for name in each[0]}
-    told = runs[-1].numbers(planned.CONTACTS)
+    numbers = runs[-1].numbers(planned.CONTACTS)
     # The windows were counted by two requests more, which are no window's.
-    assert {name: told[name] for name in sums} == sums
-    assert (told["dagster/row_count"], told["windows"]) == (200, 6)
-    assert 200 <= told["contacts_read"] == told["contacts_accepted"] <= 200 + 5 * 10
+    assert {name: numbers[name] for name in sums} == sums
+    assert (numbers["dagster/row_count"], numbers["windows"]) == (200, 6)
+    assert 200 <= numbers["contacts_read"] == numbers["contacts_accepted"] <= 200 + 5 * 10
     assert planned.missing == set()
 
 

@@ -43,9 +43,9 @@ def assert_only_acme_is_out(stage: Stage, ran: Ran) -> None:
 
 def assert_most_windows_are_left(ran: Ran) -> None:
     """None of acme's windows is in, few are named as failed, and those that were never asked for are only counted."""
-    told = re.search(r"acme/newsletter windows? [^(:]+ \((\d+) windows left\): ", ran.message)
-    assert told is not None
-    assert int(told[1]) > 40
+    found = re.search(r"acme/newsletter windows? [^(:]+ \((\d+) windows left\): ", ran.message)
+    assert found is not None
+    assert int(found[1]) > 40
     assert ran.partitions("acme/newsletter/contact_windows") == []
 
 
@@ -74,7 +74,7 @@ def test_a_hanging_account_delays_no_other(four: Stage) -> None:
     assert_only_acme_is_out(four, ran)
     assert "no whole answer came in time" in ran.message
     ended = [
-        told.text for told in ran.told if told.asset in ran.materialized or told.text.startswith("acme/newsletter is")
+        line.text for line in ran.log if line.asset in ran.materialized or line.text.startswith("acme/newsletter is")
     ]
     assert ended[-1].startswith("acme/newsletter is not all in")
     assert len(ended) == 4

@@ -187,8 +187,8 @@ def _step_of(instance: dg.DagsterInstance, run_id: str) -> tuple[float, float]:
 
 def _failure_of(instance: dg.DagsterInstance, run_id: str) -> str:
     failed = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    told = [entry.get_dagster_event().step_failure_data.user_failure_data for entry in failed]
-    return "\n".join(it.description or "" for it in told if it is not None)
+    failures = [entry.get_dagster_event().step_failure_data.user_failure_data for entry in failed]
+    return "\n".join(it.description or "" for it in failures if it is not None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,7 +66,7 @@ def hours_of(ran: Ran, asset: str = Newsletter.CHANGES) -> list[str]:
 
 def said(ran: Ran, text: str) -> bool:
     """Whether a line of the log holds a text."""
-    return any(text in told.text for told in ran.told)
+    return any(text in line.text for line in ran.log)
 
 
 def synced_only(ran: Ran, *assets: str) -> bool:
@@ -203,7 +203,7 @@ def test_without_newcomers_unsynced_audiences_are_left_and_named(news: Newslette
     assert synced_only(ran)
     assert hours_of(ran)[-1] == news.hour()
     assert said(ran, "globex/newsletter: it is left to full_sync, since nothing in the event log says")
-    assert not any("globex" in told.asset for told in ran.told)
+    assert not any("globex" in line.asset for line in ran.log)
 
 
 def test_the_config_can_select_clients_or_audiences(news: Newsletter) -> None:
@@ -291,11 +291,11 @@ def test_an_account_whose_every_request_hangs_delays_no_other(news: Newsletter) 
     assert "no whole answer came in time" in ran.message
     assert [line.split("/")[0] for line in ran.message.splitlines()[1:]] == ["- acme"]
     assert news.stage.missing("globex") == set()
-    told = [number for number, it in enumerate(ran.told) if it.asset == "globex/newsletter/contact_changes"]
-    given_up = [number for number, it in enumerate(ran.told) if it.text.startswith("acme/newsletter is not all in")]
-    assert told
+    reported = [number for number, it in enumerate(ran.log) if it.asset == "globex/newsletter/contact_changes"]
+    given_up = [number for number, it in enumerate(ran.log) if it.text.startswith("acme/newsletter is not all in")]
+    assert reported
     assert given_up
-    assert max(told) < min(given_up)
+    assert max(reported) < min(given_up)
 
 
 @pytest.mark.parametrize("instance", ["postgres"], indirect=True)
@@ -303,16 +303,16 @@ def test_a_run_that_loses_its_locks_makes_no_more_requests(news: Newsletter, pos
     """The next run makes up for it."""
     changed = news.change(*range(10))
     news.let_hours_pass()
-    told = list[int]()
+    ended = list[int]()
 
     def end_the_session(request: SandboxRequest) -> bool:
-        if request.path.endswith("/members") and request.query.get("status") != "archived" and not told:
-            told.append(postgres.end_sessions(database))
+        if request.path.endswith("/members") and request.query.get("status") != "archived" and not ended:
+            ended.append(postgres.end_sessions(database))
         return False
 
     news.fail(end_the_session)
     ran = news.incremental_sync()
-    assert told == [1]
+    assert ended == [1]
     assert not ran.success
     assert ran.message.startswith("the connection to the database that holds the accounts' locks has broken")
     assert "start the run again: it goes on where it stopped" in ran.message

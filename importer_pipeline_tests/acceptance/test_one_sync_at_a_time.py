@@ -96,7 +96,7 @@ def test_a_busy_account_is_imported_last_once_it_is_free(waited: Waited) -> None
 
 
 def test_waiting_for_an_account_is_logged_once(waited: Waited) -> None:
-    texts = [told.text for told in waited.ran.told]
+    texts = [line.text for line in waited.ran.log]
     assert texts.count(WAITING) == 1
     assert sum("DAGSTER_HOME is not set" in text for text in texts) <= 1
 

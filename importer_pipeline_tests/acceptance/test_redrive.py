@@ -106,7 +106,7 @@ def test_a_redrive_counts_what_is_in_the_quarantine(news: Newsletter) -> None:
     news.refuse(*news.two)
     news.full_sync(page_size=1000)
     news.refuse()
-    counted = [told.text for told in news.redrive().told if told.text.startswith("out of the quarantine")]
+    counted = [line.text for line in news.redrive().log if line.text.startswith("out of the quarantine")]
     assert counted == ["out of the quarantine: 1"]
 
 
@@ -132,8 +132,8 @@ def test_entries_of_a_removed_client_are_named_and_forgettable(news: Newsletter)
     news.stage.add("globex", contacts=20)
     news.clients = news.stage.load({"globex": news.stage.declared()["globex"]})
     ran = news.redrive()
-    assert any("not in the clients file, so not tried: acme/newsletter" in told.text for told in ran.told)
-    counted = [told.text for told in ran.told if told.text.startswith("out of the quarantine")]
+    assert any("not in the clients file, so not tried: acme/newsletter" in line.text for line in ran.log)
+    counted = [line.text for line in ran.log if line.text.startswith("out of the quarantine")]
     assert counted == ["out of the quarantine: 0; not tried: 1, whose audiences are not in the clients file"]
     assert set(news.quarantined) == {WINDOW}
     assert news.redrive(forget=True).success

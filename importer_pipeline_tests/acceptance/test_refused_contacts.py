@@ -24,9 +24,9 @@ def news(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Newsletter]:
         yield newsletter
 
 
-def told_of(ran: Ran, partition: str) -> list[dict[str, object]]:
+def metadata_of(ran: Ran, partition: str) -> list[dict[str, object]]:
     """The metadata of what a run said of an entry, in order."""
-    return [dict(told.numbers) for told in ran.told if told.asset == "quarantine" and told.partition == partition]
+    return [dict(line.numbers) for line in ran.log if line.asset == "quarantine" and line.partition == partition]
 
 
 def rows(shown: object) -> list[dict[str, object]]:
@@ -48,13 +48,13 @@ def test_refused_contacts_show_id_reason_attempts_and_times(news: Newsletter) ->
     ran = news.full_sync(page_size=1000)
     assert not ran.success
     assert set(news.quarantined) == {WINDOW}
-    told = told_of(ran, WINDOW)[-1]
-    assert (told["contacts"], told["attempts"]) == (2, 1)
-    assert str(told["reason"]).startswith("the target refuses the batch (HTTP 422)")
-    shown = rows(told["table"])
+    metadata = metadata_of(ran, WINDOW)[-1]
+    assert (metadata["contacts"], metadata["attempts"]) == (2, 1)
+    assert str(metadata["reason"]).startswith("the target refuses the batch (HTTP 422)")
+    shown = rows(metadata["table"])
     assert {row["contact_id"] for row in shown} == set(bad)
     for row in shown:
-        assert (row["reason"], row["attempts"]) == (told["reason"], 1)
+        assert (row["reason"], row["attempts"]) == (metadata["reason"], 1)
         assert row["first_seen"] == row["last_seen"]
         assert began <= datetime.fromisoformat(str(row["first_seen"])).timestamp() <= time.time()
 
@@ -104,7 +104,7 @@ def test_the_hourly_run_retries_what_is_due_with_growing_pauses(news: Newsletter
     news.refuse()
     ran = news.incremental_sync(retries=4)
     assert (ran.success, news.quarantined, news.missing) == (True, {}, set())
-    assert any("2 contacts of the quarantine tried again: 2 accepted, 0 refused" in told.text for told in ran.told)
+    assert any("2 contacts of the quarantine tried again: 2 accepted, 0 refused" in line.text for line in ran.log)
 
 
 def test_a_contact_that_is_gone_from_mailchimp_is_settled(news: Newsletter) -> None:
@@ -169,8 +169,8 @@ def test_no_name_no_address_and_no_key_is_in_the_quarantine(news: Newsletter) ->
     assert len(records) >= 4
     assert all(contact_id in written for contact_id in bad)
     acme = news.stage.clients["acme"]
-    told = [value for member in news.listed for value in (member.email, *(member.merge_values or ()))]
+    values = [value for member in news.listed for value in (member.email, *(member.merge_values or ()))]
     secrets = [key_of(acme), key_of(acme).partition("-")[0], acme.target.api_key]
-    texts = [value for value in (*told, *secrets) if isinstance(value, str) and len(value) > 4]
+    texts = [value for value in (*values, *secrets) if isinstance(value, str) and len(value) > 4]
     assert len(texts) > 60
     assert [text for text in texts if text in written] == []

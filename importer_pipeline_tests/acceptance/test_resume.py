@@ -38,7 +38,7 @@ def unfinished(newsletter: Newsletter) -> Newsletter:
 
 def notes(ran: Ran) -> list[str]:
     """What the run's log says about the snapshot that it goes on with, or takes."""
-    return [told.text for told in ran.told if "snapshot" in told.text and told.text.startswith("acme/newsletter ")]
+    return [line.text for line in ran.log if "snapshot" in line.text and line.text.startswith("acme/newsletter ")]
 
 
 def snapshots(newsletter: Newsletter) -> list[str]:
@@ -87,7 +87,7 @@ def test_the_sums_of_the_snapshot_count_both_runs(newsletter: Newsletter) -> Non
     first = newsletter.full_sync()
     newsletter.account.fault_plan = FaultPlan()
     second = newsletter.full_sync()
-    windows = [told.numbers for ran in (first, second) for told in ran.told if told.asset == newsletter.WINDOWS]
+    windows = [line.numbers for ran in (first, second) for line in ran.log if line.asset == newsletter.WINDOWS]
     numbers = second.numbers(newsletter.CONTACTS)
     assert (numbers["dagster/row_count"], numbers["windows"]) == (200, 6)
     assert numbers["contacts_read"] == sum(window["contacts_read"] for window in windows) >= 200
@@ -181,7 +181,7 @@ def test_planning_windows_keeps_an_unfinished_snapshot(unfinished: Newsletter) -
     before = unfinished.shown
     ran = unfinished.plan_windows()
     assert (ran.success, ran.partitions(unfinished.WINDOWS), unfinished.asked()) == (True, [], [])
-    assert any("acme/newsletter has 2 windows to go" in told.text for told in ran.told)
+    assert any("acme/newsletter has 2 windows to go" in line.text for line in ran.log)
     assert (unfinished.shown, len(snapshots(unfinished))) == (before, 1)
 
 
@@ -226,7 +226,7 @@ def test_each_audience_is_resumed_by_itself(tmp_path: Path, tmp_path_factory: py
         newsletter.account.fault_plan = FaultPlan()
         ran = newsletter.full_sync()
         missing = [stage.missing(name) for name in stage.clients]
-    windows = {told.asset: len(ran.partitions(told.asset)) for told in ran.told if told.partition}
+    windows = {line.asset: len(ran.partitions(line.asset)) for line in ran.log if line.partition}
     assert windows == {"acme/newsletter/contact_windows": 1, "quarantine": 1} | dict.fromkeys(
         ("acme/customers/contact_windows", "globex/newsletter/contact_windows"), 6
     )

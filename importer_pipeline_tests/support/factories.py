@@ -167,8 +167,8 @@ class Halfway(Random):
 
 
 @dataclass(slots=True)
-class Told:
-    """What an engine has told, by kind."""
+class Outcomes:
+    """The outcomes that an engine has emitted, by kind."""
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict[str, Snapshot])
     """The last word on each snapshot, by `client/audience`."""
@@ -179,7 +179,7 @@ class Told:
     refused: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """Ids of refused contacts, by `client/audience/key`."""
     done: dict[str, AudienceDone] = field(default_factory=dict[str, AudienceDone])
-    """What became of audiences, by `client/audience`."""
+    """Results of audiences, by `client/audience`."""
 
     def note(self, outcome: Outcome) -> None:
         """Take one outcome in."""
@@ -213,7 +213,7 @@ class Engine:
     Attributes:
         now: the clock; move it.
         listings: what Mailchimp holds, by client, audience and whether archived; empty where there is none.
-        told: the outcomes so far.
+        outcomes: the outcomes so far.
         sent: ids of contacts that the targets took, by client and audience.
     """
 
@@ -237,7 +237,7 @@ class Engine:
         )
         self.now = NOW
         self.listings: dict[tuple[str, str, bool], Listing] = {}
-        self.told = Told()
+        self.outcomes = Outcomes()
         self.sent: dict[tuple[str, str], list[str]] = {}
 
     def holds(
@@ -344,13 +344,13 @@ class Engine:
         self.now = max(self.now, due)
         return self.now - was
 
-    def rest(self, requests: Sequence[Fetch | Post | Probe] = ()) -> Told:
+    def rest(self, requests: Sequence[Fetch | Post | Probe] = ()) -> Outcomes:
         """Let all go well from here on, and tell what came of it."""
         waiting = list(requests)
         for _ in range(2_000):
             waiting.extend(self.take_all())
             if self.sync.finished:
-                return self.told
+                return self.outcomes
             if waiting:
                 self.carry_out(waiting.pop(0))
             else:
@@ -359,5 +359,5 @@ class Engine:
 
     def _note(self) -> None:
         for outcome in self.sync.outcomes:
-            self.told.note(outcome)
+            self.outcomes.note(outcome)
         self.sync.outcomes.clear()

@@ -27,7 +27,7 @@ _SELECTING = ("import_contacts", "register_windows", "import_changes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class LogLine:
     """One line of a run's log.
 
     Attributes:
@@ -53,26 +53,26 @@ class Ran:
         run_id: its id.
         success: whether it ended well.
         message: what it failed with; "" if it did not.
-        told: what it logged, in order.
+        log: its log, in order.
     """
 
     run_id: str
     success: bool
     message: str
-    told: tuple[Told, ...]
+    log: tuple[LogLine, ...]
 
     @property
     def materialized(self) -> list[str]:
         """The assets that it materialized as a whole, in order."""
-        return [told.asset for told in self.told if told.asset and not told.partition]
+        return [line.asset for line in self.log if line.asset and not line.partition]
 
     def partitions(self, asset: str) -> list[str]:
         """The partitions of an asset that it materialized, in order."""
-        return [told.partition for told in self.told if told.asset == asset and told.partition]
+        return [line.partition for line in self.log if line.asset == asset and line.partition]
 
     def numbers(self, asset: str, partition: str = "") -> Mapping[str, Any]:
         """The metadata of the one materialization of an asset, or of one of its partitions."""
-        (numbers,) = [told.numbers for told in self.told if (told.asset, told.partition) == (asset, partition)]
+        (numbers,) = [line.numbers for line in self.log if (line.asset, line.partition) == (asset, partition)]
         return numbers
 
 
@@ -190,7 +190,7 @@ def ran_of(result: dg.ExecuteInProcessResult, instance: dg.DagsterInstance) -> R
         run_id=result.run_id,
         success=result.success,
         message="\n".join(failure.description or "" for failure in failures if failure is not None),
-        told=tuple(_told(entry) for entry in instance.all_logs(result.run_id)),
+        log=tuple(_log_line(entry) for entry in instance.all_logs(result.run_id)),
     )
 
 
@@ -266,7 +266,7 @@ def _execute(clients: Clients, job: str, config: Mapping[str, Any], instance: dg
         return ran_of(result, used)
 
 
-def _told(entry: dg.EventLogEntry) -> Told:
+def _log_line(entry: dg.EventLogEntry) -> LogLine:
     materialization = entry.asset_materialization
     asset, partition, numbers = "", "", dict[str, Any]()
     if materialization is not None:
@@ -274,4 +274,4 @@ def _told(entry: dg.EventLogEntry) -> Told:
         partition = materialization.partition or ""
         numbers = {name: value.value for name, value in materialization.metadata.items()}
     level = entry.level if isinstance(entry.level, int) else 0
-    return Told(level=level, text=entry.user_message, asset=asset, partition=partition, numbers=numbers)
+    return LogLine(level=level, text=entry.user_message, asset=asset, partition=partition, numbers=numbers)
