@@ -1,4 +1,4 @@
-"""What a deployment takes with one, three and ten thousand clients in one shard: memory, starts, the hour, the database."""
+"""The cost of one, three and ten thousand clients in one shard: memory, starts, the hour, the database."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _CONTACTS = 5
 _LATENCY = Latency(least_seconds=0.2, most_seconds=0.2)
 _MAX_SECONDS = 300.0
 _SETTLING_SECONDS = 45.0
-"""How long webserver and daemon are let run before their memory is looked at."""
+"""Seconds that webserver and daemon run before their memory is measured."""
 
 _HOST = "127.0.0.1"
 _FULL: dict[str, Any] = {"ops": {"import_contacts": {"config": {}}}}
@@ -33,7 +33,7 @@ _ONE_ASSET = """{ assetNodeOrError(assetKey: {path: ["client-0001", "newsletter"
 
 
 def scale() -> list[Row]:
-    """A row for each figure and size."""
+    """Measure each figure at each size."""
     return [row for size in _SIZES for row in _of(size)]
 
 
@@ -69,7 +69,7 @@ def _of(size: int) -> list[Row]:
 
 
 def _servers(home: PostgresHome, clients: Path) -> list[Row]:
-    """Code server, webserver and daemon, one after the other."""
+    """Start code server, webserver and daemon, one after the other."""
     ports = {name: free_port() for name in ("code", "web")}
     workspace = home.folder / "workspace.yaml"
     server = f"{{host: {_HOST}, port: {ports['code']}, location_name: shard-0}}"
@@ -81,7 +81,7 @@ def _servers(home: PostgresHome, clients: Path) -> list[Row]:
         environment, home.folder / "code.txt",
     )  # fmt: skip
     check = ["dagster", "api", "grpc-health-check", "-p", str(ports["code"])]
-    # Each look starts an interpreter: what that takes is no part of the load.
+    # Each look starts an interpreter, which is not part of the load.
     load = _until(lambda: _is_well(Command(check, environment, home.folder / "check.txt")))
     web = Command(
         ["dagster_webserver", "-w", str(workspace), "-h", _HOST, "-p", str(ports["web"])], environment,

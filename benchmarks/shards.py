@@ -1,4 +1,4 @@
-"""Two shards over one Postgres: a thousand clients of all sizes, ten hours under change; how much faster two are than one."""
+"""Two shards over one Postgres: a thousand clients of all sizes, ten hours under change; and one shard beside two."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -35,33 +35,33 @@ class _Shared:
         self._served = served
 
     def rest(self) -> None:
-        """From now on nothing changes."""
+        """Stop all changes."""
         requests.post(f"{self._served.server.url}/sandbox/pause", timeout=60).raise_for_status()
 
     @property
     def pages(self) -> int:
-        """Pages of one walk of everything, active and archived."""
+        """Number of pages of one walk of everything, active and archived."""
         return sum(2 + len(client.lists[0]) // 990 for client in self.world.clients)
 
     @property
     def contacts(self) -> int:
-        """All of them."""
+        """Number of contacts."""
         return sum(len(client.lists[0]) for client in self.world.clients)
 
     @property
     def most_at_once(self) -> int:
-        """The most requests that any account had at once, those that it refused for that included."""
+        """Maximum number of requests that any account had at once, including those it refused for that."""
         figures = [client.account.traffic.figures(self.clock()) for client in self.world.clients]
         return max(it.peak_in_progress + it.refused_429 for it in figures)
 
     def differing(self) -> tuple[int, int]:
-        """How many contacts are missing at their targets, and how many are there with other values."""
+        """Count the contacts that are missing at their targets, and those that are there with other values."""
         compared = self.world.compare()["clients"].values()
         return sum(it["missing"] for it in compared), sum(it["stale"] for it in compared)
 
 
 def shards() -> list[Row]:
-    """See the module."""
+    """Measure ten hours under change, and one shard beside two."""
     return [*_ten_hours(), *_one_and_two()]
 
 
@@ -99,7 +99,7 @@ def _ten_hours() -> list[Row]:
 
 
 def _both_with_the_same(served: _Shared, home: PostgresHome) -> int:
-    """Two shards that both believe to have all clients: the most requests that an account had at once."""
+    """Run two shards that both have all clients; return the maximum of requests of an account at once."""
     tell("shards: two with the same clients")
     served.world.forget()
     served.world.change(_CHANGES_AN_HOUR)
@@ -130,7 +130,7 @@ def _one_and_two() -> list[Row]:
 
 
 def _pareto(count: int, random: Random) -> list[int]:
-    """Sizes of clients, most of them small, with the mean that is wanted."""
+    """Draw sizes of clients, most of them small, with the mean that is wanted."""
     drawn = [random.paretovariate(1.5) for _ in range(count)]
     mean = sum(drawn) / count
     return [min(_MAX_CONTACTS, round(each / mean * _MEAN_CONTACTS)) for each in drawn]

@@ -1,6 +1,5 @@
-"""Runs of the pipeline: in process, where the job is the point, and by the command line, where that is."""
+"""Runs of the pipeline: in process, for tests of jobs, and by the command line, for tests of that."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -20,10 +19,11 @@ from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.names import windows_key
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.sandbox.children import DAYS, TOLERANCE_VARIABLE
+from importer_pipeline_tests.support.processes import neutral_environment
 
 ROOT = Path(importer_pipeline.__file__).parents[1]
 _SELECTING = ("import_contacts", "register_windows", "import_changes")
-"""The ops that take some clients or audiences."""
+"""Ops with a selection of clients or audiences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class LogLine:
 
     Attributes:
         level: its level, as the logging module counts.
-        text: what it says.
+        text: its message.
         asset: of a materialization, the asset's key in words.
         partition: of the materialization of a partition, its key.
         numbers: of a materialization, its metadata.
@@ -51,8 +51,8 @@ class Ran:
 
     Attributes:
         run_id: its id.
-        success: whether it ended well.
-        message: what it failed with; "" if it did not.
+        success: True if it succeeded.
+        message: the message of its failure; "" if it succeeded.
         log: its log, in order.
     """
 
@@ -63,21 +63,21 @@ class Ran:
 
     @property
     def materialized(self) -> list[str]:
-        """The assets that it materialized as a whole, in order."""
+        """Assets that it materialized as a whole, in order."""
         return [line.asset for line in self.log if line.asset and not line.partition]
 
     def partitions(self, asset: str) -> list[str]:
-        """The partitions of an asset that it materialized, in order."""
+        """Return the partitions of an asset that it materialized, in order."""
         return [line.partition for line in self.log if line.asset == asset and line.partition]
 
     def numbers(self, asset: str, partition: str = "") -> Mapping[str, Any]:
-        """The metadata of the one materialization of an asset, or of one of its partitions."""
+        """Return the metadata of the one materialization of an asset, or of one of its partitions."""
         (numbers,) = [line.numbers for line in self.log if (line.asset, line.partition) == (asset, partition)]
         return numbers
 
 
 def new_instance(folders: pytest.TempPathFactory) -> dg.DagsterInstance:
-    """An instance in a folder of its own, in which nothing has run: a copy of one, which takes a tenth of the time."""
+    """Make an instance without runs in a new folder: a copy of a blank one, which takes a tenth of the time."""
     blank = folders.getbasetemp() / "blank_instance"
     if not blank.exists():
         blank.mkdir()
@@ -89,8 +89,8 @@ def new_instance(folders: pytest.TempPathFactory) -> dg.DagsterInstance:
 
 
 def instance_in(folder: Path) -> dg.DagsterInstance:
-    """The instance of a folder."""
-    # What steps print is not kept: for that, Dagster redirects the whole process, which two runs at once do not bear.
+    """Open the instance of a folder."""
+    # Output of steps is not kept: for that, Dagster redirects the whole process, which fails for two runs at once.
     nowhere = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     return dg.DagsterInstance.local_temp(str(folder), overrides={"compute_logs": nowhere})
 
@@ -99,15 +99,15 @@ def run_config(
     *, clients: Sequence[str] = (), audiences: Sequence[str] = (), mailchimp: Mapping[str, Any] | None = None,
     target: Mapping[str, Any] | None = None, op: str = "import_contacts", **more: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    """A run's config: a selection, and how the APIs are treated. Retries come at once unless it says otherwise.
+    """Make a run's config. Retries come at once unless it says otherwise.
 
     Args:
         clients: names of clients to take.
         audiences: single audiences to take.
-        mailchimp: how Mailchimp is treated.
-        target: how the targets are treated.
-        op: whose config it is: that of a job's one op.
-        more: what else the op is told.
+        mailchimp: config of the `mailchimp` resource.
+        target: config of the `target` resource.
+        op: name of the job's one op.
+        more: further config of the op.
     """
     selection = {"clients": list(clients), "audiences": list(audiences)} if op in _SELECTING else {}
     return {
@@ -122,7 +122,7 @@ def run_config(
 def full_sync(
     clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance | None = None
 ) -> Ran:
-    """Run the job in process, with an instance that is gone afterwards unless one is given."""
+    """Run the job in process, with a temporary instance unless one is given."""
     return _execute(clients, "full_sync", config or run_config(), instance)
 
 
@@ -141,7 +141,7 @@ def incremental_sync(
 
 
 def redrive(clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance) -> Ran:
-    """Run the job that tries again what is in the quarantine; otherwise as `full_sync`."""
+    """Run the job that redrives the quarantine; otherwise as `full_sync`."""
     return _execute(clients, "redrive_quarantine", config or run_config(op="retry_quarantined"), instance)
 
 
@@ -160,7 +160,7 @@ def materialize(
         assets: which ones.
         instance: where.
         partitions: a partition, or the first and the last of a range; none for assets that have none.
-        mailchimp: how Mailchimp is treated.
+        mailchimp: config of the `mailchimp` resource.
     """
     job = build_defs(clients).resolve_implicit_global_asset_job_def()
     first_and_last = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -184,7 +184,7 @@ def import_windows(
 
 
 def ran_of(result: dg.ExecuteInProcessResult, instance: dg.DagsterInstance) -> Ran:
-    """What became of a run in process."""
+    """Summarize a run in process."""
     failures = [event.step_failure_data.user_failure_data for event in result.all_events if event.is_step_failure]
     return Ran(
         run_id=result.run_id,
@@ -200,7 +200,7 @@ class Finished:
 
     Attributes:
         code: its exit code.
-        output: what it printed.
+        output: its output.
     """
 
     code: int
@@ -208,7 +208,7 @@ class Finished:
 
 
 def dagster_home(folder: Path, *, more: str = "") -> Path:
-    """A new folder for DAGSTER_HOME with the settings that the project comes with, and perhaps some more."""
+    """Make a folder for DAGSTER_HOME with the project's settings, and perhaps more."""
     home = folder / "dagster_home"
     home.mkdir()
     (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text(encoding="utf-8") + more, encoding="utf-8")
@@ -216,9 +216,8 @@ def dagster_home(folder: Path, *, more: str = "") -> Path:
 
 
 def outer_environment() -> dict[str, str]:
-    """This process's environment without what would reach into a Dagster of a test's own."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
-    return outside | {TOLERANCE_VARIABLE: DAYS}
+    """Return the environment of a test's own Dagster, whose sandbox may have any clock."""
+    return neutral_environment() | {TOLERANCE_VARIABLE: DAYS}
 
 
 def dagster(
@@ -228,9 +227,9 @@ def dagster(
     """Run `dagster ...` on this package.
 
     Args:
-        arguments: the subcommand and what it takes, without `-m`.
+        arguments: the subcommand and its arguments, without `-m`.
         folder: where it is run.
-        clients: what IMPORTER_CLIENTS names; None to leave it unset.
+        clients: value of IMPORTER_CLIENTS; None to leave it unset.
         home: DAGSTER_HOME; None to leave it unset.
         variables: more of the environment.
     """
@@ -245,12 +244,12 @@ def dagster(
 
 
 def full_sync_command(folder: Path, config: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """What comes after `dagster` for a full sync with that config."""
+    """Return the arguments of `dagster` for a full sync with that config."""
     return job_command("full_sync", folder, config or run_config())
 
 
 def job_command(job: str, folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """What comes after `dagster` for a run of a job with that config, which goes into a file in the folder."""
+    """Return the arguments of `dagster` for a run of a job; its config goes into a file in the folder."""
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
     return ("job", "execute", "-j", job, "-c", str(path))

@@ -1,4 +1,4 @@
-"""What tests start can be interrupted, and is gone when they are over, wherever and however busy they are run."""
+"""Processes that tests start can be interrupted, and end with the tests, however busy the machine is."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Definitions that do nothing but take a place in the pool and wait there, for runs in processes that are killed."""
+"""Definitions that only take a pool slot and wait there, for runs in processes that are killed."""
 
 import os
 import time

@@ -27,7 +27,7 @@ _SLOW = FaultPlan(latency=Latency.fixed(3.0))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Take them. The exit code: 1 if there is no browser."""
+    """Take the pictures. The exit code is 1 if there is no browser."""
     parser = argparse.ArgumentParser(prog="pictures", description="Pictures of Dagster's UI in the middle of a sync.")
     parser.add_argument("folder", type=Path, help="where they go")
     into: Path = parser.parse_args(arguments).folder
@@ -83,7 +83,7 @@ def _let_a_window_fail(ui: Ui, stage: Stage) -> None:
 
 
 def _shoot(page: Page, path: Path) -> None:
-    # What is drawn is not announced: numbers and states come in one after the other.
+    # Drawing is not announced: numbers and states arrive one after the other.
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(2000)
     page.screenshot(path=path)

@@ -20,7 +20,7 @@ def full_sync_of(client: str, *, connections: int = 10) -> dict[str, Any]:
 
 
 def requests_of(client: str, stage: Stage) -> int:
-    """How many requests have come to a client's account and its target."""
+    """Count the requests to a client's account and its target."""
     ends, now = stage.clients[client], stage.sandbox.clock()
     return sum(sum(end.traffic.figures(now).requests.values()) for end in (ends.account, ends.target))
 

@@ -31,7 +31,7 @@ class DagsterDidNotStart(Exception):
 
 @contextmanager
 def dagster_served(clients_file: Path, *, folder: Path) -> Generator[str]:
-    """`dagster dev` for these clients, while the `with` block runs: the URL of its UI.
+    """Run `dagster dev` for these clients while the `with` block runs; yield the URL of its UI.
 
     Args:
         clients_file: who the clients are.
