@@ -1,4 +1,4 @@
-"""What people get wrong in the clients file, the secrets and the environment: one clear message, and the rest goes on."""
+"""Mistakes in the clients file, the secrets and the environment: one clear message, and the rest is imported."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from importer_pipeline_tests.support.stage import Declared, Stage
 KEY = "0123456789abcdef" * 2 + "-us6"
 
 Mistake = Callable[[Stage, Declared], None]
-"""What is wrong with a client, written into what it declares."""
+"""Puts a mistake into the declaration of a client."""
 
 
 def no_variable(_: Stage, declared: Declared) -> None:

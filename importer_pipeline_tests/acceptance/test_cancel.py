@@ -1,4 +1,4 @@
-"""A full sync that is told to end: by SIGTERM, as by Terminate and by a machine that goes down, or by Ctrl-C."""
+"""A full sync that is canceled: by SIGTERM, as by Terminate and by a machine that shuts down, or by Ctrl-C."""
 
 import signal
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from importer_pipeline_tests.support.runs import full_sync
 
 CONNECTIONS = 10
 STOP_SECONDS = 15.0
-"""Five is what is promised; a crowded machine takes its time besides."""
+"""Five are promised; a busy machine takes more."""
 
 CANCELED = dg.DagsterRunStatus.CANCELED
 
@@ -46,7 +46,7 @@ def test_a_sync_is_canceled_while_mailchimp_does_not_answer(acme: HeldClient, nu
 
 
 def test_a_canceled_sync_reports_every_delivered_window(acme: HeldClient) -> None:
-    """Also those whose answer from the target was still to come when the run was canceled."""
+    """Also those whose answer from the target was outstanding when the run was canceled."""
     acme.let_target_answer_after(seconds=0.4)
     process = acme.commands.start_full_sync(acme.config)
     until(lambda: len(acme.reported) >= 1 and len(acme.whole_at_target) > len(acme.reported))

@@ -1,4 +1,4 @@
-"""The importer as people run it: `dagster ...` in a process of its own, with a DAGSTER_HOME, against the sandbox over HTTP."""
+"""The importer as people run it: `dagster ...` with a DAGSTER_HOME, against the sandbox over HTTP."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -35,16 +35,16 @@ class FirstRun:
     changes: int
 
     def again(self, *arguments: str, home: bool = True) -> Finished:
-        """Another command with the same clients."""
+        """Run another command with the same clients."""
         return dagster(*arguments, folder=self.stage.folder, clients=self.clients, home=self.home if home else None)
 
     def full_sync(self, *, home: bool = True, clients: Sequence[str] = (), audiences: Sequence[str] = ()) -> Finished:
-        """Another full sync, of these."""
+        """Run another full sync, of these."""
         config = run_config(clients=clients, audiences=audiences)
         return self.again(*full_sync_command(self.stage.folder, config), home=home)
 
     def numbers(self, client: str) -> dict[str, Any]:
-        """The metadata of the newest materialization of a client's newsletter."""
+        """Return the metadata of the newest materialization of a client's newsletter."""
         with dg.DagsterInstance.from_config(str(self.home)) as instance:
             key = dg.AssetKey([client, "newsletter", "contacts"])
             event = instance.get_latest_materialization_event(key)
@@ -63,7 +63,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstRun]:
     picky = stage.clients["picky"]
     refused = {in_order(picky.lists[0])[position].id for position in (700, 2500)}
     picky.target.refusals = (Refusal.of_ids(refused, Manner.COUNT),)
-    # Over one connection, the slow one takes more than five seconds, and so there is a line that tells how far it is.
+    # Over one connection, the slow one takes more than five seconds, so that its progress is logged.
     for client in stage.clients.values():
         client.account.fault_plan = FaultPlan(latency=Latency.fixed(0.18))
     with stage:
@@ -133,7 +133,7 @@ def test_once_nothing_changes_a_run_imports_everything(first: FirstRun) -> None:
     """A run of the two good clients succeeds, and their targets hold all contacts."""
     with first.stage.sandbox.lock:
         for name in ("steady", "slow"):
-            # What has changed within the last minute belongs to the next snapshot.
+            # Changes of the last minute belong to the next snapshot.
             listed = first.stage.clients[name].lists[0]
             now = first.stage.clients[name].account.now()
             listed.restamp([member.id for member in listed if member.changed > now - 100], at=now - 100)

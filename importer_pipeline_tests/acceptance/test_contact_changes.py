@@ -1,4 +1,4 @@
-"""Hours as partitions: launched by hand, and what the chain makes of all that people do to them and to the clients file."""
+"""Hours as partitions: launched by hand; and the chain after what people do to them and to the clients file."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterIns
 
 @pytest.fixture
 def news(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newsletter]:
-    """One that was synced in full eight hours ago by Mailchimp's clock."""
+    """Return one that was synced in full eight hours ago by Mailchimp's clock."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with newsletter_of_before(tmp_path, instance) as newsletter:
         assert newsletter.full_sync(page_size=1000).success
@@ -33,22 +33,22 @@ def news(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.Monke
 
 
 def hours_of(ran: Ran) -> list[str]:
-    """The hours that a run brought in."""
+    """Return the hours that a run imported."""
     return ran.partitions(Newsletter.CHANGES)
 
 
 def said(ran: Ran, text: str) -> bool:
-    """Whether a line of the log holds a text."""
+    """Return whether a line of the log holds a text."""
     return any(text in line.text for line in ran.log)
 
 
 def synced_in_full(ran: Ran) -> bool:
-    """Whether a run took a snapshot and brought it in."""
+    """Return whether a run took a snapshot and imported it."""
     return ran.success and ran.materialized == [Newsletter.CONTACTS]
 
 
 def archived_changes(request: SandboxRequest) -> bool:
-    """Asks for what changed among the archived."""
+    """Match requests for changes of archived contacts."""
     return "since_last_changed" in request.query and "status" in request.query
 
 
@@ -102,7 +102,7 @@ def test_an_old_hour_by_hand_changes_nothing(news: Newsletter) -> None:
 
 
 def test_a_failed_page_fails_only_the_hours_on_it(news: Newsletter) -> None:
-    """Four hours of fifteen contacts each, of which pages of thirty are read that lie twenty apart."""
+    """Four hours have fifteen contacts each; pages hold thirty, and start every twenty."""
     for first in range(0, 60, 15):
         news.change(*range(first, first + 15))
         news.let_hours_pass(1)
@@ -155,19 +155,19 @@ Happening = Callable[[Newsletter], object]
 
 
 def report_by_hand(news: Newsletter) -> None:
-    """Somebody says in the UI that all is in."""
+    """Report in the UI that all is imported."""
     for asset, partition in ((news.CONTACTS, None), (news.CHANGES, news.hour())):
         key = dg.AssetKey.from_user_string(asset)
         news.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=partition))
 
 
 def wipe(asset: str) -> Happening:
-    """Somebody wipes an asset."""
+    """Wipe an asset."""
     return lambda news: news.instance.wipe_assets([dg.AssetKey.from_user_string(asset)])
 
 
 def prune(news: Newsletter) -> None:
-    """All runs but the newest are deleted, and their events with them."""
+    """Delete all runs but the newest, and their events with them."""
     for run in news.instance.get_runs()[1:]:
         news.instance.delete_run(run.run_id)
 
@@ -194,7 +194,7 @@ def test_the_chain_survives_deleted_events(news: Newsletter, happens: Happening)
 
 
 def test_a_lost_chain_is_begun_again_by_a_full_sync(news: Newsletter) -> None:
-    """Where no event of the chain is left, and the run says why."""
+    """No event of the chain is left; the run says why it takes a full sync."""
     news.let_hours_pass(3)
     news.incremental_sync()
     changed = news.change(0)
@@ -208,7 +208,7 @@ def test_a_lost_chain_is_begun_again_by_a_full_sync(news: Newsletter) -> None:
 
 
 def edit(news: Newsletter, what: str) -> None:
-    """The clients file names another list, target or mapping."""
+    """Name another list, target or mapping in the clients file."""
     declared = news.stage.declared()
     if what == "list":
         declared["acme"]["audiences"]["newsletter"] = {"list_id": news.account.add_list(OTHER_LIST).list_id}

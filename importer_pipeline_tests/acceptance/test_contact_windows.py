@@ -1,4 +1,4 @@
-"""Windows launched by hand, before a full sync and after it: in process, with an event log, against the sandbox over HTTP."""
+"""Windows launched by hand, before a full sync and after it: in process, against the sandbox over HTTP."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ KEYS = ["0", "40", "80", "120", "160", "archived-0"]
 
 
 SOME = pytest.mark.parametrize("key", ["0", "80", "160", "archived-0"])
-"""The first, one in the middle, the last, and that of the archived."""
+"""The first one, one in the middle, the last one, and that of archived contacts."""
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def newsletter(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def planned(newsletter: Newsletter) -> Newsletter:
-    """One whose windows are registered, and none of them is in."""
+    """Return one whose windows are registered, none of them imported."""
     assert newsletter.plan_windows().success
     newsletter.asked()
     return newsletter
@@ -39,21 +39,21 @@ def planned(newsletter: Newsletter) -> Newsletter:
 
 @pytest.fixture
 def synced(newsletter: Newsletter) -> Newsletter:
-    """One that is in."""
+    """Return one that has been imported in full."""
     assert newsletter.full_sync().success
     newsletter.asked()
     return newsletter
 
 
 def ids_in_order(newsletter: Newsletter, key: str) -> list[str]:
-    """Ids of the contacts from the start of a window to that of the next, as long as nobody leaves."""
+    """Return the ids of the contacts between the starts of a window and the next, while none changes."""
     if key == "archived-0":
         return [member.id for member in newsletter.listed if member.status == "archived"]
     return [member.id for member in in_order(newsletter.listed)[int(key) : int(key) + STEP]]
 
 
 def inner(ids: list[str]) -> set[str]:
-    """All but the first and the last few: those of the first and the last second of a page are proved by its neighbours."""
+    """Drop the first and the last few: the edge seconds of a page are proved by its neighbours."""
     return set(ids[3:-3])
 
 
@@ -89,7 +89,7 @@ def test_a_range_of_windows_is_one_run_and_a_request_for_each(planned: Newslette
 
 @SOME
 def test_an_imported_window_is_imported_again_by_one_request(synced: Newsletter, key: str) -> None:
-    """No other window is."""
+    """The other windows are not."""
     held = dict(synced.target.records)
     synced.target.records.clear()
     ran = synced.import_windows(key)
@@ -111,7 +111,7 @@ def test_imported_and_missing_windows_can_be_launched_together(planned: Newslett
 
 
 def numbers_of(ran: Ran, newsletter: Newsletter) -> dict[str, int]:
-    """Sums of what a run says of its windows."""
+    """Sum up what a run says of its windows."""
     windows = [line.numbers for line in ran.log if line.asset == newsletter.WINDOWS]
     names = ("contacts_read", "contacts_accepted", "contacts_refused", "requests")
     return {name: sum(window[name] for window in windows) for name in names}
@@ -120,13 +120,13 @@ def numbers_of(ran: Ran, newsletter: Newsletter) -> dict[str, int]:
 def test_the_last_missing_window_materializes_the_contacts(
     planned: Newsletter,
 ) -> None:
-    """Whichever run imports it, with the sums of all windows."""
+    """Whichever run imports it materializes them with the sums of all windows."""
     runs = [planned.import_windows(*keys) for keys in (["160", "archived-0"], ["40"], ["0"], ["120"], ["80"])]
     assert [ran.materialized for ran in runs] == [[], [], [], [], [planned.CONTACTS]]
     each = [numbers_of(ran, planned) for ran in runs]
     sums = {name: sum(one[name] for one in each) for name in each[0]}
     numbers = runs[-1].numbers(planned.CONTACTS)
-    # The windows were counted by two requests more, which are no window's.
+    # Two more requests counted the contacts; they belong to no window.
     assert {name: numbers[name] for name in sums} == sums
     assert (numbers["dagster/row_count"], numbers["windows"]) == (200, 6)
     assert 200 <= numbers["contacts_read"] == numbers["contacts_accepted"] <= 200 + 5 * 10
@@ -148,14 +148,14 @@ def test_a_full_sync_imports_the_windows_not_launched_yet(planned: Newsletter) -
 
 @pytest.mark.parametrize("seed", range(3))
 def test_windows_in_any_order_import_everything(planned: Newsletter, seed: int) -> None:
-    """Whichever contacts leave the snapshot meanwhile."""
+    """It does not matter which contacts leave the snapshot meanwhile."""
     rng, planned_at = Random(seed), planned.account.now()
     order = rng.sample(KEYS, len(KEYS))
     for key in order:
         ran = planned.import_windows(key)
         assert (ran.success, ran.materialized) == (True, [planned.CONTACTS] if key == order[-1] else [])
         assert ran.partitions(planned.WINDOWS).count(key) == 1
-        for _ in range(seed * 2):  # In the first of them nobody leaves.
+        for _ in range(seed * 2):  # With seed 0, nobody leaves.
             planned.listed.update(rng.choice(in_order(planned.listed)).id, merge_fields={"FNAME": "Moved"})
     assert planned.shown.green == set(KEYS)
     assert planned.stage.missing("acme", changed_before=planned_at) == set()
@@ -188,7 +188,7 @@ def test_an_imported_window_that_fails_is_red_until_imported(
 
 
 def refuse(newsletter: Newsletter, position: int) -> str:
-    """From now on the target refuses the contact at that place; its id."""
+    """Let the target refuse the contact at that position; return its id."""
     contact_id = in_order(newsletter.listed)[position].id
     newsletter.target.refusals = (Refusal.of_ids({contact_id}, Manner.COUNT),)
     return contact_id
@@ -228,12 +228,12 @@ def test_the_sums_of_a_snapshot_count_refusals_of_every_run(planned: Newsletter)
 
 
 def register(newsletter: Newsletter, key: str) -> None:
-    """A partition that nobody has planned, so that it can be launched at all."""
+    """Register a partition that nobody has planned, so that it can be launched at all."""
     newsletter.instance.add_dynamic_partitions("acme/newsletter/contact_windows", [key])
 
 
 def assert_refused(newsletter: Newsletter, ran: Ran, *texts: str) -> None:
-    """The run has failed with a message that holds these, and nobody was asked for anything."""
+    """Assert that the run failed with these texts in its message, and made no request."""
     assert (ran.success, ran.materialized, ran.partitions(newsletter.WINDOWS)) == (False, [], [])
     assert [text for text in texts if text not in ran.message] == []
     assert newsletter.asked() == []

@@ -1,4 +1,4 @@
-"""The deployment that is shipped, as processes: what its files say, what docs/deploy.md says, and what survives `kill -9`."""
+"""The shipped deployment as processes: its files, the commands of docs/deploy.md, and `kill -9`."""
 
 import os
 import re
@@ -47,7 +47,7 @@ PAGE = ROOT / "docs" / "deploy.md"
 
 @pytest.fixture
 def database(postgres: Postgres) -> Iterator[str]:
-    """An empty one, as docs/deploy.md asks for."""
+    """Return an empty one, as docs/deploy.md asks for."""
     postgres.execute("CREATE ROLE dagster LOGIN PASSWORD 'any'")
     postgres.execute("CREATE DATABASE dagster OWNER dagster")
     yield "dagster"
@@ -67,36 +67,36 @@ class World:
                     listed.restamp([member.contact_id], client.account.now() - HOUR_SECONDS - 60 * number)
 
     def of_shard(self, shard: Shard) -> list[str]:
-        """The clients of a shard: each is alone on its account."""
+        """Return the clients of a shard, each alone on its account."""
         return [client.name for client in self.stage.load(self.stage.on_own_accounts()).of_shard(shard).clients]
 
     @property
     def missing(self) -> set[str]:
-        """Ids of contacts that are not at their targets as they are."""
+        """Ids of contacts whose present values are not at their targets."""
         return set[str]().union(*(self.stage.missing(name) for name in self.stage.clients))
 
     def let_an_hour_pass(self) -> None:
-        """Contacts change, and it is an hour later by Mailchimp's clock."""
+        """Change contacts, and move Mailchimp's clock forward by an hour."""
         for client in self.stage.clients.values():
             for member in list(client.lists[0])[:3]:
                 client.lists[0].update(member.contact_id, merge_fields={"FNAME": f"At {client.account.now()}"})
             client.account.clock_offset_seconds += HOUR_SECONDS
 
     def hold(self, names: list[str]) -> list[Holding]:
-        """From now on their accounts answer very late."""
+        """Answer their accounts very late from now on."""
         held = [Holding(quick_pages=0, held_seconds=60.0) for _ in names]
         for name, holding in zip(names, held, strict=True):
             self.stage.clients[name].account.fault_plan = holding
         return held
 
     def let_go(self) -> None:
-        """From now on all answer at once."""
+        """Answer all at once from now on."""
         for client in self.stage.clients.values():
             client.account.fault_plan = FaultPlan()
 
     @property
     def most_in_progress(self) -> int:
-        """The most requests that an account had from us at once, those that it refused for that included."""
+        """Maximum number of our requests that an account had at once, including those it refused for that."""
         figures = [it.account.traffic.figures(self.stage.sandbox.clock()) for it in self.stage.clients.values()]
         return max(it.peak_in_progress + it.refused_429 for it in figures)
 
@@ -129,7 +129,7 @@ def test_the_compose_services_survive_being_killed_one_by_one(
                 lambda: {run.tags["importer_pipeline/shard"] for run in runs(instance, "full_sync")} == {"0/2", "1/2"}
             )
 
-            # A shard is killed in the middle of a sync. The other one goes on; started again, it makes up for it.
+            # A shard is killed in the middle of a sync. The other one continues; started again, it catches up.
             held = world.hold(shares[1])
             world.let_an_hour_pass()
             for location in ("shard-0", "shard-1"):
@@ -144,7 +144,7 @@ def test_the_compose_services_survive_being_killed_one_by_one(
             ui.launch("incremental_sync", CHANGES, location="shard-1")
             until(lambda: not world.missing, seconds=TICK_SECONDS)
 
-            # The same with the sessions that hold the locks, with the daemon and with the webserver, all at once.
+            # The same for the sessions that hold the locks, the daemon and the webserver, all at once.
             held = world.hold([*shares[0], *shares[1]])
             world.let_an_hour_pass()
             for location in ("shard-0", "shard-1"):
@@ -159,11 +159,11 @@ def test_the_compose_services_survive_being_killed_one_by_one(
                 ui.launch("incremental_sync", CHANGES, location=location)
             until(lambda: not world.missing, seconds=TICK_SECONDS)
 
-            # Below its home nothing is written but where the compose file lets it.
+            # Below its home, it writes only where the compose file allows it.
             written = {path.name for path in (tmp_path / "home").iterdir()} - {"dagster.yaml"}
             assert written <= folders_below_home()
 
-            # Nothing is left behind: no run that goes on for ever, no place in the pool, no lock.
+            # Nothing is left behind: no endless run, no pool slot, no lock.
             processes.kill("daemon")
             until(lambda: all(run.status in OVER for run in instance.get_runs()))
             until(lambda: not instance.event_log_storage.get_concurrency_info(POOL).pending_steps)
@@ -227,13 +227,13 @@ def test_following_the_page_to_the_letter_sets_up_the_service(
 
 
 def folders_below_home() -> set[str]:
-    """The folders below DAGSTER_HOME that can be written to in a container."""
+    """Return the folders below DAGSTER_HOME that are writable in a container."""
     text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
     return set(re.findall(r"- /opt/importer/home/([^:]+):uid=10001", text))
 
 
 def edit(path: Path, **values: str) -> None:
-    """Change lines of a file with a variable each, which have to be there."""
+    """Replace lines of a file with one variable each, which must be there."""
     text = path.read_text(encoding="utf-8")
     for name, value in values.items():
         text, count = re.subn(rf"^{name}=.*$", lambda _, line=f"{name}={value}": line, text, flags=re.MULTILINE)
@@ -242,7 +242,7 @@ def edit(path: Path, **values: str) -> None:
 
 
 def used() -> set[str]:
-    """Every variable that the files of the deployment name, and that the settings are read from."""
+    """Return every variable in the files of the deployment, and those that the settings are read from."""
     text = "".join(path.read_text(encoding="utf-8") for path in sorted(DEPLOY.iterdir()) if path.is_file())
     settings = {f"IMPORTER_{name.upper()}" for name in Settings.model_fields}
     return settings | set(re.findall(r"\b(?:DAGSTER|IMPORTER)_[A-Z0-9_]*[A-Z0-9]\b", text))
@@ -337,7 +337,7 @@ def test_without_a_password_the_entrypoint_starts_the_command(tmp_path: Path) ->
 
 
 def entered(folder: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
-    """What a command prints of a variable after the entrypoint."""
+    """Return what a command prints of a variable after the entrypoint."""
     command = [str(DEPLOY / "entrypoint.sh"), sys.executable, "-c", PRINTS]
     mine = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER_")}
     return subprocess.run(command, cwd=folder, env=mine | variables, capture_output=True, check=False)

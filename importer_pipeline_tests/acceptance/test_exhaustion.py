@@ -1,4 +1,4 @@
-"""This machine runs out of something: the run stops with one line that says of what, and nothing is quarantined for it."""
+"""This machine runs out of a resource: the run stops with one line that names it, and nothing is quarantined."""
 
 import os
 import resource
@@ -78,7 +78,7 @@ def test_a_command_that_runs_out_names_the_resource(
 
 
 def test_a_run_that_gets_no_threads_quarantines_nothing(stage: Stage) -> None:
-    """It names the resource that is exhausted."""
+    """Its message names the exhausted resource."""
     clients = stage.load()
     before = threading.stack_size(2**46)  # More than there is: no further thread can be started.
     try:
@@ -92,7 +92,7 @@ def test_a_run_that_gets_no_threads_quarantines_nothing(stage: Stage) -> None:
 
 
 def test_running_out_of_files_is_no_failure_of_the_server() -> None:
-    """A request for which no file descriptor is left."""
+    """No file descriptor is left for a request."""
     limits = Limits(
         connect_timeout_seconds=5, read_timeout_seconds=5, answer_timeout_seconds=5, body_limit_bytes=10, connections=1
     )

@@ -1,4 +1,4 @@
-"""One thing fails, all else is in: the job in process, against the sandbox over real HTTP."""
+"""One thing fails, everything else is imported: the job in process, against the sandbox over HTTP."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def stage(tmp_path: Path) -> Stage:
 
 @pytest.fixture
 def four(stage: Stage) -> Iterator[Stage]:
-    """Four clients, of which `acme` is the one that fares ill."""
+    """Return four clients, of which `acme` is the one to fail."""
     stage.add("acme", contacts=3000)
     for name in FOUR[1:]:
         stage.add(name)
@@ -32,7 +32,7 @@ def four(stage: Stage) -> Iterator[Stage]:
 
 
 def assert_only_acme_is_out(stage: Stage, ran: Ran) -> None:
-    """The other clients are in, as Mailchimp has them and as Dagster tells it; the run fails and names acme alone."""
+    """Assert that the other clients are imported, at the target and in Dagster, and the run names acme alone."""
     assert {name: stage.missing(name) for name in FOUR[1:]} == {name: set() for name in FOUR[1:]}
     assert sorted(ran.materialized) == [f"{name}/newsletter/contacts" for name in FOUR[1:]]
     assert not ran.success
@@ -42,7 +42,7 @@ def assert_only_acme_is_out(stage: Stage, ran: Ran) -> None:
 
 
 def assert_most_windows_are_left(ran: Ran) -> None:
-    """None of acme's windows is in, few are named as failed, and those that were never asked for are only counted."""
+    """Assert that acme has no imported window, few failed ones, and that the others are only counted."""
     found = re.search(r"acme/newsletter windows? [^(:]+ \((\d+) windows left\): ", ran.message)
     assert found is not None
     assert int(found[1]) > 40
@@ -166,8 +166,8 @@ def test_a_target_that_always_fails_is_left_after_a_few_windows(four: Stage) -> 
     assert (
         "the target gave 3 windows in a row no success (the target can't answer now (HTTP 500), 2 times)" in ran.message
     )
-    # Two posts each for three windows at least; at most for as many pages as may wait (eight), be on the wire when there is
-    # no more room (ten), and take the place of the first two that are given up. Without it: 150 posts for 75 windows.
+    # Two posts each for three windows at least; at most for the pages that may wait (eight), be in flight by then (ten), and
+    # replace the first two that are given up. Without the rule: 150 posts for 75 windows.
     assert 6 <= posts <= 2 * (8 + 10 + 2)
     assert_most_windows_are_left(ran)
     assert four.sandbox.asked_about(four.clients["acme"].lists[0].list_id) < 40

@@ -1,4 +1,4 @@
-"""What changed, hour by hour, through Dagster's own runs: what is brought in, what is asked for, what is left to the next."""
+"""Changes, hour by hour, through Dagster's own runs: imported, requested, and left to the next run."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ THREE = ("newsletter", "customers", "events")
 
 @pytest.fixture
 def news(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newsletter]:
-    """One that has been synced in full, some hours ago by Mailchimp's clock."""
+    """Return one that was synced in full, some hours ago by Mailchimp's clock."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with newsletter_of_before(tmp_path, instance, hours=HOURS_BACK) as newsletter:
         assert newsletter.full_sync(page_size=1000).success
@@ -33,7 +33,7 @@ def news(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def three(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newsletter]:
-    """One of three audiences of a client, all of which were synced in full by the end of the hour before."""
+    """Return one of three audiences of a client, all synced in full by the end of the hour before."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with newsletter_of_before(tmp_path, instance, hours=2, audiences=3) as newsletter:
         assert newsletter.full_sync(page_size=1000).success
@@ -45,12 +45,12 @@ def three(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.Monk
 
 
 def wipe_newest_hours(news: Newsletter) -> None:
-    """The hours since the snapshots are missing again."""
+    """Wipe the hours since the snapshots, so that they are missing again."""
     news.instance.wipe_assets([dg.AssetKey(["acme", audience, "contact_changes"]) for audience in THREE])
 
 
 def neighbour(news: Newsletter, *, contacts: int = 20) -> SandboxClient:
-    """Another client, with an account of its own, that was never synced; its clock shows the same."""
+    """Add another client, with an account of its own and the same clock, that was never synced."""
     globex = news.stage.add("globex", contacts=contacts)
     globex.account.clock_offset_seconds = news.account.clock_offset_seconds
     (listed,) = globex.lists
@@ -60,17 +60,17 @@ def neighbour(news: Newsletter, *, contacts: int = 20) -> SandboxClient:
 
 
 def hours_of(ran: Ran, asset: str = Newsletter.CHANGES) -> list[str]:
-    """The hours that a run brought in."""
+    """Return the hours that a run imported."""
     return ran.partitions(asset)
 
 
 def said(ran: Ran, text: str) -> bool:
-    """Whether a line of the log holds a text."""
+    """Return whether a line of the log holds a text."""
     return any(text in line.text for line in ran.log)
 
 
 def synced_only(ran: Ran, *assets: str) -> bool:
-    """Whether those are all that a run brought in as a whole."""
+    """Return whether a run imported exactly those as a whole."""
     return ran.success and ran.materialized == list(assets)
 
 

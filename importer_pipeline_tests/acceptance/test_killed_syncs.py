@@ -1,4 +1,4 @@
-"""A full sync whose process is killed in its middle, and the same command once more."""
+"""A full sync whose process is killed in the middle, and the same command once more."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -46,14 +46,14 @@ RECORD = Record(id="1", firstname="", lastname="", email="", status="subscribed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A sandbox and the way there."""
+    """A sandbox, and how it is reached."""
 
     sandbox: Sandbox
     url: str
     adapter: BaseAdapter | None
 
     def mailchimp(self, secret: str = KEY, kind: CredentialKind = CredentialKind.API_KEY) -> MailchimpClient:
-        """The account, opened by a secret."""
+        """Return a client of the account, opened by a secret."""
         return MailchimpClient(
             Credentials(kind=kind, secret=SecretStr(secret)),
             base_url=f"{self.url}/3.0" if kind is CredentialKind.API_KEY else None,
@@ -63,7 +63,7 @@ class Place:
         )
 
     def target(self, key: str = TARGET_KEY) -> TargetClient:
-        """The target, opened by a key."""
+        """Return a client of the target, opened by a key."""
         limits = TargetLimits(read_timeout_seconds=0.5)
         return TargetClient(f"{self.url}/target", SecretStr(key), limits=limits, adapter=self.adapter)
 

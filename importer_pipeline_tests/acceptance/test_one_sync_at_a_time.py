@@ -1,4 +1,4 @@
-"""Two syncs never work on one Mailchimp account at once, and the busy account holds nobody else up."""
+"""Two syncs never work on one Mailchimp account at once, and a busy account delays no other client."""
 
 import time
 from collections.abc import Generator, Iterable, Iterator
@@ -23,7 +23,7 @@ WAITING = "waiting for other syncs of the Mailchimp accounts of acme"
 
 @contextmanager
 def busy(clients: Clients, name: str) -> Generator[None]:
-    """Another sync has that client's account while the block runs."""
+    """Lock that client's account for another sync while the block runs."""
     (account,) = [account_identity(client) for client in clients.clients if client.name == name]
     locks = FileAccountLocks(default_folder())
     until(lambda: locks.take([account]) == {account})  # Who waits for it has it for moments.
@@ -34,31 +34,31 @@ def busy(clients: Clients, name: str) -> Generator[None]:
 
 
 def lines(instance: dg.DagsterInstance, text: str) -> list[str]:
-    """The lines with that text in the logs of all runs."""
+    """Return the lines with that text in the logs of all runs."""
     logs = [entry for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]
     return [entry.user_message for entry in logs if text in entry.user_message]
 
 
 def events(instance: dg.DagsterInstance) -> int:
-    """How many events all runs have written."""
+    """Count the events of all runs."""
     return sum(len(instance.all_logs(run.run_id)) for run in instance.get_runs())
 
 
-def has_place(instance: dg.DagsterInstance) -> bool:
-    """Whether any run has a place in the pool, or is about to have one."""
+def has_slot(instance: dg.DagsterInstance) -> bool:
+    """Return whether any run has a pool slot, or is about to have one."""
     info = instance.event_log_storage.get_concurrency_info(POOL)
     return bool(info.claimed_slots or info.pending_steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waited:
-    """A full sync of acme, whose account was another's at first, of globex, and of hooli, whose key is revoked.
+    """A full sync of acme, whose account was locked at first, of globex, and of hooli, whose key is revoked.
 
     Attributes:
         stage: all the clients.
-        ran: what became of it.
-        meanwhile: a full sync of initech while it waited. The pool has one place.
-        asked: how many requests were made for each client by then.
+        ran: its result.
+        meanwhile: a full sync of initech while it waited. The pool has one slot.
+        asked: number of requests for each client by then.
     """
 
     stage: Stage
@@ -83,7 +83,7 @@ def waited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waited]:
         with busy(clients, "acme"):
             config = run_config(clients=["acme", "globex", "hooli"])
             running = threads.submit(full_sync, clients, config, instance=instance)
-            until(lambda: bool(lines(instance, WAITING)) and not has_place(instance))
+            until(lambda: bool(lines(instance, WAITING)) and not has_slot(instance))
             asked = asked_about(stage)
             meanwhile = full_sync(clients, run_config(clients=["initech"]), instance=instance)
         yield Waited(stage=stage, ran=running.result(), meanwhile=meanwhile, asked=asked)
@@ -133,7 +133,7 @@ def test_a_waiting_run_polls_every_second_and_writes_nothing(
         clients = stage.load()
         with busy(clients, "acme"):
             running = threads.submit(full_sync, clients, run_config(), instance=instance)
-            until(lambda: bool(lines(instance, WAITING)) and not has_place(instance))
+            until(lambda: bool(lines(instance, WAITING)) and not has_slot(instance))
             written, looked = events(instance), len(looks)
             until(lambda: len(looks) >= looked + 5)
             assert events(instance) == written
@@ -152,16 +152,16 @@ def test_a_run_waits_for_an_account_then_a_slot_and_frees_both(
         clients = stage.load()
         with busy(clients, "acme"):
             running = threads.submit(full_sync, clients, run_config(), instance=instance)
-            until(lambda: bool(lines(instance, WAITING)) and not has_place(instance))
+            until(lambda: bool(lines(instance, WAITING)) and not has_slot(instance))
             assert storage.claim_concurrency_slot(POOL, "another run", "a step").is_claimed
         until(lambda: len(storage.get_concurrency_info(POOL).pending_steps) == 2)
-        # Whoever has a place may have the account: it is not kept by someone who has none.
+        # Whoever has a slot gets the account: no run without a slot keeps it.
         with busy(clients, "acme"):
             until(lambda: len(storage.get_concurrency_info(POOL).pending_steps) == 1)
         assert asked_about(stage)["acme"] == 0
         storage.free_concurrency_slot_for_step("another run", "a step")
         assert running.result().success
-        assert not has_place(instance)
+        assert not has_slot(instance)
         with busy(clients, "acme"):
             pass
     assert stage.missing("acme") == set()

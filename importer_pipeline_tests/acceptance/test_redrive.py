@@ -1,4 +1,4 @@
-"""Windows and hours that failed: how they come into the quarantine, and how they come back."""
+"""Failed windows and hours: quarantined, and redriven."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ WINDOW, ARCHIVED = "acme/newsletter/contact_windows/0", "acme/newsletter/contact
 
 @pytest.fixture
 def news(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Newsletter]:
-    """One that is eight hours back, and was never synced."""
+    """Return one that is eight hours back, and was never synced."""
     with newsletter_of_before(tmp_path, instance) as newsletter:
         yield newsletter
 
@@ -46,7 +46,7 @@ def test_changes_are_imported_beside_a_quarantined_window(news: Newsletter) -> N
 
 
 def test_the_hourly_run_redrives_a_failed_window(news: Newsletter) -> None:
-    """With it the snapshot is complete."""
+    """The snapshot is complete with it."""
     news.fail(at_offsets(40))
     news.full_sync()
     news.fail()
@@ -57,7 +57,7 @@ def test_the_hourly_run_redrives_a_failed_window(news: Newsletter) -> None:
 
 
 def archived_changes(request: SandboxRequest) -> bool:
-    """Asks for what changed among the archived."""
+    """Match requests for changes of archived contacts."""
     return "since_last_changed" in request.query and "status" in request.query
 
 
@@ -126,7 +126,7 @@ def test_what_another_sync_may_be_writing_is_not_dropped(news: Newsletter) -> No
 
 
 def test_entries_of_a_removed_client_are_named_and_forgettable(news: Newsletter) -> None:
-    """They can be forgotten."""
+    """The log names them, and they can be forgotten."""
     news.refuse(*news.two)
     news.full_sync(page_size=1000)
     news.stage.add("globex", contacts=20)
@@ -152,7 +152,7 @@ def test_a_full_sync_that_imports_all_empties_the_quarantine(news: Newsletter) -
 
 
 def test_an_entry_whose_events_are_wiped_is_imported_again(news: Newsletter) -> None:
-    """All of it."""
+    """All of its window or hour is."""
     news.refuse(*news.two)
     news.full_sync(page_size=1000)
     news.instance.wipe_assets([QUARANTINE_KEY])

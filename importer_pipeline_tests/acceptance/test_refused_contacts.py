@@ -1,4 +1,4 @@
-"""Contacts that the target refuses: what is shown of them in Dagster, and how they come back."""
+"""Contacts that the target refuses: shown in Dagster, and redriven."""
 
 import time
 from collections.abc import Iterator
@@ -19,24 +19,24 @@ WINDOW, ARCHIVED = "acme/newsletter/contact_windows/0", "acme/newsletter/contact
 
 @pytest.fixture
 def news(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Newsletter]:
-    """One that is eight hours back, and was never synced."""
+    """Return one that is eight hours back, and was never synced."""
     with newsletter_of_before(tmp_path, instance) as newsletter:
         yield newsletter
 
 
 def metadata_of(ran: Ran, partition: str) -> list[dict[str, object]]:
-    """The metadata of what a run said of an entry, in order."""
+    """Return the metadata of a run's events of an entry, in order."""
     return [dict(line.numbers) for line in ran.log if line.asset == "quarantine" and line.partition == partition]
 
 
 def rows(shown: object) -> list[dict[str, object]]:
-    """The rows of a table."""
+    """Return the rows of a table."""
     assert isinstance(shown, dg.TableMetadataValue)
     return [dict(record.data) for record in shown.records]
 
 
 def by_id(news: Newsletter) -> list[str]:
-    """Ids of the contacts that were asked for one by one since this was called last, or anything was looked at."""
+    """Return the ids requested one by one since the previous call, or the previous look at the requests."""
     paths = [request.path.rpartition("/") for request in news.asked()]
     return sorted(last for before, _, last in paths if before.endswith("/members"))
 

@@ -1,4 +1,4 @@
-"""Full syncs that go on where others stopped, and those that do not: in process, against the sandbox over HTTP."""
+"""Full syncs that resume earlier ones, and those that do not: in process, against the sandbox over HTTP."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ def newsletter(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def unfinished(newsletter: Newsletter) -> Newsletter:
-    """One of which the windows 40 and 120 are not in, because they failed. Mailchimp is well again."""
+    """Return one whose windows 40 and 120 have failed. Mailchimp works again."""
     newsletter.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(40, 120), fault=REFUSED),))
     ran = newsletter.full_sync()
     assert (ran.success, ran.materialized) == (False, [])
@@ -37,12 +37,12 @@ def unfinished(newsletter: Newsletter) -> Newsletter:
 
 
 def notes(ran: Ran) -> list[str]:
-    """What the run's log says about the snapshot that it goes on with, or takes."""
+    """Return what the run's log says about the snapshot that it resumes or takes."""
     return [line.text for line in ran.log if "snapshot" in line.text and line.text.startswith("acme/newsletter ")]
 
 
 def snapshots(newsletter: Newsletter) -> list[str]:
-    """Ids of the snapshots that were taken, each once, the oldest first."""
+    """Return the ids of the snapshots that were taken, each once, the oldest first."""
     key = dg.AssetKey.from_user_string(newsletter.CONTACTS)
     records = newsletter.instance.fetch_observations(key, limit=100, ascending=True).records
     documents = [
@@ -54,7 +54,7 @@ def snapshots(newsletter: Newsletter) -> list[str]:
 
 
 def assert_all_was_read_again(newsletter: Newsletter, ran: Ran, why: str) -> None:
-    """The run took a new snapshot, said why, and imported all of it."""
+    """Assert that the run took a new snapshot, said why, and imported all of it."""
     assert (ran.success, ran.materialized) == (True, [newsletter.CONTACTS])
     assert sorted(ran.partitions(newsletter.WINDOWS)) == sorted(newsletter.shown.keys)
     (note,) = notes(ran)
@@ -66,7 +66,7 @@ def assert_all_was_read_again(newsletter: Newsletter, ran: Ran, why: str) -> Non
 def test_the_next_full_sync_reads_only_the_missing_windows(
     unfinished: Newsletter,
 ) -> None:
-    """It materializes the contacts."""
+    """It then materializes the contacts."""
     ran = unfinished.full_sync()
     assert (ran.success, ran.materialized) == (True, [unfinished.CONTACTS])
     assert sorted(ran.partitions(unfinished.WINDOWS)) == ["120", "40"]
@@ -106,14 +106,14 @@ def test_a_full_sync_is_resumed_as_often_as_needed(unfinished: Newsletter) -> No
 
 
 def test_changes_between_the_runs_come_with_the_next_sync(unfinished: Newsletter) -> None:
-    """Contacts that change between the killed run and the one that resumes it."""
+    """That is the one after the sync that resumes the snapshot."""
     stopped_at = unfinished.account.now()
     changed = [member.id for member in unfinished.listed][::7]
     for contact_id in changed:
         unfinished.listed.update(contact_id, merge_fields={"FNAME": "Moved"})
     assert unfinished.full_sync().success
     assert unfinished.stage.missing("acme", changed_before=stopped_at) == set()
-    # What changed within the last minute belongs to the next snapshot.
+    # Changes of the last minute belong to the next snapshot.
     unfinished.listed.restamp(changed, at=stopped_at - 100)
     assert unfinished.full_sync().success
     assert (unfinished.missing, len(snapshots(unfinished))) == (set(), 2)

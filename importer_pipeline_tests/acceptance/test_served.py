@@ -1,4 +1,4 @@
-"""Runs that are launched in Dagster's UI: a backfill of scattered windows beside a full sync, and Terminate."""
+"""Runs launched in Dagster's UI: a backfill of scattered windows beside a full sync, and Terminate."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

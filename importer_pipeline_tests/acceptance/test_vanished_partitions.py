@@ -1,4 +1,4 @@
-"""A backfill of partitions that go while it is under way: it ends, and says so."""
+"""A backfill of partitions that are removed meanwhile: it ends, and says so."""
 
 import logging
 import time
@@ -65,7 +65,7 @@ def launch(daemon: WorkspaceProcessContext, asset: dg.AssetKey, *partitions: str
 
 
 def after_a_look(daemon: WorkspaceProcessContext) -> PartitionBackfill:
-    """The backfill after the daemon has looked at it once more."""
+    """Return the backfill after the daemon has looked at it once more."""
     list(execute_backfill_iteration(daemon, logging.getLogger(__name__)))
     found = daemon.instance.get_backfill(BACKFILL)
     assert found is not None
@@ -73,12 +73,12 @@ def after_a_look(daemon: WorkspaceProcessContext) -> PartitionBackfill:
 
 
 def runs(daemon: WorkspaceProcessContext) -> Sequence[dg.DagsterRun]:
-    """The runs of the backfill, the first first."""
+    """Return the runs of the backfill, the first one first."""
     return daemon.instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": BACKFILL}), ascending=True)
 
 
 def quarantine_two(news: Newsletter) -> None:
-    """A contact of each of two windows is refused, and would be taken now."""
+    """Quarantine a contact of each of two windows, which the target would take now."""
     members = in_order(news.listed)
     news.refuse(members[0].id, members[-1].id)
     assert not news.full_sync().success

@@ -52,7 +52,7 @@ def _full() -> Place:
 
 
 def _mismatches(value: Any, shape: Any, where: str = "") -> list[str]:
-    """Where a value is not of the shape."""
+    """Return the values that do not match the shape, with their paths."""
     if isinstance(shape, type):
         return [] if type(value) is shape else [f"{where}: {type(value).__name__} where {shape.__name__} is expected"]
     if isinstance(shape, list):

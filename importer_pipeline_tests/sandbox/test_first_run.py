@@ -28,7 +28,7 @@ _ROW = re.compile(r"   client-000(\d) +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +([a-z]
 def started(
     module: str, *arguments: str, folder: Path, variables: Mapping[str, str] | None = None
 ) -> Generator[subprocess.Popen[str]]:
-    """A module that runs, with nothing left of it at the end of the block, whatever happens in it.
+    """Run a module, and end all of it with the block, whatever happens in it.
 
     Whatever it starts can be told by the folder that it is given for temporary files.
     """
@@ -48,7 +48,7 @@ def started(
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """The processes that run and have the folder for temporary files."""
+    """Return the running processes that use the folder for temporary files."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
@@ -60,7 +60,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 
 def lines_until(process: subprocess.Popen[str], start: str) -> list[str]:
-    """What it prints, up to the first line that starts so."""
+    """Return its output up to the first line that starts so."""
     assert process.stdout is not None
     lines: list[str] = []
     for line in process.stdout:
@@ -71,12 +71,12 @@ def lines_until(process: subprocess.Popen[str], start: str) -> list[str]:
 
 
 def names_left(folder: Path) -> list[str]:
-    """What is left in a folder, without the random part of names."""
+    """Return the names left in a folder, without their random part."""
     return [re.sub(r"-[^-.]+(\.|$)", r"\1", path.name) for path in folder.iterdir()]
 
 
 def test_the_first_run_shows_faults_then_none_and_cleans_up(tmp_path: Path) -> None:
-    """It leaves nothing running."""
+    """No process is left running."""
     with started(_FIRST_RUN, folder=tmp_path) as process:
         output, _ = process.communicate()
         assert (process.returncode, processes_of(tmp_path)) == (0, []), output
@@ -131,7 +131,7 @@ def test_the_look_serves_the_ui_until_it_is_stopped(number: signal.Signals, tmp_
 
 
 def status_of(port: int, path: str) -> int:
-    """The status of an answer."""
+    """Return the status of an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     try:
         connection.request("GET", path)
@@ -179,12 +179,12 @@ def test_a_standing_separates_refused_late_and_lost_contacts() -> None:
 
 
 def record(record_id: str) -> TargetRecord:
-    """A record of which only the id matters."""
+    """Make a record of which only the id matters."""
     return TargetRecord(record_id, "", "", "", "")
 
 
 def tally(client: str, *, up_to_date: int = 9, refused: int = 0, pending: int = 0, missing: int = 0) -> ClientTally:
-    """A client's standing."""
+    """Make a client's tally."""
     return ClientTally(
         client=client, contacts=up_to_date + refused + pending + missing, up_to_date=up_to_date, refused=refused,
         pending=pending, missing=missing,
@@ -195,7 +195,7 @@ def sync(
     *tallies: ClientTally, exit_code: int = 0, named: tuple[str, ...] = (), peak: int = 10, too_many: int = 0,
     turned_away: int = 0,
 ) -> Sync:  # fmt: skip
-    """A sync that has ended."""
+    """Make a sync that has ended."""
     load = Load(peak_connections=peak, too_many=too_many, turned_away=turned_away, seconds=1.0)
     return Sync(exit_code=exit_code, problems=dict.fromkeys(named, ""), tallies=list(tallies), load=load)
 

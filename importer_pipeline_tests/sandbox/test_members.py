@@ -86,7 +86,7 @@ def test_a_late_commit_appears_in_the_past() -> None:
 
 
 def test_contacts_without_an_address_share_one_id() -> None:
-    """That of the empty address."""
+    """It is the id of the empty address."""
     at = place()
     first, second = at.members.add(""), at.members.add("", oddities={"id": ABSENT})
     members = at.page(sort_field="last_changed")["members"]

@@ -35,11 +35,11 @@ class Served:
         self.session.auth = ("anyone", KEY)
 
     def get(self, path: str = "/ping", **options: float) -> requests.Response:
-        """A GET of Mailchimp's API."""
+        """GET a path of Mailchimp's API."""
         return self.session.get(f"{self.server.mailchimp_url}{path}", timeout=options.get("timeout", 5))
 
     def control(self, name: str, *, post: bool = False) -> dict[str, object]:
-        """A control route."""
+        """Call a control route."""
         method = "POST" if post else "GET"
         return requests.request(method, f"{self.server.url}/sandbox/{name}", timeout=None).json()
 
