@@ -120,11 +120,11 @@ class Command:
         """Wait until it has ended, but not for ever.
 
         Args:
-            fails: whether it is to end as failed.
+            fails: True if it must fail.
             longest_seconds: when it is killed.
 
         Raises:
-            BenchmarkFailed: it has not ended as it should.
+            BenchmarkFailed: it has not ended as expected.
         """
         patience = threading.Timer(longest_seconds, self._process.kill)
         patience.start()

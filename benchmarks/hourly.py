@@ -1,4 +1,4 @@
-"""The cost of an hourly run with a thousand clients: without changes, with some in each, and after three days of downtime."""
+"""The cost of an hourly run with a thousand clients: without changes, with some, and after three days of downtime."""
 
 import time
 from collections.abc import Generator
@@ -106,8 +106,9 @@ def _write_history(home: Path, *, hours: int) -> None:
     """Write so many hours of each audience to the log, all older than those there: copies of the newest one."""
     copy = text(
         "INSERT INTO event_logs (id, run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition) "
-        "SELECT -:back * 10000000 - id, run_id, replace(event, partition, :key), dagster_event_type, timestamp, step_key, "
-        "asset_key, :key FROM event_logs WHERE id > 0 AND dagster_event_type = 'ASSET_MATERIALIZATION' AND partition = :newest"
+        "SELECT -:back * 10000000 - id, run_id, replace(event, partition, :key), dagster_event_type, timestamp, "
+        "step_key, asset_key, :key FROM event_logs "
+        "WHERE id > 0 AND dagster_event_type = 'ASSET_MATERIALIZATION' AND partition = :newest"
     )
     with dg.DagsterInstance.from_config(str(home)) as instance:
         storage = instance.event_log_storage

@@ -9,7 +9,7 @@ from benchmarks import commands
 from benchmarks.commands import Ran
 from benchmarks.hourly import hourly
 from benchmarks.resuming import resume
-from benchmarks.rows import Row, at_least, at_most, beside, tell
+from benchmarks.rows import Row, at_least, at_most, beside, progress
 from benchmarks.scale import scale
 from benchmarks.shards import shards
 from benchmarks.worlds import BenchWorld, Seen, Watch, served
@@ -61,9 +61,9 @@ def full() -> list[Row]:
     ):
         pairs: list[_Pair] = []
         for number in range(1, _REPEATS + 1):
-            tell(f"full: one contact, then {_CONTACTS:,}, {number} of {_REPEATS}")
+            progress(f"full: one contact, then {_CONTACTS:,}, {number} of {_REPEATS}")
             pairs.append(_pair(one, world))
-        tell("full: ten bare threads")
+        progress("full: ten bare threads")
         bare = json.loads(commands.module("benchmarks.bare", str(_CONTACTS), clients=world.clients).output)
     return [*_wall_rows(pairs), *_cost_rows(pairs, bare)]
 
@@ -104,7 +104,7 @@ def changing() -> list[Row]:
     """Measure the same audience while its contacts change."""
     options = (*_one_audience(_CONTACTS), "--changes-per-second", str(_CHANGES_PER_SECOND))
     with served(*options, latency_seconds=_PAGE_SECONDS) as world:
-        tell(f"changing: {_CONTACTS:,} contacts, {_CHANGES_PER_SECOND} changes a second")
+        progress(f"changing: {_CONTACTS:,} contacts, {_CHANGES_PER_SECOND} changes a second")
         world.forget()
         ran = commands.full_sync(world.clients)
         seen = world.seen()
@@ -116,7 +116,7 @@ def memory() -> list[Row]:
     peaks: list[float] = []
     rows: list[Row] = []
     for contacts in (_FEW_CONTACTS, _MANY_CONTACTS):
-        tell(f"memory: {contacts:,} contacts")
+        progress(f"memory: {contacts:,} contacts")
         with served(*_one_audience(contacts), latency_seconds=0.05) as world:
             ran = commands.full_sync(world.clients)
             world.check()
@@ -127,7 +127,7 @@ def memory() -> list[Row]:
 
 def clients() -> list[Row]:
     """Measure many small clients, whose work should overlap."""
-    tell(f"clients: {_CLIENTS} clients of {_CONTACTS_OF_EACH} contacts")
+    progress(f"clients: {_CLIENTS} clients of {_CONTACTS_OF_EACH} contacts")
     options = ("--clients", str(_CLIENTS), "--contacts", str(_CONTACTS_OF_EACH))
     with served(*options, latency_seconds=_PAGE_SECONDS) as world:
         runs = [commands.full_sync(world.clients) for _ in range(_REPEATS)]
@@ -145,7 +145,7 @@ def load() -> list[Row]:
         served("--clients", str(_AUDIENCES // 4), "--audiences", "4", "--contacts", "1", latency_seconds=0) as thousand,
     ):
         for number in range(1, _REPEATS + 1):
-            tell(f"load: one audience and {_AUDIENCES}, {number} of {_REPEATS}")
+            progress(f"load: one audience and {_AUDIENCES}, {number} of {_REPEATS}")
             few.append(commands.validate(one.clients).wall_seconds)
             many.append(commands.validate(thousand.clients).wall_seconds)
     slower = statistics.median(many) - statistics.median(few)

@@ -36,8 +36,9 @@ class PostgresHome:
     def environment(self, clients: Path, shard: Shard = Shard()) -> dict[str, str]:  # noqa: B008
         """Return the environment of a process of the deployment."""
         return {
-            "DAGSTER_HOME": str(self.folder), "DAGSTER_PG_HOST": "127.0.0.1", "DAGSTER_PG_PORT": str(self.postgres.port),
-            "DAGSTER_PG_DB": self.database, "DAGSTER_PG_USERNAME": "postgres", "DAGSTER_PG_PASSWORD": "",
+            "DAGSTER_HOME": str(self.folder), "DAGSTER_PG_HOST": "127.0.0.1",
+            "DAGSTER_PG_PORT": str(self.postgres.port), "DAGSTER_PG_DB": self.database,
+            "DAGSTER_PG_USERNAME": "postgres", "DAGSTER_PG_PASSWORD": "",
             "IMPORTER_CLIENTS": str(clients), "IMPORTER_SHARD": str(shard),
         }  # fmt: skip
 

@@ -45,7 +45,7 @@ def beside(what: str, seen: float, unit: str, *, note: str = "") -> Row:
     return Row(what=what, seen=f"{_text(seen, unit)}{_aside(note)}")
 
 
-def tell(what: str) -> None:
+def progress(what: str) -> None:
     """Print progress."""
     print(what, file=sys.stderr, flush=True)
 

@@ -9,7 +9,7 @@ import requests
 
 from benchmarks.commands import Command
 from benchmarks.postgres_home import MAX_SECONDS, PostgresHome, postgres_home, start_job
-from benchmarks.rows import BenchmarkFailed, Row, beside, tell
+from benchmarks.rows import BenchmarkFailed, Row, beside, progress
 from benchmarks.worlds import Clock, options, served_here
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.listing.hours import HOUR_SECONDS
@@ -29,7 +29,8 @@ _CHANGES: dict[str, Any] = {"ops": {"import_changes": {"config": {"newcomers": F
 _NOBODY: dict[str, Any] = {"ops": {"import_changes": {"config": {"newcomers": False, "clients": ["client-0001"]}}}}
 _CATALOG = "{ assetNodes { assetKey { path } groupName } }"
 _ONE_ASSET = """{ assetNodeOrError(assetKey: {path: ["client-0001", "newsletter", "contact_changes"]}) {
-  ... on AssetNode { assetMaterializations(limit: 20) { timestamp } partitionStats { numMaterialized numFailed } } } }"""
+  ... on AssetNode { assetMaterializations(limit: 20) { timestamp } partitionStats { numMaterialized numFailed } }
+} }"""
 
 
 def scale() -> list[Row]:
@@ -42,15 +43,15 @@ def _of(size: int) -> list[Row]:
     world = options(size, _LATENCY, contacts=_CONTACTS)
     with served_here(world, Clock(behind_seconds=HOUR_SECONDS)) as served, postgres_home() as home:
         clients = served.clients
-        tell(f"scale: {size} clients, a full sync")
+        progress(f"scale: {size} clients, a full sync")
         full = start_job(home, "full_sync", clients, _FULL, Shard()).ended(longest_seconds=MAX_SECONDS)
         served.clock.catch_up()
         start = start_job(home, "incremental_sync", clients, _NOBODY, Shard()).ended(longest_seconds=MAX_SECONDS)
-        tell(f"scale: {size} clients, an hour")
+        progress(f"scale: {size} clients, an hour")
         events, megabytes = _events(home), home.megabytes
         hour = start_job(home, "incremental_sync", clients, _CHANGES, Shard()).ended(longest_seconds=MAX_SECONDS)
         more_events, more_megabytes = _events(home) - events, home.megabytes - megabytes
-        tell(f"scale: {size} clients, the servers")
+        progress(f"scale: {size} clients, the servers")
         rows = _servers(home, clients)
     made = [
         beside("first full sync", full.wall_seconds, "s", note=f"{full.cpu_seconds:.1f} s of CPU"),

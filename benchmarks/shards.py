@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from benchmarks.postgres_home import MAX_SECONDS, PostgresHome, postgres_home, run_shards, start_job
-from benchmarks.rows import Row, at_most, beside, tell
+from benchmarks.rows import Row, at_most, beside, progress
 from benchmarks.worlds import Clock, ServedHere, options, served_here
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.listing.hours import HOUR_SECONDS
@@ -72,7 +72,7 @@ def _ten_hours() -> list[Row]:
         _served(sizes, _PAGE_SECONDS, behind_seconds=behind, changes_per_second=_CHANGES_PER_SECOND) as served,
         postgres_home() as home,
     ):
-        tell(f"shards: a full sync of {served.contacts:,} contacts of {_CLIENTS} clients")
+        progress(f"shards: a full sync of {served.contacts:,} contacts of {_CLIENTS} clients")
         wire = served.pages * _PAGE_SECONDS / (len(_TWO) * _CONNECTIONS_OF_A_RUN)
         full_wall, full_cpu = run_shards(home, "full_sync", served.clients, _FULL, _TWO)
         walls: list[float] = []
@@ -80,7 +80,7 @@ def _ten_hours() -> list[Row]:
             served.world.change(_CHANGES_AN_HOUR)
             served.clock.catch_up(but_for_seconds=behind - hour * HOUR_SECONDS)
             walls.append(run_shards(home, "incremental_sync", served.clients, _CHANGES, _TWO)[0])
-            tell(f"shards: hour {hour} took {walls[-1]:.1f} s")
+            progress(f"shards: hour {hour} took {walls[-1]:.1f} s")
         served.rest()
         served.clock.catch_up()
         run_shards(home, "incremental_sync", served.clients, _CHANGES, _TWO)
@@ -100,7 +100,7 @@ def _ten_hours() -> list[Row]:
 
 def _both_with_the_same(served: _Shared, home: PostgresHome) -> int:
     """Run two shards that both have all clients; return the maximum of requests of an account at once."""
-    tell("shards: two with the same clients")
+    progress("shards: two with the same clients")
     served.world.forget()
     served.world.change(_CHANGES_AN_HOUR)
     served.clock.catch_up(but_for_seconds=-2 * HOUR_SECONDS)
@@ -114,7 +114,7 @@ def _both_with_the_same(served: _Shared, home: PostgresHome) -> int:
 def _one_and_two() -> list[Row]:
     walls: list[float] = []
     for several in (_ONE, _TWO):
-        tell(f"shards: {_BOUND_CLIENTS} clients, pages of {_BOUND_SECONDS} s, {len(several)}")
+        progress(f"shards: {_BOUND_CLIENTS} clients, pages of {_BOUND_SECONDS} s, {len(several)}")
         with (
             _served([5] * _BOUND_CLIENTS, _BOUND_SECONDS, behind_seconds=0, changes_per_second=0) as served,
             postgres_home() as home,

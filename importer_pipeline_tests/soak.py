@@ -1,7 +1,7 @@
 """Dozens of ticks of a real daemon while some clients hang, drip or are huge: the others must not be affected.
 
-`python -m importer_pipeline_tests.soak --minutes 60`. Not among the tests, as it takes that long. First come some ticks of
-ordinary clients alone, for comparison. An hour of Mailchimp's passes with each tick.
+`python -m importer_pipeline_tests.soak --minutes 60`. Not among the tests, as it takes that long. First come some ticks
+of ordinary clients alone, for comparison. An hour of Mailchimp's passes with each tick.
 """
 
 import argparse
@@ -190,7 +190,8 @@ def _report(stage: Stage, world: Soak, usual_at: Sequence[Tick], beside_at: Sequ
     print(*beside, sep="\n")
     missed_before, missed = world.missed(usual_at), world.missed(beside_at)
     print(
-        f"\nticks of the hourly sync that started no run: {len(missed_before)} before, {len(missed)} of {len(beside_at)} then"
+        "\nticks of the hourly sync that started no run: "
+        f"{len(missed_before)} before, {len(missed)} of {len(beside_at)} then"
     )
     print(*missed, sep="\n")
     imported = len(stage.clients[UNSYNCED].target.records)
@@ -198,7 +199,8 @@ def _report(stage: Stage, world: Soak, usual_at: Sequence[Tick], beside_at: Sequ
     most = _MAX_TIMES_USUAL * max(lags.longest for lags in usual)
     late = [lags.client for lags in beside if lags.longest > most]
     print(
-        f"clients with a lag above {most:.0f} s ({_MAX_TIMES_USUAL} times the longest usual one): {', '.join(late) or 'none'}"
+        f"clients with a lag above {most:.0f} s ({_MAX_TIMES_USUAL} times the longest usual one): "
+        f"{', '.join(late) or 'none'}"
     )
     is_unaffected = not late and not missed
     print("the ordinary clients were unaffected" if is_unaffected else "ORDINARY CLIENTS WERE AFFECTED")

@@ -24,7 +24,7 @@ from importer_pipeline_tests.support.stage import Stage, in_order
 
 @dataclass(frozen=True, kw_only=True)
 class FirstRun:
-    """A full sync of four clients while their contacts change: `revoked` can't be read, `picky` refuses two contacts."""
+    """A full sync of four clients while contacts change: `revoked` can't be read, `picky` refuses two contacts."""
 
     stage: Stage
     clients: Path

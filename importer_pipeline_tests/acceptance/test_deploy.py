@@ -276,7 +276,8 @@ def test_only_services_that_need_keys_hold_them_none_is_root() -> None:
 def test_no_service_may_do_more_than_it_has_to(name: str) -> None:
     service = services({})[name]
     assert {**service.confined, "mem_limit": "", "pids_limit": 0} == {
-        "read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"], "mem_limit": "", "pids_limit": 0,
+        "read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"], "mem_limit": "",
+        "pids_limit": 0,
     }  # fmt: skip
     assert service.confined["mem_limit"]
     assert service.confined["pids_limit"]

@@ -151,9 +151,7 @@ def test_a_late_commit_is_imported_by_the_next_run(news: Newsletter) -> None:
     news.let_hours_pass(2)
     news.incremental_sync()
     since_the_hour = news.account.now() - last_second_over(news.account.now())
-    late = news.change(
-        0, seconds_ago=since_the_hour + 240
-    )  # Stamped four minutes before the end of an hour that is in.
+    late = news.change(0, seconds_ago=since_the_hour + 240)  # Stamped four minutes before the end of an imported hour.
     news.let_hours_pass(1)
     assert news.missing == late
     assert news.incremental_sync().success
@@ -249,7 +247,7 @@ def test_a_revoked_key_stops_its_client_and_turns_nothing_red(three: Newsletter)
     with three.revoked():
         ran = three.incremental_sync()
         assert not ran.success
-        assert len(three.asked()) <= 3  # Those that are on the wire at once.
+        assert len(three.asked()) <= 3  # Those in flight at once.
     for audience in THREE:
         assert f"- acme/{audience}" in ran.message
     assert ran.message.count("Mailchimp refuses the key") == 3

@@ -70,8 +70,8 @@ def test_materializing_an_entry_requests_its_contacts_by_id(news: Newsletter) ->
     assert ran.message.startswith(f"Still in the quarantine: 1\n- {WINDOW}: the target refuses the batch (HTTP 422)")
     assert by_id(news) == sorted(bad)
     assert set(news.quarantined[WINDOW].contacts) == {bad[1]}
-    trouble = news.quarantined[WINDOW].contacts[bad[1]]
-    assert (trouble.attempts, trouble.first_seen <= trouble.last_seen) == (2, True)
+    failure = news.quarantined[WINDOW].contacts[bad[1]]
+    assert (failure.attempts, failure.first_seen <= failure.last_seen) == (2, True)
     news.refuse()
     assert news.retry(WINDOW).success
     assert (news.quarantined, news.missing) == ({}, set())

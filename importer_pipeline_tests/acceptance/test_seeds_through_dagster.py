@@ -1,7 +1,7 @@
 """Ten seeds of an import by real runs of Dagster, each in a separate process that may be killed at any request.
 
-What the simulation does by the thousand over a history in memory, done over the event log: full syncs, plans, windows by hand,
-what changed, with contacts that change and answers that fail in between. Another seed is another life.
+The simulation does the same a thousand times over a history in memory; here it is the event log: full syncs, plans, windows
+by hand, incremental syncs, with changes and failures in between.
 """
 
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Whether the target holds what Mailchimp holds."""
+"""The comparison of a target with Mailchimp."""
 
 from importer_pipeline.sandbox.compare import compare, default_record, record_by_list
 from importer_pipeline.sandbox.target import Manner, Refusal, TargetRecord

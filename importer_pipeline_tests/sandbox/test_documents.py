@@ -66,7 +66,9 @@ def _mismatches(value: Any, shape: Any, where: str = "") -> list[str]:
 @pytest.mark.parametrize(
     ("path", "shape"),
     [
-        pytest.param(MEMBERS, {"members": [MEMBER], "list_id": str, "total_items": int, "_links": [LINK]}, id="members"),
+        pytest.param(
+            MEMBERS, {"members": [MEMBER], "list_id": str, "total_items": int, "_links": [LINK]}, id="members"
+        ),
         pytest.param(f"{MEMBERS}/leaf.1@example.com", PROBLEM, id="no such member"),
         pytest.param("/3.0/lists", {
             "lists": [LIST], "total_items": int, "constraints": CONSTRAINTS, "_links": [LINK]}, id="lists"),

@@ -1,4 +1,4 @@
-"""What goes wrong, and how often."""
+"""Faults, and how often they strike."""
 
 import json
 from collections import Counter

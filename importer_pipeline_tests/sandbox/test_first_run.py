@@ -30,7 +30,7 @@ def started(
 ) -> Generator[subprocess.Popen[str]]:
     """Run a module, and end all of it with the block, whatever happens in it.
 
-    Whatever it starts can be told by the folder that it is given for temporary files.
+    Whatever it starts is recognized by its folder for temporary files.
     """
     environment = outer_environment()
     environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), **(variables or {})}
@@ -208,7 +208,9 @@ TROUBLED = ("refusing", "revoked")
 @pytest.mark.parametrize(
     ("ended", "faults"),
     [
-        pytest.param(sync(FINE, REFUSING, REVOKED, exit_code=1, named=TROUBLED, turned_away=10), [], id="as it must be"),
+        pytest.param(
+            sync(FINE, REFUSING, REVOKED, exit_code=1, named=TROUBLED, turned_away=10), [], id="as it must be"
+        ),
         pytest.param(
             sync(tally("fine", missing=1), REFUSING, REVOKED, exit_code=1, named=TROUBLED),
             ["fine: 1 contacts that did not change are missing"], id="one is lost",

@@ -1,4 +1,4 @@
-"""What may happen to a member, and how that shows in a page."""
+"""Changes of members, and pages that show them."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""A request's way: its place, its moment, its end."""
+"""A request's way: its slot, its moment, its end."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What happens to contacts while they are imported."""
+"""Changes of contacts during an import."""
 
 from collections.abc import Callable
 from copy import copy

@@ -60,7 +60,7 @@ def check_window(
     archived = outcome.window.startswith("archived-")
     for member in world.members:
         if (member.status == "archived") is archived and any(
-            stretch.first <= member.changed <= stretch.last for stretch in imported.covered
+            seconds.first <= member.changed <= seconds.last for seconds in imported.covered
         ):
             check_member(scenario, world, member, refused, taken_at, f"window {outcome.window}")
 
@@ -122,25 +122,25 @@ def check_done(done: AudienceDone, windows: Mapping[str, ImportedWindow], *, wan
         if set(windows) != set(done.snapshot.keys):
             raise Broken(f"{done.name}: complete, but not all windows are imported")
         for archived in (False, True):
-            _check_stretches(done.snapshot, windows, archived=archived)
+            _check_ranges(done.snapshot, windows, archived=archived)
     elif done.error is None and wanted is None:
         raise Broken(f"{done.name}: not complete, and no error")
     elif done.error is None and wanted is not None and not wanted <= windows.keys():
         raise Broken(f"{done.name}: no error, but not all requested windows are imported")
 
 
-def _check_stretches(snapshot: Snapshot, windows: Mapping[str, ImportedWindow], *, archived: bool) -> None:
-    stretches = sorted(
-        stretch
+def _check_ranges(snapshot: Snapshot, windows: Mapping[str, ImportedWindow], *, archived: bool) -> None:
+    ranges = sorted(
+        seconds
         for key, window in windows.items()
         if key.startswith("archived-") is archived
-        for stretch in window.covered
+        for seconds in window.covered
     )
     reached = snapshot.since
-    for stretch in stretches:
-        if stretch.first > reached + 1:
+    for seconds in ranges:
+        if seconds.first > reached + 1:
             raise Broken(f"complete, but the seconds after {reached} are in no window")
-        reached = max(reached, stretch.last)
+        reached = max(reached, seconds.last)
     if reached < snapshot.before:
         raise Broken(f"complete, but the seconds after {reached} are in no window")
 

@@ -18,7 +18,7 @@ COVERAGE = (sys.executable, "-m", "coverage")
 
 
 class Break(NamedTuple):
-    """A rule of the engine, a way to break it, and the kind of seeds that tell."""
+    """A rule of the engine, a way to break it, and the kind of seeds that detect it."""
 
     file: str
     rule: str

@@ -1,6 +1,6 @@
 """The dimensions of a simulated world: each is drawn by itself, so that any may meet any other.
 
-A dimension changes nothing of what the seed draws otherwise. What it may do is in its module; here is how often it is on.
+A dimension does not affect what the seed draws otherwise. Its effects are in its module, its frequency is here.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,7 +21,7 @@ class TwoAtOnce(Dimension):
 
 
 class ManyRetries(Dimension):
-    """What is in the quarantine is tried again and again between two ticks, by the hundred, while it can't come in."""
+    """The quarantine is redriven hundreds of times between two ticks, while nothing of it can be imported."""
 
 
 class _Drawn(NamedTuple):

@@ -1,6 +1,6 @@
 """A client whose Mailchimp holds back answers after a number of pages, and the commands that import it.
 
-No two of its contacts share a second, so that each window is one page, read once, and a page can be mapped to its window.
+No two of its contacts share a second, so that each window is one page, read once, and each page tells its window.
 """
 
 from collections.abc import Generator, Iterable

@@ -1,7 +1,7 @@
 """A server that answers as neither Mailchimp nor a target ever should, in the ways that `BEHAVIOURS` names.
 
 The first part of a request's path chooses the behaviour, so one server plays many hostile clients at once:
-`mailchimp.base_url: http://127.0.0.1:PORT/dripped_body/3.0`, `target.url: http://127.0.0.1:PORT/dripped_body`. On its own:
+`mailchimp.base_url: http://127.0.0.1:PORT/dripped_body/3.0`, `target.url: http://127.0.0.1:PORT/dripped_body`. Alone:
 `python -m importer_pipeline_tests.support.hostile --port 8080` (and `--list` for the behaviours).
 
 Here: raw bytes on a socket. Stays out: what is made of them (`test_hostile.py`).

@@ -90,8 +90,8 @@ class Newsletter:
         declared = self.stage.declared()
         acme: Declared = declared["acme"]
         for key, value in changes.items():
-            place = acme if key in acme else acme["audiences"]["newsletter"]
-            place[key] = {**place[key], **value} if key in acme else value
+            part = acme if key in acme else acme["audiences"]["newsletter"]
+            part[key] = {**part[key], **value} if key in acme else value
         self.clients = self.stage.load(declared)
 
     def go_back(self, *, hours: int) -> None:
@@ -172,8 +172,8 @@ class Newsletter:
     def let_quarantine_rest(self, *, seconds: int) -> None:
         """Move the last attempts of all entries of the quarantine into the past."""
 
-        def earlier(troubles: dict[str, Failure]) -> dict[str, Failure]:
-            return {key: replace(it, last_seen=it.last_seen - seconds) for key, it in troubles.items()}
+        def earlier(failures: dict[str, Failure]) -> dict[str, Failure]:
+            return {key: replace(it, last_seen=it.last_seen - seconds) for key, it in failures.items()}
 
         entries = [
             replace(entry, failures=earlier(entry.failures), contacts=earlier(entry.contacts))

@@ -1,6 +1,6 @@
-"""A proxy in front of Postgres that pools transactions, as PgBouncer does in that mode: each may go to another server session.
+"""A proxy in front of Postgres that pools transactions, as PgBouncer does: each may go to another server session.
 
-It knows as much of the protocol as psycopg2 needs: simple queries, and no password.
+It implements only what psycopg2 needs of the protocol: simple queries, and no password.
 https://www.postgresql.org/docs/current/protocol-message-formats.html
 """
 

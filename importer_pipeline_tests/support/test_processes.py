@@ -27,7 +27,10 @@ print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).p
 
 @pytest.mark.parametrize("restored", [True, False], ids=["as we are", "as the shell leaves it"])
 def test_what_is_started_in_the_background_can_be_interrupted(tmp_path: Path, restored: bool) -> None:
-    ours = "from importer_pipeline_tests.support.processes import let_children_be_interrupted; let_children_be_interrupted()"
+    ours = (
+        "from importer_pipeline_tests.support.processes import let_children_be_interrupted; "
+        "let_children_be_interrupted()"
+    )
     script = IN_BACKGROUND.format(restored=ours if restored else "")
     with Processes(tmp_path) as processes:
         code = processes.run("background", [sys.executable, "-c", script], {"PYTHONPATH": str(ROOT)})

@@ -20,7 +20,7 @@ BEFORE = 1000
 """The last second of the walks."""
 
 LOST = TriesUsedUp("no answer, 4 times")
-"""Why a page is given up."""
+"""Raised for a page that is given up."""
 
 PATIENT = Paging(page_size=6, overlap=2, rounds=400)
 """For listings that never stop changing."""
@@ -132,7 +132,7 @@ def six_windows() -> Walker:
 
 def covered_by(walk: Walk) -> list[TimeRange]:
     """Return all that its windows cover, in order."""
-    return sorted(stretch for window in walk.windows.values() for stretch in window.covered)
+    return sorted(span for window in walk.windows.values() for span in window.covered)
 
 
 @dataclass(slots=True)
@@ -177,12 +177,12 @@ class Unkind:
 def assert_covered_is_seen(reading: Walker) -> None:
     """Assert that whoever did not change in a covered second has been delivered."""
     for window in reading.known.values():
-        for stretch in window.covered:
-            still = {key for key, at in reading.listing.seconds.items() if stretch.first <= at <= stretch.last}
+        for span in window.covered:
+            still = {key for key, at in reading.listing.seconds.items() if span.first <= at <= span.last}
             assert still <= reading.seen
 
 
 def some_listing(rng: Random) -> Listing:
-    """Draw a listing, some contacts of which share a second, with an order drawn anew for each page."""
+    """Draw a listing, some contacts of which share a second, with an order drawn for each page."""
     spread = rng.choice((3, 12, 40))
     return Listing([rng.randint(1, spread) for _ in range(rng.randint(0, 40))], rng=rng)

@@ -1,6 +1,6 @@
 """`python -m importer_pipeline_tests.ui.pictures FOLDER`: pictures of a sync that is under way, for the documentation.
 
-Five clients: two are in, three are being synced, and one window of one of them has failed when it was launched by hand.
+Five clients: two are imported, three are being synced, and one window, launched by hand, has failed.
 """
 
 import argparse
