@@ -15,7 +15,7 @@ RecordOf = Callable[[Member, MemberList], TargetRecord | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How a target differs from the lists it should mirror, by ids of records, sorted.
+    """Differences of a target from the lists it should mirror: sorted ids of records.
 
     Attributes:
         missing: at Mailchimp, not at the target.

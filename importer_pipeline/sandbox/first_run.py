@@ -57,7 +57,7 @@ class Sync:
     load: Load
 
 
-class _Place:
+class _Workspace:
     """The folder of a first run, and Dagster run in it."""
 
     def __init__(self, folder: Path, world: FirstWorld, server: SandboxServer, log: IO[str]) -> None:
@@ -110,15 +110,16 @@ def _first_run() -> int:
         tempfile.TemporaryDirectory(prefix="importer-first-run-") as folder,
     ):
         _say(
-            f"1. Making up {_CLIENTS} clients with {_CONTACTS} contacts each, a tenth of them archived. A sandbox on this "
-            "machine plays Mailchimp (0.3 to 0.7 s for a page of 1000, ten connections to an account) and the target."
+            f"1. Making up {_CLIENTS} clients with {_CONTACTS} contacts each, a tenth of them archived. A sandbox on "
+            "this machine plays Mailchimp (0.3 to 0.7 s for a page of 1000, ten connections to an account) and the "
+            "target."
         )
         world = FirstWorld(clients=_CLIENTS, contacts=_CONTACTS)
         print(f"   {world.refusing.name}: its target refuses two contacts")
         print(f"   {world.revoked.name}: its Mailchimp key has been revoked")
         with world.served(changes_per_second=_CHANGES_PER_SECOND) as server:
-            place = _Place(Path(folder), world, server, log)
-            wrong = [*_while_contacts_change(place, world, server), *_an_hour_later(place, world)]
+            workspace = _Workspace(Path(folder), world, server, log)
+            wrong = [*_while_contacts_change(workspace, world, server), *_an_hour_later(workspace, world)]
     print(f"\nIt took {time.monotonic() - began:.0f} s, and no process is left running. Dagster's output: {log_path}")
     if wrong:
         print("\nUnexpected:", *wrong, sep="\n- ")
@@ -127,10 +128,10 @@ def _first_run() -> int:
     return 0
 
 
-def _while_contacts_change(place: _Place, world: FirstWorld, server: SandboxServer) -> list[str]:
+def _while_contacts_change(workspace: _Workspace, world: FirstWorld, server: SandboxServer) -> list[str]:
     _say(f"2. A full sync, while {_CHANGES_PER_SECOND:.0f} contacts change every second:")
     began = world.revoked.account.now()
-    exit_code, problems = _run(place, "full_sync")
+    exit_code, problems = _run(workspace, "full_sync")
     stand_still(server)
     sync = Sync(exit_code=exit_code, problems=problems, tallies=world.tallies(began=began), load=world.load())
     _say("3. Changes have stopped. The targets, compared with Mailchimp contact by contact:")
@@ -138,18 +139,18 @@ def _while_contacts_change(place: _Place, world: FirstWorld, server: SandboxServ
     return first_faults(sync, revoked=world.revoked.name, refusing=world.refusing.name)
 
 
-def _an_hour_later(place: _Place, world: FirstWorld) -> list[str]:
+def _an_hour_later(workspace: _Workspace, world: FirstWorld) -> list[str]:
     _say(
-        "4. The remedies are applied: the key is valid again, the two contacts are acceptable. An hour passes by the sandbox's "
-        "clock. The hourly sync imports what changed, and last the client that was left out, in full:"
+        "4. The remedies are applied: the key is valid again, the two contacts are acceptable. An hour passes by the "
+        "sandbox's clock. The hourly sync imports what changed, and last the client that was left out, in full:"
     )
     world.mend()
     world.let_time_pass(HOUR_SECONDS + 2 * SNAPSHOT_AGE_SECONDS)
     world.forget()
     began = world.revoked.account.now()
-    exit_code, problems = _run(place, "incremental_sync")
+    exit_code, problems = _run(workspace, "incremental_sync")
     _say("5. The two refused contacts are in the quarantine. They are redriven:")
-    redriven, more_problems = _run(place, "redrive_quarantine")
+    redriven, more_problems = _run(workspace, "redrive_quarantine")
     sync = Sync(
         exit_code=exit_code or redriven,
         problems=problems | more_problems,
@@ -167,14 +168,14 @@ def _an_hour_later(place: _Place, world: FirstWorld) -> list[str]:
     return wrong
 
 
-def _run(place: _Place, job: str) -> tuple[int, dict[str, str]]:
+def _run(workspace: _Workspace, job: str) -> tuple[int, dict[str, str]]:
     print(f"   $ dagster {' '.join(_COMMAND)} {job}", flush=True)
-    return place.run(job)
+    return workspace.run(job)
 
 
 def first_faults(sync: Sync, *, revoked: str, refusing: str) -> list[str]:
     """Return what must not happen in the sync with faults, one line each."""
-    wrong = _faults(sync, troubled={revoked})
+    wrong = _faults(sync, faulty={revoked})
     if sync.exit_code == 0:
         wrong.append("the run succeeded although not all was imported")
     if sync.problems.keys() != {revoked, refusing}:
@@ -186,7 +187,7 @@ def first_faults(sync: Sync, *, revoked: str, refusing: str) -> list[str]:
 
 def last_faults(sync: Sync) -> list[str]:
     """Return what must not remain once the faults are over, one line each."""
-    wrong = _faults(sync, troubled=set())
+    wrong = _faults(sync, faulty=set())
     if sync.exit_code != 0:
         wrong.append(f"the run ended with exit code {sync.exit_code}")
     for tally in sync.tallies:
@@ -195,11 +196,11 @@ def last_faults(sync: Sync) -> list[str]:
     return wrong
 
 
-def _faults(sync: Sync, *, troubled: set[str]) -> list[str]:
+def _faults(sync: Sync, *, faulty: set[str]) -> list[str]:
     wrong = [
         f"{tally.client}: {tally.missing} contacts that did not change are missing"
         for tally in sync.tallies
-        if tally.missing and tally.client not in troubled
+        if tally.missing and tally.client not in faulty
     ]
     if sync.load.peak_connections > _CONNECTIONS or sync.load.too_many:
         wrong.append(f"{sync.load.too_many} requests exceeded an account's limit of {_CONNECTIONS} connections")

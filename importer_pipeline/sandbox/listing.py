@@ -30,16 +30,16 @@ class Listing:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def put_in(self, moment: int, serial: int) -> None:
+    def insert(self, moment: int, serial: int) -> None:
         """Add a serial."""
         insort(self._keys, moment << _SERIAL_BITS | serial)
 
-    def put_in_many(self, moments: Iterable[tuple[int, int]]) -> None:
+    def insert_many(self, moments: Iterable[tuple[int, int]]) -> None:
         """Add many: moments, each with its serial."""
         self._keys += [moment << _SERIAL_BITS | serial for moment, serial in moments]
         self._keys.sort()
 
-    def take_out(self, moment: int, serial: int) -> None:
+    def remove(self, moment: int, serial: int) -> None:
         """Remove a serial."""
         del self._keys[bisect_left(self._keys, moment << _SERIAL_BITS | serial)]
 
@@ -47,7 +47,7 @@ class Listing:
         """Give new moments to those serials that are here, and ignore the others."""
         here = [key & _SERIALS for key in self._keys if key & _SERIALS in moments]
         self._keys = [key for key in self._keys if key & _SERIALS not in moments]
-        self.put_in_many((moments[serial], serial) for serial in here)
+        self.insert_many((moments[serial], serial) for serial in here)
 
     def between(self, since: int | None, before: int | None) -> tuple[int, int]:
         """Return the positions of all with `since < moment <= before`."""

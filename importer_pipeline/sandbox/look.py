@@ -62,7 +62,10 @@ def _problem(port: int) -> str | None:
     try:
         socket.create_server((_HOST, port)).close()
     except OSError as error:
-        return f"port {port} is not available ({error.strerror}): end what uses it, or choose another: make dev PORT={port + 1}"
+        return (
+            f"port {port} is not available ({error.strerror}): "
+            f"end what uses it, or choose another: make dev PORT={port + 1}"
+        )
     return None
 
 

@@ -154,8 +154,8 @@ class MemberList:
                 self._members.append(member)
                 self._by_id[member.id] = member
             new = self._members[numbers.start :]
-            self._listed.put_in_many((one.changed, one.serial) for one in new if one and one.status != ARCHIVED)
-            self._archived.put_in_many((one.changed, one.serial) for one in new if one and one.status == ARCHIVED)
+            self._listed.insert_many((one.changed, one.serial) for one in new if one and one.status != ARCHIVED)
+            self._archived.insert_many((one.changed, one.serial) for one in new if one and one.status == ARCHIVED)
 
     def add(
         self, email: str, *, merge_fields: Mapping[str, Any] | None = None, status: str = "subscribed",
@@ -179,7 +179,7 @@ class MemberList:
             self._members.append(member)
             if email:
                 self._by_id[member.id] = member
-            self._put_in(member)
+            self._insert(member)
             return member.id if email else member.contact_id
 
     def update(
@@ -217,7 +217,7 @@ class MemberList:
         """Delete a member permanently: it is gone without a trace (U)."""
         with self._lock:
             member = self._known(handle)
-            self._take_out(member)
+            self._remove(member)
             self._members[member.serial] = None
             if self._by_id.get(member.id) is member:
                 del self._by_id[member.id]
@@ -253,7 +253,7 @@ class MemberList:
     def _of_status(self, status: str | None) -> Listing:
         """Make a listing for this reading: few ask for one status, so it need not be fast."""
         listing = Listing(ties=self._ties, random=self._random)
-        listing.put_in_many((member.changed, member.serial) for member in self if member.status == status)
+        listing.insert_many((member.changed, member.serial) for member in self if member.status == status)
         return listing
 
     def _merge_values(self, merge_fields: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -279,17 +279,17 @@ class MemberList:
         """Take a member out of its listing while it changes."""
         with self._lock:
             member = self._known(handle)
-            self._take_out(member)
+            self._remove(member)
             try:
                 yield member
             finally:
-                self._put_in(member)
+                self._insert(member)
 
-    def _put_in(self, member: Member) -> None:
-        self._listing_of(member).put_in(member.changed, member.serial)
+    def _insert(self, member: Member) -> None:
+        self._listing_of(member).insert(member.changed, member.serial)
 
-    def _take_out(self, member: Member) -> None:
-        self._listing_of(member).take_out(member.changed, member.serial)
+    def _remove(self, member: Member) -> None:
+        self._listing_of(member).remove(member.changed, member.serial)
 
     def _listing_of(self, member: Member) -> Listing:
         return self._archived if member.status == ARCHIVED else self._listed

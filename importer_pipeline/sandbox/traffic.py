@@ -1,4 +1,4 @@
-"""What passes through one account or one target: who is in progress, who was refused, and for how long it was busy."""
+"""Counts the requests of one account or one target: in progress, refused, and how long it was busy."""
 
 import heapq
 import threading

@@ -166,8 +166,8 @@ def test_a_target_that_always_fails_is_left_after_a_few_windows(four: Stage) -> 
     assert (
         "the target gave 3 windows in a row no success (the target can't answer now (HTTP 500), 2 times)" in ran.message
     )
-    # Two posts each for three windows at least; at most for the pages that may wait (eight), be in flight by then (ten),
-    # and replace the first two that are given up. Without the rule: 150 posts for 75 windows.
+    # Two posts each for three windows at least; at most for the pages that may wait (eight), be in flight (ten), and
+    # replace the first two that are given up. Without the rule: 150 posts for 75 windows.
     assert 6 <= posts <= 2 * (8 + 10 + 2)
     assert_most_windows_are_left(ran)
     assert four.sandbox.asked_about(four.clients["acme"].lists[0].list_id) < 40

@@ -1,7 +1,7 @@
 """Ten seeds of an import by real runs of Dagster, each in a separate process that may be killed at any request.
 
-The simulation does the same a thousand times over a history in memory; here it is the event log: full syncs, plans, windows
-by hand, incremental syncs, with changes and failures in between.
+The simulation does the same a thousand times over a history in memory; here it is the event log: full syncs, plans,
+windows by hand, incremental syncs, with changes and failures in between.
 """
 
 import multiprocessing

@@ -58,7 +58,8 @@ def test_a_backfill_and_a_full_sync_succeed_beside_each_other(
     assert commands.status(full_sync) is STARTED
     held = acme.let_go()
     until(lambda: commands.status(full_sync) is SUCCESS)
-    # Twenty runs, two at a time, each a process that takes seconds to start; Dagster checks twice a minute for their end.
+    # Twenty runs, two at a time, each a process that starts within seconds; Dagster checks for their end twice a
+    # minute.
     until(lambda: commands.backfill_status(backfill) is BulkActionStatus.COMPLETED_SUCCESS, seconds=180)
     assert len(commands.runs_of_backfill(backfill)) == len(SCATTERED)
     assert not reported - acme.reported

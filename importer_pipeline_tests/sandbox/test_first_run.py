@@ -86,11 +86,11 @@ def test_the_first_run_shows_faults_then_none_and_cleans_up(tmp_path: Path) -> N
         assert contacts > 50_000, output
         assert up_to_date + refused + pending + missing == contacts
         assert missing == 0 or client == 4
-    troubled, mended = rows[:4], rows[4:]
+    faulty, mended = rows[:4], rows[4:]
     # One of the two refused contacts may have changed while the run was under way: then it is pending.
-    assert [row[3] > 0 for row in troubled] == [False, False, True, False]
-    assert all(row[4] > 0 for row in troubled)
-    assert (troubled[3][2], [row[1] == row[2] for row in mended]) == (0, [True] * 4)
+    assert [row[3] > 0 for row in faulty] == [False, False, True, False]
+    assert all(row[4] > 0 for row in faulty)
+    assert (faulty[3][2], [row[1] == row[2] for row in mended]) == (0, [True] * 4)
     assert output.count("at most 10 connections to an account at once") == 2
     assert "- client-0004/newsletter: Mailchimp refuses the key" in output
     assert "1 requests with a refused key" in output
@@ -202,21 +202,21 @@ def sync(
 
 FINE, REFUSING = tally("fine", pending=3), tally("refusing", refused=2)
 REVOKED = tally("revoked", up_to_date=0, missing=9)
-TROUBLED = ("refusing", "revoked")
+FAULTY = ("refusing", "revoked")
 
 
 @pytest.mark.parametrize(
     ("ended", "faults"),
     [
         pytest.param(
-            sync(FINE, REFUSING, REVOKED, exit_code=1, named=TROUBLED, turned_away=10), [], id="as it must be"
+            sync(FINE, REFUSING, REVOKED, exit_code=1, named=FAULTY, turned_away=10), [], id="as it must be"
         ),
         pytest.param(
-            sync(tally("fine", missing=1), REFUSING, REVOKED, exit_code=1, named=TROUBLED),
+            sync(tally("fine", missing=1), REFUSING, REVOKED, exit_code=1, named=FAULTY),
             ["fine: 1 contacts that did not change are missing"], id="one is lost",
         ),
         pytest.param(
-            sync(FINE, REFUSING, REVOKED, named=TROUBLED), ["the run succeeded although not all was imported"],
+            sync(FINE, REFUSING, REVOKED, named=FAULTY), ["the run succeeded although not all was imported"],
             id="silent failure",
         ),
         pytest.param(
@@ -224,11 +224,11 @@ TROUBLED = ("refusing", "revoked")
             ["the run named revoked, not refusing and revoked"], id="one is not named",
         ),
         pytest.param(
-            sync(FINE, REFUSING, REVOKED, exit_code=1, named=TROUBLED, turned_away=11),
+            sync(FINE, REFUSING, REVOKED, exit_code=1, named=FAULTY, turned_away=11),
             ["11 requests were made with the revoked key"], id="too many requests with it",
         ),
         pytest.param(
-            sync(FINE, REFUSING, REVOKED, exit_code=1, named=TROUBLED, too_many=1),
+            sync(FINE, REFUSING, REVOKED, exit_code=1, named=FAULTY, too_many=1),
             ["1 requests exceeded an account's limit of 10 connections"], id="an eleventh connection",
         ),
     ],

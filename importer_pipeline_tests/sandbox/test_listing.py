@@ -13,7 +13,7 @@ moments = st.lists(st.integers(0, 20), max_size=60)
 
 def _listing(stamps: list[int], ties: Ties = "drawn") -> Listing:
     listing = Listing(ties=ties, random=Random(1))
-    listing.put_in_many((moment, serial) for serial, moment in enumerate(stamps))
+    listing.insert_many((moment, serial) for serial, moment in enumerate(stamps))
     return listing
 
 
@@ -37,9 +37,9 @@ def test_a_cut_with_drawn_ties_is_sorted_and_repeats_nobody(stamps: list[int], s
 def test_adding_and_removing_one_by_one_equals_all_at_once(stamps: list[int], others: list[int]) -> None:
     listing = _listing(stamps)
     for serial, moment in enumerate(others, start=len(stamps)):
-        listing.put_in(moment, serial)
+        listing.insert(moment, serial)
     for serial, moment in enumerate(stamps):
-        listing.take_out(moment, serial)
+        listing.remove(moment, serial)
     expected = sorted((moment, serial) for serial, moment in enumerate(others, start=len(stamps)))
     assert listing.serials(0, len(listing)) == [serial for _, serial in expected]
 

@@ -61,7 +61,8 @@ def test_the_served_headers_are_the_sandboxs_own(served: Served) -> None:
 def test_one_connection_serves_many_requests(served: Served) -> None:
     for _ in range(20):
         served.get(PAGE)
-    pools = served.session.get_adapter(served.server.url).poolmanager.pools  # pyright: ignore[reportAttributeAccessIssue]
+    adapter = served.session.get_adapter(served.server.url)
+    pools = adapter.poolmanager.pools  # pyright: ignore[reportAttributeAccessIssue]
     assert [pools[key].num_connections for key in pools.keys()] == [1]  # noqa: SIM118
 
 
@@ -173,7 +174,8 @@ def test_statistics_and_comparison_hold_no_personal_data(served: Served) -> None
     """They hold counts."""
     served.get(PAGE)
     stats, compared = served.control("stats"), served.control("compare")
-    assert stats["accounts"]["acme"]["requests"] == {"GET /lists/{list_id}/members": 1}  # pyright: ignore[reportIndexIssue]
+    acme = stats["accounts"]["acme"]  # pyright: ignore[reportIndexIssue]
+    assert acme["requests"] == {"GET /lists/{list_id}/members": 1}
     assert compared == {
         "kept": False,
         "clients": {

@@ -1,4 +1,4 @@
-"""Jobs, as Dagster runs them: each takes the free accounts, and waits for the others or leaves them; several at once."""
+"""Jobs, as Dagster runs them: each takes the free accounts, and waits for the others or leaves them."""
 
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence

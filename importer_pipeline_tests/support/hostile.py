@@ -4,7 +4,7 @@ The first part of a request's path chooses the behaviour, so one server plays ma
 `mailchimp.base_url: http://127.0.0.1:PORT/dripped_body/3.0`, `target.url: http://127.0.0.1:PORT/dripped_body`. Alone:
 `python -m importer_pipeline_tests.support.hostile --port 8080` (and `--list` for the behaviours).
 
-Here: raw bytes on a socket. Stays out: what is made of them (`test_hostile.py`).
+Here: raw bytes on a socket. Stays out: the tests with it (`test_hostile.py`).
 """
 
 import argparse
@@ -27,7 +27,7 @@ Sent = Iterator[bytes]
 """The bytes that a behaviour sends, piece by piece; at their end, the connection ends."""
 
 STALL = b""
-"""A piece that is no bytes: the server holds the connection open without a word until the client leaves."""
+"""A piece without bytes: the server holds the connection open and sends nothing until the client leaves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

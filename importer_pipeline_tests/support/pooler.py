@@ -41,7 +41,7 @@ def transaction_pooler(port: int, *, sessions: int) -> Generator[int]:
     """Run a proxy while the `with` block runs; yield its port.
 
     Args:
-        port: of Postgres.
+        port: the port of Postgres.
         sessions: number of the server's sessions for all of its clients.
     """
     free: queue.LifoQueue[_Server | None] = queue.LifoQueue()

@@ -1,4 +1,4 @@
-"""A real Postgres, of which each test gets a database of its own."""
+"""A real Postgres, with a database for each test."""
 
 import shutil
 import tempfile
@@ -39,7 +39,7 @@ class Postgres:
     """A server, while the `with` block of `postgres_server` runs.
 
     Attributes:
-        port: where it listens, on the loopback interface. Its user `postgres` needs no password.
+        port: its port on the loopback interface. Its user `postgres` needs no password.
     """
 
     def __init__(self, server: PostgresServer, port: int, settings: Sequence[str]) -> None:
@@ -120,7 +120,7 @@ def postgres_server(*, settings: Sequence[str] = _SETTINGS) -> Generator[Postgre
     """Run a new server while the `with` block runs.
 
     Args:
-        settings: as after `postgres -c`.
+        settings: arguments of `postgres -c`.
     """
     folder = Path(tempfile.mkdtemp(prefix="importer-postgres-"))
     try:

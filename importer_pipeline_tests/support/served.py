@@ -29,7 +29,7 @@ class Ui:
     """The actions of a user in the UI of a webserver.
 
     Args:
-        url: the webserver's.
+        url: the URL of the webserver.
     """
 
     def __init__(self, url: str) -> None:

@@ -20,7 +20,7 @@ BEFORE = 1000
 """The last second of the walks."""
 
 LOST = TriesUsedUp("no answer, 4 times")
-"""Raised for a page that is given up."""
+"""The error of a page that is given up."""
 
 PATIENT = Paging(page_size=6, overlap=2, rounds=400)
 """For listings that never stop changing."""
@@ -96,7 +96,7 @@ def walker(*seconds: int, paging: Paging = SMALL, before: int = BEFORE, rng: Ran
     return reading
 
 
-def going_on(
+def resumed_walk(
     earlier: Walker, *known: int, wanted: Set[int] | None = None, paging: Paging = SMALL, total: int | None = None
 ) -> Walker:
     """Make a walk that resumes an earlier one, with these of its windows imported."""

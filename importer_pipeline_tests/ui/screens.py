@@ -1,6 +1,6 @@
 """The screens of Dagster's UI in the scenarios: a user's actions there, and what they show.
 
-What is looked for is what stands on the screen: labels, texts, the colour of a partition's dot.
+Elements are found by what is visible: labels, texts, the colour of a partition's dot.
 """
 
 import re
@@ -27,7 +27,7 @@ class Counts:
     Attributes:
         failed: red ones.
         materialized: green ones.
-        materializing: blue ones: a run is at it that said so beforehand.
+        materializing: blue ones: planned by a run that is under way.
         missing: grey ones.
     """
 
@@ -38,7 +38,7 @@ class Counts:
 
 
 class RunScreen:
-    """The page of a run, which is open."""
+    """The open page of a run."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -63,7 +63,7 @@ class RunScreen:
 
 
 class WindowsScreen:
-    """The partitions of an audience's `contact_windows`, which are open."""
+    """The open page of the partitions of an audience's `contact_windows`."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -117,7 +117,7 @@ class Ui:
 
     Args:
         page: the browser's page.
-        url: where the UI is.
+        url: the URL of the UI.
     """
 
     def __init__(self, page: Page, url: str) -> None:
