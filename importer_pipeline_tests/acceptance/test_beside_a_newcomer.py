@@ -15,7 +15,7 @@ from importer_pipeline.sandbox.faults import FaultPlan, Latency
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline_tests.support.newsletter import Newsletter, newsletter_of_before
 from importer_pipeline_tests.support.patience import until
-from importer_pipeline_tests.support.runs import Ran, full_sync, run_config
+from importer_pipeline_tests.support.runs import Ran, full_sync, logged, run_config
 
 UNSYNCED = "globex"
 CONTACTS = 60_000
@@ -74,11 +74,11 @@ def test_an_account_that_is_free_within_a_minute_is_waited_for(news: Newsletter)
     assert locks.take([account_identity(client) for client in news.clients.clients])
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(news.incremental_sync)
-        until(lambda: bool(_said(news, "waiting for other syncs of the Mailchimp accounts of acme")))
+        until(lambda: bool(logged(news.instance, "waiting for other syncs of the Mailchimp accounts of acme")))
         locks.release_all()
         ran = running.result()
     assert (ran.success, news.missing) == (True, set())
-    assert not any("left to a later run" in line.text for line in ran.log)
+    assert not ran.said("left to a later run")
 
 
 def test_an_account_that_stays_busy_is_skipped_and_named(news: Newsletter) -> None:
@@ -91,8 +91,3 @@ def test_an_account_that_stays_busy_is_skipped_and_named(news: Newsletter) -> No
     locks.release_all()
     last = [line.text for line in ran.log if "contacts accepted" in line.text]
     assert (ran.success, last) == (True, ["contacts accepted: 0; left to a later run: acme"])
-
-
-def _said(news: Newsletter, text: str) -> list[str]:
-    logs = [entry for run in news.instance.get_runs() for entry in news.instance.all_logs(run.run_id)]
-    return [entry.user_message for entry in logs if text in entry.user_message]

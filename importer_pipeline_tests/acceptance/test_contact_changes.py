@@ -8,8 +8,7 @@ import dagster as dg
 import pytest
 
 from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key
-from importer_pipeline.sandbox.messages import SandboxRequest
-from importer_pipeline_tests.support.newsletter import Newsletter, newsletter_of_before
+from importer_pipeline_tests.support.newsletter import Newsletter, archived_changes, hours_of, newsletter_of_before
 from importer_pipeline_tests.support.runs import Ran, new_instance
 
 OTHER_LIST = "0123456789"
@@ -32,24 +31,9 @@ def news(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.Monke
         yield newsletter
 
 
-def hours_of(ran: Ran) -> list[str]:
-    """Return the hours that a run imported."""
-    return ran.partitions(Newsletter.CHANGES)
-
-
-def said(ran: Ran, text: str) -> bool:
-    """Return whether a line of the log holds a text."""
-    return any(text in line.text for line in ran.log)
-
-
 def synced_in_full(ran: Ran) -> bool:
     """Return whether a run took a snapshot and imported it."""
     return ran.success and ran.materialized == [Newsletter.CONTACTS]
-
-
-def archived_changes(request: SandboxRequest) -> bool:
-    """Match requests for changes of archived contacts."""
-    return "since_last_changed" in request.query and "status" in request.query
 
 
 def test_an_hour_by_hand_says_that_it_was_imported_by_itself(news: Newsletter) -> None:
@@ -200,7 +184,7 @@ def test_a_lost_chain_is_begun_again_by_a_full_sync(news: Newsletter) -> None:
     changed = news.change(0)
     news.instance.wipe_assets([dg.AssetKey.from_user_string(asset) for asset in (news.CONTACTS, news.CHANGES)])
     ran = news.incremental_sync()
-    assert said(ran, "acme/newsletter: a full sync of it comes last, since nothing in the event log says that a full")
+    assert ran.said("acme/newsletter: a full sync of it comes last, since nothing in the event log says that a full")
     assert synced_in_full(ran)
     news.let_hours_pass(2)
     assert news.incremental_sync().success
@@ -228,7 +212,7 @@ def test_each_change_of_fingerprint_needs_a_full_sync(news: Newsletter, edited: 
     before = news.clients
     edit(news, edited)
     ran = news.incremental_sync()
-    assert said(ran, "acme/newsletter: a full sync of it comes last, since what was synced is another list, target or")
+    assert ran.said("acme/newsletter: a full sync of it comes last, since what was synced is another list, target or")
     assert synced_in_full(ran)
     news.clients = before
     news.account.lists.pop(OTHER_LIST, None)

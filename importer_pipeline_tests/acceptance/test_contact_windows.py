@@ -60,7 +60,7 @@ def inner(ids: list[str]) -> set[str]:
 def test_planning_windows_registers_them_and_imports_nothing(newsletter: Newsletter) -> None:
     ran = newsletter.plan_windows()
     assert (ran.success, ran.materialized, ran.partitions(newsletter.WINDOWS)) == (True, [], [])
-    assert any("acme/newsletter has 6 windows to go" in line.text for line in ran.log)
+    assert ran.said("acme/newsletter has 6 windows to go")
     assert newsletter.shown.grey == set(newsletter.shown.keys) == set(KEYS)
     assert {request.query["count"] for request in newsletter.asked()} == {"1"}
     assert newsletter.target.posts == 0

@@ -12,7 +12,7 @@ from importer_pipeline.runner.importing import account_identity
 from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.world import SandboxClient
-from importer_pipeline_tests.support.newsletter import Newsletter, newsletter_of_before
+from importer_pipeline_tests.support.newsletter import Newsletter, hours_of, newsletter_of_before
 from importer_pipeline_tests.support.postgres import Postgres
 from importer_pipeline_tests.support.runs import Ran
 
@@ -57,16 +57,6 @@ def neighbour(news: Newsletter, *, contacts: int = 20) -> SandboxClient:
     listed.restamp([member.contact_id for member in listed], news.account.now() - 2 * HOUR_SECONDS)
     news.clients = news.stage.load()
     return globex
-
-
-def hours_of(ran: Ran, asset: str = Newsletter.CHANGES) -> list[str]:
-    """Return the hours that a run imported."""
-    return ran.partitions(asset)
-
-
-def said(ran: Ran, text: str) -> bool:
-    """Return whether a line of the log holds a text."""
-    return any(text in line.text for line in ran.log)
 
 
 def synced_only(ran: Ran, *assets: str) -> bool:
@@ -189,7 +179,7 @@ def test_unsynced_audiences_get_a_full_sync_after_the_others(news: Newsletter) -
     ran = news.incremental_sync()
     assert synced_only(ran, "globex/newsletter/contacts"), changed
     assert (news.missing, news.stage.missing("globex")) == (set(), set())
-    assert said(ran, "globex/newsletter: a full sync of it comes last, since nothing in the event log says that a full")
+    assert ran.said("globex/newsletter: a full sync of it comes last, since nothing in the event log says that a full")
     lists = [request.path.split("/")[-2] for request in news.asked()]
     assert lists == sorted(lists, key=[news.listed.list_id, globex.lists[0].list_id].index)
 
@@ -200,7 +190,7 @@ def test_without_newcomers_unsynced_audiences_are_left_and_named(news: Newslette
     ran = news.incremental_sync(newcomers=False)
     assert synced_only(ran)
     assert hours_of(ran)[-1] == news.hour()
-    assert said(ran, "globex/newsletter: it is left to full_sync, since nothing in the event log says")
+    assert ran.said("globex/newsletter: it is left to full_sync, since nothing in the event log says")
     assert not any("globex" in line.asset for line in ran.log)
 
 
@@ -237,7 +227,7 @@ def test_an_account_locked_by_another_run_is_left_to_the_next(news: Newsletter) 
     assert locks.take({account_identity(client) for client in news.clients.clients})
     ran = news.incremental_sync()
     assert (ran.success, hours_of(ran), news.asked()) == (True, [], [])
-    assert said(ran, "left to a later run: acme")
+    assert ran.said("left to a later run: acme")
     locks.release_all()
     assert hours_of(news.incremental_sync())[-1] == news.hour()
 

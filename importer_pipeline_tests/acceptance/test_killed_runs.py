@@ -18,7 +18,7 @@ from importer_pipeline.defs.names import POOL
 from importer_pipeline.locks.files import FileRunLocks, default_folder
 from importer_pipeline_tests.support.patience import ended, until
 from importer_pipeline_tests.support.processes import Processes as StartedProcesses
-from importer_pipeline_tests.support.runs import ROOT, dagster_home
+from importer_pipeline_tests.support.runs import ROOT, dagster_home, runs_in_pool
 from importer_pipeline_tests.support.waiting import FOLDER, GO
 
 STARTED, SUCCESS, FAILURE = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
@@ -123,7 +123,7 @@ class Processes:
 
     def in_pool(self) -> set[str]:
         """Return the runs that have a pool slot, or wait for one."""
-        return {step.run_id for step in self.instance.event_log_storage.get_concurrency_info(POOL).pending_steps}
+        return runs_in_pool(self.instance)
 
     def _new(self) -> list[Path]:
         return [path for path in self._folder.glob("*.pid") if path.stem not in self._met]

@@ -15,7 +15,7 @@ from importer_pipeline.defs.names import POOL
 from importer_pipeline.locks.files import FileAccountLocks, default_folder
 from importer_pipeline.runner.importing import account_identity
 from importer_pipeline_tests.support.patience import until
-from importer_pipeline_tests.support.runs import Ran, full_sync, new_instance, run_config
+from importer_pipeline_tests.support.runs import Ran, full_sync, logged, new_instance, run_config
 from importer_pipeline_tests.support.stage import Stage
 
 WAITING = "waiting for other syncs of the Mailchimp accounts of acme"
@@ -31,12 +31,6 @@ def busy(clients: Clients, name: str) -> Generator[None]:
         yield
     finally:
         locks.release_all()
-
-
-def lines(instance: dg.DagsterInstance, text: str) -> list[str]:
-    """Return the lines with that text in the logs of all runs."""
-    logs = [entry for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]
-    return [entry.user_message for entry in logs if text in entry.user_message]
 
 
 def events(instance: dg.DagsterInstance) -> int:
@@ -83,7 +77,7 @@ def waited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waited]:
         with busy(clients, "acme"):
             config = run_config(clients=["acme", "globex", "hooli"])
             running = threads.submit(full_sync, clients, config, instance=instance)
-            until(lambda: bool(lines(instance, WAITING)) and not has_slot(instance))
+            until(lambda: bool(logged(instance, WAITING)) and not has_slot(instance))
             asked = asked_about(stage)
             meanwhile = full_sync(clients, run_config(clients=["initech"]), instance=instance)
         yield Waited(stage=stage, ran=running.result(), meanwhile=meanwhile, asked=asked)
@@ -133,7 +127,7 @@ def test_a_waiting_run_polls_every_second_and_writes_nothing(
         clients = stage.load()
         with busy(clients, "acme"):
             running = threads.submit(full_sync, clients, run_config(), instance=instance)
-            until(lambda: bool(lines(instance, WAITING)) and not has_slot(instance))
+            until(lambda: bool(logged(instance, WAITING)) and not has_slot(instance))
             written, looked = events(instance), len(looks)
             until(lambda: len(looks) >= looked + 5)
             assert events(instance) == written
@@ -152,7 +146,7 @@ def test_a_run_waits_for_an_account_then_a_slot_and_frees_both(
         clients = stage.load()
         with busy(clients, "acme"):
             running = threads.submit(full_sync, clients, run_config(), instance=instance)
-            until(lambda: bool(lines(instance, WAITING)) and not has_slot(instance))
+            until(lambda: bool(logged(instance, WAITING)) and not has_slot(instance))
             assert storage.claim_concurrency_slot(POOL, "another run", "a step").is_claimed
         until(lambda: len(storage.get_concurrency_info(POOL).pending_steps) == 2)
         # Whoever has a slot gets the account: no run without a slot keeps it.

@@ -181,7 +181,7 @@ def test_planning_windows_keeps_an_unfinished_snapshot(unfinished: Newsletter) -
     before = unfinished.shown
     ran = unfinished.plan_windows()
     assert (ran.success, ran.partitions(unfinished.WINDOWS), unfinished.asked()) == (True, [], [])
-    assert any("acme/newsletter has 2 windows to go" in line.text for line in ran.log)
+    assert ran.said("acme/newsletter has 2 windows to go")
     assert (unfinished.shown, len(snapshots(unfinished))) == (before, 1)
 
 

@@ -15,12 +15,19 @@ from typing import Any, Self
 import dagster as dg
 from dagster._core.execution.backfill import BulkActionStatus
 
-from importer_pipeline.defs.names import POOL, windows_key
+from importer_pipeline.defs.names import windows_key
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.sandbox.children import environment
 from importer_pipeline_tests.support.patience import ended
 from importer_pipeline_tests.support.processes import Processes, end_group
-from importer_pipeline_tests.support.runs import ROOT, dagster_home, full_sync_command, job_command
+from importer_pipeline_tests.support.runs import (
+    ROOT,
+    dagster_home,
+    full_sync_command,
+    job_command,
+    logged,
+    runs_in_pool,
+)
 
 _IN_PROCESS = re.compile(r"Executing steps in process \(pid: (\d+)\)")
 
@@ -137,13 +144,12 @@ class Commands:
 
     def said(self, text: str) -> list[str]:
         """Return the lines with that text in the logs of all runs."""
-        logs = [entry for run in self.instance.get_runs() for entry in self.instance.all_logs(run.run_id)]
-        return [entry.user_message for entry in logs if text in entry.user_message]
+        return logged(self.instance, text)
 
     @property
     def in_pool(self) -> set[str]:
-        """Run that have a pool slot, or wait for one."""
-        return {step.run_id for step in self.instance.event_log_storage.get_concurrency_info(POOL).pending_steps}
+        """Runs that have a pool slot, or wait for one."""
+        return runs_in_pool(self.instance)
 
 
 def exit_codes(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:

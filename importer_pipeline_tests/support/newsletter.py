@@ -201,6 +201,16 @@ class Newsletter:
         return [request for request in answered if request.method == "GET"]
 
 
+def hours_of(ran: Ran, asset: str = Newsletter.CHANGES) -> list[str]:
+    """Return the hours that a run imported."""
+    return ran.partitions(asset)
+
+
+def archived_changes(request: SandboxRequest) -> bool:
+    """Match requests for changes of archived contacts, for `Newsletter.fail`."""
+    return "since_last_changed" in request.query and "status" in request.query
+
+
 @contextmanager
 def newsletter_of_before(
     folder: Path, instance: dg.DagsterInstance, *, hours: int = 8, audiences: int = 1

@@ -16,7 +16,7 @@ import yaml
 import importer_pipeline
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.definitions import build_defs
-from importer_pipeline.defs.names import windows_key
+from importer_pipeline.defs.names import POOL, windows_key
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.sandbox.children import DAYS, TOLERANCE_VARIABLE
 from importer_pipeline_tests.support.processes import neutral_environment
@@ -74,6 +74,21 @@ class Ran:
         """Return the metadata of the one materialization of an asset, or of one of its partitions."""
         (numbers,) = [line.numbers for line in self.log if (line.asset, line.partition) == (asset, partition)]
         return numbers
+
+    def said(self, text: str) -> bool:
+        """Return whether a line of the log contains a text."""
+        return any(text in line.text for line in self.log)
+
+
+def logged(instance: dg.DagsterInstance, text: str) -> list[str]:
+    """Return the lines with that text in the logs of all runs."""
+    entries = [entry for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]
+    return [entry.user_message for entry in entries if text in entry.user_message]
+
+
+def runs_in_pool(instance: dg.DagsterInstance) -> set[str]:
+    """Return the runs that have a pool slot, or wait for one."""
+    return {step.run_id for step in instance.event_log_storage.get_concurrency_info(POOL).pending_steps}
 
 
 def new_instance(folders: pytest.TempPathFactory) -> dg.DagsterInstance:
