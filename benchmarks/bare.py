@@ -1,4 +1,4 @@
-"""`python -m benchmarks.bare CONTACTS`: ten bare threads that carry contacts, with `requests` and `json` and no more.
+"""`python -m benchmarks.bare CONTACTS`: ten bare threads that carry contacts with `requests` and `json` only.
 
 The minimum cost of a Python program: each thread gets a page, decodes it, makes records, and posts them; nothing is
 proved, retried or counted. Prints the cost of the threads, without the interpreter's start, as one line of JSON.

@@ -70,7 +70,7 @@ def hourly() -> list[Row]:
         down, down_pages = _run_and_count(world, home)
         world.check()
     return [
-        beside("start: with nothing to ask for", start.wall_seconds, "s", note=f"{start.cpu_seconds:.1f} s of CPU"),
+        beside("start: without anything to import", start.wall_seconds, "s", note=f"{start.cpu_seconds:.1f} s of CPU"),
         at_most(f"nothing new with {_CLIENTS} clients", quiet.wall_seconds, 15, "s"),
         at_most("its CPU", quiet.cpu_seconds, 12, "s"),
         at_most("its requests per client", quiet_pages / _CLIENTS, 2, ""),

@@ -1,4 +1,4 @@
-"""Dagster over a Postgres of its own, and the commands of several shards there."""
+"""Dagster with its own Postgres, and the commands of several shards there."""
 
 import shutil
 import tempfile

@@ -45,7 +45,7 @@ def resume() -> list[Row]:
 
 
 class _MendedWorld(BenchWorld):
-    """A world in which some windows fail until it is mended."""
+    """A world in which some windows fail until `mend`."""
 
     def __init__(self, url: str, clients: Path, server: SandboxServer) -> None:
         super().__init__(url, clients)

@@ -83,7 +83,7 @@ def _servers(home: PostgresHome, clients: Path) -> list[Row]:
     )  # fmt: skip
     check = ["dagster", "api", "grpc-health-check", "-p", str(ports["code"])]
     # Each look starts an interpreter, which is not part of the load.
-    load = _until(lambda: _is_well(Command(check, environment, home.folder / "check.txt")))
+    load = _until(lambda: _is_healthy(Command(check, environment, home.folder / "check.txt")))
     web = Command(
         ["dagster_webserver", "-w", str(workspace), "-h", _HOST, "-p", str(ports["web"])], environment,
         home.folder / "web.txt",
@@ -111,7 +111,7 @@ def _servers(home: PostgresHome, clients: Path) -> list[Row]:
     ]
 
 
-def _is_well(check: Command) -> bool:
+def _is_healthy(check: Command) -> bool:
     try:
         check.ended()
     except BenchmarkFailed:
@@ -146,6 +146,6 @@ def _until(holds: Callable[[], object]) -> float:
     began = time.monotonic()
     while not holds():
         if time.monotonic() - began > _MAX_SECONDS:
-            raise BenchmarkFailed("a server did not come up")
+            raise BenchmarkFailed("a server did not start")
         time.sleep(0.1)
     return time.monotonic() - began

@@ -89,11 +89,13 @@ def _ten_hours() -> list[Row]:
         together = _both_with_the_same(served, home)
     return [
         beside(f"full sync of {_CLIENTS} clients", full_wall, "s", note=f"{full_cpu:.0f} s of CPU on both"),
-        beside("the wire alone, all connections busy", wire, "s", note=f"{served.pages} pages of {_PAGE_SECONDS} s"),
+        beside(
+            "network time alone, all connections busy", wire, "s", note=f"{served.pages} pages of {_PAGE_SECONDS} s"
+        ),
         beside("an hour under change, on average", sum(walls) / len(walls), "s", note=f"longest {max(walls):.1f} s"),
         at_most("missing at rest", missing, 0, ""),
         at_most("stale at rest", stale, 0, ""),
-        at_most("requests at once of an account", most, 10, ""),
+        at_most("maximum requests at once of an account", most, 10, ""),
         at_most("the same, two shards with the same clients", together, 10, ""),
     ]
 

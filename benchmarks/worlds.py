@@ -84,7 +84,7 @@ class BenchWorld:
     def check(self) -> None:
         """Raise unless the targets hold the present values of every contact."""
         if not self._json("compare")["kept"]:
-            raise BenchmarkFailed("after a run that ended well, the target differs from Mailchimp")
+            raise BenchmarkFailed("after a successful run, the target differs from Mailchimp")
 
     def _json(self, what: str) -> dict[str, Any]:
         answer = self._session.get(f"{self._url}/sandbox/{what}", timeout=120)

@@ -1,4 +1,4 @@
-"""A sandbox with one account and one list, and short ways to ask it: for the tests of this folder."""
+"""A sandbox with one account and one list, and shortcuts for requests to it, for the tests of this folder."""
 
 import json
 from dataclasses import dataclass, field

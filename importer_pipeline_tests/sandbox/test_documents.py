@@ -1,4 +1,4 @@
-"""Names and types of what the sandbox sends, against those of recorded live answers, written down here."""
+"""Names and types of the sandbox's answers, against those of recorded live answers, written down here."""
 
 import json
 from typing import Any

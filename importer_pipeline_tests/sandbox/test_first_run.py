@@ -1,4 +1,4 @@
-"""The first run and the look, each as a process of its own, as `make demo` and `make dev` start them."""
+"""The first run and the look in separate processes, as `make demo` and `make dev` start them."""
 
 import http.client
 import re

@@ -1,4 +1,4 @@
-"""The fast way for pages of members."""
+"""Fast rendering of pages of members."""
 
 import json
 

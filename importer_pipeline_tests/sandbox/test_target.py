@@ -1,4 +1,4 @@
-"""The target: what it takes, refuses and keeps."""
+"""The target: records that it takes, refuses and keeps."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Answers that hang on what they hold, or that lie."""
+"""Faults that depend on the content of an answer, or that falsify it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Clients of a sandbox, and what happens to their contacts."""
+"""Clients of a sandbox, and changes of their contacts."""
 
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.demo import DemoOptions, build_world

@@ -114,13 +114,13 @@ class Process:
             self._something_happens()
             if not self._flights:
                 if self._sync.next_timer is None:
-                    raise Broken("the engine waits for nothing")
+                    raise Broken("the engine is idle, but not finished")
                 yield self._sync.next_timer
             else:
                 clock.now += rng.random() * 0.4
                 self._advance()
                 yield clock.now
-        raise Broken("the engine does not come to an end")
+        raise Broken("the engine does not finish")
 
     def die(self) -> None:
         """Let some of the requests in flight still arrive."""

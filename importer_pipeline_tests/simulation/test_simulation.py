@@ -1,4 +1,4 @@
-"""The simulation bites: with a rule broken on purpose, seeds fail; and it goes through nearly all of the engine."""
+"""The simulation detects rules broken on purpose, and executes nearly all of the engine."""
 
 import json
 import os

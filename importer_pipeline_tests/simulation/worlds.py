@@ -1,4 +1,4 @@
-"""The dimensions of a simulated world: each is drawn by itself, so that any may meet any other.
+"""The dimensions of a simulated world: each is drawn by itself, so that all combinations occur.
 
 A dimension does not affect what the seed draws otherwise. Its effects are in its module, its frequency is here.
 """

@@ -355,7 +355,7 @@ class Engine:
                 self.carry_out(waiting.pop(0))
             else:
                 self.wait()
-        raise AssertionError("the engine does not come to an end")
+        raise AssertionError("the engine does not finish")
 
     def _note(self) -> None:
         for outcome in self.sync.outcomes:

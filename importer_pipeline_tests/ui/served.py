@@ -55,7 +55,7 @@ def dagster_served(clients_file: Path, *, folder: Path) -> Generator[str]:
         until = time.monotonic() + _START_SECONDS
         while not _answers(url):
             if child.exit_code is not None or time.monotonic() > until:
-                raise DagsterDidNotStart(f"dagster dev does not answer at {url}; what it said: {folder / LOG}")
+                raise DagsterDidNotStart(f"dagster dev does not answer at {url}; its log: {folder / LOG}")
             time.sleep(_LOOK_EVERY_SECONDS)
         yield url
 
