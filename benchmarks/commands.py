@@ -121,7 +121,7 @@ class Command:
 
         Args:
             fails: True if it must fail.
-            longest_seconds: when it is killed.
+            longest_seconds: time after which it is killed.
 
         Raises:
             BenchmarkFailed: it has not ended as expected.

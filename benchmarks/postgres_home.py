@@ -23,7 +23,7 @@ class PostgresHome:
 
     Attributes:
         postgres: the server.
-        database: where the events are.
+        database: the database with the events.
         folder: DAGSTER_HOME.
     """
 

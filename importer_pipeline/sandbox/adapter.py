@@ -23,7 +23,7 @@ class SandboxAdapter(BaseAdapter):
 
     Args:
         sandbox: the one that answers.
-        sleep: how to wait, in seconds. An injected one that moves the sandbox's clock makes time pass.
+        sleep: waits for seconds. An injected one may move the sandbox's clock instead.
     """
 
     def __init__(self, sandbox: Sandbox, *, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -40,9 +40,9 @@ class DagsterChild:
     """`dagster ...` in a process group of its own, so that Ctrl-C reaches us first and we end it in order.
 
     Args:
-        arguments: what follows `dagster` on the command line.
+        arguments: the arguments of `dagster`.
         variables: its whole environment.
-        output: where stdout and stderr go; None to read them with `lines`.
+        output: a file for stdout and stderr; None to read them with `lines`.
     """
 
     def __init__(self, arguments: Sequence[str], *, variables: Mapping[str, str], output: IO[str] | None) -> None:

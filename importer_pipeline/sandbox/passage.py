@@ -41,7 +41,7 @@ class Visit:
     Attributes:
         request: the request.
         sandbox: the one that answers it.
-        traffic: where it holds a slot; None if it holds none.
+        traffic: the traffic in which it holds a slot; None if it holds none.
         fate: its fault and latency.
         arrived_at: the time of its arrival, epoch seconds.
         hang_seconds: the time it keeps its slot if it hangs.

@@ -83,7 +83,7 @@ class Composed:
         processes: the group that they are started in.
         folder: for their DAGSTER_HOME.
         clients: the clients file.
-        postgres_port: where Postgres listens.
+        postgres_port: the port of Postgres.
         variables: of whoever calls `docker compose`.
 
     Attributes:

@@ -66,8 +66,8 @@ def shown(instance: dg.DagsterInstance, audience: str, *, clients: Path) -> Show
     """Return the windows of an audience (`client/audience`) as the UI shows them.
 
     Args:
-        instance: where the runs were.
-        audience: whose windows.
+        instance: the instance with the runs.
+        audience: the audience.
         clients: the clients file.
     """
     answer = asyncio.run(_ask(instance, {"path": [*audience.split("/"), "contact_windows"]}, clients=clients))

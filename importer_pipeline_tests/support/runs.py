@@ -172,8 +172,8 @@ def materialize(
 
     Args:
         clients: all clients.
-        assets: which ones.
-        instance: where.
+        assets: the assets.
+        instance: the instance to run in.
         partitions: a partition, or the first and the last of a range; none for assets that have none.
         mailchimp: config of the `mailchimp` resource.
     """
@@ -243,7 +243,7 @@ def dagster(
 
     Args:
         arguments: the subcommand and its arguments, without `-m`.
-        folder: where it is run.
+        folder: its working directory.
         clients: value of IMPORTER_CLIENTS; None to leave it unset.
         home: DAGSTER_HOME; None to leave it unset.
         variables: more of the environment.

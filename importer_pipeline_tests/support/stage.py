@@ -48,7 +48,7 @@ class Stage:
     """Clients of a sandbox that is served while the `with` block runs.
 
     Args:
-        folder: where the clients file and the secrets go.
+        folder: for the clients file and the secrets.
         changes_per_second: changes to contacts while it serves.
     """
 

@@ -34,8 +34,8 @@ def dagster_served(clients_file: Path, *, folder: Path) -> Generator[str]:
     """Run `dagster dev` for these clients while the `with` block runs; yield the URL of its UI.
 
     Args:
-        clients_file: who the clients are.
-        folder: where Dagster, its log and the locks go.
+        clients_file: the clients file.
+        folder: for Dagster's state, its log and the locks.
 
     Raises:
         DagsterDidNotStart: it ended, or did not answer.
