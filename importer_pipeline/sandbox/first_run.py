@@ -22,7 +22,7 @@ import pandas as pd
 import importer_pipeline
 from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.sandbox.children import DagsterChild, environment
-from importer_pipeline.sandbox.first_world import SNAPSHOT_AGE_SECONDS, ClientTally, FirstWorld, Load, stand_still
+from importer_pipeline.sandbox.first_world import SNAPSHOT_AGE_SECONDS, ClientTally, FirstWorld, Load, pause_changes
 from importer_pipeline.sandbox.server import SandboxServer
 
 _CLIENTS = 4
@@ -132,7 +132,7 @@ def _while_contacts_change(workspace: _Workspace, world: FirstWorld, server: San
     _say(f"2. A full sync, while {_CHANGES_PER_SECOND:.0f} contacts change every second:")
     began = world.revoked.account.now()
     exit_code, problems = _run(workspace, "full_sync")
-    stand_still(server)
+    pause_changes(server)
     sync = Sync(exit_code=exit_code, problems=problems, tallies=world.tallies(began=began), load=world.load())
     _say("3. Changes have stopped. The targets, compared with Mailchimp contact by contact:")
     _show(sync)

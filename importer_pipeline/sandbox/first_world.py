@@ -152,7 +152,7 @@ class FirstWorld:
         self._sandbox.turned_away = 0
 
 
-def stand_still(server: SandboxServer) -> None:
+def pause_changes(server: SandboxServer) -> None:
     """Stop the changes of a served world."""
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=5)
     connection.request("POST", "/sandbox/pause")
