@@ -1,1 +1,1 @@
-"""How fast the pipeline is, and what it costs, beside stated limits: `python -m benchmarks` (`make bench`)."""
+"""Speed and cost of the pipeline, beside stated limits: `python -m benchmarks` (`make bench`)."""

@@ -12,7 +12,7 @@ _EVERY = BENCHMARKS | AT_SCALE
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs what is named, or all. The exit code: 0 if every limit is kept."""
+    """Run the named benchmarks, or all. The exit code is 0 if every limit is kept."""
     names = _parser().parse_args(arguments).names or list(BENCHMARKS)
     rows: list[tuple[str, Row]] = []
     for name in names:
@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="How fast the pipeline is, beside its limits; all of it: five minutes."
+        prog="python -m benchmarks",
+        description="Measure the pipeline's speed beside its limits. All of it takes five minutes.",
     )
     # Not `choices`: with "*", argparse would want the empty list to be one of them.
     parser.add_argument(
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _known(name: str) -> str:
     if name not in _EVERY:
-        raise argparse.ArgumentTypeError(f"one of {', '.join(_EVERY)} is expected, not {name!r}")
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(_EVERY)}, not {name!r}")
     return name
 
 

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.bare CONTACTS`: ten bare threads that carry contacts, with `requests` and `json` and no more.
+"""`python -m benchmarks.bare CONTACTS`: ten bare threads that carry contacts with `requests` and `json` only.
 
-The least that a Python program spends on it: each thread gets a page, decodes it, makes records, and posts them; nothing is
-proved, tried again or counted. Prints what the threads took, without the interpreter's start, as one line of JSON.
+The minimum cost of a Python program: each thread gets a page, decodes it, makes records, and posts them; nothing is
+proved, retried or counted. Prints the cost of the threads, without the interpreter's start, as one line of JSON.
 """
 
 import json
@@ -42,8 +42,8 @@ def _carry(client: Client, audience: Audience, offsets: Iterator[int], carried: 
     url = f"{client.mailchimp.base_url}/lists/{audience.list_id}/members"
     until = datetime.fromtimestamp(int(time.time()) - _SETTLED_SECONDS, UTC).isoformat()
     query = {
-        "fields": audience.record_mapping().fields, "count": _PAGE_SIZE, "sort_field": "last_changed", "sort_dir": "ASC",
-        "before_last_changed": until,
+        "fields": audience.record_mapping().fields, "count": _PAGE_SIZE, "sort_field": "last_changed",
+        "sort_dir": "ASC", "before_last_changed": until,
     }  # fmt: skip
     with requests.Session() as mailchimp, requests.Session() as target:
         mailchimp.headers["Authorization"] = client.mailchimp.credentials().authorization()

@@ -1,7 +1,6 @@
-"""The commands that a user gives, as processes of their own, with what they took: wall time, CPU, memory."""
+"""A user's commands in separate processes, with the wall time, CPU and memory that they took."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 import psutil
 
 from benchmarks.rows import BenchmarkFailed
+from importer_pipeline_tests.support.processes import neutral_environment
 from importer_pipeline_tests.support.usage import wait_for
 
 ROOT = Path(__file__).parents[1]
@@ -27,13 +27,13 @@ _DONE = re.compile(r"(\d+) contacts read, (\d+) accepted, \d+ refused, (\d+) win
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A command that went well.
+    """A command that succeeded.
 
     Attributes:
         wall_seconds: from its start to its end.
         cpu_seconds: of the process and its children, the interpreter's start included.
-        peak_megabytes: the most memory that it had in RAM at once.
-        output: what it printed.
+        peak_megabytes: maximum memory that it had in RAM at once.
+        output: its output.
     """
 
     wall_seconds: float
@@ -43,30 +43,30 @@ class Ran:
 
     @property
     def contacts(self) -> int:
-        """Contacts that the target took, by the run's own log."""
+        """Number of contacts that the target took, by the run's own log."""
         return sum(int(found[1]) for found in _DONE.findall(self.output))
 
     @property
     def windows(self) -> int:
-        """Windows of all audiences, by the run's own log."""
+        """Number of windows of all audiences, by the run's own log."""
         return sum(int(found[2]) for found in _DONE.findall(self.output))
 
 
 def full_sync(clients: Path) -> Ran:
-    """`dagster job execute -m importer_pipeline -j full_sync` with a DAGSTER_HOME that has seen nothing yet."""
+    """Run `dagster job execute -m importer_pipeline -j full_sync` with an empty DAGSTER_HOME."""
     with new_home() as home:
         return job("full_sync", clients=clients, home=home)
 
 
 def job(name: str, *, clients: Path, home: Path, config: Mapping[str, Any] | None = None, fails: bool = False) -> Ran:
-    """`dagster job execute -m importer_pipeline -j <name>`.
+    """Run `dagster job execute -m importer_pipeline -j <name>`.
 
     Args:
         name: the job.
         clients: the clients file.
         home: DAGSTER_HOME.
-        config: of the run.
-        fails: whether the run is to end as failed.
+        config: the run's config.
+        fails: True if the run must fail.
     """
     command = ["dagster", "job", "execute", "-m", "importer_pipeline", "-j", name]
     if config is not None:
@@ -78,39 +78,38 @@ def job(name: str, *, clients: Path, home: Path, config: Mapping[str, Any] | Non
 
 @contextmanager
 def new_home() -> Generator[Path]:
-    """A DAGSTER_HOME that has seen nothing yet, gone afterwards."""
+    """Make an empty DAGSTER_HOME for the `with` block."""
     with tempfile.TemporaryDirectory(prefix="importer-bench-home-") as home:
         shutil.copy(ROOT / "dagster.yaml", home)
         yield Path(home)
 
 
 def validate(clients: Path) -> Ran:
-    """`dagster definitions validate -m importer_pipeline`: everything is loaded, nothing is run."""
+    """Run `dagster definitions validate -m importer_pipeline`, which loads everything and imports nothing."""
     command = ["dagster", "definitions", "validate", "-m", "importer_pipeline"]
     with new_home() as home:
         return _measured(command, clients, home)
 
 
 def module(name: str, *arguments: str, clients: Path) -> Ran:
-    """`python -m <name>`."""
+    """Run `python -m <name>`."""
     with new_home() as home:
         return _measured([name, *arguments], clients, home)
 
 
 class Command:
-    """A process that has started, with what it takes.
+    """A started process, with its usage.
 
     Args:
-        command: what is run, as after `python -m`.
-        environment: what it has besides this process's, which is without what would reach into a Dagster of its own.
-        log: where its output goes; it is started beside it.
+        command: the arguments after `python -m`.
+        environment: variables besides this process's own, less those of Dagster and the importer.
+        log: the file for its output; its folder is the working directory.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self._log = log
         self._name = " ".join(command)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
-        variables = {**kept, "PYTHONPATH": str(ROOT), **environment}
+        variables = {**neutral_environment(), "PYTHONPATH": str(ROOT), **environment}
         with log.open("wb") as output:
             self._started = time.monotonic()
             self._process = subprocess.Popen(
@@ -121,11 +120,11 @@ class Command:
         """Wait until it has ended, but not for ever.
 
         Args:
-            fails: whether it is to end as failed.
-            longest_seconds: when it is killed.
+            fails: True if it must fail.
+            longest_seconds: time after which it is killed.
 
         Raises:
-            BenchmarkFailed: it has not ended as it should.
+            BenchmarkFailed: it has not ended as expected.
         """
         patience = threading.Timer(longest_seconds, self._process.kill)
         patience.start()
@@ -142,7 +141,7 @@ class Command:
         )  # fmt: skip
 
     def megabytes(self) -> float:
-        """The memory that it and its children have in RAM."""
+        """Return the memory that it and its children have in RAM."""
         total = 0
         for process in self._family():
             with suppress(psutil.NoSuchProcess):

@@ -1,4 +1,4 @@
-"""What the hourly run costs with a thousand clients: nothing new, some changes in each; and what three days of downtime do."""
+"""The cost of an hourly run with a thousand clients: without changes, with some, and after three days of downtime."""
 
 import time
 from collections.abc import Generator
@@ -36,7 +36,7 @@ class _HourlyWorld(BenchWorld):
         self.clock = served.clock
 
     def change(self) -> None:
-        """All contacts have changed in the last hour that is over."""
+        """Change all contacts in the last hour that is over."""
         at = last_second_over(int(time.time())) - HOUR_SECONDS // 3
         for client in self._world.clients:
             listed = client.lists[0]
@@ -45,7 +45,7 @@ class _HourlyWorld(BenchWorld):
 
 
 def hourly() -> list[Row]:
-    """The run of an hour, beside one with nothing to ask for."""
+    """Measure the run of an hour, beside one without anything to import."""
     with _served(_CLIENTS, behind_seconds=_since_an_hour_began()) as world, commands.new_home() as home:
         commands.job("full_sync", clients=world.clients, home=home, config=_FIRST)
         world.clock.catch_up()
@@ -70,7 +70,7 @@ def hourly() -> list[Row]:
         down, down_pages = _run_and_count(world, home)
         world.check()
     return [
-        beside("start: with nothing to ask for", start.wall_seconds, "s", note=f"{start.cpu_seconds:.1f} s of CPU"),
+        beside("start: without anything to import", start.wall_seconds, "s", note=f"{start.cpu_seconds:.1f} s of CPU"),
         at_most(f"nothing new with {_CLIENTS} clients", quiet.wall_seconds, 15, "s"),
         at_most("its CPU", quiet.cpu_seconds, 12, "s"),
         at_most("its requests per client", quiet_pages / _CLIENTS, 2, ""),
@@ -97,17 +97,18 @@ def _run_and_count(world: _HourlyWorld, home: Path) -> tuple[commands.Ran, int]:
 
 
 def _since_an_hour_began() -> float:
-    """As long as it is since the newest hour that is over began: a full sync of then leaves that hour, and no other."""
+    """Return the seconds since the newest hour that is over began: a full sync of then leaves only that hour."""
     now = time.time()
     return now - (last_second_over(int(now)) - HOUR_SECONDS + 300)
 
 
 def _write_history(home: Path, *, hours: int) -> None:
-    """So many hours of each audience are in the log, all older than what is there: copies of its newest one."""
+    """Write so many hours of each audience to the log, all older than those there: copies of the newest one."""
     copy = text(
         "INSERT INTO event_logs (id, run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition) "
-        "SELECT -:back * 10000000 - id, run_id, replace(event, partition, :key), dagster_event_type, timestamp, step_key, "
-        "asset_key, :key FROM event_logs WHERE id > 0 AND dagster_event_type = 'ASSET_MATERIALIZATION' AND partition = :newest"
+        "SELECT -:back * 10000000 - id, run_id, replace(event, partition, :key), dagster_event_type, timestamp, "
+        "step_key, asset_key, :key FROM event_logs "
+        "WHERE id > 0 AND dagster_event_type = 'ASSET_MATERIALIZATION' AND partition = :newest"
     )
     with dg.DagsterInstance.from_config(str(home)) as instance:
         storage = instance.event_log_storage
@@ -121,7 +122,7 @@ def _write_history(home: Path, *, hours: int) -> None:
 
 
 def _wipe_hours(home: Path) -> None:
-    """The same hours are missing again."""
+    """Wipe these hours, so that they are missing again."""
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.wipe_assets([key for key in instance.all_asset_keys() if key.path[-1] == CONTACT_CHANGES])
 

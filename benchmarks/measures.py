@@ -1,4 +1,4 @@
-"""The benchmarks of whole syncs and of loading: what is run, and which figures have which limits. Each returns its rows."""
+"""The benchmarks of whole syncs and of loading, with the limits of their figures. Each returns its rows."""
 
 import json
 import statistics
@@ -9,7 +9,7 @@ from benchmarks import commands
 from benchmarks.commands import Ran
 from benchmarks.hourly import hourly
 from benchmarks.resuming import resume
-from benchmarks.rows import Row, at_least, at_most, beside, tell
+from benchmarks.rows import Row, at_least, at_most, beside, progress
 from benchmarks.scale import scale
 from benchmarks.shards import shards
 from benchmarks.worlds import BenchWorld, Seen, Watch, served
@@ -26,13 +26,13 @@ _AUDIENCES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """A large sync and the same job with one contact just before it, so that both had the same neighbours on the machine.
+    """A large sync, and the same job with one contact just before it, under the same load of the machine.
 
     Attributes:
         start: the job with one contact.
-        start_seen: what the sandbox saw of that.
+        start_seen: the sandbox's statistics of that.
         ran: the large sync.
-        seen: what the sandbox saw of it.
+        seen: the sandbox's statistics of it.
         busy: connections busy on average between its first and its last full wave.
     """
 
@@ -44,7 +44,7 @@ class _Pair:
 
     @property
     def more_wall_seconds(self) -> float:
-        """What the contacts took beyond the start."""
+        """Wall time that the contacts took beyond the start."""
         return self.ran.wall_seconds - self.start.wall_seconds
 
     @property
@@ -54,16 +54,16 @@ class _Pair:
 
 
 def full() -> list[Row]:
-    """A full sync of one large audience, beside the wall that ten connections set and beside ten bare threads."""
+    """Measure a full sync of a large audience, beside the minimum of ten connections and ten bare threads."""
     with (
         served(*_one_audience(1), latency_seconds=_PAGE_SECONDS) as one,
         served(*_one_audience(_CONTACTS), latency_seconds=_PAGE_SECONDS) as world,
     ):
         pairs: list[_Pair] = []
         for number in range(1, _REPEATS + 1):
-            tell(f"full: one contact, then {_CONTACTS:,}, {number} of {_REPEATS}")
+            progress(f"full: one contact, then {_CONTACTS:,}, {number} of {_REPEATS}")
             pairs.append(_pair(one, world))
-        tell("full: ten bare threads")
+        progress("full: ten bare threads")
         bare = json.loads(commands.module("benchmarks.bare", str(_CONTACTS), clients=world.clients).output)
     return [*_wall_rows(pairs), *_cost_rows(pairs, bare)]
 
@@ -101,10 +101,10 @@ def _cost_rows(pairs: Sequence[_Pair], bare: dict[str, float]) -> list[Row]:
 
 
 def changing() -> list[Row]:
-    """The same audience while its contacts change."""
+    """Measure the same audience while its contacts change."""
     options = (*_one_audience(_CONTACTS), "--changes-per-second", str(_CHANGES_PER_SECOND))
     with served(*options, latency_seconds=_PAGE_SECONDS) as world:
-        tell(f"changing: {_CONTACTS:,} contacts, {_CHANGES_PER_SECOND} changes a second")
+        progress(f"changing: {_CONTACTS:,} contacts, {_CHANGES_PER_SECOND} changes a second")
         world.forget()
         ran = commands.full_sync(world.clients)
         seen = world.seen()
@@ -112,11 +112,11 @@ def changing() -> list[Row]:
 
 
 def memory() -> list[Row]:
-    """Whether memory grows with the audience."""
+    """Compare the memory of a small and a large audience."""
     peaks: list[float] = []
     rows: list[Row] = []
     for contacts in (_FEW_CONTACTS, _MANY_CONTACTS):
-        tell(f"memory: {contacts:,} contacts")
+        progress(f"memory: {contacts:,} contacts")
         with served(*_one_audience(contacts), latency_seconds=0.05) as world:
             ran = commands.full_sync(world.clients)
             world.check()
@@ -126,8 +126,8 @@ def memory() -> list[Row]:
 
 
 def clients() -> list[Row]:
-    """Many small clients: how well the work of one overlaps with that of the others."""
-    tell(f"clients: {_CLIENTS} clients of {_CONTACTS_OF_EACH} contacts")
+    """Measure many small clients, whose work should overlap."""
+    progress(f"clients: {_CLIENTS} clients of {_CONTACTS_OF_EACH} contacts")
     options = ("--clients", str(_CLIENTS), "--contacts", str(_CONTACTS_OF_EACH))
     with served(*options, latency_seconds=_PAGE_SECONDS) as world:
         runs = [commands.full_sync(world.clients) for _ in range(_REPEATS)]
@@ -137,7 +137,7 @@ def clients() -> list[Row]:
 
 
 def load() -> list[Row]:
-    """How much longer Dagster takes to load many audiences than to load one."""
+    """Compare the time Dagster takes to load many audiences and one."""
     few: list[float] = []
     many: list[float] = []
     with (
@@ -145,7 +145,7 @@ def load() -> list[Row]:
         served("--clients", str(_AUDIENCES // 4), "--audiences", "4", "--contacts", "1", latency_seconds=0) as thousand,
     ):
         for number in range(1, _REPEATS + 1):
-            tell(f"load: one audience and {_AUDIENCES}, {number} of {_REPEATS}")
+            progress(f"load: one audience and {_AUDIENCES}, {number} of {_REPEATS}")
             few.append(commands.validate(one.clients).wall_seconds)
             many.append(commands.validate(thousand.clients).wall_seconds)
     slower = statistics.median(many) - statistics.median(few)
@@ -159,10 +159,10 @@ def load() -> list[Row]:
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     measure.__name__: measure for measure in (full, changing, memory, clients, load, resume, hourly)
 }
-"""By name, in the order in which they are run."""
+"""Benchmarks by name, in the order in which they are run."""
 
 AT_SCALE: dict[str, Callable[[], list[Row]]] = {measure.__name__: measure for measure in (shards, scale)}
-"""Those that take a quarter of an hour, and run only when they are named."""
+"""Benchmarks that take a quarter of an hour, and run only when named."""
 
 
 def _pair(one: BenchWorld, world: BenchWorld) -> _Pair:
@@ -192,5 +192,5 @@ def _best(figures: Sequence[float], unit: str, base: float = 1.0) -> str:
 
 
 def _thousandth_ms(cpu_seconds: float, contacts: int) -> float:
-    """CPU per 1000 contacts, in milliseconds."""
+    """Return CPU per 1000 contacts, in milliseconds."""
     return cpu_seconds * 1000 / (contacts / 1000)

@@ -1,4 +1,4 @@
-"""Dagster over a Postgres of its own, and the commands of several shards there."""
+"""Dagster with its own Postgres, and the commands of several shards there."""
 
 import shutil
 import tempfile
@@ -23,7 +23,7 @@ class PostgresHome:
 
     Attributes:
         postgres: the server.
-        database: where the events are.
+        database: the database with the events.
         folder: DAGSTER_HOME.
     """
 
@@ -34,29 +34,30 @@ class PostgresHome:
         shutil.copy(ROOT / "deploy" / "dagster.yaml", folder)
 
     def environment(self, clients: Path, shard: Shard = Shard()) -> dict[str, str]:  # noqa: B008
-        """What a process of the deployment has."""
+        """Return the environment of a process of the deployment."""
         return {
-            "DAGSTER_HOME": str(self.folder), "DAGSTER_PG_HOST": "127.0.0.1", "DAGSTER_PG_PORT": str(self.postgres.port),
-            "DAGSTER_PG_DB": self.database, "DAGSTER_PG_USERNAME": "postgres", "DAGSTER_PG_PASSWORD": "",
+            "DAGSTER_HOME": str(self.folder), "DAGSTER_PG_HOST": "127.0.0.1",
+            "DAGSTER_PG_PORT": str(self.postgres.port), "DAGSTER_PG_DB": self.database,
+            "DAGSTER_PG_USERNAME": "postgres", "DAGSTER_PG_PASSWORD": "",
             "IMPORTER_CLIENTS": str(clients), "IMPORTER_SHARD": str(shard),
         }  # fmt: skip
 
     @property
     def megabytes(self) -> float:
-        """How large the database is."""
+        """Size of the database."""
         ((size,),) = self.postgres.execute("SELECT pg_database_size(:name)", name=self.database)
         return size / 1e6
 
 
 @contextmanager
 def postgres_home() -> Generator[PostgresHome]:
-    """Such a home, and its Postgres, while the `with` block runs."""
+    """Set up such a home, and its Postgres, for the `with` block."""
     with tempfile.TemporaryDirectory(prefix="importer-bench-home-") as folder, postgres_server() as postgres:
         yield PostgresHome(Path(folder), postgres)
 
 
 def start_job(home: PostgresHome, job: str, clients: Path, config: Mapping[str, Any], shard: Shard) -> Command:
-    """`dagster job execute` of one shard."""
+    """Start `dagster job execute` of one shard."""
     name = f"{job}-{shard.index}-of-{shard.count}-{time.monotonic_ns()}"
     file = home.folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
@@ -67,7 +68,7 @@ def start_job(home: PostgresHome, job: str, clients: Path, config: Mapping[str, 
 def run_shards(
     home: PostgresHome, job: str, clients: Path, config: Mapping[str, Any], shards: Sequence[Shard]
 ) -> tuple[float, float]:
-    """A job of several shards at the same time: seconds until all have ended, and of CPU of all."""
+    """Run a job of several shards at once; return the seconds until all have ended, and their CPU seconds."""
     started = [start_job(home, job, clients, config, shard) for shard in shards]
     ends = [each.ended(longest_seconds=MAX_SECONDS) for each in started]
     return max(end.wall_seconds for end in ends), sum(end.cpu_seconds for end in ends)

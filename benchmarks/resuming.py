@@ -1,4 +1,4 @@
-"""What it costs to go on with a snapshot of five thousand windows of which ten are missing, and to register as many."""
+"""The cost of resuming a snapshot of five thousand windows of which ten are missing, and of registering as many."""
 
 import tempfile
 from collections.abc import Generator
@@ -23,7 +23,7 @@ _LATENCY = Latency(least_seconds=0.05, most_seconds=0.05)
 
 
 def resume() -> list[Row]:
-    """A full sync that goes on, beside the same job with one contact; and a plan of as many windows."""
+    """Measure a resumed full sync, beside the same job with one contact; and a plan of as many windows."""
     config = _config(retries=0)
     with _served(_WINDOWS * _STEP) as world, _served(1) as one, commands.new_home() as home:
         commands.job("full_sync", clients=world.clients, home=home, config=config, fails=True)
@@ -45,21 +45,21 @@ def resume() -> list[Row]:
 
 
 class _MendedWorld(BenchWorld):
-    """A world in which some windows fail until it is mended."""
+    """A world in which some windows fail until `mend`."""
 
     def __init__(self, url: str, clients: Path, server: SandboxServer) -> None:
         super().__init__(url, clients)
         self._server = server
 
     def mend(self) -> None:
-        """Nothing fails any more."""
+        """End all failures."""
         for client in self._server.world.clients:
             client.account.fault_plan = FaultPlan(latency=_LATENCY)
 
 
 @contextmanager
 def _served(contacts: int) -> Generator[_MendedWorld]:
-    """One audience, of which ten windows, spread over it, fail."""
+    """Serve one audience of which ten windows, spread over it, fail."""
     sandbox = Sandbox()
     world, keys = build_world(_options(contacts), sandbox)
     spread = _WINDOWS // _MISSING

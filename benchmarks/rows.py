@@ -1,4 +1,4 @@
-"""What a benchmark tells: rows of figures beside their limits, and the table that they make."""
+"""Results of benchmarks: rows of figures beside their limits, and a table of them."""
 
 import sys
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class BenchmarkFailed(Exception):
-    """A benchmark could not be measured: what it ran did not do its work."""
+    """A benchmark could not be measured: something that it ran failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,10 +14,10 @@ class Row:
     """One figure.
 
     Attributes:
-        what: what was measured.
+        what: the name of the figure.
         seen: the figure, with its unit.
-        limit: what it has to be, in words; "" where it only stands beside another.
-        kept: whether it is.
+        limit: its limit, in words; "" if it has none.
+        kept: True if the limit is kept.
     """
 
     what: str
@@ -27,31 +27,31 @@ class Row:
 
 
 def at_most(what: str, seen: float, limit: float, unit: str, *, note: str = "") -> Row:
-    """A figure that must not be higher than its limit; `note` says where the figure or the limit comes from."""
+    """Make a row of a figure with an upper limit; `note` says where the figure or the limit comes from."""
     return Row(
         what=what, seen=_text(seen, unit), limit=f"at most {_text(limit, unit)}{_aside(note)}", kept=seen <= limit
     )
 
 
 def at_least(what: str, seen: float, limit: float, unit: str, *, note: str = "") -> Row:
-    """A figure that must not be lower than its limit."""
+    """Make a row of a figure with a lower limit."""
     return Row(
         what=what, seen=_text(seen, unit), limit=f"at least {_text(limit, unit)}{_aside(note)}", kept=seen >= limit
     )
 
 
 def beside(what: str, seen: float, unit: str, *, note: str = "") -> Row:
-    """A figure without a limit."""
+    """Make a row of a figure without a limit."""
     return Row(what=what, seen=f"{_text(seen, unit)}{_aside(note)}")
 
 
-def tell(what: str) -> None:
-    """Say what is being measured now."""
+def progress(what: str) -> None:
+    """Print progress."""
     print(what, file=sys.stderr, flush=True)
 
 
 def table(rows: Sequence[tuple[str, Row]]) -> str:
-    """The rows, each with its benchmark's name, in columns."""
+    """Format the rows, each with its benchmark's name, in columns."""
     lines = [("benchmark", "figure", "seen", "limit", "")]
     lines += [(name, row.what, row.seen, row.limit, "" if row.kept else "BROKEN") for name, row in rows]
     widths = [max(len(line[column]) for line in lines) for column in range(5)]

@@ -1,4 +1,4 @@
-"""What a deployment takes with one, three and ten thousand clients in one shard: memory, starts, the hour, the database."""
+"""The cost of one, three and ten thousand clients in one shard: memory, starts, the hour, the database."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import requests
 
 from benchmarks.commands import Command
 from benchmarks.postgres_home import MAX_SECONDS, PostgresHome, postgres_home, start_job
-from benchmarks.rows import BenchmarkFailed, Row, beside, tell
+from benchmarks.rows import BenchmarkFailed, Row, beside, progress
 from benchmarks.worlds import Clock, options, served_here
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.listing.hours import HOUR_SECONDS
@@ -21,7 +21,7 @@ _CONTACTS = 5
 _LATENCY = Latency(least_seconds=0.2, most_seconds=0.2)
 _MAX_SECONDS = 300.0
 _SETTLING_SECONDS = 45.0
-"""How long webserver and daemon are let run before their memory is looked at."""
+"""Seconds that webserver and daemon run before their memory is measured."""
 
 _HOST = "127.0.0.1"
 _FULL: dict[str, Any] = {"ops": {"import_contacts": {"config": {}}}}
@@ -29,11 +29,12 @@ _CHANGES: dict[str, Any] = {"ops": {"import_changes": {"config": {"newcomers": F
 _NOBODY: dict[str, Any] = {"ops": {"import_changes": {"config": {"newcomers": False, "clients": ["client-0001"]}}}}
 _CATALOG = "{ assetNodes { assetKey { path } groupName } }"
 _ONE_ASSET = """{ assetNodeOrError(assetKey: {path: ["client-0001", "newsletter", "contact_changes"]}) {
-  ... on AssetNode { assetMaterializations(limit: 20) { timestamp } partitionStats { numMaterialized numFailed } } } }"""
+  ... on AssetNode { assetMaterializations(limit: 20) { timestamp } partitionStats { numMaterialized numFailed } }
+} }"""
 
 
 def scale() -> list[Row]:
-    """A row for each figure and size."""
+    """Measure each figure at each size."""
     return [row for size in _SIZES for row in _of(size)]
 
 
@@ -42,15 +43,15 @@ def _of(size: int) -> list[Row]:
     world = options(size, _LATENCY, contacts=_CONTACTS)
     with served_here(world, Clock(behind_seconds=HOUR_SECONDS)) as served, postgres_home() as home:
         clients = served.clients
-        tell(f"scale: {size} clients, a full sync")
+        progress(f"scale: {size} clients, a full sync")
         full = start_job(home, "full_sync", clients, _FULL, Shard()).ended(longest_seconds=MAX_SECONDS)
         served.clock.catch_up()
         start = start_job(home, "incremental_sync", clients, _NOBODY, Shard()).ended(longest_seconds=MAX_SECONDS)
-        tell(f"scale: {size} clients, an hour")
+        progress(f"scale: {size} clients, an hour")
         events, megabytes = _events(home), home.megabytes
         hour = start_job(home, "incremental_sync", clients, _CHANGES, Shard()).ended(longest_seconds=MAX_SECONDS)
         more_events, more_megabytes = _events(home) - events, home.megabytes - megabytes
-        tell(f"scale: {size} clients, the servers")
+        progress(f"scale: {size} clients, the servers")
         rows = _servers(home, clients)
     made = [
         beside("first full sync", full.wall_seconds, "s", note=f"{full.cpu_seconds:.1f} s of CPU"),
@@ -69,7 +70,7 @@ def _of(size: int) -> list[Row]:
 
 
 def _servers(home: PostgresHome, clients: Path) -> list[Row]:
-    """Code server, webserver and daemon, one after the other."""
+    """Start code server, webserver and daemon, one after the other."""
     ports = {name: free_port() for name in ("code", "web")}
     workspace = home.folder / "workspace.yaml"
     server = f"{{host: {_HOST}, port: {ports['code']}, location_name: shard-0}}"
@@ -81,8 +82,8 @@ def _servers(home: PostgresHome, clients: Path) -> list[Row]:
         environment, home.folder / "code.txt",
     )  # fmt: skip
     check = ["dagster", "api", "grpc-health-check", "-p", str(ports["code"])]
-    # Each look starts an interpreter: what that takes is no part of the load.
-    load = _until(lambda: _is_well(Command(check, environment, home.folder / "check.txt")))
+    # Each look starts an interpreter, which is not part of the load.
+    load = _until(lambda: _is_healthy(Command(check, environment, home.folder / "check.txt")))
     web = Command(
         ["dagster_webserver", "-w", str(workspace), "-h", _HOST, "-p", str(ports["web"])], environment,
         home.folder / "web.txt",
@@ -110,7 +111,7 @@ def _servers(home: PostgresHome, clients: Path) -> list[Row]:
     ]
 
 
-def _is_well(check: Command) -> bool:
+def _is_healthy(check: Command) -> bool:
     try:
         check.ended()
     except BenchmarkFailed:
@@ -145,6 +146,6 @@ def _until(holds: Callable[[], object]) -> float:
     began = time.monotonic()
     while not holds():
         if time.monotonic() - began > _MAX_SECONDS:
-            raise BenchmarkFailed("a server did not come up")
+            raise BenchmarkFailed("a server did not start")
         time.sleep(0.1)
     return time.monotonic() - began

@@ -1,4 +1,4 @@
-"""Two shards over one Postgres: a thousand clients of all sizes, ten hours under change; how much faster two are than one."""
+"""Two shards over one Postgres: a thousand clients of all sizes, ten hours under change; and one shard beside two."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from benchmarks.postgres_home import MAX_SECONDS, PostgresHome, postgres_home, run_shards, start_job
-from benchmarks.rows import Row, at_most, beside, tell
+from benchmarks.rows import Row, at_most, beside, progress
 from benchmarks.worlds import Clock, ServedHere, options, served_here
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.listing.hours import HOUR_SECONDS
@@ -35,33 +35,33 @@ class _Shared:
         self._served = served
 
     def rest(self) -> None:
-        """From now on nothing changes."""
+        """Stop all changes."""
         requests.post(f"{self._served.server.url}/sandbox/pause", timeout=60).raise_for_status()
 
     @property
     def pages(self) -> int:
-        """Pages of one walk of everything, active and archived."""
+        """Number of pages of one walk of everything, active and archived."""
         return sum(2 + len(client.lists[0]) // 990 for client in self.world.clients)
 
     @property
     def contacts(self) -> int:
-        """All of them."""
+        """Number of contacts."""
         return sum(len(client.lists[0]) for client in self.world.clients)
 
     @property
     def most_at_once(self) -> int:
-        """The most requests that any account had at once, those that it refused for that included."""
+        """Maximum number of requests that any account had at once, including those it refused for that."""
         figures = [client.account.traffic.figures(self.clock()) for client in self.world.clients]
         return max(it.peak_in_progress + it.refused_429 for it in figures)
 
     def differing(self) -> tuple[int, int]:
-        """How many contacts are missing at their targets, and how many are there with other values."""
+        """Count the contacts that are missing at their targets, and those that are there with other values."""
         compared = self.world.compare()["clients"].values()
         return sum(it["missing"] for it in compared), sum(it["stale"] for it in compared)
 
 
 def shards() -> list[Row]:
-    """See the module."""
+    """Measure ten hours under change, and one shard beside two."""
     return [*_ten_hours(), *_one_and_two()]
 
 
@@ -72,7 +72,7 @@ def _ten_hours() -> list[Row]:
         _served(sizes, _PAGE_SECONDS, behind_seconds=behind, changes_per_second=_CHANGES_PER_SECOND) as served,
         postgres_home() as home,
     ):
-        tell(f"shards: a full sync of {served.contacts:,} contacts of {_CLIENTS} clients")
+        progress(f"shards: a full sync of {served.contacts:,} contacts of {_CLIENTS} clients")
         wire = served.pages * _PAGE_SECONDS / (len(_TWO) * _CONNECTIONS_OF_A_RUN)
         full_wall, full_cpu = run_shards(home, "full_sync", served.clients, _FULL, _TWO)
         walls: list[float] = []
@@ -80,7 +80,7 @@ def _ten_hours() -> list[Row]:
             served.world.change(_CHANGES_AN_HOUR)
             served.clock.catch_up(but_for_seconds=behind - hour * HOUR_SECONDS)
             walls.append(run_shards(home, "incremental_sync", served.clients, _CHANGES, _TWO)[0])
-            tell(f"shards: hour {hour} took {walls[-1]:.1f} s")
+            progress(f"shards: hour {hour} took {walls[-1]:.1f} s")
         served.rest()
         served.clock.catch_up()
         run_shards(home, "incremental_sync", served.clients, _CHANGES, _TWO)
@@ -89,18 +89,20 @@ def _ten_hours() -> list[Row]:
         together = _both_with_the_same(served, home)
     return [
         beside(f"full sync of {_CLIENTS} clients", full_wall, "s", note=f"{full_cpu:.0f} s of CPU on both"),
-        beside("the wire alone, all connections busy", wire, "s", note=f"{served.pages} pages of {_PAGE_SECONDS} s"),
+        beside(
+            "network time alone, all connections busy", wire, "s", note=f"{served.pages} pages of {_PAGE_SECONDS} s"
+        ),
         beside("an hour under change, on average", sum(walls) / len(walls), "s", note=f"longest {max(walls):.1f} s"),
         at_most("missing at rest", missing, 0, ""),
         at_most("stale at rest", stale, 0, ""),
-        at_most("requests at once of an account", most, 10, ""),
+        at_most("maximum requests at once of an account", most, 10, ""),
         at_most("the same, two shards with the same clients", together, 10, ""),
     ]
 
 
 def _both_with_the_same(served: _Shared, home: PostgresHome) -> int:
-    """Two shards that both believe to have all clients: the most requests that an account had at once."""
-    tell("shards: two with the same clients")
+    """Run two shards that both have all clients; return the maximum of requests of an account at once."""
+    progress("shards: two with the same clients")
     served.world.forget()
     served.world.change(_CHANGES_AN_HOUR)
     served.clock.catch_up(but_for_seconds=-2 * HOUR_SECONDS)
@@ -114,7 +116,7 @@ def _both_with_the_same(served: _Shared, home: PostgresHome) -> int:
 def _one_and_two() -> list[Row]:
     walls: list[float] = []
     for several in (_ONE, _TWO):
-        tell(f"shards: {_BOUND_CLIENTS} clients, pages of {_BOUND_SECONDS} s, {len(several)}")
+        progress(f"shards: {_BOUND_CLIENTS} clients, pages of {_BOUND_SECONDS} s, {len(several)}")
         with (
             _served([5] * _BOUND_CLIENTS, _BOUND_SECONDS, behind_seconds=0, changes_per_second=0) as served,
             postgres_home() as home,
@@ -130,7 +132,7 @@ def _one_and_two() -> list[Row]:
 
 
 def _pareto(count: int, random: Random) -> list[int]:
-    """Sizes of clients, most of them small, with the mean that is wanted."""
+    """Draw sizes of clients, most of them small, with the mean that is wanted."""
     drawn = [random.paretovariate(1.5) for _ in range(count)]
     mean = sum(drawn) / count
     return [min(_MAX_CONTACTS, round(each / mean * _MEAN_CONTACTS)) for each in drawn]

@@ -1,4 +1,4 @@
-"""The sandbox in a process of its own, and what it saw of a run; or in this one, where its clock can be set."""
+"""The sandbox in a separate process, with its statistics of a run; or in this one, where its clock can be set."""
 
 import tempfile
 import threading
@@ -21,21 +21,21 @@ from importer_pipeline.sandbox.target import Manner
 from importer_pipeline.sandbox.world import World
 
 TARGET_SECONDS = 0.3
-"""How long the target takes for a batch."""
+"""Latency of the target."""
 
 _EVERY_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What the sandbox has seen since it was last told to forget, of all accounts and targets together.
+    """Statistics of the sandbox since they were last reset, over all accounts and targets.
 
     Attributes:
-        at: when this was told, epoch seconds.
-        pages: pages of contacts asked for.
+        at: time of these statistics, epoch seconds.
+        pages: requested pages of contacts.
         refused: requests that found all ten connections of the account taken.
         bytes_sent: bytes of all bodies.
-        in_progress: requests under way at that moment.
+        in_progress: requests in progress at that moment.
         busy_seconds: the integral of that over time.
         carrying_seconds: from the first request for a page to the end of the last page or post.
     """
@@ -53,7 +53,7 @@ class BenchWorld:
     """A served sandbox.
 
     Attributes:
-        clients: the clients file that leads to it.
+        clients: its clients file.
     """
 
     def __init__(self, url: str, clients: Path) -> None:
@@ -62,11 +62,11 @@ class BenchWorld:
         self._session = requests.Session()
 
     def forget(self) -> None:
-        """Start the statistics anew."""
+        """Reset the statistics."""
         self._session.post(f"{self._url}/sandbox/forget", timeout=30).raise_for_status()
 
     def seen(self) -> Seen:
-        """What it has seen."""
+        """Return the statistics of the sandbox."""
         stats = self._json("stats")
         accounts: list[dict[str, Any]] = list(stats["accounts"].values())
         begins = [account["first_at"] for account in accounts if account["first_at"] is not None]
@@ -82,9 +82,9 @@ class BenchWorld:
         )
 
     def check(self) -> None:
-        """Raise unless every contact is at the target as it is."""
+        """Raise unless the targets hold the present values of every contact."""
         if not self._json("compare")["kept"]:
-            raise BenchmarkFailed("after a run that ended well, the target differs from Mailchimp")
+            raise BenchmarkFailed("after a successful run, the target differs from Mailchimp")
 
     def _json(self, what: str) -> dict[str, Any]:
         answer = self._session.get(f"{self._url}/sandbox/{what}", timeout=120)
@@ -94,11 +94,11 @@ class BenchWorld:
 
 @contextmanager
 def served(*options: str, latency_seconds: float) -> Generator[BenchWorld]:
-    """A sandbox, for as long as the block runs.
+    """Serve a sandbox for the `with` block.
 
     Args:
         options: as on the command line of `python -m importer_pipeline.sandbox`.
-        latency_seconds: how long Mailchimp takes for a page.
+        latency_seconds: latency of Mailchimp for a page.
     """
     with tempfile.TemporaryDirectory(prefix="importer-bench-") as folder:
         clients = Path(folder, "clients.yaml")
@@ -127,7 +127,7 @@ class Watch:
         self._thread.join()
 
     def busy_between_full_waves(self, connections: int) -> float:
-        """Connections busy on average between the first and the last look that found all of them so."""
+        """Return the connections busy on average between the first and the last look that found all of them so."""
         return busy_between(self._looks, connections)
 
     def _look(self) -> None:
@@ -136,7 +136,7 @@ class Watch:
 
 
 def busy_between(looks: Sequence[Seen], connections: int) -> float:
-    """See `Watch.busy_between_full_waves`; 0 where all were never busy at two looks."""
+    """Compute `Watch.busy_between_full_waves`; 0 unless two looks found all connections busy."""
     full = [look for look in looks if look.in_progress >= connections]
     if len(full) < 2:
         return 0.0
@@ -144,29 +144,29 @@ def busy_between(looks: Sequence[Seen], connections: int) -> float:
 
 
 class Clock:
-    """The sandbox's clock, which can be moved on."""
+    """The sandbox's clock, which can be moved forward."""
 
     def __init__(self, *, behind_seconds: float) -> None:
         self._behind = behind_seconds
 
     def __call__(self) -> float:
-        """Epoch seconds."""
+        """Return epoch seconds."""
         return time.time() - self._behind
 
     def catch_up(self, *, but_for_seconds: float = 0.0) -> None:
-        """From now on it is right, as Mailchimp's is: a sync guesses what hour it is there by its own."""
+        """Set it right, as Mailchimp's is: a sync guesses by its own clock what hour it is there."""
         self._behind = but_for_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedHere:
-    """A sandbox that this process serves, so that it can do with it as it likes.
+    """A sandbox served by this process, which therefore has full access to it.
 
     Attributes:
         clock: its clock.
         world: its clients.
-        server: where it is.
-        clients: the clients file that leads to it.
+        server: its server.
+        clients: its clients file.
     """
 
     clock: Clock
@@ -179,12 +179,12 @@ class ServedHere:
 def served_here(
     options: DemoOptions, clock: Clock, *, fill: Callable[[World], None] | None = None, changes_per_second: float = 0.0
 ) -> Generator[ServedHere]:
-    """Such a sandbox, for as long as the block runs.
+    """Serve such a sandbox for the `with` block.
 
     Args:
-        options: what its world is like.
+        options: the options of its world.
         clock: its clock.
-        fill: gives it contacts before it is served.
+        fill: adds contacts before it is served.
         changes_per_second: changes to contacts while it is.
     """
     sandbox = Sandbox(clock=clock)
@@ -201,7 +201,7 @@ def served_here(
 
 
 def options(clients: int, latency: Latency, *, contacts: int) -> DemoOptions:
-    """A world without faults."""
+    """Return options of a world without faults."""
     none = Latency(least_seconds=0.0, most_seconds=0.0)
     return DemoOptions(
         clients=clients, audiences=1, contacts=contacts, archived_share=0.0, latency=latency, target_latency=none,

@@ -1,7 +1,7 @@
-"""`python -m importer_pipeline_tests.check_package`: the wheel, in an empty environment, as somebody else would install it.
+"""`python -m importer_pipeline_tests.check_package`: the wheel, in an empty environment, as a user would install it.
 
-It is built from a copy and used from elsewhere, so that nothing of the checkout can stand in for what the wheel lacks: a
-module, a dependency, the definitions that `dagster -m importer_pipeline` looks for.
+It is built from a copy and used in another folder, so that the checkout can't hide what the wheel lacks: a module, a
+dependency, the definitions that `dagster -m importer_pipeline` looks for.
 """
 
 import os
@@ -27,11 +27,11 @@ print(importer_pipeline.__file__)
 
 
 class PackageBroken(Exception):
-    """What the wheel lacks."""
+    """The wheel lacks something, or does not work."""
 
 
 def main() -> int:
-    """Build, install, use. The exit code: 0 if all of it went well."""
+    """Build, install and use the wheel. The exit code is 0 if all of that succeeded."""
     with tempfile.TemporaryDirectory(prefix="importer-package-") as folder:
         try:
             check(Path(folder))
@@ -45,8 +45,8 @@ def main() -> int:
 def check(folder: Path) -> None:
     """Build the wheel below the folder, and use it there."""
     wheel = build(folder)
-    if strangers := sorted(set(names_in(wheel)) - set(names_in_checkout())):
-        raise PackageBroken(f"the wheel holds what the package doesn't: {', '.join(strangers)}")
+    if surplus := sorted(set(names_in(wheel)) - set(names_in_checkout())):
+        raise PackageBroken(f"the wheel holds files that the package does not: {', '.join(surplus)}")
     if lacking := sorted(set(names_in_checkout()) - set(names_in(wheel))):
         raise PackageBroken(f"the wheel lacks {', '.join(lacking)}")
     venv.create(folder / "venv", with_pip=True)
@@ -66,7 +66,7 @@ def check(folder: Path) -> None:
 
 
 def build(folder: Path) -> Path:
-    """The wheel of a copy of the sources."""
+    """Build the wheel of a copy of the sources."""
     copy = folder / "sources"
     copy.mkdir()
     for name in SOURCES:
@@ -81,19 +81,19 @@ def build(folder: Path) -> Path:
 
 
 def names_in(wheel: Path) -> Iterator[str]:
-    """The files of a wheel, without what describes it."""
+    """Return the files of a wheel, without its metadata."""
     with zipfile.ZipFile(wheel) as archive:
         return iter([name for name in archive.namelist() if ".dist-info/" not in name])
 
 
 def names_in_checkout() -> Iterator[str]:
-    """The files that a wheel has to hold."""
+    """Return the files that a wheel must hold."""
     files = (CHECKOUT / "importer_pipeline").rglob("*")
     return (str(path.relative_to(CHECKOUT)) for path in files if path.is_file() and "__pycache__" not in path.parts)
 
 
 def run(*command: str | Path, at: Path) -> str:
-    """Run a command without anything of ours in its environment. What it printed, if it went well."""
+    """Run a command without any of our variables in its environment; return its output if it succeeded."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "IMPORTER", "PYTHON"))}
     home = at / "dagster_home"
     home.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What many tests need: a Postgres, and Dagster instances that keep their events there or with SQLite."""
+"""Fixtures for many tests: a Postgres, and Dagster instances that keep their events there or in SQLite."""
 
 import os
 from collections.abc import Callable, Generator, Iterator
@@ -29,7 +29,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def database(postgres: Postgres) -> Iterator[str]:
-    """The name of a new database that has Dagster's tables."""
+    """Create a database with Dagster's tables; yield its name."""
     name = postgres.new_database()
     yield name
     postgres.drop_database(name)
@@ -37,7 +37,7 @@ def database(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture
 def instance_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewInstance:
-    """What makes an instance of a kind, `sqlite` or `postgres`, in which nothing has run."""
+    """Return a factory of empty instances of a kind, `sqlite` or `postgres`."""
 
     @contextmanager
     def make(kind: str) -> Generator[dg.DagsterInstance]:
@@ -55,6 +55,6 @@ def instance_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def instance(request: pytest.FixtureRequest, instance_of: NewInstance) -> Iterator[dg.DagsterInstance]:
-    """An instance in which nothing has run, of each kind."""
+    """Return an empty instance of each kind."""
     with instance_of(request.param) as made:
         yield made

@@ -1,7 +1,7 @@
-"""Ticks by the dozen over a real daemon while some clients hang, drip and are huge: whether the others notice.
+"""Dozens of ticks of a real daemon while some clients hang, drip or are huge: the others must not be affected.
 
-`python -m importer_pipeline_tests.soak --minutes 60`. Not among the tests, as it takes that long. First come some ticks of
-good clients alone, from which is known what is usual. An hour of Mailchimp's passes with each tick.
+`python -m importer_pipeline_tests.soak --minutes 60`. Not among the tests, as it takes that long. First come some ticks
+of ordinary clients alone, for comparison. An hour of Mailchimp's passes with each tick.
 """
 
 import argparse
@@ -31,19 +31,19 @@ from importer_pipeline_tests.support.stage import Stage
 
 ORDINARY = tuple(f"ordinary-{number}" for number in range(5))
 HOSTILE = {"hanging": "silence", "dripping": "dripped_body"}
-"""Clients that have been imported for hours when their Mailchimp begins to behave so."""
-NEWCOMER = "newcomer"
-NEWCOMER_CONTACTS = 200_000
+"""Clients whose Mailchimp begins to behave so after hours of normal imports."""
+UNSYNCED = "unsynced"
+UNSYNCED_CONTACTS = 200_000
 TICK_SECONDS = 120
 _AHEAD_SECONDS = 5.0
-"""How long before a tick the hour is over that it brings in."""
+"""Seconds from the end of an hour to the tick that imports it."""
 _MAX_RECORDS = 10_000
-"""What Dagster gives at most at once: thousands of ticks."""
+"""Limit of records that are read, enough for thousands of ticks."""
 _CHANGES_PER_SECOND = 5.0
 _PAGE = Latency.fixed(0.3)
-_NEWCOMERS_PAGE = Latency.fixed(3.0)
+_UNSYNCED_PAGE = Latency.fixed(3.0)
 _MAX_TIMES_USUAL = 1.5
-"""How much longer than the longest of the usual lags one may be: a process starts faster or slower on a busy machine."""
+"""Maximum ratio of a lag to the longest usual one: a process starts faster or slower on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +61,11 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lags:
-    """How long after each tick the hour of a client was in.
+    """The time from each tick until the hour of a client was imported.
 
     Attributes:
-        client: whose.
-        seconds: by tick; None for one whose hour never came in.
+        client: the name of the client.
+        seconds: by tick; None for one whose hour was never imported.
     """
 
     client: str
@@ -73,12 +73,12 @@ class Lags:
 
     @property
     def longest(self) -> float:
-        """The longest; endless where an hour never came in."""
+        """The longest; infinite if an hour was never imported."""
         return max((float("inf") if it is None else it for it in self.seconds), default=0.0)
 
     @property
     def median(self) -> float:
-        """The one in the middle."""
+        """The median."""
         return statistics.median([float("inf") if it is None else it for it in self.seconds] or [0.0])
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class Lags:
 
 
 class Soak:
-    """A world whose clock an hour passes by with each tick.
+    """A world whose clock moves by an hour with each tick.
 
     Args:
         stage: its clients.
@@ -99,7 +99,7 @@ class Soak:
         self._commands = commands
 
     def pass_ticks(self, count: int) -> list[Tick]:
-        """Let so many ticks come, and the runs that they start take the time until the next."""
+        """Let so many ticks come; the runs that they start have the time until the next."""
         ticks = list[Tick]()
         for _ in range(count):
             due = (time.time() // TICK_SECONDS + 1) * TICK_SECONDS
@@ -108,15 +108,15 @@ class Soak:
             ticks.append(Tick(at=due, hour=hour_key(last_second_over(self._now()))))
             _sleep_until(due + TICK_SECONDS - 2 * _AHEAD_SECONDS)
             said = ", ".join(_seconds(it.seconds[0]) for it in self.lags(ticks[-1:]))
-            _tell(f"tick {len(ticks)} of {count} for {ticks[-1].hour}: in after {said} s")
+            _tell(f"tick {len(ticks)} of {count} for {ticks[-1].hour}: imported after {said} s")
         return ticks
 
     def lags(self, ticks: Sequence[Tick]) -> list[Lags]:
-        """How long the ordinary clients' hours took."""
+        """Return how long the ordinary clients' hours took."""
         return [self._lags_of(name, ticks) for name in ORDINARY]
 
     def missed(self, ticks: Sequence[Tick]) -> list[str]:
-        """Say which ticks of the hourly sync have started no run, and why."""
+        """Return the ticks of the hourly sync that started no run, with the reasons."""
         first, last = ticks[0].at - 1, ticks[-1].at + 1
         return [
             f"{datetime.fromtimestamp(tick.timestamp, UTC):%H:%M} {tick.status.value}: {tick.skip_reason or tick.error}"
@@ -152,7 +152,7 @@ class Soak:
 
 
 def soak(folder: Path, *, usual_ticks: int, ticks: int) -> bool:
-    """Do all of it, and tell what came of it: whether nobody else has noticed."""
+    """Run the soak; return whether the ordinary clients were unaffected."""
     stage = Stage(folder, changes_per_second=_CHANGES_PER_SECOND)
     back_seconds = (usual_ticks + ticks + 4) * HOUR_SECONDS
     for name in (*ORDINARY, *HOSTILE):
@@ -167,15 +167,17 @@ def soak(folder: Path, *, usual_ticks: int, ticks: int) -> bool:
         commands.stop(served.process)
 
         offset = stage.clients[ORDINARY[0]].account.clock_offset_seconds
-        _add(stage, NEWCOMER, contacts=NEWCOMER_CONTACTS, back_seconds=-offset)
-        stage.clients[NEWCOMER].account.fault_plan = FaultPlan(latency=_NEWCOMERS_PAGE)
+        _add(stage, UNSYNCED, contacts=UNSYNCED_CONTACTS, back_seconds=-offset)
+        stage.clients[UNSYNCED].account.fault_plan = FaultPlan(latency=_UNSYNCED_PAGE)
         declared = stage.declared()
-        declared[NEWCOMER]["mailchimp"]["max_connections"] = 1
+        declared[UNSYNCED]["mailchimp"]["max_connections"] = 1
         for name, behaviour in HOSTILE.items():
             declared[name]["mailchimp"]["base_url"] = f"{url}/{behaviour}/3.0"
         stage.write(declared)
         ServedDagster(commands)
-        _tell(f"{ticks} ticks with one that hangs, one that drips, and a newcomer of {NEWCOMER_CONTACTS:,} contacts")
+        _tell(
+            f"{ticks} ticks with one that hangs, one that drips, and an unsynced one of {UNSYNCED_CONTACTS:,} contacts"
+        )
         beside_at = world.pass_ticks(ticks)
         return _report(stage, world, usual_at, beside_at)
 
@@ -188,23 +190,25 @@ def _report(stage: Stage, world: Soak, usual_at: Sequence[Tick], beside_at: Sequ
     print(*beside, sep="\n")
     missed_before, missed = world.missed(usual_at), world.missed(beside_at)
     print(
-        f"\nticks of the hourly sync that started no run: {len(missed_before)} before, {len(missed)} of {len(beside_at)} then"
+        "\nticks of the hourly sync that started no run: "
+        f"{len(missed_before)} before, {len(missed)} of {len(beside_at)} then"
     )
     print(*missed, sep="\n")
-    newcomer = len(stage.clients[NEWCOMER].target.records)
-    print(f"\ncontacts of the newcomer at its target: {newcomer:,} of {NEWCOMER_CONTACTS:,}")
+    imported = len(stage.clients[UNSYNCED].target.records)
+    print(f"\ncontacts of the unsynced client at its target: {imported:,} of {UNSYNCED_CONTACTS:,}")
     most = _MAX_TIMES_USUAL * max(lags.longest for lags in usual)
     late = [lags.client for lags in beside if lags.longest > most]
     print(
-        f"clients with a lag above {most:.0f} s ({_MAX_TIMES_USUAL} times the longest usual one): {', '.join(late) or 'none'}"
+        f"clients with a lag above {most:.0f} s ({_MAX_TIMES_USUAL} times the longest usual one): "
+        f"{', '.join(late) or 'none'}"
     )
-    is_well = not late and not missed
-    print("nobody else has noticed" if is_well else "OTHERS HAVE NOTICED")
-    return is_well
+    is_unaffected = not late and not missed
+    print("the ordinary clients were unaffected" if is_unaffected else "ORDINARY CLIENTS WERE AFFECTED")
+    return is_unaffected
 
 
 def _add(stage: Stage, name: str, *, contacts: int, back_seconds: float) -> None:
-    """A client so much earlier by Mailchimp's clock, at the half of an hour when a tick is due."""
+    """Add a client whose clock at Mailchimp is so much earlier, at half past when a tick is due."""
     client = stage.add(name, contacts=0)
     account, listed = client.account, client.lists[0]
     account.fault_plan = FaultPlan(latency=_PAGE)
@@ -240,10 +244,10 @@ def _tell(text: str) -> None:
 
 
 def main() -> int:
-    """Soak for as long as the command line says: 0 if nobody else has noticed."""
+    """Soak for as long as the command line says. The exit code is 0 if the ordinary clients were unaffected."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60.0, help="beside those that hang, drip, and are huge")
-    parser.add_argument("--usual-minutes", type=float, default=8.0, help="before")
+    parser.add_argument("--minutes", type=float, default=60.0, help="beside clients that hang, drip and are huge")
+    parser.add_argument("--usual-minutes", type=float, default=8.0, help="before that, ordinary clients alone")
     chosen = parser.parse_args()
     let_children_be_interrupted()
     usual_ticks, ticks = (max(1, round(it * 60 / TICK_SECONDS)) for it in (chosen.usual_minutes, chosen.minutes))

@@ -15,16 +15,16 @@ from importer_pipeline.sandbox.target import Manner
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Builds the world, says where it is, serves it. The exit code: 0 once it was told to stop."""
+    """Build the world, announce it and serve it. The exit code is 0 after SIGINT or SIGTERM."""
     chosen = _parser().parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_before_serving)
     world, keys = build_world(_options(chosen), Sandbox(seed=chosen.seed))
-    # A million contacts are no garbage: the collector need not look at them again and again.
+    # None of a million contacts is garbage: keep the collector from scanning them repeatedly.
     gc.freeze()
     server = uvicorn_server(world, changes_per_second=chosen.changes_per_second)
     with listening(chosen.port, chosen.host) as listener:
-        # Before uvicorn listens to signals, and once more after it has: it raises them again when it has stopped.
+        # For signals before uvicorn handles them, and for those that it raises again once it has stopped.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda _number, _frame: setattr(server, "should_exit", True))
         urls = Urls(url_of(listener))
@@ -59,9 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         description="A Mailchimp and a target as faulty as the real ones, with made-up contacts.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen")
-    parser.add_argument("--port", type=int, default=8900, help="where to listen; 0 for a free one")
-    parser.add_argument("--write-clients", type=Path, metavar="FILE", help="write a clients file that leads here")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8900, help="port to listen on; 0 for a free one")
+    parser.add_argument("--write-clients", type=Path, metavar="FILE", help="write a clients file for this sandbox")
     parser.add_argument("--json", action="store_true", help="print the URLs as one line of JSON")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same contacts and keys")
     _add_world(parser)
@@ -74,29 +74,35 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--clients", type=_natural, default=2, help="clients, each with an account of its own")
     group.add_argument("--audiences", type=_natural, default=1, help="audiences of each client")
     group.add_argument("--contacts", type=_natural, default=5000, help="contacts of each audience")
-    group.add_argument("--archived", type=_share, default=0.1, help="share of the contacts that is archived")
-    group.add_argument("--changes-per-second", type=float, default=0.0, help="changes while it serves, in all")
+    group.add_argument("--archived", type=_share, default=0.1, help="share of archived contacts")
+    group.add_argument("--changes-per-second", type=float, default=0.0, help="changes per second, over all contacts")
 
 
 def _add_fault_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("faults")
-    group.add_argument("--latency", type=_latency, default="0", metavar="SECONDS", help="of Mailchimp; or LEAST-MOST")
-    group.add_argument("--target-latency", type=_latency, default="0", metavar="SECONDS", help="of the target")
+    group.add_argument(
+        "--latency", type=_latency, default="0", metavar="SECONDS", help="latency of Mailchimp; or LEAST-MOST"
+    )
+    group.add_argument(
+        "--target-latency", type=_latency, default="0", metavar="SECONDS", help="latency of the target; or LEAST-MOST"
+    )
     group.add_argument("--slow-share", type=_share, default=0.0, help="share of Mailchimp's answers that take 1 to 3 s")
     for fault in Fault:
         group.add_argument(_option(fault), type=_share, default=0.0, metavar="RATE", help=fault.value)
-    group.add_argument("--target-errors", type=_share, default=0.0, metavar="RATE", help="500 of the target")
+    group.add_argument("--target-errors", type=_share, default=0.0, metavar="RATE", help="500 from the target")
     group.add_argument(
         "--target-errors-after-storing", type=_share, default=0.0, metavar="RATE",
-        help="500 of the target after it has stored the batch",
+        help="500 from the target after it has stored the batch",
     )  # fmt: skip
     group.add_argument("--page-limit", type=_natural, help="pages of more members than this get a 504")
-    group.add_argument("--revoked-client", action="store_true", help="the last client's key is refused")
-    group.add_argument("--hanging-client", action="store_true", help="the last client but one never gets an answer")
-    group.add_argument("--refused-contacts", type=int, default=0, help="contacts of an audience that are refused")
+    group.add_argument("--revoked-client", action="store_true", help="refuse the last client's Mailchimp key")
+    group.add_argument("--hanging-client", action="store_true", help="never answer the second to last client")
+    group.add_argument(
+        "--refused-contacts", type=int, default=0, help="contacts of each audience that the target refuses"
+    )
     group.add_argument(
         "--refusal", choices=[manner.name.lower() for manner in Manner], default="count",
-        help="whether the target counts them out or rejects their batch",
+        help="whether the target leaves them out of its count or rejects the whole batch",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A Mailchimp account: its keys, its lists, what it does to its callers."""
+"""A Mailchimp account: its keys, its lists, its faults."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -17,14 +17,14 @@ class SandboxAccount:
     """One account at Mailchimp, with at most `concurrency` requests in progress.
 
     Attributes:
-        name: how the sandbox calls it, in its statistics.
+        name: its name in the sandbox's statistics.
         secrets: the API keys and access tokens that open it; remove one to revoke it.
-        disabled: whether the account is deactivated: 403 to everything (U).
-        fault_plan: what it does to its callers; may be changed at any time.
-        twists: what becomes of its right answers, one twist after the other; may be changed at any time.
+        disabled: True if the account is deactivated: 403 to everything (U).
+        fault_plan: the faults of its answers; may be changed at any time.
+        twists: applied to its right answers, one after the other; may be changed at any time.
         clock_offset_seconds: by how much the account's own clock is ahead.
         lists: its lists by id.
-        traffic: what came through.
+        traffic: counts of its requests.
     """
 
     def __init__(
@@ -47,19 +47,19 @@ class SandboxAccount:
         return f"SandboxAccount({self.name!r})"
 
     def now(self) -> int:
-        """What the account's clock shows, whole epoch seconds."""
+        """Return the time by the account's own clock, in whole epoch seconds."""
         return int(self._clock() + self.clock_offset_seconds)
 
     def add_list(
         self, list_id: str, *, name: str = "", merge_fields: Sequence[str] = DEFAULT_MERGE_FIELDS, ties: Ties = "drawn"
     ) -> MemberList:
-        """Adds an empty list.
+        """Add an empty list.
 
         Args:
             list_id: Mailchimp's are ten hexadecimal digits.
-            name: its title; the id if empty.
+            name: its name; the id if empty.
             merge_fields: the tags of its merge fields, in order.
-            ties: whether the order among members of one second is drawn anew at each request, or stands still.
+            ties: the order among members of one second: drawn at each request, or stable.
         """
         added = MemberList(
             list_id, name=name or list_id, merge_fields=merge_fields, ties=ties, now=self.now, random=self._random,

@@ -19,11 +19,11 @@ Timeout = float | tuple[float | None, float | None] | None
 
 
 class SandboxAdapter(BaseAdapter):
-    """Mount it on a `requests.Session`; any host will do, the path decides.
+    """An adapter to mount on a `requests.Session`; any host will do, the path decides.
 
     Args:
-        sandbox: who answers.
-        sleep: how to wait, in seconds. An injected one that moves the sandbox's clock makes time pass.
+        sandbox: the one that answers.
+        sleep: waits for seconds. An injected one may move the sandbox's clock instead.
     """
 
     def __init__(self, sandbox: Sandbox, *, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -35,7 +35,7 @@ class SandboxAdapter(BaseAdapter):
         self, request: requests.PreparedRequest, stream: bool = False, timeout: Timeout = None,
         verify: bool | str = True, cert: Any = None, proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:  # fmt: skip
-        """Sends a prepared request.
+        """Send a prepared request.
 
         Raises:
             requests.ReadTimeout: the answer took longer than the reading time-out, or would never have come.
@@ -57,17 +57,17 @@ class SandboxAdapter(BaseAdapter):
         return response
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def _wait(self, visit: Visit, request: requests.PreparedRequest, patience: float | None) -> None:
-        """Lets the time pass until the answer, or until the caller gives up."""
+        """Let time pass until the answer, or until the caller gives up."""
         compute_after, answer_after = visit.fate.compute_after_seconds, visit.fate.answer_after_seconds
         lasts = visit.hang_seconds if visit.ending is Ending.HANG else answer_after
         gives_up = patience is not None and (lasts > patience or visit.ending is Ending.HANG)
         end = patience if gives_up and patience is not None else lasts
         if min(compute_after, end) > 0:
             self._sleep(min(compute_after, end))
-        # Its caller may go, the request goes on: a batch is stored also after a time-out.
+        # The caller may leave, the request continues: a batch is stored even after a time-out.
         visit.compute()
         if end > compute_after:
             self._sleep(end - compute_after)
@@ -88,7 +88,7 @@ def _request(request: requests.PreparedRequest) -> SandboxRequest:
 
 
 def _response(answer: SandboxAnswer, request: requests.PreparedRequest, *, cut: bool) -> requests.Response:
-    """A response as `requests` makes one; of a cut one, reading the body fails as it does on the wire."""
+    """Make a response as `requests` does; reading the body of a cut one fails as it would from a socket."""
     body = answer.body[: len(answer.body) // 2] if cut else answer.body
     headers = {**answer.headers, "Content-Length": str(len(answer.body))}
     response = requests.Response()

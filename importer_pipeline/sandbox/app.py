@@ -1,6 +1,6 @@
 """The sandbox over HTTP: an ASGI application.
 
-`/3.0` and `/oauth2/metadata` are Mailchimp, `/target` is the target, `/sandbox` is for whoever runs it.
+`/3.0` and `/oauth2/metadata` are Mailchimp, `/target` is the target, `/sandbox` is for its operator.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from importer_pipeline.sandbox.passage import Ending, Passage, Visit
 from importer_pipeline.sandbox.world import World
 
 TRANSPORT = "importer_pipeline.sandbox.transport"
-"""Where the server puts the connection's transport in a scope's `extensions`: a reset can't be sent without it."""
+"""Key of the connection's transport in a scope's `extensions`: a reset can't be sent without it."""
 
 _TICK_SECONDS = 0.05
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -32,7 +32,7 @@ class Changing:
     """Changes contacts at a steady rate while the server runs.
 
     Attributes:
-        paused: whether it stands still.
+        paused: True while no changes are made.
     """
 
     def __init__(self, world: World, *, changes_per_second: float) -> None:
@@ -41,7 +41,7 @@ class Changing:
         self._per_tick = changes_per_second * _TICK_SECONDS
 
     async def run(self) -> None:
-        """Goes on until it is cancelled."""
+        """Make changes until cancelled."""
         due = 0.0
         while self._per_tick:
             await asyncio.sleep(_TICK_SECONDS)
@@ -51,7 +51,7 @@ class Changing:
 
 
 def build_app(world: World, *, changes_per_second: float = 0.0) -> Starlette:
-    """The application that serves a world."""
+    """Build the application that serves a world."""
     changing = Changing(world, changes_per_second=changes_per_second)
 
     @contextlib.asynccontextmanager
@@ -64,7 +64,7 @@ def build_app(world: World, *, changes_per_second: float = 0.0) -> Starlette:
 
 
 def _control_routes(world: World, changing: Changing) -> list[Route]:
-    # These are no coroutines: Starlette runs them in threads, so that a long comparison holds up nobody.
+    # Not coroutines: Starlette runs these in threads, so that a long comparison blocks no request.
     def stats(_request: Request) -> JSONResponse:
         return JSONResponse({**world.stats(), "paused": changing.paused})
 
@@ -98,7 +98,7 @@ def _control_routes(world: World, changing: Changing) -> list[Route]:
 
 
 class _Door:
-    """Carries each request through its `Visit`: reads it, waits, sends what comes of it."""
+    """Carries each request through its `Visit`: reads it, waits, sends the answer."""
 
     def __init__(self, world: World) -> None:
         self._passage = Passage(world.sandbox)

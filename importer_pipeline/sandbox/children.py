@@ -1,6 +1,6 @@
-"""Dagster's command line as a child process that never outlives its `with` block, nor do the processes that it started.
+"""Dagster's command line as a child process. Neither it nor its own children outlive the `with` block.
 
-Stays out: what is run and what is made of its output (see `first_run` and `look`).
+Stays out: what is run, and what its output means (see `first_run` and `look`).
 """
 
 import os
@@ -25,9 +25,9 @@ DAYS = "100000"
 
 
 def environment(clients_file: Path, *, dagster_home: Path) -> dict[str, str]:
-    """This process's environment, for a Dagster that keeps its state there and imports these clients.
+    """Return this process's environment, for a Dagster that keeps its state there and imports these clients.
 
-    A proxy that is set up for the outside world is no way to a sandbox on this machine, and its clock may be moved by days.
+    A proxy for the outside world can't reach a sandbox on this machine, and the sandbox's clock may be days off.
     """
     direct = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1")))
     return {
@@ -37,12 +37,12 @@ def environment(clients_file: Path, *, dagster_home: Path) -> dict[str, str]:
 
 
 class DagsterChild:
-    """`dagster ...` in a process group of its own, so that a Ctrl-C comes to us first and we end it in order.
+    """`dagster ...` in a process group of its own, so that Ctrl-C reaches us first and we end it in order.
 
     Args:
-        arguments: what follows `dagster` on the command line.
+        arguments: the arguments of `dagster`.
         variables: its whole environment.
-        output: where stdout and stderr go; None to read them with `lines`.
+        output: a file for stdout and stderr; None to read them with `lines`.
     """
 
     def __init__(self, arguments: Sequence[str], *, variables: Mapping[str, str], output: IO[str] | None) -> None:
@@ -78,23 +78,23 @@ class DagsterChild:
         return self._process.poll()
 
     def lines(self) -> Iterator[str]:
-        """What it prints, line by line as it comes, without line ends, until it has ended."""
+        """Yield each line of its output as it is printed, without line ends, until the process has ended."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             yield line.rstrip("\n")
         self._process.wait()
 
     def _ask_the_rest_to_end(self) -> None:
-        """Its own children end by themselves once they miss it, or when they are told to."""
+        """Wait for its own children: they end when they miss it, or on SIGTERM."""
         until = time.monotonic() + _GROUP_SECONDS
         while self._signal_group(signal.SIGTERM) and time.monotonic() < until:
             time.sleep(_LOOK_EVERY_SECONDS)
 
     def _signal_group(self, number: signal.Signals) -> bool:
-        """Sends a signal to all processes of the group; False if none is left."""
+        """Send a signal to all processes of the group; return False if none is left."""
         try:
             os.killpg(self._process.pid, number)
         except (ProcessLookupError, PermissionError):
-            # macOS says PermissionError of a group whose processes have all ended.
+            # macOS raises PermissionError for a group whose processes have all ended.
             return False
         return True

@@ -1,6 +1,6 @@
-"""Whether the target holds what Mailchimp holds: the promise, checked from outside, by code of its own.
+"""Compares a target with Mailchimp: checks the delivery guarantee from outside, with code of its own.
 
-Nothing here comes from the importer: what it does wrong must not be wrong here in the same way.
+Nothing here comes from the importer, so that a mistake of the importer is not repeated here.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,18 +10,18 @@ from importer_pipeline.sandbox.members import Member, MemberList
 from importer_pipeline.sandbox.target import SandboxTarget, TargetRecord
 
 RecordOf = Callable[[Member, MemberList], TargetRecord | None]
-"""What the target must hold of a member; None if nothing."""
+"""Returns the record that the target must hold of a member; None if it must hold none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How a target differs from the lists it should mirror, by ids of records, sorted.
+    """Differences of a target from the lists it should mirror: sorted ids of records.
 
     Attributes:
         missing: at Mailchimp, not at the target.
         stale: at both, with other values.
-        surplus: at the target only: deleted members and former addresses stay there, since it can't delete.
-        refused: those of the missing and the stale that the target refuses by a rule of its own.
+        surplus: only at the target: deleted members and former addresses stay there, since it can't delete.
+        refused: those of the missing and stale ones that the target refuses by a rule of its own.
     """
 
     missing: tuple[str, ...]
@@ -31,12 +31,12 @@ class Difference:
 
     @property
     def kept(self) -> bool:
-        """Whether every member is at the target as it is."""
+        """True if the target holds the present values of every member."""
         return not self.missing and not self.stale
 
 
 def default_record(member: Member, member_list: MemberList) -> TargetRecord | None:
-    """The record of the importer's default mapping; None for a member without an address: it has no id of its own."""
+    """Return the record of the importer's default mapping; None for a member without an address, which has no id."""
     values = dict(zip(member_list.tags, member.merge_values or (), strict=False))
     if not member.email:
         return None
@@ -45,7 +45,7 @@ def default_record(member: Member, member_list: MemberList) -> TargetRecord | No
 
 
 def record_by_list(member: Member, member_list: MemberList) -> TargetRecord | None:
-    """The same with the id `{list_id}-{id}`, for several lists that send to one target account."""
+    """Return the same with the id `{list_id}-{id}`, for several lists that send to one target account."""
     record = default_record(member, member_list)
     return record and record._replace(id=f"{member_list.list_id}-{record.id}")
 
@@ -53,7 +53,7 @@ def record_by_list(member: Member, member_list: MemberList) -> TargetRecord | No
 def compare(
     lists: MemberList | Sequence[MemberList], target: SandboxTarget, *, record_of: RecordOf = default_record
 ) -> Difference:
-    """Compares all members of one list or several, the archived too, with all records of a target account."""
+    """Compare all members of one or several lists, archived ones too, with all records of a target account."""
     missing: list[str] = []
     stale: list[str] = []
     refused: list[str] = []

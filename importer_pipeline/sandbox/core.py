@@ -1,7 +1,7 @@
 """The sandbox itself: accounts at Mailchimp, accounts at the target, and a right answer to any request.
 
 No limits, faults or waiting here: `answer` is computed at once and is true at that moment. What happens to a request on
-its way stands in `passage`, which the server and the in-process adapter share.
+its way is in `passage`, which the server and the in-process adapter share.
 """
 
 import base64
@@ -27,13 +27,13 @@ class Sandbox:
 
     Args:
         clock: epoch seconds, for Mailchimp's stamps and its `Date` header.
-        seed: all that is left to chance follows from it and from the order of the calls.
+        seed: everything random follows from it and from the order of the calls.
 
     Attributes:
         accounts: Mailchimp accounts by name.
         targets: accounts at the target by name.
-        random: where chance comes from; use it under `lock`.
-        lock: held while the state is read or changed.
+        random: the source of randomness; use it under `lock`.
+        lock: to hold while the state is read or changed.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time, seed: int = 0) -> None:
@@ -49,7 +49,7 @@ class Sandbox:
         self, name: str, *, api_key: str, access_token: str | None = None, connections: int = 10,
         clock_offset_seconds: float = 0.0,
     ) -> SandboxAccount:  # fmt: skip
-        """Adds a Mailchimp account without lists, opened by an API key and perhaps by an OAuth token."""
+        """Add a Mailchimp account without lists, opened by an API key and optionally by an OAuth token."""
         account = SandboxAccount(
             name, secrets=(api_key, access_token or ""), connections=connections, clock=self.clock, random=self.random,
             lock=self.lock, clock_offset_seconds=clock_offset_seconds,
@@ -61,7 +61,7 @@ class Sandbox:
     def add_target(
         self, api_key: str, *, name: str = "", refuse: Sequence[Refusal] = (), counts_duplicates_once: bool = True
     ) -> SandboxTarget:
-        """Adds an account at the target, empty; all of them have one URL and are told apart by their key."""
+        """Add an empty account at the target; all of them share one URL and are distinguished by their key."""
         with self.lock:
             name = name or f"target-{len(self.targets) + 1}"
             target = SandboxTarget(
@@ -71,7 +71,7 @@ class Sandbox:
         return target
 
     def account_of(self, request: SandboxRequest) -> SandboxAccount | None:
-        """The account that the request's key or token opens: Basic with any user, or Bearer (D)."""
+        """Return the account that the request's key or token opens: Basic with any user, or Bearer (D)."""
         secret = _secret(request.header("Authorization"))
         known = self._opened.get(secret)  # There may be thousands.
         if known is None or secret not in known.secrets:
@@ -81,7 +81,7 @@ class Sandbox:
         return known
 
     def target_of(self, request: SandboxRequest) -> SandboxTarget | None:
-        """The target account whose key is the request's Authorization header."""
+        """Return the target account whose key is the request's Authorization header."""
         key = request.header("Authorization")
         known = self._entered.get(key)
         if known is None or known.api_key != key:
@@ -91,7 +91,7 @@ class Sandbox:
         return known
 
     def answer(self, request: SandboxRequest) -> SandboxAnswer:
-        """The right answer to a request, true at this moment."""
+        """Return the right answer to a request, true at this moment."""
         with self.lock:
             if is_target(request):
                 return answer_target(request, self.target_of(request), now=self.clock())
@@ -102,12 +102,12 @@ class Sandbox:
             return answer_mailchimp(request, account, now=now, request_id=self.request_id())
 
     def request_id(self) -> str:
-        """A new id for a request."""
+        """Return a new request id."""
         with self.lock:
             return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
     def _metadata(self, request: SandboxRequest, account: SandboxAccount | None) -> SandboxAnswer:
-        """Where an OAuth token belongs; a bad token is 200 with an error in it (V)."""
+        """Say which data center an OAuth token belongs to; a bad token gets 200 with an error in the body (V)."""
         document: dict[str, object] = {"error": "invalid_token"}
         if account is not None and request.header("Authorization").startswith("OAuth "):
             document = {
@@ -119,12 +119,12 @@ class Sandbox:
 
 
 def is_target(request: SandboxRequest) -> bool:
-    """Whether the request goes to the target and not to Mailchimp."""
+    """Return whether the request goes to the target and not to Mailchimp."""
     return request.path.startswith(f"{TARGET_ROOT}/")
 
 
 def is_mailchimp(request: SandboxRequest) -> bool:
-    """Whether the request goes to Mailchimp's API, where requests in progress are counted."""
+    """Return whether the request goes to Mailchimp's API, where requests in progress are counted."""
     return request.path.startswith(ROOT)
 
 

@@ -1,4 +1,4 @@
-"""A made-up world of clients for a first run and for benchmarks, and the clients file that leads there."""
+"""A made-up world of clients for a first run and for benchmarks, and its clients file."""
 
 import os
 from dataclasses import dataclass
@@ -22,24 +22,24 @@ _AUDIENCES = ("newsletter", "customers", "events", "partners")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """What the world is like.
+    """The options of a made-up world.
 
     Attributes:
-        clients: how many clients.
-        audiences: how many audiences each has.
-        contacts: how many contacts each audience has.
-        archived_share: the share of them that is archived.
-        latency: how long Mailchimp takes.
-        target_latency: how long the target takes.
-        rates: how often which fault strikes a request to Mailchimp.
-        target_rates: the same for the target, before anything is stored.
-        target_rates_after_storing: the same after the batch was stored.
-        page_limit: pages above it get a 504; None for no limit.
-        revoked: whether the last client's key is refused.
-        hanging: whether the last client but one never gets an answer from Mailchimp.
-        refused: how many contacts of each audience its target refuses.
-        manner: how it refuses them.
-        seed: all of it follows from this.
+        clients: number of clients.
+        audiences: number of audiences of each client.
+        contacts: number of contacts of each audience.
+        archived_share: share of archived contacts.
+        latency: latency of Mailchimp.
+        target_latency: latency of the target.
+        rates: probability of each fault of a request to Mailchimp.
+        target_rates: the same for the target, before the batch is stored.
+        target_rates_after_storing: the same after the batch is stored.
+        page_limit: larger pages get a 504; None for no limit.
+        revoked: True to refuse the last client's key.
+        hanging: True to leave the second to last client without any answer from Mailchimp.
+        refused: number of contacts of each audience that its target refuses.
+        manner: the way it refuses them.
+        seed: the same seed makes the same world.
     """
 
     clients: int
@@ -61,7 +61,7 @@ class DemoOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Keys:
-    """What opens a client's accounts.
+    """The keys of a client's accounts.
 
     Attributes:
         mailchimp: an API key, 32 hexadecimal digits and a data centre.
@@ -73,7 +73,7 @@ class Keys:
 
 
 def build_world(options: DemoOptions, sandbox: Sandbox) -> tuple[World, dict[str, Keys]]:
-    """The world, and each client's keys as a clients file must hold them."""
+    """Build the world; return it with each client's keys as a clients file must hold them."""
     random = Random(options.seed)
     keys = {
         f"client-{number:04}": Keys(
@@ -97,7 +97,7 @@ def build_world(options: DemoOptions, sandbox: Sandbox) -> tuple[World, dict[str
 
 
 def write_clients_file(path: Path, world: World, keys: dict[str, Keys], urls: Urls) -> None:
-    """Writes a clients file that leads to the sandbox, and the secrets beside it, readable by their owner only."""
+    """Write a clients file for the sandbox, and the secrets beside it, readable by their owner only."""
     secrets = path.resolve().with_suffix(".secrets")
     secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     document: dict[str, Any] = {}
@@ -142,7 +142,7 @@ def _client(name: str, keys: Keys, options: DemoOptions, sandbox: Sandbox, rando
 
 
 def _first_ids(client: SandboxClient, listed: MemberList, n: int) -> list[str]:
-    """The ids of n records of a list, spread over it."""
+    """Return the ids of n records of a list, spread over it."""
     records = [record for member in listed if (record := client.record_of(member, listed))]
     return [record.id for record in records[:: max(1, len(records) // n)][:n]]
 

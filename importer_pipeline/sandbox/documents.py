@@ -1,6 +1,6 @@
-"""How Mailchimp's resources look in JSON: names, types and empty values as in recorded answers (V).
+"""Mailchimp's resources as JSON: names, types and empty values as in recorded answers (V).
 
-Stays out: which of them are asked for (`mailchimp`) and the fast way for pages of members (`rendering`).
+Stays out: the routes (`mailchimp`) and the fast rendering of pages of members (`rendering`).
 """
 
 import hashlib
@@ -28,17 +28,17 @@ _MERGE_FIELDS = {
 
 @lru_cache(maxsize=65536)
 def iso(moment: int) -> str:
-    """Epoch seconds as Mailchimp writes them: UTC, with `+00:00`."""
+    """Format epoch seconds as Mailchimp does: UTC, with `+00:00`."""
     return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
 def short_hash(text: str, length: int = 10) -> str:
-    """Hexadecimal digits that follow from a text alone."""
+    """Return hexadecimal digits that depend on the text alone."""
     return hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:length]
 
 
 def member_document(member: Member, member_list: MemberList) -> dict[str, Any]:
-    """All of a member."""
+    """Return a member with all of its fields."""
     list_id, values = member_list.list_id, member.merge_values
     merge_fields = None if values is None else dict(zip(member_list.tags, values, strict=True))
     names = (merge_fields or {}).get("FNAME", ""), (merge_fields or {}).get("LNAME", "")
@@ -75,7 +75,7 @@ def member_document(member: Member, member_list: MemberList) -> dict[str, Any]:
 
 
 def list_document(member_list: MemberList) -> dict[str, Any]:
-    """All of a list. Its `member_count` counts the subscribed only (D)."""
+    """Return a list with all of its fields. Its `member_count` counts the subscribed only (D)."""
     list_id, counts = member_list.list_id, member_list.counts()
     return {
         "id": list_id,
@@ -125,12 +125,12 @@ def list_document(member_list: MemberList) -> dict[str, Any]:
 
 
 def merge_field_documents(member_list: MemberList) -> list[dict[str, Any]]:
-    """All of each merge field of a list."""
+    """Return the merge fields of a list, with all of their fields."""
     return [_merge_field(member_list.list_id, number, tag) for number, tag in enumerate(member_list.tags, start=1)]
 
 
 def collection_links(path: str, schema: str) -> list[dict[str, str]]:
-    """The `_links` of a collection."""
+    """Return the `_links` of a collection."""
     return [_link("self", path, f"{schema}/CollectionResponse.json")]
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong on the way, and how often: pure decisions, no waiting and no wire."""
+"""Faults of requests, and how often they occur: pure decisions, no waiting and no network."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,20 +12,20 @@ class Fault(Enum):
     """A way for a request to go wrong."""
 
     ERROR_500 = "500, Mailchimp's own problem document (U)"
-    TOO_MANY_REQUESTS = "429, as if the client's other tools held the places"
+    TOO_MANY_REQUESTS = "429, as if other tools of the client used all connections"
     GATEWAY_TIMEOUT = "504 with HTML, the time-out of the CDN (U)"
     BLOCKED_HTML = "403 with HTML, a blocked IP address (U)"
     AKAMAI_503 = "503 with Akamai's JSON, a blocked IP address (U)"
     CUT = "fewer bytes than Content-Length says"
     RESET = "the connection is reset before any answer"
-    BROKEN_JSON = "200 whose body is no JSON"
+    BROKEN_JSON = "200 with a body that is not JSON"
     WRONG_SHAPE = "200 with JSON of another shape"
-    HANG = "no answer for as long as the caller waits"
+    HANG = "no answer at all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """How long an answer takes, in seconds: drawn evenly between two bounds, now and then from a slow tail.
+    """The time that an answer takes, in seconds: drawn evenly between two bounds, sometimes from a slow tail.
 
     Attributes:
         least_seconds: the lower bound.
@@ -41,11 +41,11 @@ class Latency:
 
     @classmethod
     def fixed(cls, seconds: float) -> "Latency":
-        """Always the same."""
+        """Return a latency that is always the same."""
         return cls(least_seconds=seconds, most_seconds=seconds)
 
     def draw(self, random: Random) -> float:
-        """Seconds for one answer."""
+        """Draw the seconds for one answer."""
         if self.slow_share and random.random() < self.slow_share:
             return random.uniform(*self.slow_seconds)
         return random.uniform(self.least_seconds, self.most_seconds)
@@ -56,9 +56,9 @@ class Rule:
     """A fault for particular requests, each time.
 
     Attributes:
-        applies: whether the rule means this request.
-        fault: what goes wrong, or what is answered instead.
-        after_storing: at a target: after the batch was stored, not before.
+        applies: returns True for the requests that it is for.
+        fault: the fault, or the answer to send instead.
+        after_storing: at a target, True to strike after the batch is stored, not before.
     """
 
     applies: Callable[[SandboxRequest], bool]
@@ -68,15 +68,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlan:
-    """What an account or a target does to its callers.
+    """The faults and the latency of an account or a target.
 
     Attributes:
         rates: the share of requests that each fault strikes; together at most 1.
-        rates_after_storing: the same, at a target, after the batch was stored.
-        rules: faults for particular requests; they come before the rates, the first that applies strikes.
+        rates_after_storing: the same, at a target, after the batch is stored.
+        rules: faults for particular requests, applied before the rates; the first that matches strikes.
         page_limit: pages of more members than this get a 504 (U); None for no limit.
-        latency: how long an answer takes.
-        hang_seconds: how long a request that hangs keeps its place, gone caller or not.
+        latency: the time that an answer takes.
+        hang_seconds: the time that a hanging request keeps its slot, even if its caller has gone.
     """
 
     rates: Mapping[Fault, float] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class FaultPlan:
     hang_seconds: float = 120.0
 
     def fate(self, request: SandboxRequest, random: Random) -> "Fate":
-        """What happens to this request: drawn anew at each call."""
+        """Draw what happens to this request, independently at each call."""
         latency = self.latency.draw(random)
         fault, after_storing = self._fault(request, random)
         return Fate(
@@ -112,11 +112,11 @@ class FaultPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """What happens to one request.
+    """The fault and the latency of one request.
 
     Attributes:
-        fault: what goes wrong, or what is answered instead; None if nothing does.
-        after_storing: whether it does so after the answer was computed: at a target, after the batch was stored.
+        fault: the fault, or the answer to send instead; None if nothing goes wrong.
+        after_storing: True if it strikes after the answer is computed: at a target, after the batch is stored.
         answer_after_seconds: from the arrival to the answer.
         compute_after_seconds: from the arrival to the moment at which the answer is true.
     """
@@ -128,7 +128,7 @@ class Fate:
 
 
 def at_offsets(*offsets: int, method: str = "GET") -> Callable[[SandboxRequest], bool]:
-    """For a `Rule`: the pages of members that begin at one of these offsets."""
+    """Match the pages of members that begin at one of these offsets, for a `Rule`."""
     wanted = {str(offset) for offset in offsets}
 
     def applies(request: SandboxRequest) -> bool:
@@ -149,11 +149,11 @@ REFUSED = SandboxAnswer(
         "detail": "The resource submitted could not be validated.", "instance": "",
     }),
 )  # fmt: skip
-"""Mailchimp's own 400: what is asked for is refused for good, however often and in whatever parts."""
+"""Mailchimp's own 400: the request is refused permanently, however often and in whatever parts it is repeated."""
 
 
 def spoiled(fault: Fault | SandboxAnswer, answer: SandboxAnswer) -> SandboxAnswer:
-    """The answer that a fault makes of a right one. Of `CUT`, `RESET` and `HANG` too: what would have been sent."""
+    """Return what a fault makes of a right answer; for `CUT`, `RESET` and `HANG`, what would have been sent."""
     headers = {name: value for name, value in answer.headers.items() if name.lower() in ("date", "x-request-id")}
     if isinstance(fault, SandboxAnswer):
         return replace(fault, headers={**headers, **fault.headers})

@@ -1,17 +1,17 @@
 """Mailchimp's `fields` and `exclude_fields`: parts of a document chosen by dotted paths from its root (D).
 
-A path that leads nowhere is ignored silently. An array is passed through: `members.id` means the id of each.
+A path that matches nothing is ignored silently. Arrays are transparent: `members.id` means the id of each.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
 Tree = dict[str, Any]
-"""Names, each with the tree of what is wanted below it; an empty tree means all of it."""
+"""Names, each with the tree of the parts wanted below it; an empty tree means all of it."""
 
 
 def tree_of(paths: str) -> Tree:
-    """The tree of a comma-separated list of paths. A path that contains another one wins: it wants more."""
+    """Parse a comma-separated list of paths. A path that contains another one wins: it wants more."""
     root: Tree = {}
     for path in sorted(filter(None, (path.strip() for path in paths.split(","))), key=len):
         node = root
@@ -23,7 +23,7 @@ def tree_of(paths: str) -> Tree:
 
 
 def chosen(document: Any, tree: Tree) -> Any:
-    """What of a document the tree wants."""
+    """Return the parts of a document that the tree wants."""
     if not tree:
         return document
     if isinstance(document, list):
@@ -35,7 +35,7 @@ def chosen(document: Any, tree: Tree) -> Any:
 
 
 def without(document: Any, paths: Iterable[str]) -> Any:
-    """The document less what the paths name."""
+    """Return the document without what the paths name."""
     for path in paths:
         document = _less(document, path.strip().split("."))
     return document

@@ -1,7 +1,7 @@
-"""`make demo`: a full sync of a made-up world with two clients in trouble; an hour later what changed, and what was refused.
+"""`make demo`: a full sync of a made-up world with two faulty clients; an hour later the changes, and a redrive.
 
-Everything runs on this machine, in temporary folders, and ends by itself. The exit code is 0 if what happened is what must
-happen, 1 if not, 130 after Ctrl-C.
+Everything runs on this machine, in temporary folders, and ends by itself. The exit code is 0 if everything happened as
+expected, 1 if not, 130 after Ctrl-C.
 """
 
 import argparse
@@ -22,14 +22,14 @@ import pandas as pd
 import importer_pipeline
 from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.sandbox.children import DagsterChild, environment
-from importer_pipeline.sandbox.first_world import SNAPSHOT_AGE_SECONDS, ClientTally, FirstWorld, Load, stand_still
+from importer_pipeline.sandbox.first_world import SNAPSHOT_AGE_SECONDS, ClientTally, FirstWorld, Load, pause_changes
 from importer_pipeline.sandbox.server import SandboxServer
 
 _CLIENTS = 4
 _CONTACTS = 50_000
 _CHANGES_PER_SECOND = 50.0
 _CONNECTIONS = 10
-_MAX_TURNED_AWAY = 10
+_MAX_REJECTED_KEYS = 10
 _WIDTH = 118
 _COMMAND = ("job", "execute", "-m", "importer_pipeline", "-j")
 _OP = "(?:import_contacts|import_changes|retry_quarantined)"
@@ -46,19 +46,19 @@ class Sync:
 
     Attributes:
         exit_code: of the command.
-        problems: what the run's failure says of each client that it names, with the remedy.
-        standings: how each client stands now.
-        load: what the sandbox had to do.
+        problems: the run's failure, by client that it names, with the remedy.
+        tallies: the contacts of each client at its target now.
+        load: the requests that the sandbox got.
     """
 
     exit_code: int
     problems: dict[str, str]
-    standings: list[ClientTally]
+    tallies: list[ClientTally]
     load: Load
 
 
-class _Place:
-    """Where a first run keeps its things, and how it runs Dagster there."""
+class _Workspace:
+    """The folder of a first run, and Dagster run in it."""
 
     def __init__(self, folder: Path, world: FirstWorld, server: SandboxServer, log: IO[str]) -> None:
         self._world = world
@@ -70,7 +70,7 @@ class _Place:
         self._variables = environment(folder / "clients.yaml", dagster_home=home)
 
     def run(self, job: str) -> tuple[int, dict[str, str]]:
-        """Runs the job, shows how it goes on; its exit code, and what its failure says of which client."""
+        """Run the job and show its progress; return its exit code, and what its failure says, by client."""
         problems: dict[str, str] = {}
         with DagsterChild([*_COMMAND, job], variables=self._variables, output=None) as child:
             for line in child.lines():
@@ -84,21 +84,21 @@ class _Place:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Does all of it. The exit code: see the module."""
+    """Run the demo. For the exit code, see the module."""
     summary = (
-        "A full sync of a made-up world, and what changed since: about a minute, nothing needed, nothing left behind."
+        "A full sync of a made-up world, then an incremental sync. Takes about a minute and leaves only a log file."
     )
     argparse.ArgumentParser(prog="make demo", description=summary).parse_args(arguments)
-    # SIGINT too: what was started in the background ignores it, and would hand that down to its children.
+    # SIGINT too: a process started in the background ignores it, and so would its children.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     if not _settings().exists():
-        print(f"{_settings()} is not there: run this in the project's folder", file=sys.stderr)
+        print(f"{_settings()} does not exist: run this in the project's folder", file=sys.stderr)
         return 1
     try:
         return _first_run()
     except KeyboardInterrupt:
-        print("\nStopped: nothing runs any more.", flush=True)
+        print("\nStopped: no process is left running.", flush=True)
         return 130
 
 
@@ -110,119 +110,120 @@ def _first_run() -> int:
         tempfile.TemporaryDirectory(prefix="importer-first-run-") as folder,
     ):
         _say(
-            f"1. Making up {_CLIENTS} clients with {_CONTACTS} contacts each, a tenth of them archived. A sandbox on this "
-            "machine stands for Mailchimp (0.3 to 0.7 s for a page of 1000, ten connections to an account) and for the target."
+            f"1. Making up {_CLIENTS} clients with {_CONTACTS} contacts each, a tenth of them archived. A sandbox on "
+            "this machine plays Mailchimp (0.3 to 0.7 s for a page of 1000, ten connections to an account) and the "
+            "target."
         )
         world = FirstWorld(clients=_CLIENTS, contacts=_CONTACTS)
         print(f"   {world.refusing.name}: its target refuses two contacts")
         print(f"   {world.revoked.name}: its Mailchimp key has been revoked")
         with world.served(changes_per_second=_CHANGES_PER_SECOND) as server:
-            place = _Place(Path(folder), world, server, log)
-            wrong = [*_while_contacts_change(place, world, server), *_an_hour_later(place, world)]
-    print(f"\nIt took {time.monotonic() - began:.0f} s, and nothing runs any more. All that Dagster said: {log_path}")
+            workspace = _Workspace(Path(folder), world, server, log)
+            wrong = [*_while_contacts_change(workspace, world, server), *_an_hour_later(workspace, world)]
+    print(f"\nIt took {time.monotonic() - began:.0f} s, and no process is left running. Dagster's output: {log_path}")
     if wrong:
-        print("\nThis must not be:", *wrong, sep="\n- ")
+        print("\nUnexpected:", *wrong, sep="\n- ")
         return 1
-    print("Next: `make dev` shows such a world in Dagster's UI; README.md tells how to add a client of your own.")
+    print("Next: `make dev` shows such a world in Dagster's UI; README.md explains how to add a client of your own.")
     return 0
 
 
-def _while_contacts_change(place: _Place, world: FirstWorld, server: SandboxServer) -> list[str]:
+def _while_contacts_change(workspace: _Workspace, world: FirstWorld, server: SandboxServer) -> list[str]:
     _say(f"2. A full sync, while {_CHANGES_PER_SECOND:.0f} contacts change every second:")
     began = world.revoked.account.now()
-    exit_code, problems = _run(place, "full_sync")
-    stand_still(server)
-    sync = Sync(exit_code=exit_code, problems=problems, standings=world.standings(began=began), load=world.load())
-    _say("3. Now nothing changes any more. How the targets stand, compared contact by contact:")
+    exit_code, problems = _run(workspace, "full_sync")
+    pause_changes(server)
+    sync = Sync(exit_code=exit_code, problems=problems, tallies=world.tallies(began=began), load=world.load())
+    _say("3. Changes have stopped. The targets, compared with Mailchimp contact by contact:")
     _show(sync)
     return first_faults(sync, revoked=world.revoked.name, refusing=world.refusing.name)
 
 
-def _an_hour_later(place: _Place, world: FirstWorld) -> list[str]:
+def _an_hour_later(workspace: _Workspace, world: FirstWorld) -> list[str]:
     _say(
-        "4. The remedies are taken: the key is good again, the two contacts are acceptable. An hour passes by the sandbox's "
-        "clock. What changed is brought in, as it is every hour; the client that was left out gets its full sync, last:"
+        "4. The remedies are applied: the key is valid again, the two contacts are acceptable. An hour passes by the "
+        "sandbox's clock. The hourly sync imports what changed, and last the client that was left out, in full:"
     )
     world.mend()
     world.let_time_pass(HOUR_SECONDS + 2 * SNAPSHOT_AGE_SECONDS)
     world.forget()
     began = world.revoked.account.now()
-    exit_code, problems = _run(place, "incremental_sync")
-    _say("5. The two contacts that were refused stand in the quarantine. They are tried again:")
-    redriven, more_problems = _run(place, "redrive_quarantine")
+    exit_code, problems = _run(workspace, "incremental_sync")
+    _say("5. The two refused contacts are in the quarantine. They are redriven:")
+    redriven, more_problems = _run(workspace, "redrive_quarantine")
     sync = Sync(
         exit_code=exit_code or redriven,
         problems=problems | more_problems,
-        standings=world.standings(began=began),
+        tallies=world.tallies(began=began),
         load=world.load(),
     )
-    _say("6. The outcome:")
+    _say("6. The result:")
     _show(sync)
     compared = world.world.compare()["clients"].values()
     surplus = sum(client["surplus"] for client in compared)
     if not (wrong := last_faults(sync)):
-        print("   Every contact that Mailchimp holds is at its target, with its present values.")
+        print("   The targets hold the present values of every contact at Mailchimp.")
         if surplus:
-            print(f"   ({surplus} records of former addresses are there too: the target can't delete.)")
+            print(f"   ({surplus} records of former addresses remain: the target can't delete.)")
     return wrong
 
 
-def _run(place: _Place, job: str) -> tuple[int, dict[str, str]]:
+def _run(workspace: _Workspace, job: str) -> tuple[int, dict[str, str]]:
     print(f"   $ dagster {' '.join(_COMMAND)} {job}", flush=True)
-    return place.run(job)
+    return workspace.run(job)
 
 
 def first_faults(sync: Sync, *, revoked: str, refusing: str) -> list[str]:
-    """What must not be after the sync in trouble: a line each."""
-    wrong = _faults(sync, troubled={revoked})
+    """Return what must not happen in the sync with faults, one line each."""
+    wrong = _faults(sync, faulty={revoked})
     if sync.exit_code == 0:
-        wrong.append("the run ended as if all were in")
+        wrong.append("the run succeeded although not all was imported")
     if sync.problems.keys() != {revoked, refusing}:
-        wrong.append(f"the run named {', '.join(sorted(sync.problems)) or 'nobody'}, not {refusing} and {revoked}")
-    if sync.load.turned_away > _MAX_TURNED_AWAY:
+        wrong.append(f"the run named {', '.join(sorted(sync.problems)) or 'no client'}, not {refusing} and {revoked}")
+    if sync.load.turned_away > _MAX_REJECTED_KEYS:
         wrong.append(f"{sync.load.turned_away} requests were made with the revoked key")
     return wrong
 
 
 def last_faults(sync: Sync) -> list[str]:
-    """What must not be when there is no trouble any more: a line each."""
-    wrong = _faults(sync, troubled=set())
+    """Return what must not remain once the faults are over, one line each."""
+    wrong = _faults(sync, faulty=set())
     if sync.exit_code != 0:
         wrong.append(f"the run ended with exit code {sync.exit_code}")
-    for standing in sync.standings:
-        if standing.as_they_are + standing.not_in < standing.contacts:
-            wrong.append(f"{standing.client}: contacts are refused or still to come, and none should be")
+    for tally in sync.tallies:
+        if tally.up_to_date + tally.missing < tally.contacts:
+            wrong.append(f"{tally.client}: contacts are refused or pending, but none should be")
     return wrong
 
 
-def _faults(sync: Sync, *, troubled: set[str]) -> list[str]:
+def _faults(sync: Sync, *, faulty: set[str]) -> list[str]:
     wrong = [
-        f"{standing.client}: {standing.not_in} contacts that stood still are not in"
-        for standing in sync.standings
-        if standing.not_in and standing.client not in troubled
+        f"{tally.client}: {tally.missing} contacts that did not change are missing"
+        for tally in sync.tallies
+        if tally.missing and tally.client not in faulty
     ]
     if sync.load.peak_connections > _CONNECTIONS or sync.load.too_many:
-        wrong.append(f"{sync.load.too_many} requests went beyond an account's {_CONNECTIONS} connections")
+        wrong.append(f"{sync.load.too_many} requests exceeded an account's limit of {_CONNECTIONS} connections")
     return wrong
 
 
 def _show(sync: Sync) -> None:
     rows = [
         {
-            "client": standing.client, "at Mailchimp": standing.contacts, "at the target as they are": standing.as_they_are,
-            "refused": standing.refused, "still to come": standing.to_come, "not in": standing.not_in,
-            "verdict": _verdict(standing, sync),
+            "client": tally.client, "at Mailchimp": tally.contacts, "up to date at the target": tally.up_to_date,
+            "refused": tally.refused, "pending": tally.pending, "missing": tally.missing,
+            "verdict": _verdict(tally, sync),
         }
-        for standing in sync.standings
+        for tally in sync.tallies
     ]  # fmt: skip
     print(textwrap.indent(pd.DataFrame(rows).to_string(index=False), "   "))
-    if any(standing.to_come for standing in sync.standings):
-        print("   Still to come: changed less than a minute before the run or during it; the next sync takes them.")
+    if any(tally.pending for tally in sync.tallies):
+        print("   Pending: changed less than a minute before the run or during it; the next sync imports them.")
     if sync.problems:
-        print("   What the run says, and what to do:")
+        print("   The run's failures, with their remedies:")
     for problem in sync.problems.values():
         print(textwrap.fill(problem, _WIDTH, initial_indent="   ", subsequent_indent="     "))
-    load, arrived = sync.load, sum(standing.as_they_are for standing in sync.standings)
+    load, arrived = sync.load, sum(tally.up_to_date for tally in sync.tallies)
     print(
         f"   {arrived} contacts in {load.seconds:.1f} s, {arrived / max(load.seconds, 0.1):.0f} a second; at most "
         f"{load.peak_connections} connections to an account at once; {load.turned_away} requests with a refused key.",
@@ -230,12 +231,12 @@ def _show(sync: Sync) -> None:
     )
 
 
-def _verdict(standing: ClientTally, sync: Sync) -> str:
-    if standing.not_in:
-        return "not in: see below"
-    if standing.client in sync.problems:
-        return "in, but the refused: see below"
-    return "in, but what is to come" if standing.to_come else "all in"
+def _verdict(tally: ClientTally, sync: Sync) -> str:
+    if tally.missing:
+        return "missing: see below"
+    if tally.client in sync.problems:
+        return "imported but for the refused: see below"
+    return "imported but for the pending" if tally.pending else "imported"
 
 
 def _say(text: str) -> None:
@@ -243,7 +244,7 @@ def _say(text: str) -> None:
 
 
 def _settings() -> Path:
-    """The project's settings for a Dagster instance; they are no part of the installed package."""
+    """Return the project's settings for a Dagster instance; they are not in the installed package."""
     return Path(importer_pipeline.__file__).parents[1] / "dagster.yaml"
 
 

@@ -1,4 +1,4 @@
-"""The world of a first run: made-up clients, two of whom are in trouble, served from this process; and how it stands.
+"""The world of a first run: made-up clients, two of them faulty, served from this process; and their state.
 
 Stays out: running anything against it (see `first_run` and `look`).
 """
@@ -18,10 +18,10 @@ from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline.sandbox.world import SandboxClient, World
 
 MAILCHIMP_LATENCY = Latency(least_seconds=0.3, most_seconds=0.7)
-"""How long a page takes: what a real account needs for one of a thousand contacts."""
+"""The latency of a page: what a real account needs for a thousand contacts."""
 
 SNAPSHOT_AGE_SECONDS = 60
-"""How far a full sync's snapshot may lie in the past by Mailchimp's clock: a contact changed later may be left to the next."""
+"""Maximum age of a full sync's snapshot by Mailchimp's clock: contacts changed later may be left to the next sync."""
 
 _TARGET_LATENCY = Latency(least_seconds=0.02, most_seconds=0.06)
 _REFUSED = 2
@@ -30,31 +30,31 @@ _SEED = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTally:
-    """How the contacts of a client stand at its target. The four numbers after `contacts` add up to it.
+    """The contacts of a client by their state at its target. The four numbers after `contacts` add up to it.
 
     Attributes:
         client: the client's name.
-        contacts: how many Mailchimp holds, archived ones too.
-        as_they_are: how many the target holds with their present values.
-        refused: how many of the others stood still and are refused by the target.
-        to_come: how many of the others changed too late for the snapshot.
-        not_in: all others. They must be in, unless the client's key is refused.
+        contacts: number at Mailchimp, archived ones included.
+        up_to_date: number that the target holds with their present values.
+        refused: number of the others that did not change and that the target refuses.
+        pending: number of the others that changed too late for the snapshot.
+        missing: all others. None may be, unless the client's key is refused.
     """
 
     client: str
     contacts: int
-    as_they_are: int
+    up_to_date: int
     refused: int
-    to_come: int
-    not_in: int
+    pending: int
+    missing: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What the importer asked of the sandbox since its statistics were last started anew.
+    """Requests of the importer to the sandbox since its statistics were last reset.
 
     Attributes:
-        peak_connections: the most requests that any account of Mailchimp had in progress at once.
+        peak_connections: maximum number of requests that any account at Mailchimp had in progress at once.
         too_many: requests beyond the ten that an account may have in progress: answered with 429.
         turned_away: requests to Mailchimp with a key that is refused.
         seconds: from the first request to Mailchimp to the last answer of a target.
@@ -67,14 +67,14 @@ class Load:
 
 
 class _CountingSandbox(Sandbox):
-    """Counts requests to Mailchimp whose key opens nothing: they belong to no account's statistics."""
+    """Counts requests to Mailchimp whose key opens no account: they are in no account's statistics."""
 
     def __init__(self) -> None:
         super().__init__(seed=_SEED)
         self.turned_away = 0
 
     def answer(self, request: SandboxRequest) -> SandboxAnswer:
-        """As the sandbox does."""
+        """Answer as the sandbox does, and count refused keys."""
         with self.lock:
             if is_mailchimp(request) and self.account_of(request) is None:
                 self.turned_away += 1
@@ -85,8 +85,8 @@ class FirstWorld:
     """Clients of a sandbox. The last one's Mailchimp key is revoked; the target of the one before refuses two contacts.
 
     Args:
-        clients: how many clients, at least two.
-        contacts: how many contacts each has.
+        clients: number of clients, at least two.
+        contacts: number of contacts of each.
     """
 
     def __init__(self, *, clients: int, contacts: int) -> None:
@@ -99,41 +99,41 @@ class FirstWorld:
 
     @property
     def world(self) -> World:
-        """All of it."""
+        """The world of its clients."""
         return self._world
 
     @property
     def clients(self) -> Sequence[SandboxClient]:
-        """The clients, those in trouble last."""
+        """The clients, the faulty ones last."""
         return self._world.clients
 
     def served(self, *, changes_per_second: float) -> SandboxServer:
-        """A server of it, whose contacts change at that rate while it serves."""
+        """Return a server of the world, whose contacts change at that rate while it serves."""
         return SandboxServer(self._sandbox, self.clients, changes_per_second=changes_per_second)
 
     def write_clients_file(self, path: Path, server: SandboxServer) -> None:
-        """Writes the clients file that leads to the server, and the secrets beside it."""
+        """Write the clients file for the server, and the secrets beside it."""
         write_clients_file(path, self._world, self._keys, server)
 
     def mend(self) -> None:
-        """Ends the trouble: the revoked key is good again, nothing is refused any more."""
+        """End the faults: the revoked key is valid again, nothing is refused any more."""
         with self._sandbox.lock:
             keys: Keys = self._keys[self.revoked.name]
             self.revoked.account.secrets.add(keys.mailchimp)
             self.refusing.target.refusals = ()
 
     def let_time_pass(self, seconds: float) -> None:
-        """Puts Mailchimp's clocks ahead."""
+        """Move Mailchimp's clocks forward."""
         for client in self.clients:
             client.account.clock_offset_seconds += seconds
 
-    def standings(self, *, began: int) -> list[ClientTally]:
-        """How each client stands after a full sync that began at that moment, epoch seconds of Mailchimp's clock."""
+    def tallies(self, *, began: int) -> list[ClientTally]:
+        """Tally each client after a full sync that began at that moment, epoch seconds of Mailchimp's clock."""
         with self._sandbox.lock:
-            return [_standing(client, still_until=began - SNAPSHOT_AGE_SECONDS) for client in self.clients]
+            return [_tally(client, still_until=began - SNAPSHOT_AGE_SECONDS) for client in self.clients]
 
     def load(self) -> Load:
-        """What was asked of it."""
+        """Return what was requested of the sandbox."""
         now = self._sandbox.clock()
         accounts = [client.account.traffic.figures(now) for client in self.clients]
         targets = [client.target.traffic.figures(now) for client in self.clients]
@@ -147,13 +147,13 @@ class FirstWorld:
         )
 
     def forget(self) -> None:
-        """Starts the statistics anew."""
+        """Reset the statistics."""
         self._world.forget()
         self._sandbox.turned_away = 0
 
 
-def stand_still(server: SandboxServer) -> None:
-    """Stops the changes of a world that is served."""
+def pause_changes(server: SandboxServer) -> None:
+    """Stop the changes of a served world."""
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=5)
     connection.request("POST", "/sandbox/pause")
     connection.getresponse().read()
@@ -168,20 +168,20 @@ def _options(clients: int, contacts: int) -> DemoOptions:
     )  # fmt: skip
 
 
-def _standing(client: SandboxClient, *, still_until: int) -> ClientTally:
-    as_they_are = refused = to_come = not_in = contacts = 0
+def _tally(client: SandboxClient, *, still_until: int) -> ClientTally:
+    up_to_date = refused = pending = missing = contacts = 0
     for listed in client.lists:
         for member in listed:
             contacts += 1
             record = client.record_of(member, listed)
             if record is None or client.target.records.get(record.id) == record:
-                as_they_are += 1
+                up_to_date += 1
             elif member.changed > still_until:
-                to_come += 1
+                pending += 1
             elif client.target.refuses(record):
                 refused += 1
             else:
-                not_in += 1
+                missing += 1
     return ClientTally(
-        client=client.name, contacts=contacts, as_they_are=as_they_are, refused=refused, to_come=to_come, not_in=not_in
+        client=client.name, contacts=contacts, up_to_date=up_to_date, refused=refused, pending=pending, missing=missing
     )

@@ -9,7 +9,7 @@ from random import Random
 from typing import Literal
 
 Ties = Literal["drawn", "stable"]
-"""Whether the order within one second is drawn anew at each reading, or stands still."""
+"""The order within one second: drawn at each reading, or stable."""
 
 _SERIAL_BITS = 32
 _SERIALS = (1 << _SERIAL_BITS) - 1
@@ -19,7 +19,7 @@ _SCATTER = 0x9E3779B1
 class Listing:
     """Serials in the order of their moments, as one sorted list of whole numbers.
 
-    A plain list: taking one out of a million moves 8 MB, a few tenths of a millisecond.
+    A plain list: removing one of a million moves 8 MB, which takes a few tenths of a millisecond.
     """
 
     def __init__(self, *, ties: Ties, random: Random) -> None:
@@ -30,37 +30,37 @@ class Listing:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def put_in(self, moment: int, serial: int) -> None:
-        """Adds one."""
+    def insert(self, moment: int, serial: int) -> None:
+        """Add a serial."""
         insort(self._keys, moment << _SERIAL_BITS | serial)
 
-    def put_in_many(self, moments: Iterable[tuple[int, int]]) -> None:
-        """Adds many: moments, each with its serial."""
+    def insert_many(self, moments: Iterable[tuple[int, int]]) -> None:
+        """Add many: moments, each with its serial."""
         self._keys += [moment << _SERIAL_BITS | serial for moment, serial in moments]
         self._keys.sort()
 
-    def take_out(self, moment: int, serial: int) -> None:
-        """Removes one."""
+    def remove(self, moment: int, serial: int) -> None:
+        """Remove a serial."""
         del self._keys[bisect_left(self._keys, moment << _SERIAL_BITS | serial)]
 
     def move(self, moments: Mapping[int, int]) -> None:
-        """Gives new moments to those serials that are here, and leaves out those that are not."""
+        """Give new moments to those serials that are here, and ignore the others."""
         here = [key & _SERIALS for key in self._keys if key & _SERIALS in moments]
         self._keys = [key for key in self._keys if key & _SERIALS not in moments]
-        self.put_in_many((moments[serial], serial) for serial in here)
+        self.insert_many((moments[serial], serial) for serial in here)
 
-    def stretch(self, since: int | None, before: int | None) -> tuple[int, int]:
-        """The places of all with `since < moment <= before`."""
+    def between(self, since: int | None, before: int | None) -> tuple[int, int]:
+        """Return the positions of all with `since < moment <= before`."""
         low = 0 if since is None else self._end_of(since)
         high = len(self._keys) if before is None else self._end_of(before)
         return low, max(low, high)
 
     def serials(self, low: int, high: int) -> list[int]:
-        """The serials at these places, in order; within a second, by serial."""
+        """Return the serials at these positions, in order; within a second, by serial."""
         return [key & _SERIALS for key in self._keys[low:high]]
 
     def cut(self, start: int, stop: int) -> list[int]:
-        """The serials at these places; with drawn ties as if the whole listing had just been drawn."""
+        """Return the serials at these positions; with drawn ties as if the whole listing had just been drawn."""
         page = self._keys[start:stop]
         if self._ties == "drawn" and page:
             for key in (page[0], page[-1]):
@@ -77,5 +77,5 @@ class Listing:
 
 
 def scattered(serials: Iterable[int]) -> list[int]:
-    """The serials in an order that means nothing, and is always the same."""
+    """Return the serials in an arbitrary order that is always the same."""
     return sorted(serials, key=lambda serial: serial * _SCATTER & _SERIALS)

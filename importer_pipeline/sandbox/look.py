@@ -1,7 +1,7 @@
-"""`make dev`: a made-up world whose contacts change, and Dagster's UI on it, until Ctrl-C.
+"""`make dev`: a made-up world whose contacts change, and Dagster's UI for it, until Ctrl-C.
 
-Dagster keeps its state in `DAGSTER_HOME`. The sandbox has another address each time, and forgets everything at its end.
-The exit code is 0 after Ctrl-C or SIGTERM, 1 if something else ended it or it could not start.
+Dagster keeps its state in `DAGSTER_HOME`. The sandbox has another port each time, and its contacts end with it.
+The exit code is 0 after Ctrl-C or SIGTERM, 1 if something else ended it or if it could not start.
 """
 
 import argparse
@@ -30,16 +30,16 @@ _SLOW_SECONDS = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves until it is told to stop. The exit code: see the module."""
+    """Serve until Ctrl-C or SIGTERM. For the exit code, see the module."""
     parser = argparse.ArgumentParser(prog="make dev", description="A made-up world and Dagster's UI, until Ctrl-C.")
-    parser.add_argument("--port", type=int, default=3000, help="where the UI listens on this machine (default: 3000)")
+    parser.add_argument("--port", type=int, default=3000, help="port of the UI on this machine (default: 3000)")
     chosen = parser.parse_args(arguments)
-    told_to_stop = threading.Event()
+    stopping = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        # What stands open is closed on the way out, whatever comes in the meantime.
-        if not told_to_stop.is_set():
-            told_to_stop.set()
+        # A second signal must not interrupt the clean-up.
+        if not stopping.is_set():
+            stopping.set()
             raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -53,23 +53,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _problem(port: int) -> str | None:
-    """Why the UI can't be started."""
+    """Return why the UI can't be started, or None."""
     home = os.environ.get("DAGSTER_HOME", "")
     if not Path(home).is_absolute() or not Path(home).is_dir():
-        return "DAGSTER_HOME must name a folder, from the root on; `make dev` sets it, and copies dagster.yaml there"
+        return "DAGSTER_HOME must be the absolute path of a folder; `make dev` sets it, and copies dagster.yaml there"
     if not 0 < port < 65536:
-        return f"{port} is no port: one from 1 to 65535 is expected"
+        return f"{port} is not a port: expected one from 1 to 65535"
     try:
         socket.create_server((_HOST, port)).close()
     except OSError as error:
         return (
-            f"port {port} can't be had ({error.strerror}): end what uses it, or take another: make dev PORT={port + 1}"
+            f"port {port} is not available ({error.strerror}): "
+            f"end what uses it, or choose another: make dev PORT={port + 1}"
         )
     return None
 
 
 def _look(port: int) -> str:
-    """Serves, and comes back only if Dagster ended by itself: what to tell about it."""
+    """Serve, and return only if Dagster ended by itself: the message about it."""
     print(
         f"Making up {_CLIENTS} clients with {_CONTACTS} contacts each, and starting Dagster (some seconds) ...",
         flush=True,
@@ -82,18 +83,18 @@ def _look(port: int) -> str:
         file = Path(folder) / "clients.yaml"
         world.write_clients_file(file, server)
         variables = environment(file, dagster_home=Path(os.environ["DAGSTER_HOME"]))
-        # What it logs as a warning or an error is for the user to see; that it started something is not.
+        # Show the user warnings and errors, but not what was started.
         command = ["dev", "-m", "importer_pipeline", "-h", _HOST, "-p", str(port), "--log-level", "warning"]
         with DagsterChild(command, variables=variables, output=sys.stderr) as child:
             if _wait_for_the_ui(child, port):
                 _announce(world, server.url, file, port)
             while child.exit_code is None:
                 time.sleep(_LOOK_EVERY_SECONDS)
-            return f"dagster dev ended by itself, with exit code {child.exit_code}; what it said stands above"
+            return f"dagster dev ended by itself, with exit code {child.exit_code}; its output is above"
 
 
 def _wait_for_the_ui(child: DagsterChild, port: int) -> bool:
-    """Whether the UI answers; False if Dagster has ended first."""
+    """Wait until the UI answers; return False if Dagster has ended first."""
     slow_at = time.monotonic() + _SLOW_SECONDS
     while child.exit_code is None:
         if _answers(port):
@@ -125,9 +126,9 @@ Sandbox        {sandbox_url}/sandbox/compare   (Mailchimp against the targets, i
 Clients        {clients_file}
 
 1. A full sync:    {root}/locations/importer_pipeline/jobs/full_sync/playground   and there "Launch Run".
-   It imports all within some seconds and ends red, on purpose: {world.revoked.name}'s Mailchimp key has been revoked, and
-   {world.refusing.name}'s target refuses two contacts. The failure of the step says so, and what to do.
-2. Its outcome:    {root}/assets   has a group for each client; {world.clients[0].name} / newsletter / contacts tells
+   It takes some seconds and fails on purpose: {world.revoked.name}'s Mailchimp key has been revoked, and
+   {world.refusing.name}'s target refuses two contacts. The failure of the step says so, with the remedies.
+2. Its result:     {root}/assets   has a group for each client; {world.clients[0].name} / newsletter / contacts tells
    how much was read, accepted and refused, and how fast. "Materialize" there syncs that audience alone.
 
 Five contacts change every second. Ctrl-C ends everything.""",

@@ -1,6 +1,6 @@
 """The routes of Mailchimp's Marketing API 3.0, read only. Facts and their sources: docs of each function.
 
-Stays out: limits and faults (`passage`), whose key it is (`core`).
+Stays out: limits and faults (`passage`), keys (`core`).
 """
 
 import json
@@ -74,23 +74,23 @@ TOO_MANY = _Problem(
 def answer_mailchimp(
     request: SandboxRequest, account: SandboxAccount | None, *, now: int, request_id: str
 ) -> SandboxAnswer:
-    """Answers one request; `account` is whom the key opens, None if it opens nothing."""
+    """Answer one request; `account` is the one that the key opens, None if it opens nothing."""
     return _sent(_reply(request, account), now=now, request_id=request_id)
 
 
 def too_many_requests(*, now: int, request_id: str) -> SandboxAnswer:
-    """What one request too many gets: 429, and no Retry-After (D)."""
+    """Answer one request too many: 429, and no Retry-After (D)."""
     return _sent(TOO_MANY, now=now, request_id=request_id)
 
 
 def route_of(request: SandboxRequest) -> str:
-    """The route of a request, without ids: `GET /lists/{list_id}/members`."""
+    """Return the route of a request, without ids: `GET /lists/{list_id}/members`."""
     matched = _matched(request.path)
     return f"{request.method} {matched[0] if matched else 'unknown'}"
 
 
 def utc_moment(text: str | None) -> int | None:
-    """Epoch seconds of a time in the query; None if there is none or it is ignored.
+    """Return epoch seconds of a time in the query; None if there is none or it is ignored.
 
     A time whose offset is not UTC is ignored silently (U); so is one whose `+` was not encoded and arrives as a space.
     """
@@ -198,7 +198,7 @@ def _members(request: SandboxRequest, account: SandboxAccount, names: Mapping[st
 
 
 def _selection(request: SandboxRequest) -> Selection:
-    """The members that the query asks for. Archived ones only by `status=archived` (V); 10 by default (D)."""
+    """Read the selection of members. Archived ones only by `status=archived` (V); 10 by default (D)."""
     query = request.query
     offset, count = _paging(request) or (0, 0)
     order: Order = "undocumented"
@@ -211,7 +211,7 @@ def _selection(request: SandboxRequest) -> Selection:
 
 
 def _paging(request: SandboxRequest) -> tuple[int, int] | None:
-    """Offset and count; more than 1000 is clamped without a word (D). None if one of them is no number."""
+    """Read offset and count; more than 1000 is clamped silently (D). None if one of them is not a number."""
     offset, count = request.query.get("offset", "0"), request.query.get("count", "10")
     if not (offset.isdecimal() and count.isdecimal()):
         return None
@@ -219,7 +219,7 @@ def _paging(request: SandboxRequest) -> tuple[int, int] | None:
 
 
 def _document(request: SandboxRequest, document: dict[str, Any], schema: str) -> _Found:
-    """The document, less what `fields` does not want or `exclude_fields` names."""
+    """Return the document reduced to `fields`, or without `exclude_fields`."""
     excluded = request.query.get("exclude_fields", "")
     document = chosen(document, tree_of(request.query.get("fields", "")))
     return _Found(body=encoded(without(document, filter(None, excluded.split(",")))), schema=schema)
@@ -230,7 +230,7 @@ def _invalid(detail: str) -> _Problem:
 
 
 def _sent(reply: _Reply, *, now: int, request_id: str) -> SandboxAnswer:
-    """The reply with the header fields of recorded answers (V). `Date` is the account's clock."""
+    """Return the reply with the header fields of recorded answers (V). `Date` is the account's clock."""
     if isinstance(reply, _Problem):
         status, kind, schema = reply.status, PROBLEM_JSON, f"{SCHEMA}/Definitions/ProblemDetailDocument.json"
         body = encoded(problem_document(reply.status, reply.title, reply.detail, request_id))

@@ -1,6 +1,6 @@
-"""The members of one list and what may happen to them; reading them in order.
+"""The members of one list, their changes, and reading them in order.
 
-Stays out: how a member looks in JSON (`documents`, `rendering`), who may ask (`mailchimp`).
+Stays out: members as JSON (`documents`, `rendering`), the routes (`mailchimp`).
 """
 
 import gc
@@ -32,7 +32,7 @@ _STATUS_SHARES = (90, 96, 98, 99, 100)
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """A contact as the list holds it. All else that Mailchimp tells of it follows from these.
+    """A contact as the list holds it. Everything else that Mailchimp sends of it follows from these.
 
     Attributes:
         serial: its number within the list.
@@ -41,7 +41,7 @@ class Member:
         status: Mailchimp's word.
         merge_values: a value for each of the list's merge fields, in their order; None sends `merge_fields: null`.
         changed: `last_changed`, epoch seconds.
-        oddities: values that replace what a member would hold by its nature, `ABSENT` to leave a key out.
+        oddities: values that replace the usual ones, `ABSENT` to leave a key out.
     """
 
     serial: int
@@ -60,15 +60,15 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which members to read.
+    """The members to read.
 
     Attributes:
-        status: only these; None for the default listing, which lacks the archived (V).
+        status: only members with it; None for the default listing, without archived ones (V).
         since: only later ones, exclusive, epoch seconds (V); None for no bound.
         before: only earlier ones, inclusive, epoch seconds (V); None for no bound.
-        order: by `last_changed`, or as it comes.
-        offset: how many to pass over.
-        count: how many to return at most.
+        order: by `last_changed`, or undocumented.
+        offset: number of members to skip.
+        count: maximum number of members to return.
     """
 
     status: str | None = None
@@ -80,7 +80,7 @@ class Selection:
 
 
 def member_id(email: str) -> str:
-    """Mailchimp's `id` of an address: MD5 of it in lower case (D)."""
+    """Return Mailchimp's `id` of an address: MD5 of it in lower case (D)."""
     return hashlib.md5(email.lower().encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
@@ -114,11 +114,11 @@ class MemberList:
             return iter([member for member in self._members if member is not None])
 
     def counts(self) -> Counter[str]:
-        """How many members have each status."""
+        """Count the members by status."""
         return Counter(member.status for member in self)
 
     def find(self, handle: str) -> Member | None:
-        """The member of that id, address or contact_id; None if the list has none."""
+        """Return the member with that id, address or contact_id; None if the list has none."""
         with self._lock:
             found = self._by_id.get(handle)
             if found is None and "@" in handle:
@@ -126,7 +126,7 @@ class MemberList:
             return found or self._by_contact_id(handle)
 
     def any_member(self) -> Member | None:
-        """A member drawn at random; None from an empty list."""
+        """Draw a member at random; None from an empty list."""
         with self._lock:
             while len(self):
                 member = self._members[self._random.randrange(len(self._members))]
@@ -135,12 +135,12 @@ class MemberList:
             return None
 
     def fill(self, n: int, *, changed_between: tuple[int, int], seed: int, archived_share: float = 0.0) -> None:
-        """Adds n made-up members, changed at whole seconds drawn evenly from `changed_between`, both ends included."""
+        """Add n made-up members, changed at whole seconds drawn evenly from `changed_between`, both ends included."""
         random, (first, last) = Random(seed), changed_between
         usual, blank = self.tags[:2] == ("FNAME", "LNAME"), ("",) * (len(self.tags) - 2)
         with self._lock, _no_collecting():
             numbers = range(len(self._members), len(self._members) + n)
-            # In the order of time, as a list grows: neighbours in a page are neighbours in memory.
+            # In order of time, as a list grows: neighbours in a page are neighbours in memory.
             moments = sorted(random.choices(range(first, last + 1), k=n))
             statuses = random.choices(_STATUSES, cum_weights=_STATUS_SHARES, k=n)
             for who, changed, status in zip(people(random, numbers), moments, statuses, strict=True):
@@ -154,19 +154,19 @@ class MemberList:
                 self._members.append(member)
                 self._by_id[member.id] = member
             new = self._members[numbers.start :]
-            self._listed.put_in_many((one.changed, one.serial) for one in new if one and one.status != ARCHIVED)
-            self._archived.put_in_many((one.changed, one.serial) for one in new if one and one.status == ARCHIVED)
+            self._listed.insert_many((one.changed, one.serial) for one in new if one and one.status != ARCHIVED)
+            self._archived.insert_many((one.changed, one.serial) for one in new if one and one.status == ARCHIVED)
 
     def add(
         self, email: str, *, merge_fields: Mapping[str, Any] | None = None, status: str = "subscribed",
         at: int | None = None, oddities: Mapping[str, Any] | None = None,
     ) -> str:  # fmt: skip
-        """Adds a member and returns its id, or its contact_id where it has no address.
+        """Add a member and return its id, or its contact_id if it has no address.
 
         Args:
             email: the address; `""` for a contact without one.
             merge_fields: values by tag; the tags not named are empty. Tags that the list lacks are left out.
-            status: any word, also one that Mailchimp does not know yet.
+            status: any word, even one that Mailchimp does not know yet.
             at: `last_changed`, epoch seconds; a moment in the past is a late commit. None: now.
             oddities: keys of the member as Mailchimp sends it, with the values to send instead.
         """
@@ -175,18 +175,18 @@ class MemberList:
             values = self._merge_values(merge_fields or {})
             member = Member(serial, email, member_id(email), status, values, self._moment(at), oddities)
             if email and member.id in self._by_id:
-                raise ValueError("the list has a member of this address already")
+                raise ValueError("the list already has a member with this address")
             self._members.append(member)
             if email:
                 self._by_id[member.id] = member
-            self._put_in(member)
+            self._insert(member)
             return member.id if email else member.contact_id
 
     def update(
         self, handle: str, *, merge_fields: Mapping[str, Any] | None = None, status: str | None = None,
         at: int | None = None,
     ) -> None:  # fmt: skip
-        """Changes merge fields (the tags not named stay) or the status, or nothing but `last_changed`."""
+        """Change merge fields (tags not named are kept) or the status, or only `last_changed`."""
         with self._changing(handle) as member:
             if merge_fields is not None:
                 old = dict(zip(self.tags, member.merge_values or (), strict=False))
@@ -195,35 +195,35 @@ class MemberList:
             member.changed = self._moment(at)
 
     def archive(self, handle: str, *, at: int | None = None) -> None:
-        """Archives a member: a plain delete in Mailchimp's words."""
+        """Archive a member: a plain delete in Mailchimp's words."""
         self.update(handle, status=ARCHIVED, at=at)
 
     def unarchive(self, handle: str, *, status: str = "subscribed", at: int | None = None) -> None:
-        """Brings an archived member back."""
+        """Unarchive a member."""
         self.update(handle, status=status, at=at)
 
     def rename(self, handle: str, email: str, *, at: int | None = None) -> str:
-        """Gives a member another address, thereby another id, and returns that. Its contact_id stays."""
+        """Give a member another address, thus another id, and return that. Its contact_id stays."""
         with self._changing(handle) as member:
             new_id = member_id(email)
             if self._by_id.get(new_id, member) is not member:
-                raise ValueError("the list has a member of this address already")
+                raise ValueError("the list already has a member with this address")
             self._by_id.pop(member.id, None)
             self._by_id[new_id] = member
             member.email, member.id, member.changed = email, new_id, self._moment(at)
             return new_id
 
     def delete(self, handle: str) -> None:
-        """Deletes a member for good: it is gone without a trace (U)."""
+        """Delete a member permanently: it is gone without a trace (U)."""
         with self._lock:
             member = self._known(handle)
-            self._take_out(member)
+            self._remove(member)
             self._members[member.serial] = None
             if self._by_id.get(member.id) is member:
                 del self._by_id[member.id]
 
     def restamp(self, handles: Iterable[str], at: int | None = None) -> None:
-        """Stamps many members with one second, as a bulk import does (V)."""
+        """Stamp many members with one second, as a bulk import does (V)."""
         with self._lock:
             moved = {member.serial: member for member in map(self._known, handles)}
             for member in moved.values():
@@ -233,12 +233,12 @@ class MemberList:
             self._archived.move(moments)
 
     def read(self, selection: Selection) -> tuple[list[Member], int]:
-        """One page, as the list stands at this moment, and how many members the selection has in all."""
+        """Return one page of the list as it is at this moment, and the size of the whole selection."""
         with self._lock:
             listing = self._archived if selection.status == ARCHIVED else self._listed
             if selection.status not in (None, ARCHIVED):
                 listing = self._of_status(selection.status)
-            low, high = listing.stretch(selection.since, selection.before)
+            low, high = listing.between(selection.since, selection.before)
             start = min(high, low + selection.offset)
             if selection.order == "ascending":
                 serials = listing.cut(start, min(high, start + selection.count))
@@ -251,9 +251,9 @@ class MemberList:
             return [member for member in members if member is not None], high - low
 
     def _of_status(self, status: str | None) -> Listing:
-        """A listing made for this reading: few ask for one status, so it need not be fast."""
+        """Make a listing for this reading: few ask for one status, so it need not be fast."""
         listing = Listing(ties=self._ties, random=self._random)
-        listing.put_in_many((member.changed, member.serial) for member in self if member.status == status)
+        listing.insert_many((member.changed, member.serial) for member in self if member.status == status)
         return listing
 
     def _merge_values(self, merge_fields: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -276,20 +276,20 @@ class MemberList:
 
     @contextmanager
     def _changing(self, handle: str) -> Generator[Member]:
-        """The member, out of its listing while it changes."""
+        """Take a member out of its listing while it changes."""
         with self._lock:
             member = self._known(handle)
-            self._take_out(member)
+            self._remove(member)
             try:
                 yield member
             finally:
-                self._put_in(member)
+                self._insert(member)
 
-    def _put_in(self, member: Member) -> None:
-        self._listing_of(member).put_in(member.changed, member.serial)
+    def _insert(self, member: Member) -> None:
+        self._listing_of(member).insert(member.changed, member.serial)
 
-    def _take_out(self, member: Member) -> None:
-        self._listing_of(member).take_out(member.changed, member.serial)
+    def _remove(self, member: Member) -> None:
+        self._listing_of(member).remove(member.changed, member.serial)
 
     def _listing_of(self, member: Member) -> Listing:
         return self._archived if member.status == ARCHIVED else self._listed
@@ -297,7 +297,7 @@ class MemberList:
 
 @contextmanager
 def _no_collecting() -> Generator[None]:
-    """Keeps the garbage collector from looking at a million new objects again and again: none of them is garbage."""
+    """Keep the garbage collector from scanning a million new objects repeatedly: none of them is garbage."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,6 +1,6 @@
 """Requests and answers of the sandbox, free of any transport.
 
-Stays out: who answers (`core`), what goes wrong on the way (`faults`, `passage`), HTTP itself (`app`, `adapter`).
+Stays out: answering (`core`), faults (`faults`, `passage`), HTTP itself (`app`, `adapter`).
 """
 
 import json
@@ -34,7 +34,7 @@ class SandboxRequest:
     body: bytes = b""
 
     def header(self, name: str) -> str:
-        """The value of a header field, or `""`. Case does not matter."""
+        """Return the value of a header field, or `""`. Case does not matter."""
         wanted = name.lower()
         return next((value for key, value in self.headers.items() if key.lower() == wanted), "")
 
@@ -55,10 +55,10 @@ class SandboxAnswer:
 
 
 def encoded(document: Any) -> bytes:
-    """A document as compact JSON in ASCII, as Mailchimp sends it."""
+    """Encode a document as compact JSON in ASCII, as Mailchimp sends it."""
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
 def problem_document(status: int, title: str, detail: str, instance: str) -> dict[str, Any]:
-    """An error as Mailchimp describes it (V): RFC 7807 with Mailchimp's own `instance`, the id of the request."""
+    """Describe an error as Mailchimp does (V): RFC 7807 with Mailchimp's `instance`, the id of the request."""
     return {"type": _PROBLEM_TYPE, "title": title, "status": status, "detail": detail, "instance": instance}

@@ -1,12 +1,12 @@
-"""A request's way through the sandbox: a place among the ten, its fate, its answer. Server and adapter share it.
+"""A request's way through the sandbox: one of ten slots, its fate, its answer. Shared by server and adapter.
 
 arrive ──a──▶ in progress ──b──▶ computed ──c──▶ answered
   │                │                 │
   d                └────────e────────┘
   ▼                         ▼
-refused                   a ghost, until the answer would have been ready
+refused                   abandoned, until the answer would have been due
 
-a  `Passage.arrive`, a place is free      b  `Visit.compute`      c  `Visit.leave`
+a  `Passage.arrive`, a slot is free       b  `Visit.compute`      c  `Visit.leave`
 d  `Passage.arrive`, all are taken: 429   e  `Visit.abandon`: the caller has gone
 """
 
@@ -23,7 +23,7 @@ from importer_pipeline.sandbox.twists import Twist
 
 
 class Ending(Enum):
-    """How an answer leaves."""
+    """The way an answer is sent."""
 
     WHOLE = "as it is"
     CUT = "half of the body, then the connection closes"
@@ -36,16 +36,16 @@ _ENDINGS = {Fault.CUT: Ending.CUT, Fault.RESET: Ending.RESET, Fault.HANG: Ending
 
 @dataclass(slots=True, kw_only=True)
 class Visit:
-    """One request on its way. Whoever carries it waits as told, and calls `compute`, then `leave` or `abandon`, once.
+    """One request on its way. Its carrier waits as `fate` says, and calls `compute`, then `leave` or `abandon`, once.
 
     Attributes:
         request: the request.
-        sandbox: where it is answered.
-        traffic: where it holds a place; None if it holds none.
-        fate: what happens to it.
-        arrived_at: when it came, epoch seconds.
-        hang_seconds: how long it keeps its place if it hangs.
-        answer: what to send; None until it is computed.
+        sandbox: the one that answers it.
+        traffic: the traffic in which it holds a slot; None if it holds none.
+        fate: its fault and latency.
+        arrived_at: the time of its arrival, epoch seconds.
+        hang_seconds: the time it keeps its slot if it hangs.
+        answer: the answer to send; None until it is computed.
     """
 
     request: SandboxRequest
@@ -58,23 +58,23 @@ class Visit:
 
     @property
     def ending(self) -> Ending:
-        """How the answer leaves."""
+        """The way the answer is sent."""
         fault = self.fate.fault
         return _ENDINGS.get(fault, Ending.WHOLE) if isinstance(fault, Fault) else Ending.WHOLE
 
     def compute(self) -> SandboxAnswer:
-        """Answers the request at this moment; at a target, the batch is stored now if it is at all."""
+        """Answer the request at this moment; a target stores the batch now if it does at all."""
         if self.answer is None:
             self.answer = self._answered()
         return self.answer
 
     def leave(self) -> None:
-        """The answer has gone out: the place is free."""
+        """Free the slot: the answer has been sent."""
         if self.traffic is not None and self.answer is not None:
             self.traffic.leave(self.sandbox.clock(), status=self.answer.status, bytes_sent=len(self.answer.body))
 
     def abandon(self) -> None:
-        """The caller has gone without an answer: the place stays taken until there would have been one (D)."""
+        """Keep the slot taken until the answer would have been due: the caller has gone without it (D)."""
         if self.traffic is not None:
             lasts = self.hang_seconds if self.ending is Ending.HANG else self.fate.answer_after_seconds
             self.traffic.abandon(self.sandbox.clock(), until=self.arrived_at + lasts)
@@ -84,19 +84,19 @@ class Visit:
         if fault is None:
             return self.sandbox.answer(self.request)
         if is_target(self.request) and not self.fate.after_storing:
-            # Nothing of the batch may be stored: what is sent stands for an answer that never was.
+            # Nothing of the batch may be stored, so there is no right answer: a stand-in is spoiled.
             return spoiled(fault, SandboxAnswer(status=200, headers={}, body=b'{"response": 0}'))
         return spoiled(fault, self.sandbox.answer(self.request))
 
 
 class Passage:
-    """The door of a sandbox."""
+    """The entrance of a sandbox."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
     def arrive(self, request: SandboxRequest) -> Visit:
-        """Takes a request in. One too many is answered already, with 429, and waits for nothing."""
+        """Accept a request. One too many is answered with 429 at once."""
         sandbox = self._sandbox
         now = sandbox.clock()
         owner = sandbox.target_of(request) if is_target(request) else None
@@ -121,7 +121,7 @@ class Passage:
 
 
 def _twist(visit: Visit, twists: Sequence[Twist]) -> None:
-    """Answer now, as what goes wrong hangs on the answer, and let it go wrong."""
+    """Compute the answer now, as the twists depend on it, and apply them."""
     answer = visit.sandbox.answer(visit.request)
     for twist in twists:
         became = twist(visit.request, answer)

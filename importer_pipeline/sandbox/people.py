@@ -1,6 +1,6 @@
 """Made-up contacts, the same for the same seed: colours for first names, trees for last names, reserved domains.
 
-No contact here can be anybody. Names come in many scripts, and now and then as odd as a real form lets through.
+No contact can be a real person. Names come in many scripts, some of them as odd as real forms let through.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _ODD_EVERY = 97
 
 
 class Person(NamedTuple):
-    """Whom a contact stands for: an address that no other `number` has, and a name."""
+    """A person behind a contact: an address unique to its `number`, and a name."""
 
     email: str
     firstname: str
@@ -35,7 +35,7 @@ class Person(NamedTuple):
 
 
 def people(random: Random, numbers: range) -> Iterator[Person]:
-    """One person for each number, drawn from `random`; an address holds its number, so it is unique."""
+    """Draw one person for each number; an address contains its number, so it is unique."""
     count = len(numbers)
     colours = random.choices(_COLOURS, k=count)
     trees = random.choices(_TREES, k=count)
@@ -48,5 +48,5 @@ def people(random: Random, numbers: range) -> Iterator[Person]:
 
 
 def person(random: Random, number: int) -> Person:
-    """The one person for a number, drawn from `random`."""
+    """Draw the person for a number."""
     return next(people(random, range(number, number + 1)))

@@ -1,4 +1,4 @@
-"""Members as JSON text: a fast way for the fields that an importer asks for, the whole document for all others."""
+"""Members as JSON text: a fast path for the fields that an importer requests, the whole document for others."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from importer_pipeline.sandbox.members import Member, MemberList
 Column = Callable[[Sequence[Member]], Sequence[str]]
 """One field of many members, as JSON text: much cheaper than member by member."""
 
-# In the order of the document. Both ways give the same text: a test compares them.
+# In the order of the document. Both paths give the same text: a test compares them.
 _COLUMNS: dict[str, Column] = {
     "id": lambda members: [encode_basestring_ascii(member.id) for member in members],
     "email_address": lambda members: [encode_basestring_ascii(member.email) for member in members],
@@ -25,7 +25,7 @@ _COLUMNS: dict[str, Column] = {
 
 
 def members_json(members: Sequence[Member], member_list: MemberList, fields: str) -> str:
-    """The members as a JSON array, with what `fields` (paths from the root of the answer) wants of each."""
+    """Render the members as a JSON array, with what `fields` (paths from the root of the answer) wants of each."""
     tree: Tree = tree_of(fields).get("members", {})
     table = _table(fields, member_list.tags)
     if table is None:
@@ -43,7 +43,7 @@ def members_json(members: Sequence[Member], member_list: MemberList, fields: str
 
 @lru_cache(maxsize=256)
 def _table(fields: str, tags: tuple[str, ...]) -> tuple[str, list[Column]] | None:
-    """A template for a usual member and its columns, or None if what `fields` wants takes the whole document."""
+    """Return a template for a usual member and its columns; None if `fields` needs the whole document."""
     tree: Tree = tree_of(fields).get("members", {})
     below = {name for name, subtree in tree.items() if subtree}
     if not tree or not tree.keys() <= _COLUMNS.keys() or not below <= {"merge_fields"}:
@@ -65,11 +65,11 @@ def _table(fields: str, tags: tuple[str, ...]) -> tuple[str, list[Column]] | Non
     return "{" + ",".join(template) + "}", columns
 
 
-def _merge_column(place: int) -> Column:
-    """The merge field at that place of the list's merge fields."""
+def _merge_column(position: int) -> Column:
+    """Return the column of the merge field at that position of the list's merge fields."""
 
     def column(members: Sequence[Member]) -> Sequence[str]:
-        values = [member.merge_values[place] for member in members if member.merge_values is not None]
+        values = [member.merge_values[position] for member in members if member.merge_values is not None]
         return [encode_basestring_ascii(value) if type(value) is str else _dumps(value) for value in values]
 
     return column

@@ -20,7 +20,7 @@ from importer_pipeline.sandbox.world import SandboxClient, World
 
 
 class _Protocol(HttpToolsProtocol):
-    """Shows the application its connection."""
+    """Passes the connection's transport to the application."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -28,12 +28,12 @@ class _Protocol(HttpToolsProtocol):
 
 
 class Urls:
-    """Where a sandbox is reached.
+    """The URLs of a sandbox.
 
     Attributes:
         url: the root.
-        mailchimp_url: what an account's `base_url` must be.
-        target_url: what a target's `url` must be.
+        mailchimp_url: the `base_url` of its accounts.
+        target_url: the `url` of its targets.
     """
 
     def __init__(self, url: str) -> None:
@@ -89,7 +89,7 @@ class SandboxProcess(Urls):
         self._process.communicate()
 
     def _ready(self) -> dict[str, Any]:
-        """The line that the process prints once it listens."""
+        """Read the line that the process prints once it listens."""
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
             raise RuntimeError(f"the sandbox ended with exit code {self._process.wait()} before it listened")
@@ -97,18 +97,18 @@ class SandboxProcess(Urls):
 
 
 def listening(port: int, host: str = "127.0.0.1") -> socket.socket:
-    """A socket that listens already: who connects from now on waits for the server, and is not refused."""
+    """Return a socket that listens already: connections from now on wait for the server and are not refused."""
     return socket.create_server((host, port), backlog=1024)
 
 
 def url_of(listener: socket.socket) -> str:
-    """The URL of a listening socket."""
+    """Return the URL of a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://{host}:{port}"
 
 
 def uvicorn_server(world: World, *, changes_per_second: float) -> uvicorn.Server:
-    """A server of that world, not yet running. Its headers are the sandbox's own, its log is silent."""
+    """Make a server of that world, not yet running. It sends only the sandbox's headers and logs nothing."""
     app = build_app(world, changes_per_second=changes_per_second)
     return uvicorn.Server(
         uvicorn.Config(

@@ -27,19 +27,19 @@ class TargetRecord(NamedTuple):
 
 
 class Manner(Enum):
-    """How a target refuses a record."""
+    """The way a target refuses a record."""
 
-    COUNT = "answers a lower number, the other records are stored"
+    COUNT = "answers a lower count, the other records are stored"
     REJECT = "answers 422 to the whole batch, nothing is stored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Which records a target refuses, and how.
+    """Records that a target refuses, and the way it does.
 
     Attributes:
-        manner: how it says so.
-        refuses: whether it refuses this record.
+        manner: the way it refuses them.
+        refuses: returns True for a record that it refuses.
     """
 
     manner: Manner
@@ -47,13 +47,13 @@ class Refusal:
 
     @classmethod
     def of_ids(cls, ids: Sequence[str] | set[str] | frozenset[str], manner: Manner) -> "Refusal":
-        """Refuses the records of these ids."""
+        """Refuse the records with these ids."""
         wanted = frozenset(ids)
         return cls(manner=manner, refuses=lambda record: record.id in wanted)
 
 
 class RetryAfterStyle(Enum):
-    """How a target that has too much to do asks for patience."""
+    """The way an overloaded target says when to retry."""
 
     SECONDS = "Retry-After: seconds"
     DATE = "Retry-After: an HTTP date"
@@ -62,13 +62,13 @@ class RetryAfterStyle(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
-    """How many posts of one key a target answers in any stretch of time. Those beyond are refused, and don't count.
+    """A limit on the posts of one key in any period of time. Those beyond are refused, and don't count.
 
     Attributes:
-        posts: how many.
-        seconds: in which time.
-        asks: how it says when there is room again; in whole seconds, and at least one.
-        status: with which status it refuses: 429 or 503.
+        posts: maximum number of posts.
+        seconds: length of the period.
+        asks: the way it says when to retry; in whole seconds, and at least one.
+        status: HTTP status of a refusal: 429 or 503.
     """
 
     posts: int
@@ -81,18 +81,18 @@ class SandboxTarget:
     """One account at the target, opened by one key.
 
     Attributes:
-        name: how the sandbox calls it, in its statistics.
-        api_key: what the Authorization header must be.
-        refusals: which records are refused; may be changed at any time.
-        counts_duplicates_once: whether records of one id in a batch count as one.
-        fault_plan: what it does to its callers; may be changed at any time. For faults that hang on what a batch holds,
-            see `batches_with`.
-        rate_limit: how many posts it takes; None for any number. May be changed at any time.
-        records: what it holds, by id.
-        posts: batches answered, well or not.
-        turned_away: batches beyond the rate limit, which count as `posts` too.
-        stored: records stored, each time anew.
-        traffic: what came through.
+        name: its name in the sandbox's statistics.
+        api_key: the expected Authorization header.
+        refusals: rules for refused records; may be changed at any time.
+        counts_duplicates_once: True if records with the same id in a batch count as one.
+        fault_plan: the faults of its answers; may be changed at any time. For faults that depend on the batch, see
+            `batches_with`.
+        rate_limit: limit on its posts; None for any number. May be changed at any time.
+        records: the records it holds, by id.
+        posts: batches answered, with success or not.
+        turned_away: batches beyond the rate limit, included in `posts`.
+        stored: records stored, counted at each storing.
+        traffic: counts of its requests.
     """
 
     def __init__(
@@ -116,11 +116,11 @@ class SandboxTarget:
         return f"SandboxTarget({self.name!r})"
 
     def refuses(self, record: TargetRecord) -> bool:
-        """Whether any rule refuses the record."""
+        """Return whether any rule refuses the record."""
         return any(refusal.refuses(record) for refusal in self.refusals)
 
     def post(self, body: bytes, *, now: float) -> SandboxAnswer:
-        """Takes a batch and answers it. `now` is in epoch seconds."""
+        """Take a batch and answer it. `now` is in epoch seconds."""
         with self._lock:
             self.posts += 1
             if (refusal := self._beyond_rate(now)) is not None:
@@ -164,7 +164,7 @@ class SandboxTarget:
 
 
 def batches_with(bad: Callable[[TargetRecord], bool]) -> Callable[[SandboxRequest], bool]:
-    """For a `Rule`: the batches that hold a record of which `bad` is true, so that the fault hangs on what is sent."""
+    """Match the batches that hold a `bad` record, for a `Rule` whose fault depends on what is sent."""
 
     def applies(request: SandboxRequest) -> bool:
         return any(bad(record) for record in _records(request.body) or ())
@@ -173,13 +173,13 @@ def batches_with(bad: Callable[[TargetRecord], bool]) -> Callable[[SandboxReques
 
 
 def answer_target(request: SandboxRequest, target: SandboxTarget | None, *, now: float) -> SandboxAnswer:
-    """Answers one request to the target; `target` is whom the key opens, None if it opens nothing."""
+    """Answer one request to the target; `target` is the one that the key opens, None if it opens nothing."""
     if target is None:
         return _error(401, "the key is not known")
     if request.path.rpartition("/")[2] != "record":
-        return _error(404, "there is only /record")
+        return _error(404, "the only path is /record")
     if request.method != "POST":
-        return _error(405, "only POST is known")
+        return _error(405, "the only method is POST")
     return target.post(request.body, now=now)
 
 

@@ -1,4 +1,4 @@
-"""What passes through one account or one target: who is in progress, who was refused, and for how long it was busy."""
+"""Counts the requests of one account or one target: in progress, refused, and how long it was busy."""
 
 import heapq
 import threading
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficFigures:
-    """What a `Traffic` has seen.
+    """The counts of a `Traffic`.
 
     Attributes:
-        requests: how many came, by route; those refused too.
-        answers: how many were answered, by status.
-        refused_429: how many found all places taken.
-        in_progress: how many are under way now, those whose caller has gone included.
-        peak_in_progress: the most that were under way at once.
+        requests: number of requests by route, refused ones included.
+        answers: number of answers by status.
+        refused_429: number of requests that found all slots taken.
+        in_progress: number under way now, those whose caller has gone included.
+        peak_in_progress: maximum number under way at once.
         busy_seconds: the integral of `in_progress` over time: 20 for ten connections busy for two seconds.
-        first_at: when the first came, epoch seconds; None before it.
-        last_at: when the last one came or ended, epoch seconds; None before it.
+        first_at: time of the first request, epoch seconds; None before it.
+        last_at: time at which the last one came or ended, epoch seconds; None before it.
         bytes_sent: bytes of all bodies sent.
     """
 
@@ -37,7 +37,7 @@ class Traffic:
     """Counts requests in progress against a limit. Safe from any thread.
 
     Args:
-        limit: how many may be in progress at once; None for any number.
+        limit: maximum number in progress at once; None for any number.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -52,7 +52,7 @@ class Traffic:
         self._ghosts: list[float] = []
 
     def arrive(self, route: str, now: float) -> bool:
-        """A request comes; False if all places are taken, and then it needs no leaving."""
+        """Count a request in; return False if all slots are taken, and then it must not leave."""
         with self._lock:
             self._settle(now)
             self._first = now if self._first is None else self._first
@@ -67,7 +67,7 @@ class Traffic:
             return True
 
     def leave(self, now: float, *, status: int, bytes_sent: int) -> None:
-        """A request is answered and gives its place back."""
+        """Count a request as answered and free its slot."""
         with self._lock:
             self._settle(now)
             self._in_progress -= 1
@@ -75,14 +75,14 @@ class Traffic:
             self._bytes += bytes_sent
 
     def abandon(self, now: float, *, until: float) -> None:
-        """The caller of a request has gone; the request keeps its place until then (D)."""
+        """Count a request whose caller has gone; it keeps its slot until that moment (D)."""
         with self._lock:
             self._settle(now)
             heapq.heappush(self._ghosts, until)
             self._settle(now)
 
     def figures(self, now: float) -> TrafficFigures:
-        """All of it, as of now."""
+        """Return all figures as of now."""
         with self._lock:
             self._settle(now)
             return TrafficFigures(
@@ -92,7 +92,7 @@ class Traffic:
             )  # fmt: skip
 
     def reset(self) -> None:
-        """Forgets what is over; what is in progress stays so."""
+        """Forget what is over; what is in progress stays."""
         with self._lock:
             self._requests.clear()
             self._answers.clear()
@@ -101,7 +101,7 @@ class Traffic:
             self._first = self._last = None
 
     def _settle(self, now: float) -> None:
-        """Moves the clock to now, over the moments at which abandoned requests end."""
+        """Move the clock to now, past the moments at which abandoned requests end."""
         while self._ghosts and self._ghosts[0] <= now:
             self._pass_to(heapq.heappop(self._ghosts))
             self._in_progress -= 1

@@ -1,7 +1,7 @@
-"""Answers that hang on what they hold, or that lie: made of the right answer, once it is known what that would be.
+"""Faults that depend on the content of the right answer, or that falsify it.
 
-What strikes by chance or by the request alone is in `faults`. A twist sees both the request and the right answer, returns what
-is sent instead, and may keep the connection from ever bringing it (`Fault.HANG`, `CUT`, `RESET`).
+Faults by chance or by the request alone are in `faults`. A twist gets the request and the right answer, and returns the
+answer to send instead, or a fault of the connection (`Fault.HANG`, `CUT`, `RESET`).
 """
 
 import json
@@ -14,33 +14,33 @@ from importer_pipeline.sandbox.faults import Fault
 from importer_pipeline.sandbox.messages import HTML, JSON, SandboxAnswer, SandboxRequest, encoded
 
 Twist = Callable[[SandboxRequest, SandboxAnswer], SandboxAnswer | Fault]
-"""What becomes of a right answer: itself, another one, or a fault on its way."""
+"""Turns a right answer into itself, another one, or a fault on its way."""
 
 Spoiler = Fault | SandboxAnswer | Callable[[SandboxAnswer], SandboxAnswer]
-"""What is sent in place of an answer: a fault's, a fixed one, or one made of the right one."""
+"""A replacement for an answer: a fault's, a fixed one, or one made of the right one."""
 
 _MEMBERS = "/members"
 
 
 class Nonsense(Enum):
-    """How a member in a page makes no sense, though the page is JSON."""
+    """A way for a member of a page to be malformed, although the page is valid JSON."""
 
-    NO_OBJECT = "a text in its place"
+    NO_OBJECT = "a string in its place"
     NULL = "null in its place"
     NO_TIME = "no last_changed"
     NO_TEXT = "last_changed is a number"
-    BAD_TIME = "last_changed is no time"
+    BAD_TIME = "last_changed is not a time"
 
 
 def edge_page(status: int) -> SandboxAnswer:
-    """HTML from something in between, as edges and firewalls send it with any status (U)."""
+    """Return HTML from an intermediary, as edges and firewalls send it with any status (U)."""
     return SandboxAnswer(
         status=status, headers={"Content-Type": HTML}, body=b"<html><head><title>Access Denied</title></head></html>"
     )
 
 
 def edge_json(status: int) -> SandboxAnswer:
-    """The JSON of Mailchimp's own edge (V for 503): no problem document, though it looks like one."""
+    """Return the JSON of Mailchimp's own edge (V for 503): it looks like a problem document, but is none."""
     document = {
         "type": "akamai_error_message", "title": f"akamai_{status}", "status": status,
         "ref_no": "Reference Number: 00.00000000.0000000000.0000000",
@@ -49,7 +49,7 @@ def edge_json(status: int) -> SandboxAnswer:
 
 
 def asks_for_patience(status: int, retry_after: str | None) -> SandboxAnswer:
-    """A 429 or 503 that says when to come again, if it does."""
+    """Return a 429 or 503, with a Retry-After if one is given."""
     headers = {"Content-Type": HTML} if retry_after is None else {"Content-Type": HTML, "Retry-After": retry_after}
     return SandboxAnswer(status=status, headers=headers, body=b"<html>Too Many Requests</html>")
 
@@ -75,7 +75,7 @@ def beyond_offset(offset: int, becomes: Spoiler) -> Twist:
 
 
 def with_total(total: Callable[[int], int]) -> Twist:
-    """Let each page of members tell another `total_items` than the right one."""
+    """Replace the `total_items` of each page of members."""
 
     def twist(request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer:
         if not _is_page(request) or answer.status != 200:
@@ -88,12 +88,12 @@ def with_total(total: Callable[[int], int]) -> Twist:
 
 
 def empty(answer: SandboxAnswer) -> SandboxAnswer:
-    """The page without members, and a total of none."""
+    """Return the page without members, and with a total of 0."""
     return replace(answer, body=encoded({**json.loads(answer.body), "members": [], "total_items": 0}))
 
 
 def with_date(*dates: str) -> Twist:
-    """Let each answer bear these Date headers; several are joined as HTTP clients join them."""
+    """Give each answer these Date headers; several are joined as HTTP clients join them."""
 
     def twist(_request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer:
         return replace(answer, headers={**answer.headers, "Date": ", ".join(dates)})
@@ -102,7 +102,7 @@ def with_date(*dates: str) -> Twist:
 
 
 def senseless(ids: Collection[str], nonsense: Nonsense) -> Callable[[SandboxAnswer], SandboxAnswer]:
-    """Make these members of an answer senseless, in a page or alone; the others stay as they are."""
+    """Make these members of an answer malformed, in a page or alone; the others stay as they are."""
 
     def made(member: Any) -> Any:
         if member.get("id") not in ids:

@@ -1,6 +1,6 @@
-"""Clients of a sandbox: which lists belong to which target account, what happens to their contacts, how they stand.
+"""Clients of a sandbox: their lists and target accounts, changes of their contacts, statistics.
 
-All it tells is counts: no address, name or key.
+Statistics hold counts only: no address, name or key.
 """
 
 import dataclasses
@@ -38,12 +38,12 @@ class SandboxClient:
 
     @property
     def lists(self) -> tuple[MemberList, ...]:
-        """Its audiences."""
+        """The client's audiences."""
         return tuple(self.account.lists.values())
 
     @property
     def record_of(self) -> RecordOf:
-        """What the target must hold of a member: ids tell the lists apart if there are several."""
+        """The record that the target must hold of a member, with the list in its id if there are several lists."""
         return default_record if len(self.lists) == 1 else record_by_list
 
 
@@ -56,7 +56,7 @@ class World:
         self._changes = 0
 
     def change(self, n: int) -> None:
-        """Makes n changes to contacts drawn at random, now."""
+        """Make n changes to contacts drawn at random, now."""
         lists = [member_list for client in self.clients for member_list in client.lists]
         with self.sandbox.lock:
             for _ in range(n if lists else 0):
@@ -64,12 +64,12 @@ class World:
                 self._change_one(self.sandbox.random.choice(lists))
 
     def compare(self) -> dict[str, Any]:
-        """How each client's target differs from Mailchimp, in counts, and whether the promise is kept for all."""
+        """Count how each client's target differs from Mailchimp; `kept` is true if none does."""
         clients = {client.name: self._compared(client) for client in self.clients}
         return {"kept": all(client["kept"] for client in clients.values()), "clients": clients}
 
     def stats(self) -> dict[str, Any]:
-        """What came through each account and each target, and what the process has used."""
+        """Return the traffic of each account and each target, and the CPU time of the process."""
         now = self.sandbox.clock()
         accounts, targets = self.sandbox.accounts.values(), self.sandbox.targets.values()
         return {
@@ -93,7 +93,7 @@ class World:
         }  # fmt: skip
 
     def forget(self) -> None:
-        """Starts the statistics anew."""
+        """Reset the statistics."""
         for account in self.sandbox.accounts.values():
             account.traffic.reset()
         for target in self.sandbox.targets.values():

@@ -1,4 +1,4 @@
-"""What people get wrong in the clients file, the secrets and the environment: one clear message, and the rest goes on."""
+"""Mistakes in the clients file, the secrets and the environment: one clear message, and the rest is imported."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from importer_pipeline_tests.support.stage import Declared, Stage
 KEY = "0123456789abcdef" * 2 + "-us6"
 
 Mistake = Callable[[Stage, Declared], None]
-"""What is wrong with a client, written into what it declares."""
+"""Puts a mistake into the declaration of a client."""
 
 
 def no_variable(_: Stage, declared: Declared) -> None:
@@ -42,9 +42,10 @@ def no_data_centre(stage: Stage, declared: Declared) -> None:
         pytest.param(no_data_centre, "does not end in its data centre, like -us6: copy the whole key", id="short key"),
     ],
 )
-def test_a_client_without_its_secret_is_named_and_the_others_go_on(
+def test_a_client_without_its_secret_is_named_and_skipped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, mistake: Mistake, text: str
 ) -> None:
+    """The other clients are imported."""
     stage = Stage(tmp_path)
     stage.add("acme")
     stage.add("globex")
@@ -64,7 +65,7 @@ def test_a_client_without_its_secret_is_named_and_the_others_go_on(
     assert [line.split(".")[0] for line in warned] == ["acme"]
 
 
-def test_a_disabled_client_is_left_alone(tmp_path: Path) -> None:
+def test_a_disabled_client_is_skipped(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.add("acme")
     stage.add("globex")
@@ -80,7 +81,7 @@ def test_a_disabled_client_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         pytest.param("clients:\n  acme: [\n", "not YAML", id="broken YAML"),
         pytest.param("clients:\n  acme: {mailchmp: {}}\n", "did you mean mailchimp?", id="unknown key"),
@@ -89,14 +90,13 @@ def test_a_disabled_client_is_left_alone(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_file_is_told_with_its_line_and_without_what_stands_there(
-    tmp_path: Path, text: str, told: str
-) -> None:
+def test_a_file_error_has_its_line_and_not_its_text(tmp_path: Path, text: str, reported: str) -> None:
+    """An error in a clients file is reported with its line number, and without what is written there."""
     path = tmp_path / "clients.yaml"
     path.write_text(text)
     with pytest.raises(ClientsFileInvalid) as caught:
         load_clients(path)
-    assert any(told in line and line.startswith(f"{path}, line ") for line in caught.value.problems)
+    assert any(reported in line and line.startswith(f"{path}, line ") for line in caught.value.problems)
     assert KEY not in str(caught.value)
 
 
@@ -105,7 +105,8 @@ def test_a_run_without_any_clients_fails_with_a_message() -> None:
     assert (ran.success, ran.message) == (False, "there are no clients to import: see the warnings above")
 
 
-def test_from_the_command_line_without_clients_the_definitions_are_valid_and_say_how_to_begin(tmp_path: Path) -> None:
+def test_the_definitions_are_valid_without_clients(tmp_path: Path) -> None:
+    """On the command line, the definitions load without clients and say how to begin."""
     finished = dagster("definitions", "validate", folder=tmp_path, home=dagster_home(tmp_path))
     assert finished.code == 0
     assert (
@@ -116,9 +117,8 @@ def test_from_the_command_line_without_clients_the_definitions_are_valid_and_say
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["no file", "broken file"])
-def test_from_the_command_line_a_clients_file_that_is_no_use_is_named_with_the_remedy(
-    tmp_path: Path, there: bool
-) -> None:
+def test_an_unusable_clients_file_is_named_with_the_remedy(tmp_path: Path, there: bool) -> None:
+    """On the command line, as an operator sees it."""
     path = tmp_path / "other.yaml"
     if there:
         path.write_text(f"clients:\n  acme:\n    mailchimp: {{api_key: {KEY}}}\n")
@@ -131,9 +131,10 @@ def test_from_the_command_line_a_clients_file_that_is_no_use_is_named_with_the_r
     assert KEY not in finished.output
 
 
-def test_from_the_command_line_a_folder_with_a_broken_file_shows_it_and_a_missing_secret_and_imports_the_rest(
+def test_a_broken_file_of_a_folder_does_not_stop_the_rest(
     tmp_path: Path,
 ) -> None:
+    """On the command line, the broken file and a missing secret are reported, and the other clients are imported."""
     stage, home = Stage(tmp_path), dagster_home(tmp_path)
     stage.add("acme")
     stage.add("globex")

@@ -1,4 +1,4 @@
-"""Mailchimp's edge turns this machine's address away, whichever of 500 clients asks: a handful of requests, one message."""
+"""Mailchimp's edge blocks this machine's address for all of 500 clients: a handful of requests, one message."""
 
 import logging
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from importer_pipeline_tests.support.stage import Stage
 
 CLIENTS = 500
 MAX_REQUESTS = 15
-"""Three before anyone has got a good answer, two of them tried again, and five turns; far fewer than there are clients."""
+"""Three before any good answer, two of them repeated, and five turns; far fewer than there are clients."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blocked:
-    """The run, and what is left of it."""
+    """The run, and its traces."""
 
     ran: Ran
     requests: int
@@ -61,5 +61,5 @@ def test_it_is_one_message_that_says_what_to_do(blocked: Blocked) -> None:
 
 
 def test_the_log_has_few_lines_of_it(blocked: Blocked) -> None:
-    said = [told.text for told in blocked.ran.told if told.level == logging.ERROR and "turns this machine" in told.text]
+    said = [line.text for line in blocked.ran.log if line.level == logging.ERROR and "turns this machine" in line.text]
     assert len(said) <= 6

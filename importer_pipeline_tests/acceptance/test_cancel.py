@@ -1,4 +1,4 @@
-"""A full sync that is told to end: by SIGTERM, as by Terminate and by a machine that goes down, or by Ctrl-C."""
+"""A full sync that is canceled: by SIGTERM, as by Terminate and by a machine that shuts down, or by Ctrl-C."""
 
 import signal
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from importer_pipeline_tests.support.runs import full_sync
 
 CONNECTIONS = 10
 STOP_SECONDS = 15.0
-"""Five is what is promised; a crowded machine takes its time besides."""
+"""Five are promised; a busy machine takes more."""
 
 CANCELED = dg.DagsterRunStatus.CANCELED
 
@@ -26,9 +26,8 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldClient
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_it_is_canceled_though_mailchimp_does_not_answer_and_the_next_one_asks_again_for_what_was_on_the_wire_at_most(
-    acme: HeldClient, number: signal.Signals
-) -> None:
+def test_a_sync_is_canceled_while_mailchimp_does_not_answer(acme: HeldClient, number: signal.Signals) -> None:
+    """The next sync requests again at most what was in flight."""
     first = acme.hold(after_pages=30, seconds=5)
     process = acme.commands.start_full_sync(acme.config)
     until(lambda: len(acme.reported) >= 30 and len(first.asked) >= 30 + CONNECTIONS)
@@ -46,7 +45,8 @@ def test_it_is_canceled_though_mailchimp_does_not_answer_and_the_next_one_asks_a
     assert acme.missing == set()
 
 
-def test_every_window_that_the_target_has_is_reported_though_its_answer_was_still_to_come(acme: HeldClient) -> None:
+def test_a_canceled_sync_reports_every_delivered_window(acme: HeldClient) -> None:
+    """Also those whose answer from the target was outstanding when the run was canceled."""
     acme.let_target_answer_after(seconds=0.4)
     process = acme.commands.start_full_sync(acme.config)
     until(lambda: len(acme.reported) >= 1 and len(acme.whole_at_target) > len(acme.reported))
@@ -57,9 +57,10 @@ def test_every_window_that_the_target_has_is_reported_though_its_answer_was_stil
     assert acme.reported == acme.whole_at_target
 
 
-def test_a_full_sync_that_waits_for_a_busy_account_is_canceled_and_has_asked_for_nothing(
+def test_a_waiting_full_sync_is_canceled_before_any_request(
     acme: HeldClient,
 ) -> None:
+    """It waits for a busy account."""
     asked = acme.let_go().asked
     with acme.account_taken() as taken:
         process = acme.commands.start_full_sync(acme.config)

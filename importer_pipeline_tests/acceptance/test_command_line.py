@@ -1,4 +1,4 @@
-"""The importer as people run it: `dagster ...` in a process of its own, with a DAGSTER_HOME, against the sandbox over HTTP."""
+"""The importer as people run it: `dagster ...` with a DAGSTER_HOME, against the sandbox over HTTP."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -24,27 +24,27 @@ from importer_pipeline_tests.support.stage import Stage, in_order
 
 @dataclass(frozen=True, kw_only=True)
 class FirstRun:
-    """A full sync of four clients while their contacts change: `revoked` can't be read, `picky` refuses two contacts."""
+    """A full sync of four clients while contacts change: `revoked` can't be read, `picky` refuses two contacts."""
 
     stage: Stage
     clients: Path
     home: Path
     finished: Finished
     refused: set[str]
-    not_in: dict[str, set[str]]
+    missing: dict[str, set[str]]
     changes: int
 
     def again(self, *arguments: str, home: bool = True) -> Finished:
-        """Another command with the same clients."""
+        """Run another command with the same clients."""
         return dagster(*arguments, folder=self.stage.folder, clients=self.clients, home=self.home if home else None)
 
     def full_sync(self, *, home: bool = True, clients: Sequence[str] = (), audiences: Sequence[str] = ()) -> Finished:
-        """Another full sync, of these."""
+        """Run another full sync, of these."""
         config = run_config(clients=clients, audiences=audiences)
         return self.again(*full_sync_command(self.stage.folder, config), home=home)
 
     def numbers(self, client: str) -> dict[str, Any]:
-        """The metadata of the newest materialization of a client's newsletter."""
+        """Return the metadata of the newest materialization of a client's newsletter."""
         with dg.DagsterInstance.from_config(str(self.home)) as instance:
             key = dg.AssetKey([client, "newsletter", "contacts"])
             event = instance.get_latest_materialization_event(key)
@@ -63,7 +63,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstRun]:
     picky = stage.clients["picky"]
     refused = {in_order(picky.lists[0])[position].id for position in (700, 2500)}
     picky.target.refusals = (Refusal.of_ids(refused, Manner.COUNT),)
-    # Over one connection, the slow one takes more than five seconds, and so there is a line that tells how far it is.
+    # Over one connection, the slow one takes more than five seconds, so that its progress is logged.
     for client in stage.clients.values():
         client.account.fault_plan = FaultPlan(latency=Latency.fixed(0.18))
     with stage:
@@ -75,16 +75,23 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstRun]:
         command = full_sync_command(folder, run_config(mailchimp={"page_size": 100}))
         finished = dagster(*command, folder=folder, clients=clients, home=home)
         stage.pause()
-        not_in = {name: stage.missing(name, changed_before=began) for name in ("steady", "slow", "picky")}
+        missing = {name: stage.missing(name, changed_before=began) for name in ("steady", "slow", "picky")}
         changes = stage.server.world.stats()["changes"]
         yield FirstRun(
-            stage=stage, clients=clients, home=home, finished=finished, refused=refused, not_in=not_in, changes=changes
+            stage=stage,
+            clients=clients,
+            home=home,
+            finished=finished,
+            refused=refused,
+            missing=missing,
+            changes=changes,
         )
 
 
-def test_all_but_the_revoked_client_and_two_refused_contacts_is_in_though_contacts_changed(first: FirstRun) -> None:
+def test_a_run_under_change_imports_all_that_it_can(first: FirstRun) -> None:
+    """All is imported except for the revoked client and the two refused contacts, while contacts change."""
     assert first.changes > 100
-    assert first.not_in == {"steady": set(), "slow": set(), "picky": first.refused}
+    assert first.missing == {"steady": set(), "slow": set(), "picky": first.refused}
 
 
 def test_the_run_fails_with_one_message_that_names_both(first: FirstRun) -> None:
@@ -102,14 +109,14 @@ def test_the_revoked_account_is_asked_ten_times_at_most(first: FirstRun) -> None
     assert 1 <= first.stage.sandbox.asked_about(list_id) <= 10
 
 
-def test_the_log_tells_how_far_it_is_and_what_became_of_each(first: FirstRun) -> None:
+def test_the_log_shows_progress_and_each_result(first: FirstRun) -> None:
     line = r"\d+ of \d+ contacts imported, \d+ a second, \d of 4 audiences done"
     assert re.search(line, first.finished.output)
     assert re.search(r"steady/newsletter is in: \d+ contacts read, \d+ accepted, 0 refused", first.finished.output)
 
 
 @pytest.mark.parametrize("client", ["steady", "slow", "picky"])
-def test_what_is_in_stands_in_the_event_log_with_its_numbers(first: FirstRun, client: str) -> None:
+def test_imported_windows_are_in_the_event_log_with_numbers(first: FirstRun, client: str) -> None:
     numbers = first.numbers(client)
     assert numbers["contacts_read"] >= numbers["contacts_accepted"] > 2900
     assert numbers["contacts_refused"] == (2 if client == "picky" else 0)
@@ -118,14 +125,15 @@ def test_what_is_in_stands_in_the_event_log_with_its_numbers(first: FirstRun, cl
     assert numbers["contacts_per_second"] > 0
 
 
-def test_what_is_not_in_does_not_stand_there(first: FirstRun) -> None:
+def test_windows_not_imported_are_not_in_the_event_log(first: FirstRun) -> None:
     assert first.numbers("revoked") == {}
 
 
-def test_once_nothing_changes_a_run_of_two_good_clients_ends_well_and_all_of_them_is_in(first: FirstRun) -> None:
+def test_once_nothing_changes_a_run_imports_everything(first: FirstRun) -> None:
+    """A run of the two good clients succeeds, and their targets hold all contacts."""
     with first.stage.sandbox.lock:
         for name in ("steady", "slow"):
-            # What has changed within the last minute belongs to the next snapshot.
+            # Changes of the last minute belong to the next snapshot.
             listed = first.stage.clients[name].lists[0]
             now = first.stage.clients[name].account.now()
             listed.restamp([member.id for member in listed if member.changed > now - 100], at=now - 100)
@@ -176,7 +184,8 @@ def test_an_unknown_client_fails_at_once_with_the_nearest_names(first: FirstRun)
     assert len(first.stage.sandbox.answered) == asked
 
 
-def test_without_dagster_home_one_line_says_that_nothing_is_remembered_and_the_remedy(first: FirstRun) -> None:
+def test_without_dagster_home_one_line_warns_with_the_remedy(first: FirstRun) -> None:
+    """The line says that nothing is remembered between runs."""
     finished = first.full_sync(clients=["revoked"], home=False)
     lines = [line for line in finished.output.splitlines() if "DAGSTER_HOME is not set" in line]
     assert [line.partition("DAGSTER_HOME is not set")[2] for line in lines] == [

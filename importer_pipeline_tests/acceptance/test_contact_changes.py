@@ -1,4 +1,4 @@
-"""Hours as partitions: launched by hand, and what the chain makes of all that people do to them and to the clients file."""
+"""Hours as partitions: launched by hand; and the chain after what people do to them and to the clients file."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -8,8 +8,7 @@ import dagster as dg
 import pytest
 
 from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key
-from importer_pipeline.sandbox.messages import SandboxRequest
-from importer_pipeline_tests.support.newsletter import Newsletter, newsletter_of_before
+from importer_pipeline_tests.support.newsletter import Newsletter, archived_changes, hours_of, newsletter_of_before
 from importer_pipeline_tests.support.runs import Ran, new_instance
 
 OTHER_LIST = "0123456789"
@@ -24,7 +23,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterIns
 
 @pytest.fixture
 def news(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newsletter]:
-    """One that was synced in full eight hours ago by Mailchimp's clock."""
+    """Return one that was synced in full eight hours ago by Mailchimp's clock."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with newsletter_of_before(tmp_path, instance) as newsletter:
         assert newsletter.full_sync(page_size=1000).success
@@ -32,27 +31,12 @@ def news(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.Monke
         yield newsletter
 
 
-def hours_of(ran: Ran) -> list[str]:
-    """The hours that a run brought in."""
-    return ran.partitions(Newsletter.CHANGES)
-
-
-def said(ran: Ran, text: str) -> bool:
-    """Whether a line of the log holds a text."""
-    return any(text in told.text for told in ran.told)
-
-
 def synced_in_full(ran: Ran) -> bool:
-    """Whether a run took a snapshot and brought it in."""
+    """Return whether a run took a snapshot and imported it."""
     return ran.success and ran.materialized == [Newsletter.CONTACTS]
 
 
-def archived_changes(request: SandboxRequest) -> bool:
-    """Asks for what changed among the archived."""
-    return "since_last_changed" in request.query and "status" in request.query
-
-
-def test_an_hour_by_hand_says_that_it_was_brought_in_by_itself(news: Newsletter) -> None:
+def test_an_hour_by_hand_says_that_it_was_imported_by_itself(news: Newsletter) -> None:
     changed = news.change(0, 1)
     hour = hour_key(news.account.now())
     news.let_hours_pass(2)
@@ -63,7 +47,8 @@ def test_an_hour_by_hand_says_that_it_was_brought_in_by_itself(news: Newsletter)
     assert numbers["chain_from"] == "brought in by itself"
 
 
-def test_a_range_of_hours_is_one_walk_and_hours_in_which_nothing_changed_are_in(news: Newsletter) -> None:
+def test_a_range_of_hours_is_read_in_one_walk(news: Newsletter) -> None:
+    """Hours in which nothing changed are imported with it."""
     news.let_hours_pass(6)
     ran = news.import_hours(news.hour(ago=4), news.hour())
     assert (ran.success, hours_of(ran)) == (True, [news.hour(ago=ago) for ago in (4, 3, 2, 1, 0)])
@@ -100,8 +85,8 @@ def test_an_old_hour_by_hand_changes_nothing(news: Newsletter) -> None:
     assert hours_of(news.incremental_sync()) == [news.hour()]
 
 
-def test_where_a_page_of_a_range_fails_its_hours_do_and_no_others(news: Newsletter) -> None:
-    """Four hours of fifteen contacts each, of which pages of thirty are read that lie twenty apart."""
+def test_a_failed_page_fails_only_the_hours_on_it(news: Newsletter) -> None:
+    """Four hours have fifteen contacts each; pages hold thirty, and start every twenty."""
     for first in range(0, 60, 15):
         news.change(*range(first, first + 15))
         news.let_hours_pass(1)
@@ -123,7 +108,8 @@ def test_where_a_page_of_a_range_fails_its_hours_do_and_no_others(news: Newslett
     assert (ran.success, hours_of(ran)) == (True, [])
 
 
-def test_hours_by_hand_with_a_key_that_is_refused_are_left_to_the_next_run(news: Newsletter) -> None:
+def test_hours_launched_with_a_refused_key_stay_missing(news: Newsletter) -> None:
+    """They are left to the next run."""
     changed = news.change(0)
     news.let_hours_pass(3)
     with news.revoked():
@@ -141,7 +127,7 @@ def test_hours_that_are_not_over_are_refused_with_a_remedy(news: Newsletter) -> 
     assert "is not over by Mailchimp's clock: launch it again in some minutes" in ran.message
 
 
-def test_of_a_range_that_ends_too_late_the_hours_that_are_over_are_in(news: Newsletter) -> None:
+def test_of_a_range_into_the_future_past_hours_are_imported(news: Newsletter) -> None:
     news.let_hours_pass(4)
     over, running = news.hour(), news.hour(ago=-1)
     ran = news.import_hours(over, running)
@@ -153,19 +139,19 @@ Happening = Callable[[Newsletter], object]
 
 
 def report_by_hand(news: Newsletter) -> None:
-    """Somebody says in the UI that all is in."""
+    """Report in the UI that all is imported."""
     for asset, partition in ((news.CONTACTS, None), (news.CHANGES, news.hour())):
         key = dg.AssetKey.from_user_string(asset)
         news.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=partition))
 
 
 def wipe(asset: str) -> Happening:
-    """Somebody wipes an asset."""
+    """Wipe an asset."""
     return lambda news: news.instance.wipe_assets([dg.AssetKey.from_user_string(asset)])
 
 
 def prune(news: Newsletter) -> None:
-    """All runs but the newest are deleted, and their events with them."""
+    """Delete all runs but the newest, and their events with them."""
     for run in news.instance.get_runs()[1:]:
         news.instance.delete_run(run.run_id)
 
@@ -180,7 +166,7 @@ def prune(news: Newsletter) -> None:
         pytest.param(prune, id="runs pruned"),
     ],
 )
-def test_the_chain_outlives_what_people_do_to_its_events(news: Newsletter, happens: Happening) -> None:
+def test_the_chain_survives_deleted_events(news: Newsletter, happens: Happening) -> None:
     news.let_hours_pass(3)
     assert news.incremental_sync().success
     changed = news.change(0, 1)
@@ -191,13 +177,14 @@ def test_the_chain_outlives_what_people_do_to_its_events(news: Newsletter, happe
     assert ran.materialized == []
 
 
-def test_where_nothing_is_left_of_it_a_full_sync_begins_a_new_one_and_the_run_says_why(news: Newsletter) -> None:
+def test_a_lost_chain_is_begun_again_by_a_full_sync(news: Newsletter) -> None:
+    """No event of the chain is left; the run says why it takes a full sync."""
     news.let_hours_pass(3)
     news.incremental_sync()
     changed = news.change(0)
     news.instance.wipe_assets([dg.AssetKey.from_user_string(asset) for asset in (news.CONTACTS, news.CHANGES)])
     ran = news.incremental_sync()
-    assert said(ran, "acme/newsletter: a full sync of it comes last, since nothing in the event log says that a full")
+    assert ran.said("acme/newsletter: a full sync of it comes last, since nothing in the event log says that a full")
     assert synced_in_full(ran)
     news.let_hours_pass(2)
     assert news.incremental_sync().success
@@ -205,7 +192,7 @@ def test_where_nothing_is_left_of_it_a_full_sync_begins_a_new_one_and_the_run_sa
 
 
 def edit(news: Newsletter, what: str) -> None:
-    """The clients file names another list, target or mapping."""
+    """Name another list, target or mapping in the clients file."""
     declared = news.stage.declared()
     if what == "list":
         declared["acme"]["audiences"]["newsletter"] = {"list_id": news.account.add_list(OTHER_LIST).list_id}
@@ -218,15 +205,14 @@ def edit(news: Newsletter, what: str) -> None:
 
 
 @pytest.mark.parametrize("edited", ["list", "target", "mapping"])
-def test_what_is_another_chain_now_gets_a_full_sync_and_so_does_what_it_was_before(
-    news: Newsletter, edited: str
-) -> None:
+def test_each_change_of_fingerprint_needs_a_full_sync(news: Newsletter, edited: str) -> None:
+    """Changing it back needs one too."""
     news.let_hours_pass(2)
     news.incremental_sync()
     before = news.clients
     edit(news, edited)
     ran = news.incremental_sync()
-    assert said(ran, "acme/newsletter: a full sync of it comes last, since what was synced is another list, target or")
+    assert ran.said("acme/newsletter: a full sync of it comes last, since what was synced is another list, target or")
     assert synced_in_full(ran)
     news.clients = before
     news.account.lists.pop(OTHER_LIST, None)
@@ -234,7 +220,7 @@ def test_what_is_another_chain_now_gets_a_full_sync_and_so_does_what_it_was_befo
     assert news.missing == set()
 
 
-def test_another_mapping_that_was_only_begun_ends_the_chain_too(news: Newsletter) -> None:
+def test_a_sync_begun_with_another_mapping_ends_the_chain_too(news: Newsletter) -> None:
     news.let_hours_pass(2)
     news.incremental_sync()
     before = news.clients
@@ -248,7 +234,8 @@ def test_another_mapping_that_was_only_begun_ends_the_chain_too(news: Newsletter
     assert news.missing == set()
 
 
-def test_an_hour_by_hand_with_another_mapping_ends_the_chain_though_it_failed(news: Newsletter) -> None:
+def test_a_failed_hour_with_another_mapping_ends_the_chain(news: Newsletter) -> None:
+    """The hour was launched by hand."""
     news.change(0, 1)
     news.let_hours_pass(2)
     news.incremental_sync()
@@ -263,7 +250,7 @@ def test_an_hour_by_hand_with_another_mapping_ends_the_chain_though_it_failed(ne
     assert news.missing == set()
 
 
-def test_another_key_changes_nothing(news: Newsletter) -> None:
+def test_another_key_keeps_the_chain(news: Newsletter) -> None:
     news.let_hours_pass(2)
     (old,) = news.account.secrets
     new = f"{'0' * 32}-us1"

@@ -1,4 +1,4 @@
-"""Windows launched by hand, before a full sync and after it: in process, with an event log, against the sandbox over HTTP."""
+"""Windows launched by hand, before a full sync and after it: in process, against the sandbox over HTTP."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ KEYS = ["0", "40", "80", "120", "160", "archived-0"]
 
 
 SOME = pytest.mark.parametrize("key", ["0", "80", "160", "archived-0"])
-"""The first, one in the middle, the last, and that of the archived."""
+"""The first one, one in the middle, the last one, and that of archived contacts."""
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def newsletter(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def planned(newsletter: Newsletter) -> Newsletter:
-    """One whose windows are registered, and none of them is in."""
+    """Return one whose windows are registered, none of them imported."""
     assert newsletter.plan_windows().success
     newsletter.asked()
     return newsletter
@@ -39,28 +39,28 @@ def planned(newsletter: Newsletter) -> Newsletter:
 
 @pytest.fixture
 def synced(newsletter: Newsletter) -> Newsletter:
-    """One that is in."""
+    """Return one that has been imported in full."""
     assert newsletter.full_sync().success
     newsletter.asked()
     return newsletter
 
 
 def ids_in_order(newsletter: Newsletter, key: str) -> list[str]:
-    """Ids of the contacts from the start of a window to that of the next, as long as nobody leaves."""
+    """Return the ids of the contacts between the starts of a window and the next, while none changes."""
     if key == "archived-0":
         return [member.id for member in newsletter.listed if member.status == "archived"]
     return [member.id for member in in_order(newsletter.listed)[int(key) : int(key) + STEP]]
 
 
 def inner(ids: list[str]) -> set[str]:
-    """All but the first and the last few: those of the first and the last second of a page are proved by its neighbours."""
+    """Drop the first and the last few: the edge seconds of a page are proved by its neighbours."""
     return set(ids[3:-3])
 
 
-def test_to_plan_windows_registers_them_and_imports_nothing(newsletter: Newsletter) -> None:
+def test_planning_windows_registers_them_and_imports_nothing(newsletter: Newsletter) -> None:
     ran = newsletter.plan_windows()
     assert (ran.success, ran.materialized, ran.partitions(newsletter.WINDOWS)) == (True, [], [])
-    assert any("acme/newsletter has 6 windows to go" in told.text for told in ran.told)
+    assert ran.said("acme/newsletter has 6 windows to go")
     assert newsletter.shown.grey == set(newsletter.shown.keys) == set(KEYS)
     assert {request.query["count"] for request in newsletter.asked()} == {"1"}
     assert newsletter.target.posts == 0
@@ -88,7 +88,8 @@ def test_a_range_of_windows_is_one_run_and_a_request_for_each(planned: Newslette
 
 
 @SOME
-def test_a_window_that_is_in_is_imported_again_by_one_request_and_no_other_is(synced: Newsletter, key: str) -> None:
+def test_an_imported_window_is_imported_again_by_one_request(synced: Newsletter, key: str) -> None:
+    """The other windows are not."""
     held = dict(synced.target.records)
     synced.target.records.clear()
     ran = synced.import_windows(key)
@@ -100,7 +101,7 @@ def test_a_window_that_is_in_is_imported_again_by_one_request_and_no_other_is(sy
     assert synced.shown.green == set(KEYS)
 
 
-def test_windows_that_are_in_and_windows_that_are_not_can_be_launched_together(planned: Newsletter) -> None:
+def test_imported_and_missing_windows_can_be_launched_together(planned: Newsletter) -> None:
     planned.import_windows("80")
     planned.asked()
     ran = planned.import_windows("40", "120")
@@ -110,28 +111,29 @@ def test_windows_that_are_in_and_windows_that_are_not_can_be_launched_together(p
 
 
 def numbers_of(ran: Ran, newsletter: Newsletter) -> dict[str, int]:
-    """Sums of what a run says of its windows."""
-    windows = [told.numbers for told in ran.told if told.asset == newsletter.WINDOWS]
+    """Sum up what a run says of its windows."""
+    windows = [line.numbers for line in ran.log if line.asset == newsletter.WINDOWS]
     names = ("contacts_read", "contacts_accepted", "contacts_refused", "requests")
     return {name: sum(window[name] for window in windows) for name in names}
 
 
-def test_who_brings_in_the_last_missing_window_materializes_the_contacts_with_the_sums_of_all(
+def test_the_last_missing_window_materializes_the_contacts(
     planned: Newsletter,
 ) -> None:
+    """Whichever run imports it materializes them with the sums of all windows."""
     runs = [planned.import_windows(*keys) for keys in (["160", "archived-0"], ["40"], ["0"], ["120"], ["80"])]
     assert [ran.materialized for ran in runs] == [[], [], [], [], [planned.CONTACTS]]
     each = [numbers_of(ran, planned) for ran in runs]
     sums = {name: sum(one[name] for one in each) for name in each[0]}
-    told = runs[-1].numbers(planned.CONTACTS)
-    # The windows were counted by two requests more, which are no window's.
-    assert {name: told[name] for name in sums} == sums
-    assert (told["dagster/row_count"], told["windows"]) == (200, 6)
-    assert 200 <= told["contacts_read"] == told["contacts_accepted"] <= 200 + 5 * 10
+    numbers = runs[-1].numbers(planned.CONTACTS)
+    # Two more requests counted the contacts; they belong to no window.
+    assert {name: numbers[name] for name in sums} == sums
+    assert (numbers["dagster/row_count"], numbers["windows"]) == (200, 6)
+    assert 200 <= numbers["contacts_read"] == numbers["contacts_accepted"] <= 200 + 5 * 10
     assert planned.missing == set()
 
 
-def test_a_full_sync_imports_the_windows_that_nobody_has_launched(planned: Newsletter) -> None:
+def test_a_full_sync_imports_the_windows_not_launched_yet(planned: Newsletter) -> None:
     by_hand = planned.import_windows("80", "160")
     planned.asked()
     ran = planned.full_sync()
@@ -145,20 +147,21 @@ def test_a_full_sync_imports_the_windows_that_nobody_has_launched(planned: Newsl
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_windows_in_any_order_bring_all_in_whoever_leaves_meanwhile(planned: Newsletter, seed: int) -> None:
+def test_windows_in_any_order_import_everything(planned: Newsletter, seed: int) -> None:
+    """It does not matter which contacts leave the snapshot meanwhile."""
     rng, planned_at = Random(seed), planned.account.now()
     order = rng.sample(KEYS, len(KEYS))
     for key in order:
         ran = planned.import_windows(key)
         assert (ran.success, ran.materialized) == (True, [planned.CONTACTS] if key == order[-1] else [])
         assert ran.partitions(planned.WINDOWS).count(key) == 1
-        for _ in range(seed * 2):  # In the first of them nobody leaves.
+        for _ in range(seed * 2):  # With seed 0, nobody leaves.
             planned.listed.update(rng.choice(in_order(planned.listed)).id, merge_fields={"FNAME": "Moved"})
     assert planned.shown.green == set(KEYS)
     assert planned.stage.missing("acme", changed_before=planned_at) == set()
 
 
-def test_a_window_that_fails_is_red_and_leaves_the_others_be(planned: Newsletter) -> None:
+def test_a_window_that_fails_is_red_and_affects_no_other(planned: Newsletter) -> None:
     planned.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(80), fault=REFUSED),))
     ran = planned.import_windows("0", "160")
     assert not ran.success
@@ -172,9 +175,10 @@ def test_a_window_that_fails_is_red_and_leaves_the_others_be(planned: Newsletter
     assert (planned.shown.green, planned.shown.red) == (set(KEYS) - {"archived-0"}, set())
 
 
-def test_a_window_that_is_in_and_fails_when_it_is_launched_again_is_red_until_it_is_in_again(
+def test_an_imported_window_that_fails_is_red_until_imported(
     synced: Newsletter,
 ) -> None:
+    """It had been imported, was launched again, and stays failed until it is imported once more."""
     synced.account.fault_plan = FaultPlan(rates={Fault.ERROR_500: 1.0})
     assert not synced.import_windows("40").success
     assert (synced.shown.green, synced.shown.red) == (set(KEYS) - {"40"}, {"40"})
@@ -184,13 +188,13 @@ def test_a_window_that_is_in_and_fails_when_it_is_launched_again_is_red_until_it
 
 
 def refuse(newsletter: Newsletter, position: int) -> str:
-    """From now on the target refuses the contact at that place; its id."""
+    """Let the target refuse the contact at that position; return its id."""
     contact_id = in_order(newsletter.listed)[position].id
     newsletter.target.refusals = (Refusal.of_ids({contact_id}, Manner.COUNT),)
     return contact_id
 
 
-def test_a_refused_contact_is_named_and_its_window_is_in(planned: Newsletter) -> None:
+def test_a_refused_contact_is_named_and_its_window_imported(planned: Newsletter) -> None:
     contact_id = refuse(planned, 100)
     ran = planned.import_windows("80")
     assert (ran.success, planned.shown.green) == (False, {"80"})
@@ -198,7 +202,7 @@ def test_a_refused_contact_is_named_and_its_window_is_in(planned: Newsletter) ->
     assert ran.numbers(planned.WINDOWS, "80")["contacts_refused"] == 1
 
 
-def test_a_refused_contact_fails_only_the_run_that_met_it(planned: Newsletter) -> None:
+def test_a_refused_contact_fails_only_the_run_that_read_it(planned: Newsletter) -> None:
     refuse(planned, 100)
     assert not planned.import_windows("80").success
     ran = planned.import_windows("0")
@@ -214,7 +218,7 @@ def test_a_plan_is_not_failed_by_contacts_refused_earlier(planned: Newsletter) -
     assert planned.shown.green == {"80"}
 
 
-def test_the_sums_of_a_snapshot_have_the_contacts_refused_in_any_run(planned: Newsletter) -> None:
+def test_the_sums_of_a_snapshot_count_refusals_of_every_run(planned: Newsletter) -> None:
     refuse(planned, 100)
     planned.import_windows("80")
     ran = planned.full_sync()
@@ -224,12 +228,12 @@ def test_the_sums_of_a_snapshot_have_the_contacts_refused_in_any_run(planned: Ne
 
 
 def register(newsletter: Newsletter, key: str) -> None:
-    """A partition that nobody has planned, so that it can be launched at all."""
+    """Register a partition that nobody has planned, so that it can be launched at all."""
     newsletter.instance.add_dynamic_partitions("acme/newsletter/contact_windows", [key])
 
 
 def assert_refused(newsletter: Newsletter, ran: Ran, *texts: str) -> None:
-    """The run has failed with a message that holds these, and nobody was asked for anything."""
+    """Assert that the run failed with these texts in its message, and made no request."""
     assert (ran.success, ran.materialized, ran.partitions(newsletter.WINDOWS)) == (False, [], [])
     assert [text for text in texts if text not in ran.message] == []
     assert newsletter.asked() == []
@@ -239,14 +243,15 @@ def assert_refused(newsletter: Newsletter, ran: Ran, *texts: str) -> None:
 NEW_SNAPSHOT = "run plan_windows, which registers the windows of a new snapshot, or full_sync"
 
 
-def test_without_a_snapshot_a_window_can_not_be_imported(newsletter: Newsletter) -> None:
+def test_without_a_snapshot_no_window_can_be_imported(newsletter: Newsletter) -> None:
     register(newsletter, "0")
     ran = newsletter.import_windows("0")
     assert_refused(newsletter, ran, "- acme/newsletter: there is no snapshot whose windows could be imp", NEW_SNAPSHOT)
     assert newsletter.shown.red == {"0"}
 
 
-def test_a_window_that_the_snapshot_has_not_is_refused_with_some_that_it_has(planned: Newsletter) -> None:
+def test_an_unknown_window_is_rejected_with_examples(planned: Newsletter) -> None:
+    """The error names some windows that the snapshot does have."""
     register(planned, "41")
     ran = planned.import_windows("41")
     assert_refused(planned, ran, "has no window 41: take some of its 6: 0, 40, 80, ...", "run plan_windows")
@@ -267,7 +272,7 @@ def test_windows_of_another_list_target_or_mapping_are_refused(planned: Newslett
     assert_refused(planned, ran, "another list, target or record mapping than the clients file names now", NEW_SNAPSHOT)
 
 
-def test_a_key_that_was_rotated_changes_nothing(planned: Newsletter) -> None:
+def test_a_rotated_key_changes_nothing(planned: Newsletter) -> None:
     planned.account.secrets = {"f" * 32 + "-us1"}
     planned.declare()
     ran = planned.import_windows("40")
@@ -287,9 +292,10 @@ def test_a_plan_after_a_full_sync_makes_all_windows_missing(synced: Newsletter) 
     assert synced.target.posts == before
 
 
-def test_of_an_empty_audience_there_is_one_window_of_each_kind_and_any_can_be_launched(
+def test_an_empty_audience_has_one_window_of_each_kind(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    """Either can be launched."""
     stage = Stage(tmp_path)
     stage.add("acme", contacts=0)
     with stage, new_instance(tmp_path_factory) as instance:

@@ -1,4 +1,4 @@
-"""The deployment that is shipped, as processes: what its files say, what docs/deploy.md says, and what survives `kill -9`."""
+"""The shipped deployment as processes: its files, the commands of docs/deploy.md, and `kill -9`."""
 
 import os
 import re
@@ -47,7 +47,7 @@ PAGE = ROOT / "docs" / "deploy.md"
 
 @pytest.fixture
 def database(postgres: Postgres) -> Iterator[str]:
-    """An empty one, as docs/deploy.md asks for."""
+    """Return an empty one, as docs/deploy.md asks for."""
     postgres.execute("CREATE ROLE dagster LOGIN PASSWORD 'any'")
     postgres.execute("CREATE DATABASE dagster OWNER dagster")
     yield "dagster"
@@ -67,36 +67,36 @@ class World:
                     listed.restamp([member.contact_id], client.account.now() - HOUR_SECONDS - 60 * number)
 
     def of_shard(self, shard: Shard) -> list[str]:
-        """The clients of a shard: each is alone on its account."""
+        """Return the clients of a shard, each alone on its account."""
         return [client.name for client in self.stage.load(self.stage.on_own_accounts()).of_shard(shard).clients]
 
     @property
     def missing(self) -> set[str]:
-        """Ids of contacts that are not at their targets as they are."""
+        """Ids of contacts whose present values are not at their targets."""
         return set[str]().union(*(self.stage.missing(name) for name in self.stage.clients))
 
     def let_an_hour_pass(self) -> None:
-        """Contacts change, and it is an hour later by Mailchimp's clock."""
+        """Change contacts, and move Mailchimp's clock forward by an hour."""
         for client in self.stage.clients.values():
             for member in list(client.lists[0])[:3]:
                 client.lists[0].update(member.contact_id, merge_fields={"FNAME": f"At {client.account.now()}"})
             client.account.clock_offset_seconds += HOUR_SECONDS
 
     def hold(self, names: list[str]) -> list[Holding]:
-        """From now on their accounts answer very late."""
+        """Answer their accounts very late from now on."""
         held = [Holding(quick_pages=0, held_seconds=60.0) for _ in names]
         for name, holding in zip(names, held, strict=True):
             self.stage.clients[name].account.fault_plan = holding
         return held
 
     def let_go(self) -> None:
-        """From now on all answer at once."""
+        """Answer all at once from now on."""
         for client in self.stage.clients.values():
             client.account.fault_plan = FaultPlan()
 
     @property
     def most_in_progress(self) -> int:
-        """The most requests that an account had from us at once, those that it refused for that included."""
+        """Maximum number of our requests that an account had at once, including those it refused for that."""
         figures = [it.account.traffic.figures(self.stage.sandbox.clock()) for it in self.stage.clients.values()]
         return max(it.peak_in_progress + it.refused_429 for it in figures)
 
@@ -110,7 +110,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield World(stage)
 
 
-def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
+def test_the_compose_services_survive_being_killed_one_by_one(
     world: World, tmp_path: Path, postgres: Postgres, database: str
 ) -> None:
     clients = world.stage.write(world.stage.on_own_accounts())
@@ -129,7 +129,7 @@ def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
                 lambda: {run.tags["importer_pipeline/shard"] for run in runs(instance, "full_sync")} == {"0/2", "1/2"}
             )
 
-            # A shard is killed in the middle of a sync. The other one goes on; started again, it makes up for it.
+            # A shard is killed in the middle of a sync. The other one continues; started again, it catches up.
             held = world.hold(shares[1])
             world.let_an_hour_pass()
             for location in ("shard-0", "shard-1"):
@@ -144,7 +144,7 @@ def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
             ui.launch("incremental_sync", CHANGES, location="shard-1")
             until(lambda: not world.missing, seconds=TICK_SECONDS)
 
-            # The same with the sessions that hold the locks, with the daemon and with the webserver, all at once.
+            # The same for the sessions that hold the locks, the daemon and the webserver, all at once.
             held = world.hold([*shares[0], *shares[1]])
             world.let_an_hour_pass()
             for location in ("shard-0", "shard-1"):
@@ -159,11 +159,11 @@ def test_the_services_of_the_compose_file_survive_what_kills_them_one_by_one(
                 ui.launch("incremental_sync", CHANGES, location=location)
             until(lambda: not world.missing, seconds=TICK_SECONDS)
 
-            # Below its home nothing is written but where the compose file lets it.
+            # Below its home, it writes only where the compose file allows it.
             written = {path.name for path in (tmp_path / "home").iterdir()} - {"dagster.yaml"}
             assert written <= folders_below_home()
 
-            # Nothing is left behind: no run that goes on for ever, no place in the pool, no lock.
+            # Nothing is left behind: no endless run, no pool slot, no lock.
             processes.kill("daemon")
             until(lambda: all(run.status in OVER for run in instance.get_runs()))
             until(lambda: not instance.event_log_storage.get_concurrency_info(POOL).pending_steps)
@@ -175,7 +175,7 @@ def runs(instance: dg.DagsterInstance, job: str) -> list[dg.DagsterRun]:
     return list(instance.get_runs(dg.RunsFilter(job_name=job)))
 
 
-def test_who_does_what_the_page_says_word_for_word_has_a_working_service(
+def test_following_the_page_to_the_letter_sets_up_the_service(
     world: World, tmp_path: Path, postgres: Postgres, database: str
 ) -> None:
     folder = tmp_path / "checkout"
@@ -228,13 +228,13 @@ def test_who_does_what_the_page_says_word_for_word_has_a_working_service(
 
 
 def folders_below_home() -> set[str]:
-    """The folders below DAGSTER_HOME that can be written to in a container."""
+    """Return the folders below DAGSTER_HOME that are writable in a container."""
     text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
     return set(re.findall(r"- /opt/importer/home/([^:]+):uid=10001", text))
 
 
 def edit(path: Path, **values: str) -> None:
-    """Change lines of a file with a variable each, which have to be there."""
+    """Replace lines of a file with one variable each, which must be there."""
     text = path.read_text(encoding="utf-8")
     for name, value in values.items():
         text, count = re.subn(rf"^{name}=.*$", lambda _, line=f"{name}={value}": line, text, flags=re.MULTILINE)
@@ -243,7 +243,7 @@ def edit(path: Path, **values: str) -> None:
 
 
 def used() -> set[str]:
-    """Every variable that the files of the deployment name, and that the settings are read from."""
+    """Return every variable in the files of the deployment, and those that the settings are read from."""
     text = "".join(path.read_text(encoding="utf-8") for path in sorted(DEPLOY.iterdir()) if path.is_file())
     settings = {f"IMPORTER_{name.upper()}" for name in Settings.model_fields}
     return settings | set(re.findall(r"\b(?:DAGSTER|IMPORTER)_[A-Z0-9_]*[A-Z0-9]\b", text))
@@ -254,14 +254,15 @@ def test_every_variable_is_explained(name: str) -> None:
     assert f"`{name}`" in PAGE.read_text(encoding="utf-8")
 
 
-def test_every_variable_of_the_processes_is_in_the_example_of_their_environment() -> None:
+def test_the_example_environment_has_every_variable() -> None:
+    """Every variable that the processes read."""
     example = set(re.findall(r"^(\w+)=", (DEPLOY / "importer.env.example").read_text(encoding="utf-8"), re.MULTILINE))
     in_containers = {"DAGSTER_PG_PASSWORD_FILE", "IMPORTER_SHARD", "IMPORTER_WEBSERVER_PORT", "IMPORTER_SHARD_MEMORY"}
     in_containers |= {"IMPORTER_POSTGRES_IMAGE", "IMPORTER_CADDY_IMAGE", "IMPORTER_UI_NAME", "IMPORTER_UI_HEALTH_PORT"}
     assert used() - example - in_containers == {name for name in used() if name.endswith("_ON_HOST")}
 
 
-def test_the_services_that_hold_keys_are_those_that_need_them_and_none_runs_as_root() -> None:
+def test_only_services_that_need_keys_hold_them_none_is_root() -> None:
     assert "\nUSER 10001\n" in (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     made = services({})
     assert [name for name, service in made.items() if "IMPORTER_CLIENTS" in service.environment] == [
@@ -276,7 +277,8 @@ def test_the_services_that_hold_keys_are_those_that_need_them_and_none_runs_as_r
 def test_no_service_may_do_more_than_it_has_to(name: str) -> None:
     service = services({})[name]
     assert {**service.confined, "mem_limit": "", "pids_limit": 0} == {
-        "read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"], "mem_limit": "", "pids_limit": 0,
+        "read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"], "mem_limit": "",
+        "pids_limit": 0,
     }  # fmt: skip
     assert service.confined["mem_limit"]
     assert service.confined["pids_limit"]
@@ -321,9 +323,7 @@ def test_the_entrypoint_puts_the_password_into_the_environment(
     [(None, "can't be read"), (b"", "is empty"), (b"\xef\xbb\xbf \r\n", "is empty"), (b"a\nb\n", "several lines")],
     ids=["none", "empty", "nothing but a mark", "two lines"],
 )
-def test_the_entrypoint_says_in_one_line_what_is_wrong_with_the_password(
-    tmp_path: Path, content: bytes | None, said: str
-) -> None:
+def test_the_entrypoint_reports_a_bad_password_in_one_line(tmp_path: Path, content: bytes | None, said: str) -> None:
     if content is not None:
         (tmp_path / "password").write_bytes(content)
     done = entered(tmp_path, DAGSTER_PG_PASSWORD_FILE="password")
@@ -333,12 +333,13 @@ def test_the_entrypoint_says_in_one_line_what_is_wrong_with_the_password(
     assert said in line
 
 
-def test_the_entrypoint_without_a_password_only_starts_the_command(tmp_path: Path) -> None:
+def test_without_a_password_the_entrypoint_starts_the_command(tmp_path: Path) -> None:
+    """It does nothing else."""
     assert entered(tmp_path, PRINT="DAGSTER_PG_PASSWORD").stdout == b""
 
 
 def entered(folder: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
-    """What a command prints of a variable after the entrypoint."""
+    """Return what a command prints of a variable after the entrypoint."""
     command = [str(DEPLOY / "entrypoint.sh"), sys.executable, "-c", PRINTS]
     mine = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER_")}
     return subprocess.run(command, cwd=folder, env=mine | variables, capture_output=True, check=False)
@@ -356,7 +357,7 @@ sys.exit(9 if child.wait() else 0)
 
 
 @pytest.mark.parametrize("deaf", [False, True], ids=["ends when told to", "has to be killed"])
-def test_what_is_ill_three_times_in_a_row_is_ended_and_nothing_else(tmp_path: Path, deaf: bool) -> None:
+def test_only_what_is_unhealthy_three_times_in_a_row_is_ended(tmp_path: Path, deaf: bool) -> None:
     with Processes(tmp_path) as processes:
         stubborn = "signal.signal(signal.SIGTERM, signal.SIG_IGN); " if deaf else ""
         init = processes.start("init", [sys.executable, "-c", INIT, stubborn], os.environ)
@@ -376,7 +377,7 @@ def test_what_is_ill_three_times_in_a_row_is_ended_and_nothing_else(tmp_path: Pa
         assert ended(init) == 9
 
 
-def test_what_never_becomes_well_is_ended_too(tmp_path: Path) -> None:
+def test_what_never_becomes_healthy_is_ended_too(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         init = processes.start("init", [sys.executable, "-c", INIT, ""], os.environ)
         check = [str(DEPLOY / "healthy.sh"), str(init.pid), "false"]

@@ -1,4 +1,4 @@
-"""This machine runs out of something: the run stops with one line that says of what, and nothing is quarantined for it."""
+"""This machine runs out of a resource: the run stops with one line that names it, and nothing is quarantined."""
 
 import os
 import resource
@@ -53,9 +53,10 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         pytest.param("RLIMIT_FSIZE", 200_000, "make room where DAGSTER_HOME or the database is", id="disk"),
     ],
 )
-def test_a_command_that_runs_out_says_of_what_and_the_next_one_goes_on(
+def test_a_command_that_runs_out_names_the_resource(
     stage: Stage, tmp_path: Path, limit: str, value: int, said: str
 ) -> None:
+    """The next command resumes."""
     clients, home = stage.write(), dagster_home(tmp_path)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.get_runs()
@@ -76,7 +77,8 @@ def test_a_command_that_runs_out_says_of_what_and_the_next_one_goes_on(
         assert instance.get_dynamic_partitions("quarantine") == []
 
 
-def test_a_run_that_gets_no_threads_says_so_and_quarantines_nothing(stage: Stage) -> None:
+def test_a_run_that_gets_no_threads_quarantines_nothing(stage: Stage) -> None:
+    """Its message names the exhausted resource."""
     clients = stage.load()
     before = threading.stack_size(2**46)  # More than there is: no further thread can be started.
     try:
@@ -89,7 +91,8 @@ def test_a_run_that_gets_no_threads_says_so_and_quarantines_nothing(stage: Stage
     assert (ran.success, quarantined) == (False, [])
 
 
-def test_a_request_for_which_there_is_no_file_left_is_no_failure_of_the_server() -> None:
+def test_running_out_of_files_is_no_failure_of_the_server() -> None:
+    """No file descriptor is left for a request."""
     limits = Limits(
         connect_timeout_seconds=5, read_timeout_seconds=5, answer_timeout_seconds=5, body_limit_bytes=10, connections=1
     )
@@ -144,7 +147,7 @@ def no_memory() -> None:
         (no_memory, "no memory left"),
     ],
 )
-def test_what_has_run_out_is_told_from_what_it_caused(happens: Callable[[], None], said: str) -> None:
+def test_the_exhausted_resource_is_found_below_its_effects(happens: Callable[[], None], said: str) -> None:
     with pytest.raises((OSError, MemoryError, DBAPIError)) as caught:
         happens()
     wrapped = RuntimeError("a library's own")
@@ -167,11 +170,11 @@ def test_what_has_run_out_is_told_from_what_it_caused(happens: Callable[[], None
     ],
     ids=repr,
 )
-def test_what_is_of_another_kind_is_left_as_it_is(error: Exception) -> None:
+def test_other_errors_are_no_exhaustion(error: Exception) -> None:
     assert exhaustion_of(error) is None
 
 
-def test_errors_that_lead_in_a_circle_are_looked_at_once() -> None:
+def test_errors_that_form_a_cycle_are_visited_once() -> None:
     one, other = ValueError(), ValueError()
     one.__cause__, other.__cause__ = other, one
     assert exhaustion_of(one) is None

@@ -1,4 +1,4 @@
-"""What the two API clients make of a server that means them ill: an error of the right kind, in time, in little memory."""
+"""Both API clients against hostile servers: an error of the right kind, in time, in little memory."""
 
 import time
 import tracemalloc
@@ -25,9 +25,9 @@ from importer_pipeline.target.client import TargetClient, TargetLimits
 from importer_pipeline_tests.support.hostile import BEHAVIOURS, Hostile, hostile
 
 SHORT_SECONDS = 0.4
-"""What an answer may take of a server that would keep us for ever."""
+"""Maximum time of an answer from a server that never ends."""
 LONG_SECONDS = 60.0
-"""What it may take of one that says too much: it is the size that ends it, however busy the machine is."""
+"""Maximum time of an answer that is too large: its size ends it, however busy the machine is."""
 MAX_MEMORY_BYTES = 40_000_000
 MAPPING = RecordMapping.of(DEFAULT_RECORD, list_id="1a2d7ebf82")
 ASK = PageRequest(since=1_600_000_000, before=1_700_000_000, offset=0, count=1000)
@@ -63,7 +63,7 @@ MEANT_FOR_BOTH: dict[str, tuple[type[ImporterError], type[ImporterError]]] = {
     "not_http": (BrokenAnswer, BrokenAnswer),
     "surplus": (BrokenAnswer, BrokenAnswer),
 }
-"""What is raised for a behaviour by Mailchimp and by the target."""
+"""The errors that the clients of Mailchimp and of the target raise for a behaviour."""
 
 MEANT_FOR_MAILCHIMP: dict[str, type[ImporterError]] = {
     "absurd_total": BrokenAnswer,
@@ -73,7 +73,7 @@ MEANT_FOR_MAILCHIMP: dict[str, type[ImporterError]] = {
 }
 
 OF_THE_ENGINE = {"date_9999", "date_1970"}
-"""A moment that no page can know to be wrong."""
+"""A moment that is valid for any page."""
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ LARGE = [
 
 
 @pytest.mark.parametrize("behaviour", LARGE)
-def test_what_never_ends_takes_little_memory(server: Hostile, behaviour: str) -> None:
+def test_an_endless_answer_takes_little_memory(server: Hostile, behaviour: str) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ImporterError):

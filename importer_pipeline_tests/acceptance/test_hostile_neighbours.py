@@ -1,4 +1,4 @@
-"""Ten hostile clients beside ten good ones, by the command line: the good ones are imported as if they were alone."""
+"""Ten hostile clients beside ten healthy ones, by the command line: the latter are imported as if alone."""
 
 import re
 import time
@@ -18,14 +18,14 @@ from importer_pipeline_tests.support.runs import run_config
 from importer_pipeline_tests.support.stage import Declared, Stage
 from importer_pipeline_tests.support.usage import wait_for
 
-GOOD = tuple(f"good-{number}" for number in range(10))
+HEALTHY = tuple(f"good-{number}" for number in range(10))
 AT_MAILCHIMP = ("dripped_headers", "endless_continue", "empty_lists", "absurd_total", "date_9999", "html_403")
 AT_TARGET = ("dripped_body", "gzip_bomb", "silence", "html_405")
 HOSTILE = {
     **{f"mailchimp-{name.replace('_', '-')}": name for name in AT_MAILCHIMP},
     **{f"target-{name.replace('_', '-')}": name for name in AT_TARGET},
 }
-"""What each hostile client's Mailchimp or target does."""
+"""Behaviours of each hostile client's Mailchimp or target."""
 CONTACTS = 1500
 HOURS_AGO = 5
 REMEDIES = {
@@ -40,11 +40,11 @@ REMEDIES = {
     "silence": "no answer from the target: no whole answer came in time.*: run it again when the target is back",
     "html_405": "the target knows no such address.*: check target.url",
 }
-"""What the message says of each behaviour, and what to do about it."""
+"""Problem and remedy in the message, for each behaviour."""
 MAX_MEGABYTES = 500
 MAX_TIMES_AS_LONG = 2
 FLOOR_SECONDS = 12.0
-"""What counts as their usual time at least: on a busy machine a second more or less says nothing."""
+"""Minimum of their usual time: on a busy machine, a second more or less means nothing."""
 BUDGET_MINUTES = 2.0
 PAGE = Latency.fixed(0.2)
 PATIENCE = {"read_timeout_seconds": 1.0, "answer_timeout_seconds": 1.5}
@@ -55,19 +55,19 @@ class Ran:
     """A run that has ended.
 
     Attributes:
-        job: what was run.
+        job: the job.
         code: its exit code.
-        good_seconds: from its start to the last contact of a good client that was stored.
+        healthy_seconds: from its start to the last stored contact of a healthy client.
         seconds: from its start to its end.
-        peak_megabytes: the most memory that it had.
-        output: what it printed.
-        failure: what it says of itself in the end.
-        missing: how many contacts of each good client are not at its target as they are.
+        peak_megabytes: its peak memory.
+        output: its output.
+        failure: its failure's message.
+        missing: number of contacts of each healthy client whose present values are not at its target.
     """
 
     job: str
     code: int
-    good_seconds: float
+    healthy_seconds: float
     seconds: float
     peak_megabytes: float
     output: str
@@ -76,12 +76,12 @@ class Ran:
 
 
 class Street:
-    """Good clients and hostile ones, and the runs that import them.
+    """Healthy clients and hostile ones, and the runs that import them.
 
     Args:
-        stage: has the good ones, and the better half of each hostile one.
-        commands: what is run.
-        hostile_url: where the other half is.
+        stage: serves the healthy ones, and the healthy half of each hostile one.
+        commands: runs commands.
+        hostile_url: the URL of the other half.
     """
 
     def __init__(self, stage: Stage, commands: Commands, hostile_url: str) -> None:
@@ -90,11 +90,11 @@ class Street:
         self._hostile_url = hostile_url
 
     def full_sync(self, clients: Sequence[str]) -> Ran:
-        """Run it."""
+        """Run a full sync."""
         return self._run("full_sync", run_config(clients=clients, mailchimp=self._mailchimp(), target=self._target()))
 
     def incremental_sync(self, clients: Sequence[str]) -> Ran:
-        """Run it when something has changed, and an hour has passed."""
+        """Run an incremental sync after some changes and an hour."""
         for name in self._stage.clients:
             account, (listed, *_) = self._stage.clients[name].account, self._stage.clients[name].lists
             account.clock_offset_seconds += HOUR_SECONDS / 2
@@ -109,12 +109,12 @@ class Street:
         )  # fmt: skip
         return self._run("incremental_sync", config)
 
-    def be_kind(self) -> None:
-        """All clients are good ones."""
+    def be_healthy(self) -> None:
+        """Give all clients a healthy server."""
         self._stage.write(self._declared())
 
     def be_hostile(self) -> None:
-        """The hostile ones are hostile."""
+        """Give the hostile clients their hostile server."""
         declared = self._declared()
         for name, behaviour in HOSTILE.items():
             _turn(declared[name], "mailchimp" in name, f"{self._hostile_url}/{behaviour}")
@@ -128,21 +128,21 @@ class Street:
         run = self._commands.latest(job)
         assert run is not None
         began, ended = _step_of(self._commands.instance, run.run_id)
-        stored = [self._stage.clients[name].target.traffic.figures(time.time()).last_at or ended for name in GOOD]
+        stored = [self._stage.clients[name].target.traffic.figures(time.time()).last_at or ended for name in HEALTHY]
         return Ran(
             job=job,
             code=process.returncode,
-            good_seconds=max(stored) - began,
+            healthy_seconds=max(stored) - began,
             seconds=ended - began,
             peak_megabytes=usage.peak_megabytes,
             output=self._commands.printed,
             failure=_failure_of(self._commands.instance, run.run_id),
-            missing={name: len(self._stage.missing(name)) for name in GOOD},
+            missing={name: len(self._stage.missing(name)) for name in HEALTHY},
         )
 
     def _declared(self) -> dict[str, Declared]:
         declared = self._stage.declared()
-        for name in GOOD:
+        for name in HEALTHY:
             declared[name]["mailchimp"]["max_connections"] = 1
         return declared
 
@@ -162,10 +162,10 @@ class Street:
 
 
 def _settle(stage: Stage, name: str, *, contacts: int) -> None:
-    """A client whose account is hours behind, so that these can pass, and whose contacts take a while to read."""
+    """Put a client's account hours back, so that these can pass, and let its contacts take a while to read."""
     client = stage.add(name, contacts=contacts)
     client.account.fault_plan = FaultPlan(latency=PAGE)
-    # To the half of an hour, so that none ends while a run goes on.
+    # To half past, so that no hour ends during a run.
     client.account.clock_offset_seconds = -HOURS_AGO * HOUR_SECONDS - (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
     for number, member in enumerate(list(client.lists[0])):
         client.lists[0].restamp([member.contact_id], client.account.now() - HOUR_SECONDS - number)
@@ -179,7 +179,7 @@ def _turn(client: Declared, at_mailchimp: bool, url: str) -> None:
 
 
 def _step_of(instance: dg.DagsterInstance, run_id: str) -> tuple[float, float]:
-    """When its one step began and ended."""
+    """Return when its one step began and ended."""
     (began,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
     (ended,) = instance.all_logs(run_id, of_type={dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE})
     return began.timestamp, ended.timestamp
@@ -187,18 +187,18 @@ def _step_of(instance: dg.DagsterInstance, run_id: str) -> tuple[float, float]:
 
 def _failure_of(instance: dg.DagsterInstance, run_id: str) -> str:
     failed = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    told = [entry.get_dagster_event().step_failure_data.user_failure_data for entry in failed]
-    return "\n".join(it.description or "" for it in told if it is not None)
+    failures = [entry.get_dagster_event().step_failure_data.user_failure_data for entry in failed]
+    return "\n".join(it.description or "" for it in failures if it is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:
-    """How the runs ended: of the good clients alone, and beside the hostile ones.
+    """The runs: of the healthy clients alone, and beside the hostile ones.
 
     Attributes:
-        alone: the usual ones, by job.
-        beside: the others, by job.
-        marks: what nothing that a run says may hold.
+        alone: the runs without hostile clients, by job.
+        beside: the runs with them, by job.
+        marks: texts that must not occur in any output.
     """
 
     alone: dict[str, Ran]
@@ -210,8 +210,8 @@ class Ends:
 def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ends]:
     folder = tmp_path_factory.mktemp("street")
     stage = Stage(folder)
-    for name in (*GOOD, *HOSTILE):
-        _settle(stage, name, contacts=CONTACTS if name in GOOD else 150)
+    for name in (*HEALTHY, *HOSTILE):
+        _settle(stage, name, contacts=CONTACTS if name in HEALTHY else 150)
     with (
         pytest.MonkeyPatch.context() as patch,
         hostile_process() as url,
@@ -221,10 +221,10 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ends]:
         street_file = stage.write()
         with Commands(folder, street_file) as commands:
             street = Street(stage, commands, url)
-            street.be_kind()
-            full = street.full_sync(GOOD)
+            street.be_healthy()
+            full = street.full_sync(HEALTHY)
             first = street.full_sync(list(HOSTILE))
-            hours = street.incremental_sync(GOOD)
+            hours = street.incremental_sync(HEALTHY)
             assert (full.code, first.code, hours.code) == (0, 0, 0)
             street.be_hostile()
             full_beside = street.full_sync(())
@@ -240,20 +240,20 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ends]:
 
 @pytest.fixture(params=["full_sync", "incremental_sync"])
 def job(request: pytest.FixtureRequest) -> str:
-    """Each of the two jobs."""
+    """Return each of the two jobs."""
     return request.param
 
 
-def test_every_contact_of_the_good_ones_is_at_its_target(ends: Ends, job: str) -> None:
-    assert ends.beside[job].missing == dict.fromkeys(GOOD, 0)
+def test_every_contact_of_healthy_clients_is_at_its_target(ends: Ends, job: str) -> None:
+    assert ends.beside[job].missing == dict.fromkeys(HEALTHY, 0)
 
 
-def test_the_good_ones_take_at_most_twice_their_usual_time(ends: Ends, job: str) -> None:
-    usual = max(ends.alone[job].good_seconds, FLOOR_SECONDS)
-    assert ends.beside[job].good_seconds <= MAX_TIMES_AS_LONG * usual
+def test_healthy_clients_take_at_most_twice_their_usual_time(ends: Ends, job: str) -> None:
+    usual = max(ends.alone[job].healthy_seconds, FLOOR_SECONDS)
+    assert ends.beside[job].healthy_seconds <= MAX_TIMES_AS_LONG * usual
 
 
-def test_the_process_stays_small_whatever_the_hostile_ones_send(ends: Ends, job: str) -> None:
+def test_memory_stays_small_whatever_hostile_servers_send(ends: Ends, job: str) -> None:
     assert ends.beside[job].peak_megabytes < MAX_MEGABYTES
 
 
@@ -261,9 +261,9 @@ def test_the_run_ends_within_its_budget(ends: Ends, job: str) -> None:
     assert ends.beside[job].seconds < BUDGET_MINUTES * 60
 
 
-def test_the_message_names_each_hostile_one_and_what_to_do(ends: Ends, job: str) -> None:
+def test_the_message_names_each_hostile_client_and_a_remedy(ends: Ends, job: str) -> None:
     heading, *lines = ends.beside[job].failure.splitlines()
-    assert heading == f"Not all in: {len(HOSTILE)} of {len(GOOD) + len(HOSTILE)} audiences. Everything else is in."
+    assert heading == f"Not all in: {len(HOSTILE)} of {len(HEALTHY) + len(HOSTILE)} audiences. Everything else is in."
     said = {line.removeprefix("- ").partition("/newsletter")[0]: line for line in lines}
     assert set(said) == set(HOSTILE)
     assert {name: line for name, line in said.items() if not re.search(REMEDIES[HOSTILE[name]], line)} == {}

@@ -1,4 +1,4 @@
-"""Webserver, daemon and code server through some hours: what fails comes to the quarantine, what is killed is made up for."""
+"""Webserver, daemon and code server through some hours: failures are quarantined, killed runs are made up for."""
 
 import os
 import signal
@@ -18,12 +18,12 @@ from importer_pipeline_tests.support.served import ServedDagster
 WINDOWS = windows_key(AudienceName(*AUDIENCE.split("/")))
 FAILURE = dg.DagsterRunStatus.FAILURE
 TICKS_SECONDS = 240.0
-"""Patience with what a tick starts: there is one a minute, and the daemon takes its time with runs and backfills."""
+"""Limit for what a tick starts: there is one a minute, and the daemon is slow with runs and backfills."""
 
 
 @pytest.fixture
 def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldClient]:
-    """One that has been synced in full, six hours ago by Mailchimp's clock; its schedules tick every minute."""
+    """Return one that was synced in full six hours ago by Mailchimp's clock; its schedules tick every minute."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("IMPORTER_HOURLY", "on")
     monkeypatch.setenv("IMPORTER_HOURLY_CRON", "* * * * *")
@@ -33,7 +33,8 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldClient
         yield client
 
 
-def test_hours_pass_and_whatever_happens_all_that_changed_comes_in(acme: HeldClient) -> None:
+def test_every_change_is_imported_as_hours_pass(acme: HeldClient) -> None:
+    """Failures and kills in between lose nothing."""
     commands = acme.commands
     acme.let_hours_pass(2)
     assert acme.missing
@@ -42,7 +43,7 @@ def test_hours_pass_and_whatever_happens_all_that_changed_comes_in(acme: HeldCli
     # The schedule fires.
     until(lambda: not acme.missing, seconds=TICKS_SECONDS)
 
-    # What fails from the command line and from the UI comes to the quarantine, and a redrive brings it back.
+    # Failures from the command line and the UI are quarantined and redriven.
     with acme.revoked():
         by_hand = commands.start("asset", "materialize", "--select", f"{AUDIENCE}/contact_windows", "--partition", "0")
         assert ended(by_hand) == 1
@@ -65,7 +66,7 @@ def test_hours_pass_and_whatever_happens_all_that_changed_comes_in(acme: HeldCli
     until(lambda: not acme.missing, seconds=TICKS_SECONDS)
     assert commands.status(killed.run_id) is FAILURE
 
-    # What changes while nothing runs is brought in by what is started later.
+    # Changes while nothing runs are imported by the next process.
     commands.stop(served.process)
     acme.let_hours_pass(2)
     assert acme.missing

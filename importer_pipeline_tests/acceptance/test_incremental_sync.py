@@ -1,4 +1,4 @@
-"""What changed, hour by hour, through Dagster's own runs: what is brought in, what is asked for, what is left to the next."""
+"""Changes, hour by hour, through Dagster's own runs: imported, requested, and left to the next run."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from importer_pipeline.runner.importing import account_identity
 from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.world import SandboxClient
-from importer_pipeline_tests.support.newsletter import Newsletter, newsletter_of_before
+from importer_pipeline_tests.support.newsletter import Newsletter, hours_of, newsletter_of_before
 from importer_pipeline_tests.support.postgres import Postgres
 from importer_pipeline_tests.support.runs import Ran
 
@@ -23,7 +23,7 @@ THREE = ("newsletter", "customers", "events")
 
 @pytest.fixture
 def news(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newsletter]:
-    """One that has been synced in full, some hours ago by Mailchimp's clock."""
+    """Return one that was synced in full, some hours ago by Mailchimp's clock."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with newsletter_of_before(tmp_path, instance, hours=HOURS_BACK) as newsletter:
         assert newsletter.full_sync(page_size=1000).success
@@ -33,7 +33,7 @@ def news(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def three(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newsletter]:
-    """One of three audiences of a client, all of which were synced in full by the end of the hour before."""
+    """Return one of three audiences of a client, all synced in full by the end of the hour before."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with newsletter_of_before(tmp_path, instance, hours=2, audiences=3) as newsletter:
         assert newsletter.full_sync(page_size=1000).success
@@ -45,12 +45,12 @@ def three(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.Monk
 
 
 def wipe_newest_hours(news: Newsletter) -> None:
-    """The hours since the snapshots are missing again."""
+    """Wipe the hours since the snapshots, so that they are missing again."""
     news.instance.wipe_assets([dg.AssetKey(["acme", audience, "contact_changes"]) for audience in THREE])
 
 
 def neighbour(news: Newsletter, *, contacts: int = 20) -> SandboxClient:
-    """Another client, with an account of its own, that was never synced; its clock shows the same."""
+    """Add another client, with an account of its own and the same clock, that was never synced."""
     globex = news.stage.add("globex", contacts=contacts)
     globex.account.clock_offset_seconds = news.account.clock_offset_seconds
     (listed,) = globex.lists
@@ -59,22 +59,12 @@ def neighbour(news: Newsletter, *, contacts: int = 20) -> SandboxClient:
     return globex
 
 
-def hours_of(ran: Ran, asset: str = Newsletter.CHANGES) -> list[str]:
-    """The hours that a run brought in."""
-    return ran.partitions(asset)
-
-
-def said(ran: Ran, text: str) -> bool:
-    """Whether a line of the log holds a text."""
-    return any(text in told.text for told in ran.told)
-
-
 def synced_only(ran: Ran, *assets: str) -> bool:
-    """Whether those are all that a run brought in as a whole."""
+    """Return whether a run imported exactly those as a whole."""
     return ran.success and ran.materialized == list(assets)
 
 
-def test_what_changed_in_an_hour_is_brought_in_when_it_is_over(news: Newsletter) -> None:
+def test_changes_of_an_hour_are_imported_once_it_is_over(news: Newsletter) -> None:
     changed = news.change(0, 1, 2)
     assert news.missing == changed
     news.let_hours_pass(2)
@@ -93,7 +83,8 @@ def test_a_calm_hour_is_two_requests_for_each_audience(three: Newsletter) -> Non
     assert len(asked) == 6
 
 
-def test_while_no_hour_is_over_one_page_is_asked_for_and_nothing_is_told(news: Newsletter) -> None:
+def test_before_an_hour_is_over_one_page_is_requested(news: Newsletter) -> None:
+    """Nothing is reported."""
     news.let_hours_pass(2)
     news.incremental_sync()
     news.account.clock_offset_seconds = 0  # Now the guess of its time is right.
@@ -104,7 +95,8 @@ def test_while_no_hour_is_over_one_page_is_asked_for_and_nothing_is_told(news: N
     assert (again.success, hours_of(again), len(news.asked())) == (True, [], 1)
 
 
-def test_three_days_are_as_many_requests_as_an_hour_and_each_hour_is_told(news: Newsletter) -> None:
+def test_three_days_take_as_many_requests_as_an_hour(news: Newsletter) -> None:
+    """Each hour is reported."""
     news.go_back(hours=DAYS_BACK)
     assert synced_only(news.full_sync(page_size=1000, restart=True), news.CONTACTS)
     news.instance.wipe_assets([dg.AssetKey.from_user_string(news.CHANGES)])
@@ -117,7 +109,7 @@ def test_three_days_are_as_many_requests_as_an_hour_and_each_hour_is_told(news: 
     assert len(news.asked()) == 2
 
 
-def test_an_hours_event_says_what_a_person_and_a_later_run_want_to_know(news: Newsletter) -> None:
+def test_the_event_of_an_hour_has_what_people_and_runs_need(news: Newsletter) -> None:
     news.let_hours_pass(2)
     news.change(0, 1, seconds_ago=5400)
     news.let_hours_pass(1)
@@ -131,7 +123,7 @@ def test_an_hours_event_says_what_a_person_and_a_later_run_want_to_know(news: Ne
     assert "lag_seconds" not in ran.numbers(news.CHANGES, news.hour())  # Nothing changed in that one.
 
 
-def test_an_archived_contact_is_a_change_and_so_is_a_change_of_an_archived_one(news: Newsletter) -> None:
+def test_archiving_a_contact_or_changing_an_archived_is_a_change(news: Newsletter) -> None:
     members = list(news.listed)
     leaving = next(member.contact_id for member in members if member.status != "archived")
     archived = next(member.contact_id for member in members if member.status == "archived")
@@ -145,13 +137,11 @@ def test_an_archived_contact_is_a_change_and_so_is_a_change_of_an_archived_one(n
     assert records[1].firstname == "Still there"
 
 
-def test_who_is_committed_late_is_brought_by_the_next_run(news: Newsletter) -> None:
+def test_a_late_commit_is_imported_by_the_next_run(news: Newsletter) -> None:
     news.let_hours_pass(2)
     news.incremental_sync()
     since_the_hour = news.account.now() - last_second_over(news.account.now())
-    late = news.change(
-        0, seconds_ago=since_the_hour + 240
-    )  # Stamped four minutes before the end of an hour that is in.
+    late = news.change(0, seconds_ago=since_the_hour + 240)  # Stamped four minutes before the end of an imported hour.
     news.let_hours_pass(1)
     assert news.missing == late
     assert news.incremental_sync().success
@@ -159,7 +149,7 @@ def test_who_is_committed_late_is_brought_by_the_next_run(news: Newsletter) -> N
 
 
 @pytest.mark.parametrize("off_by", [-600, 600], ids=["slow", "fast"])
-def test_a_clock_that_is_off_by_ten_minutes_costs_nothing_but_a_request(news: Newsletter, off_by: int) -> None:
+def test_a_clock_off_by_ten_minutes_costs_only_a_request(news: Newsletter, off_by: int) -> None:
     news.account.clock_offset_seconds = -2 * HOUR_SECONDS + off_by
     news.change(0, 1)
     news.account.clock_offset_seconds = off_by
@@ -170,7 +160,7 @@ def test_a_clock_that_is_off_by_ten_minutes_costs_nothing_but_a_request(news: Ne
     assert len(news.asked()) <= 3
 
 
-def test_a_full_sync_during_the_day_is_gone_on_from(news: Newsletter) -> None:
+def test_a_full_sync_during_the_day_continues_the_chain(news: Newsletter) -> None:
     news.let_hours_pass(3)
     news.incremental_sync()
     news.let_hours_pass(2)
@@ -182,29 +172,29 @@ def test_a_full_sync_during_the_day_is_gone_on_from(news: Newsletter) -> None:
     assert hours_of(ran)[-1] == news.hour()
 
 
-def test_newcomers_get_a_full_sync_when_the_others_are_done(news: Newsletter) -> None:
+def test_unsynced_audiences_get_a_full_sync_after_the_others(news: Newsletter) -> None:
     globex = neighbour(news)
     changed = news.change(0)
     news.let_hours_pass(2)
     ran = news.incremental_sync()
     assert synced_only(ran, "globex/newsletter/contacts"), changed
     assert (news.missing, news.stage.missing("globex")) == (set(), set())
-    assert said(ran, "globex/newsletter: a full sync of it comes last, since nothing in the event log says that a full")
+    assert ran.said("globex/newsletter: a full sync of it comes last, since nothing in the event log says that a full")
     lists = [request.path.split("/")[-2] for request in news.asked()]
     assert lists == sorted(lists, key=[news.listed.list_id, globex.lists[0].list_id].index)
 
 
-def test_without_newcomers_an_audience_without_a_chain_is_left_and_named(news: Newsletter) -> None:
+def test_without_newcomers_unsynced_audiences_are_left_and_named(news: Newsletter) -> None:
     neighbour(news)
     news.let_hours_pass(2)
     ran = news.incremental_sync(newcomers=False)
     assert synced_only(ran)
     assert hours_of(ran)[-1] == news.hour()
-    assert said(ran, "globex/newsletter: it is left to full_sync, since nothing in the event log says")
-    assert not any("globex" in told.asset for told in ran.told)
+    assert ran.said("globex/newsletter: it is left to full_sync, since nothing in the event log says")
+    assert not any("globex" in line.asset for line in ran.log)
 
 
-def test_some_clients_or_audiences_are_taken_if_the_config_says_so(news: Newsletter) -> None:
+def test_the_config_can_select_clients_or_audiences(news: Newsletter) -> None:
     neighbour(news)
     news.let_hours_pass(2)
     assert synced_only(news.incremental_sync(clients=["globex"]), "globex/newsletter/contacts")
@@ -213,7 +203,7 @@ def test_some_clients_or_audiences_are_taken_if_the_config_says_so(news: Newslet
     assert hours_of(ran)[-1] == news.hour()
 
 
-def test_a_client_that_is_gone_for_a_while_loses_nothing_and_goes_on_where_it_was(news: Newsletter) -> None:
+def test_a_client_removed_for_a_while_resumes_without_loss(news: Newsletter) -> None:
     news.let_hours_pass(2)
     news.incremental_sync()
     neighbour(news)
@@ -231,22 +221,23 @@ def test_a_client_that_is_gone_for_a_while_loses_nothing_and_goes_on_where_it_wa
     assert len(hours_of(ran)) >= 3
 
 
-def test_an_account_that_another_run_has_is_left_to_the_next(news: Newsletter) -> None:
+def test_an_account_locked_by_another_run_is_left_to_the_next(news: Newsletter) -> None:
     news.let_hours_pass(2)
     locks = account_locks(news.instance)
     assert locks.take({account_identity(client) for client in news.clients.clients})
     ran = news.incremental_sync(busy_patience_seconds=0.1)
     assert (ran.success, hours_of(ran), news.asked()) == (True, [], [])
-    assert said(ran, "left to a later run: acme")
+    assert ran.said("left to a later run: acme")
     locks.release_all()
     assert hours_of(news.incremental_sync())[-1] == news.hour()
 
 
-def test_a_revoked_key_stops_all_audiences_of_its_client_and_nothing_turns_red(three: Newsletter) -> None:
+def test_a_revoked_key_stops_its_client_and_turns_nothing_red(three: Newsletter) -> None:
+    """All audiences of the client stop."""
     with three.revoked():
         ran = three.incremental_sync()
         assert not ran.success
-        assert len(three.asked()) <= 3  # Those that are on the wire at once.
+        assert len(three.asked()) <= 3  # Those in flight at once.
     for audience in THREE:
         assert f"- acme/{audience}" in ran.message
     assert ran.message.count("Mailchimp refuses the key") == 3
@@ -254,7 +245,8 @@ def test_a_revoked_key_stops_all_audiences_of_its_client_and_nothing_turns_red(t
     assert three.incremental_sync().success
 
 
-def test_a_revoked_key_costs_one_request_and_fails_no_other_client(news: Newsletter) -> None:
+def test_a_revoked_key_costs_one_request(news: Newsletter) -> None:
+    """It fails no other client."""
     globex = neighbour(news)
     assert news.full_sync(page_size=1000, clients=["globex"]).success
     changed = news.change(0)
@@ -270,7 +262,7 @@ def test_a_revoked_key_costs_one_request_and_fails_no_other_client(news: Newslet
     assert "acme" not in ran.message
 
 
-def test_an_account_whose_every_request_hangs_holds_nobody_up(news: Newsletter) -> None:
+def test_an_account_whose_every_request_hangs_delays_no_other(news: Newsletter) -> None:
     neighbour(news)
     assert news.full_sync(page_size=1000, clients=["globex"]).success
     news.let_hours_pass()
@@ -287,29 +279,28 @@ def test_an_account_whose_every_request_hangs_holds_nobody_up(news: Newsletter) 
     assert "no whole answer came in time" in ran.message
     assert [line.split("/")[0] for line in ran.message.splitlines()[1:]] == ["- acme"]
     assert news.stage.missing("globex") == set()
-    told = [number for number, it in enumerate(ran.told) if it.asset == "globex/newsletter/contact_changes"]
-    given_up = [number for number, it in enumerate(ran.told) if it.text.startswith("acme/newsletter is not all in")]
-    assert told
+    reported = [number for number, it in enumerate(ran.log) if it.asset == "globex/newsletter/contact_changes"]
+    given_up = [number for number, it in enumerate(ran.log) if it.text.startswith("acme/newsletter is not all in")]
+    assert reported
     assert given_up
-    assert max(told) < min(given_up)
+    assert max(reported) < min(given_up)
 
 
 @pytest.mark.parametrize("instance", ["postgres"], indirect=True)
-def test_a_run_whose_locks_are_lost_asks_for_nothing_more_and_the_next_one_makes_up_for_it(
-    news: Newsletter, postgres: Postgres, database: str
-) -> None:
+def test_a_run_that_loses_its_locks_makes_no_more_requests(news: Newsletter, postgres: Postgres, database: str) -> None:
+    """The next run makes up for it."""
     changed = news.change(*range(10))
     news.let_hours_pass()
-    told = list[int]()
+    ended = list[int]()
 
     def end_the_session(request: SandboxRequest) -> bool:
-        if request.path.endswith("/members") and request.query.get("status") != "archived" and not told:
-            told.append(postgres.end_sessions(database))
+        if request.path.endswith("/members") and request.query.get("status") != "archived" and not ended:
+            ended.append(postgres.end_sessions(database))
         return False
 
     news.fail(end_the_session)
     ran = news.incremental_sync()
-    assert told == [1]
+    assert ended == [1]
     assert not ran.success
     assert ran.message.startswith("the connection to the database that holds the accounts' locks has broken")
     assert "start the run again: it goes on where it stopped" in ran.message

@@ -1,4 +1,4 @@
-"""Runs in processes of their own that are killed, and those that come after them."""
+"""Runs in separate processes that are killed, and the runs after them."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from importer_pipeline.defs.names import POOL
 from importer_pipeline.locks.files import FileRunLocks, default_folder
 from importer_pipeline_tests.support.patience import ended, until
 from importer_pipeline_tests.support.processes import Processes as StartedProcesses
-from importer_pipeline_tests.support.runs import ROOT, dagster_home
+from importer_pipeline_tests.support.runs import ROOT, dagster_home, runs_in_pool
 from importer_pipeline_tests.support.waiting import FOLDER, GO
 
 STARTED, SUCCESS, FAILURE = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
@@ -37,12 +37,12 @@ for _ in range(times):
         runpy.run_module("dagster", run_name="__main__", alter_sys=True)
 sys.exit(max(abs(os.waitstatus_to_exitcode(os.wait()[1])) for _ in range(times)))
 """
-"""`dagster ...` in several processes at once, which share the second that it takes to import."""
+"""`dagster ...` in several processes, forked after the second that the import takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A run that has its place in the pool and waits there.
+    """A run that has its pool slot and waits there.
 
     Attributes:
         run_id: its id.
@@ -57,7 +57,7 @@ class Processes:
     """A DAGSTER_HOME as the project sets it up, and the processes that share it.
 
     Args:
-        folder: where all of it is.
+        folder: holds all of it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class Processes:
         self._met: set[str] = set()
         self.instance = dg.DagsterInstance.from_config(str(self._home))
         self.locks = FileRunLocks(default_folder())
-        # The first look makes the database, and Dagster does not bear ten first looks at once.
+        # The first access creates the database, and Dagster does not support ten first accesses at once.
         self.instance.get_runs()
         self.instance.event_log_storage.get_pool_limits()
 
@@ -82,29 +82,29 @@ class Processes:
         self.instance.dispose()
 
     def start(self, *arguments: str, times: int = 1) -> subprocess.Popen[bytes]:
-        """`dagster ...` as often as that at once; what is returned ends when all have ended, well if all have."""
+        """Start `dagster ...` so many times at once; the process returned ends with all, and succeeds if all do."""
         return self.run(sys.executable, "-c", SEVERAL, str(times), *arguments)
 
     def run(self, *command: str) -> subprocess.Popen[bytes]:
-        """A command, whose output goes to a file for who looks for the reason of a failure."""
+        """Start a command, whose output goes to a file for analysing failures."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER_")}
         environment |= {"PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(self._home), FOLDER: str(self._folder)}
         self._count += 1
         return self._processes.start(f"output-{self._count}", command, environment)
 
     def waiting(self, count: int = 1) -> list[Waiting]:
-        """The next runs that wait in their places, as soon as there are so many."""
+        """Return the next runs that wait in their slots, as soon as there are so many."""
         until(lambda: len(self._new()) >= count)
         found = [Waiting(run_id=path.stem, pid=int(path.read_text(encoding="ascii"))) for path in self._new()]
         self._met |= {waiting.run_id for waiting in found}
         return found
 
     def go(self) -> None:
-        """From now on no run waits in its place."""
+        """Let no run wait in its slot from now on."""
         (self._folder / GO).touch()
 
     def killed(self, *arguments: str, times: int = 1) -> list[str]:
-        """Ids of runs that were started, took their places, and were killed there."""
+        """Start runs, kill them in their slots, and return their ids."""
         process = self.start(*arguments, times=times)
         runs = self.waiting(times)
         for run in runs:
@@ -113,17 +113,17 @@ class Processes:
         return [run.run_id for run in runs]
 
     def statuses(self, run_ids: Sequence[str] | None = None) -> set[dg.DagsterRunStatus]:
-        """How those runs stand, or all."""
+        """Return the statuses of those runs, or of all."""
         return {run.status for run in self.instance.get_runs(dg.RunsFilter(run_ids=run_ids))}
 
     def message(self, run_id: str) -> str:
-        """What was said of a run's failure."""
+        """Return the message of a run's failure."""
         (entry,) = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.PIPELINE_FAILURE)
         return entry.user_message or entry.get_dagster_event().message or ""
 
     def in_pool(self) -> set[str]:
-        """The runs that have a place in the pool, or wait for one."""
-        return {step.run_id for step in self.instance.event_log_storage.get_concurrency_info(POOL).pending_steps}
+        """Return the runs that have a pool slot, or wait for one."""
+        return runs_in_pool(self.instance)
 
     def _new(self) -> list[Path]:
         return [path for path in self._folder.glob("*.pid") if path.stem not in self._met]
@@ -136,7 +136,8 @@ def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proce
         yield started
 
 
-def test_ten_killed_runs_have_failed_and_given_up_their_places_when_others_start(processes: Processes) -> None:
+def test_killed_runs_have_failed_and_freed_slots_for_others(processes: Processes) -> None:
+    """Ten runs are killed; they have failed and given up their pool slots when others start."""
     dead = processes.killed(*JOB, times=10)
     assert processes.statuses(dead) == {STARTED}
     assert processes.in_pool() == set(dead)
@@ -149,9 +150,10 @@ def test_ten_killed_runs_have_failed_and_given_up_their_places_when_others_start
     assert processes.in_pool() == set()
 
 
-def test_a_run_is_not_taken_for_dead_while_it_runs_nor_while_it_waits_for_a_place_nor_as_it_ends(
+def test_a_live_run_is_never_taken_for_dead(
     processes: Processes,
 ) -> None:
+    """It is not while it works, nor while it waits for a pool slot, nor as it ends."""
     processes.instance.event_log_storage.set_concurrency_slots(POOL, 1)
     both = [processes.start(*JOB)]
     (running,) = processes.waiting()
@@ -172,9 +174,10 @@ def test_a_run_is_not_taken_for_dead_while_it_runs_nor_while_it_waits_for_a_plac
     assert running.run_id != processes.waiting()[0].run_id
 
 
-def test_the_daemon_reports_a_killed_run_and_the_one_that_it_launches_only_once_that_is_killed(
+def test_the_daemon_reports_runs_only_once_they_are_killed(
     processes: Processes,
 ) -> None:
+    """It reports a killed run, and the run that it launches itself only once that is killed too."""
     (dead,) = processes.killed(*ASSET)
     daemon = processes.run(str(Path(sys.executable).with_name("dagster-daemon")), "run", *DEFINITIONS)
     until(lambda: processes.statuses([dead]) == {FAILURE})

@@ -1,4 +1,4 @@
-"""A full sync whose process is killed in its middle, and the same command once more."""
+"""A full sync whose process is killed in the middle, and the same command once more."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,8 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldClient
         yield client
 
 
-def test_the_next_one_asks_again_for_what_was_on_the_wire_at_most_and_reports_the_dead_run(acme: HeldClient) -> None:
+def test_the_next_sync_repeats_at_most_what_was_in_flight(acme: HeldClient) -> None:
+    """It also reports the dead run."""
     first = acme.hold(after_pages=30, seconds=4)
     process = acme.commands.start_full_sync(acme.config)
     until(lambda: len(acme.reported) >= 30)

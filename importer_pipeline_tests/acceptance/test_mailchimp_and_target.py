@@ -46,14 +46,14 @@ RECORD = Record(id="1", firstname="", lastname="", email="", status="subscribed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A sandbox and the way there."""
+    """A sandbox, and how it is reached."""
 
     sandbox: Sandbox
     url: str
     adapter: BaseAdapter | None
 
     def mailchimp(self, secret: str = KEY, kind: CredentialKind = CredentialKind.API_KEY) -> MailchimpClient:
-        """The account, opened by a secret."""
+        """Return a client of the account, opened by a secret."""
         return MailchimpClient(
             Credentials(kind=kind, secret=SecretStr(secret)),
             base_url=f"{self.url}/3.0" if kind is CredentialKind.API_KEY else None,
@@ -63,7 +63,7 @@ class Place:
         )
 
     def target(self, key: str = TARGET_KEY) -> TargetClient:
-        """The target, opened by a key."""
+        """Return a client of the target, opened by a key."""
         limits = TargetLimits(read_timeout_seconds=0.5)
         return TargetClient(f"{self.url}/target", SecretStr(key), limits=limits, adapter=self.adapter)
 
@@ -125,7 +125,7 @@ def test_an_unknown_key_is_refused(place: Place) -> None:
         read_ping(place.mailchimp("unknown-us1").ping())
 
 
-def test_an_unknown_list_is_not_found_and_an_unknown_member_is_none(place: Place) -> None:
+def test_an_unknown_list_is_not_found_an_unknown_member_is_none(place: Place) -> None:
     mailchimp = place.mailchimp()
     with pytest.raises(ListNotFound):
         read_members(mailchimp.members("ffffffffff", ALL, archived=False, fields=FIELDS))
@@ -154,7 +154,7 @@ def test_an_unknown_list_is_not_found_and_an_unknown_member_is_none(place: Place
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else value.__name__,
 )
-def test_an_unkind_mailchimp_means_the_same_on_either_way(
+def test_a_faulty_mailchimp_is_the_same_in_process_and_served(
     place: Place, fault: Fault, kind: type[ImporterError]
 ) -> None:
     place.sandbox.accounts["acme"].fault_plan = FaultPlan(rates={fault: 1.0}, hang_seconds=1.0)
@@ -189,7 +189,9 @@ def test_an_unknown_target_key_is_refused(place: Place) -> None:
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else value.__name__,
 )
-def test_an_unkind_target_means_the_same_on_either_way(place: Place, fault: Fault, kind: type[ImporterError]) -> None:
+def test_a_faulty_target_is_the_same_in_process_and_served(
+    place: Place, fault: Fault, kind: type[ImporterError]
+) -> None:
     (stored,) = place.sandbox.targets.values()
     stored.fault_plan = FaultPlan(rates_after_storing={fault: 1.0}, hang_seconds=1.0)
     target = place.target()

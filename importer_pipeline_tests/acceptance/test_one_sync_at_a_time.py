@@ -1,4 +1,4 @@
-"""Two syncs never work on one Mailchimp account at once, and the busy account holds nobody else up."""
+"""Two syncs never work on one Mailchimp account at once, and a busy account delays no other client."""
 
 import time
 from collections.abc import Generator, Iterable, Iterator
@@ -15,7 +15,7 @@ from importer_pipeline.defs.names import POOL
 from importer_pipeline.locks.files import FileAccountLocks, default_folder
 from importer_pipeline.runner.importing import account_identity
 from importer_pipeline_tests.support.patience import until
-from importer_pipeline_tests.support.runs import Ran, full_sync, new_instance, run_config
+from importer_pipeline_tests.support.runs import Ran, full_sync, logged, new_instance, run_config
 from importer_pipeline_tests.support.stage import Stage
 
 WAITING = "waiting for other syncs of the Mailchimp accounts of acme"
@@ -23,7 +23,7 @@ WAITING = "waiting for other syncs of the Mailchimp accounts of acme"
 
 @contextmanager
 def busy(clients: Clients, name: str) -> Generator[None]:
-    """Another sync has that client's account while the block runs."""
+    """Lock that client's account for another sync while the block runs."""
     (account,) = [account_identity(client) for client in clients.clients if client.name == name]
     locks = FileAccountLocks(default_folder())
     until(lambda: locks.take([account]) == {account})  # Who waits for it has it for moments.
@@ -33,32 +33,26 @@ def busy(clients: Clients, name: str) -> Generator[None]:
         locks.release_all()
 
 
-def lines(instance: dg.DagsterInstance, text: str) -> list[str]:
-    """The lines with that text in the logs of all runs."""
-    logs = [entry for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]
-    return [entry.user_message for entry in logs if text in entry.user_message]
-
-
 def events(instance: dg.DagsterInstance) -> int:
-    """How many events all runs have written."""
+    """Count the events of all runs."""
     return sum(len(instance.all_logs(run.run_id)) for run in instance.get_runs())
 
 
-def has_place(instance: dg.DagsterInstance) -> bool:
-    """Whether any run has a place in the pool, or is about to have one."""
+def has_slot(instance: dg.DagsterInstance) -> bool:
+    """Return whether any run has a pool slot, or is about to have one."""
     info = instance.event_log_storage.get_concurrency_info(POOL)
     return bool(info.claimed_slots or info.pending_steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waited:
-    """A full sync of acme, whose account was another's at first, of globex, and of hooli, whose key is revoked.
+    """A full sync of acme, whose account was locked at first, of globex, and of hooli, whose key is revoked.
 
     Attributes:
         stage: all the clients.
-        ran: what became of it.
-        meanwhile: a full sync of initech while it waited. The pool has one place.
-        asked: how many requests were made for each client by then.
+        ran: its result.
+        meanwhile: a full sync of initech while it waited. The pool has one slot.
+        asked: number of requests for each client by then.
     """
 
     stage: Stage
@@ -83,40 +77,41 @@ def waited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waited]:
         with busy(clients, "acme"):
             config = run_config(clients=["acme", "globex", "hooli"])
             running = threads.submit(full_sync, clients, config, instance=instance)
-            until(lambda: bool(lines(instance, WAITING)) and not has_place(instance))
+            until(lambda: bool(logged(instance, WAITING)) and not has_slot(instance))
             asked = asked_about(stage)
             meanwhile = full_sync(clients, run_config(clients=["initech"]), instance=instance)
         yield Waited(stage=stage, ran=running.result(), meanwhile=meanwhile, asked=asked)
 
 
-def test_a_busy_account_is_imported_after_the_free_ones_as_soon_as_it_is_free(waited: Waited) -> None:
+def test_a_busy_account_is_imported_last_once_it_is_free(waited: Waited) -> None:
+    """It is imported after the free ones, as soon as its lock is released."""
     assert waited.ran.materialized == ["globex/newsletter/contacts", "acme/newsletter/contacts"]
     assert (waited.asked["acme"], waited.stage.missing("acme"), waited.stage.missing("globex")) == (0, set(), set())
 
 
-def test_that_it_waits_and_for_whom_is_said_once(waited: Waited) -> None:
-    texts = [told.text for told in waited.ran.told]
+def test_waiting_for_an_account_is_logged_once(waited: Waited) -> None:
+    texts = [line.text for line in waited.ran.log]
     assert texts.count(WAITING) == 1
     assert sum("DAGSTER_HOME is not set" in text for text in texts) <= 1
 
 
-def test_while_it_waits_another_run_has_its_place_in_the_pool(waited: Waited) -> None:
+def test_while_a_run_waits_another_has_its_pool_slot(waited: Waited) -> None:
     assert (waited.meanwhile.success, waited.meanwhile.materialized) == (True, ["initech/newsletter/contacts"])
 
 
-def test_what_was_done_before_it_waited_is_not_done_again(waited: Waited) -> None:
+def test_work_done_before_waiting_is_not_repeated(waited: Waited) -> None:
     asked = asked_about(waited.stage)
     assert (asked["globex"], asked["hooli"]) == (waited.asked["globex"], waited.asked["hooli"])
     assert sorted(waited.ran.partitions("globex/newsletter/contact_windows")) == ["0", "archived-0"]
 
 
-def test_what_failed_before_it_waited_is_told_at_its_end(waited: Waited) -> None:
+def test_failures_before_waiting_are_reported_at_the_end(waited: Waited) -> None:
     heading, *lines = waited.ran.message.splitlines()
     assert (waited.ran.success, heading) == (False, "Not all in: 1 of 3 audiences. Everything else is in.")
     assert [line.split(":")[0] for line in lines] == ["- hooli/newsletter"]
 
 
-def test_who_waits_looks_every_second_and_writes_nothing(
+def test_a_waiting_run_polls_every_second_and_writes_nothing(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage, looks = Stage(tmp_path), list[float]()
@@ -132,7 +127,7 @@ def test_who_waits_looks_every_second_and_writes_nothing(
         clients = stage.load()
         with busy(clients, "acme"):
             running = threads.submit(full_sync, clients, run_config(), instance=instance)
-            until(lambda: bool(lines(instance, WAITING)) and not has_place(instance))
+            until(lambda: bool(logged(instance, WAITING)) and not has_slot(instance))
             written, looked = events(instance), len(looks)
             until(lambda: len(looks) >= looked + 5)
             assert events(instance) == written
@@ -140,7 +135,7 @@ def test_who_waits_looks_every_second_and_writes_nothing(
     assert stage.missing("acme") == set()
 
 
-def test_who_waits_for_an_account_and_then_for_a_place_takes_both_and_gives_both_back(
+def test_a_run_waits_for_an_account_then_a_slot_and_frees_both(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     stage = Stage(tmp_path)
@@ -151,22 +146,22 @@ def test_who_waits_for_an_account_and_then_for_a_place_takes_both_and_gives_both
         clients = stage.load()
         with busy(clients, "acme"):
             running = threads.submit(full_sync, clients, run_config(), instance=instance)
-            until(lambda: bool(lines(instance, WAITING)) and not has_place(instance))
+            until(lambda: bool(logged(instance, WAITING)) and not has_slot(instance))
             assert storage.claim_concurrency_slot(POOL, "another run", "a step").is_claimed
         until(lambda: len(storage.get_concurrency_info(POOL).pending_steps) == 2)
-        # Whoever has a place may have the account: it is not kept by someone who has none.
+        # Whoever has a slot gets the account: no run without a slot keeps it.
         with busy(clients, "acme"):
             until(lambda: len(storage.get_concurrency_info(POOL).pending_steps) == 1)
         assert asked_about(stage)["acme"] == 0
         storage.free_concurrency_slot_for_step("another run", "a step")
         assert running.result().success
-        assert not has_place(instance)
+        assert not has_slot(instance)
         with busy(clients, "acme"):
             pass
     assert stage.missing("acme") == set()
 
 
-def test_after_a_sync_its_accounts_are_free(tmp_path: Path) -> None:
+def test_after_a_sync_its_accounts_are_unlocked(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     for name in ("acme", "globex"):
         stage.add(name)

@@ -1,4 +1,4 @@
-"""The shipped proxy before Dagster's own webserver: who may command it, and that the UI can."""
+"""The shipped proxy in front of Dagster's webserver: it lets the UI command Dagster, and nobody else."""
 
 import http.client
 import json
@@ -30,11 +30,11 @@ FOREIGN = {"Origin": "https://elsewhere.example"}
 
 @dataclass(frozen=True, kw_only=True)
 class Guarded:
-    """A webserver, and the proxy before it.
+    """A webserver, and the proxy in front of it.
 
     Attributes:
-        instance: what the webserver commands.
-        webserver: its URL, which nobody else should know.
+        instance: the instance of the webserver.
+        webserver: its own URL, which users should not reach.
         proxy: its URL.
     """
 
@@ -43,11 +43,11 @@ class Guarded:
     proxy: str
 
     def limit(self, pool: str) -> str:
-        """A mutation that can be seen to have been done: it sets a limit."""
+        """Return a mutation whose effect can be observed: it sets a limit."""
         return f'mutation {{ setConcurrencyLimit(concurrencyKey: "{pool}", limit: 7) }}'
 
     def is_done(self, pool: str) -> bool:
-        """Whether that has been done."""
+        """Return whether the mutation has been executed."""
         limits = {it.name: it.limit for it in self.instance.event_log_storage.get_pool_limits()}
         return limits.get(pool) == 7
 
@@ -61,7 +61,7 @@ class Said:
 
 
 def ask(url: str, method: str, path: str, *, headers: Mapping[str, str], body: str = "") -> Said:
-    """Send a request just so."""
+    """Send a request exactly as given."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
     try:
         connection.request(method, path, body=body.encode() or None, headers=dict(headers))
@@ -88,7 +88,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 
 
 def test_without_the_proxy_any_page_s_image_commands_dagster(guarded: Guarded) -> None:
-    """So a password alone would not do: a browser sends it along with what another site's page asks for."""
+    """A password alone is not enough: a browser sends it along with requests of another site's page."""
     path = f"/graphql?query={quote(guarded.limit('bare'))}"
     ask(guarded.webserver, "GET", path, headers={**FOREIGN, "Host": "elsewhere.example"})
     assert guarded.is_done("bare")
@@ -112,7 +112,7 @@ def test_without_the_password_there_is_nothing(
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
-def test_nothing_is_commanded_by_what_a_link_can_do(guarded: Guarded, method: str, path: str) -> None:
+def test_no_link_commands_anything(guarded: Guarded, method: str, path: str) -> None:
     pool = f"{method} {path}"
     target = f"{path}?query={quote(guarded.limit(pool))}"
     assert ask(guarded.proxy, method, target, headers=KNOWN).status == 405
@@ -130,7 +130,7 @@ def test_a_page_of_another_site_commands_nothing(guarded: Guarded, origin: str) 
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
-def test_what_a_form_can_send_commands_nothing(guarded: Guarded, kind: str) -> None:
+def test_no_form_commands_anything(guarded: Guarded, kind: str) -> None:
     headers = {**KNOWN, "Content-Type": kind} if kind else KNOWN
     target = f"/graphql?query={quote(guarded.limit(kind))}"
     body = json.dumps({"query": guarded.limit(kind)})
@@ -142,8 +142,8 @@ def test_what_a_form_can_send_commands_nothing(guarded: Guarded, kind: str) -> N
     "host", ["elsewhere.example", "elsewhere.example:3000", "localhost.elsewhere.example", "[::1]"]
 )
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/graphql")])
-def test_by_another_name_there_is_nothing(guarded: Guarded, host: str, method: str, path: str) -> None:
-    """A name of somebody else's may lead to this machine, and a page of that name then counts as its own site."""
+def test_another_host_name_gets_nothing(guarded: Guarded, host: str, method: str, path: str) -> None:
+    """Anybody's host name may resolve to this machine, and a page under that name then counts as the same site."""
     headers = {**KNOWN, **JSON, "Host": host, "Origin": f"http://{host}"}
     body = json.dumps({"query": guarded.limit(host)})
     assert ask(guarded.proxy, method, path, headers=headers, body=body).status == 421
@@ -161,7 +161,7 @@ def test_the_ui_commands(guarded: Guarded) -> None:
 
 
 def websocket(guarded: Guarded, *, origin: str, headers: Mapping[str, str] = KNOWN) -> str:
-    """What Dagster says first to who subscribes."""
+    """Return Dagster's first message to a subscriber."""
     url = guarded.proxy.replace("http", "ws") + "/graphql"
     with connect(
         url, origin=Origin(origin), additional_headers=headers, subprotocols=[Subprotocol("graphql-ws")], proxy=None
@@ -186,7 +186,7 @@ def test_nobody_else_subscribes(guarded: Guarded, origin: str, headers: Mapping[
 
 
 def test_a_name_brings_tls_and_no_other_name_passes(tmp_path: Path) -> None:
-    """With a certificate of Caddy's own making: what it asks an authority for needs a name that others can look up."""
+    """The certificate is Caddy's own: one from an authority needs a public name."""
     port = free_port()
     with Processes(tmp_path) as processes:
         proxy = Proxy(processes, tmp_path, webserver="127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""No key, token, name or address gets out of a run in which everything goes wrong: not to the screen, nor to DAGSTER_HOME."""
+"""A run with every kind of failure leaks no key, token, name or address: not to the screen, nor to DAGSTER_HOME."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ from importer_pipeline_tests.support.runs import Finished, dagster, dagster_home
 from importer_pipeline_tests.support.stage import Stage, in_order, key_of
 
 PLAIN, FOREIGN, ADDRESS = "Zyxqvbnwfkplmz", "Жщыўџѫ-Ñýþðœ", "qzxwvkjhbnfd"
-"""Each name holds the first two, each address the third: whatever a part of a program may leak of them, it is found."""
+"""Each name holds the first two, each address the third, so that a leak of any part is found."""
 MARKS = (PLAIN, FOREIGN, ADDRESS)
 
 _FAULTS = {
@@ -31,14 +31,14 @@ _FAULTS = {
     "blocked": Fault.BLOCKED_HTML,
     "hanging": Fault.HANG,
 }
-"""Clients whose Mailchimp answers so from the second window on; the hanging one from the first."""
+"""Clients whose Mailchimp fails so from the second window on; the hanging one from the first."""
 _OTHERS = ("fine", "revoked", "locked-out", "unknown-list", "picky", "strict", "nameless", "secretless", "token")
 _CONTACTS = 130
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wrong:
-    """A run in which everything goes wrong, and a look at the definitions after it."""
+    """A run with every kind of failure, and a validation of the definitions after it."""
 
     stage: Stage
     home: Path
@@ -47,7 +47,7 @@ class Wrong:
     secrets: tuple[str, ...]
 
     def printed(self) -> list[tuple[str, bytes]]:
-        """All that it said."""
+        """Return the output of both commands."""
         return [("run", self.finished.output.encode()), ("validate", self.validated.output.encode())]
 
 
@@ -76,7 +76,7 @@ def _set_up(stage: Stage) -> None:
 
 
 def _declare(stage: Stage) -> tuple[str, ...]:
-    """Writes a folder of clients files, two of them broken, and returns every secret there is."""
+    """Write a folder of clients files, two of them broken, and return every secret there is."""
     declared = stage.declared()
     secrets = [key_of(client) for client in stage.clients.values()]
     secrets += [client.target.api_key for client in stage.clients.values()]
@@ -100,7 +100,7 @@ def _declare(stage: Stage) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrong]:
     folder = tmp_path_factory.mktemp("quiet")
-    # All that any library says goes into Dagster's log, too.
+    # All libraries log to Dagster's log, too.
     home = dagster_home(folder, more="\npython_logs:\n  python_log_level: DEBUG\n  managed_python_loggers: [root]\n")
     stage = Stage(folder)
     _set_up(stage)
@@ -116,7 +116,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrong]:
         yield Wrong(stage=stage, home=home, finished=finished, validated=validated, secrets=secrets)
 
 
-def test_everything_has_gone_wrong(wrong: Wrong) -> None:
+def test_every_kind_of_failure_has_occurred(wrong: Wrong) -> None:
     message = wrong.finished.output.partition("events.Failure: ")[2].partition("Stack Trace")[0]
     named = {line.split("/")[0].removeprefix("- ") for line in message.splitlines() if line.startswith("- ")}
     assert named == {*_FAULTS, *_OTHERS} - {"fine", "token"}

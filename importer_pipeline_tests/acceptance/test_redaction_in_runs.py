@@ -1,4 +1,4 @@
-"""Ids that would steer a terminal or write lines of their own, from Mailchimp through whole runs: none is shown as it is."""
+"""Ids with control characters or line breaks, from Mailchimp through whole runs: none is shown unredacted."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +35,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 
 def shown_in(instance: dg.DagsterInstance) -> Iterator[str]:
-    """Every text that a person meets: in logs, in failures, in events and their tables."""
+    """Return every text that a person sees: in logs, failures, events and their tables."""
     for run in instance.get_runs():
         for entry in instance.all_logs(run.run_id):
             yield entry.user_message
@@ -58,7 +58,7 @@ def shown_in(instance: dg.DagsterInstance) -> Iterator[str]:
 @settings(
     max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_whatever_id_mailchimp_sends_none_is_shown_as_it_is(
+def test_no_id_from_mailchimp_is_shown_unredacted(
     stage: Stage, tmp_path_factory: pytest.TempPathFactory, ids: list[str]
 ) -> None:
     acme = stage.clients["acme"]

@@ -1,4 +1,4 @@
-"""Windows and hours that failed: how they come into the quarantine, and how they come back."""
+"""Failed windows and hours: quarantined, and redriven."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,20 +8,19 @@ import pytest
 
 from importer_pipeline.defs.names import QUARANTINE_KEY
 from importer_pipeline.sandbox.faults import at_offsets
-from importer_pipeline.sandbox.messages import SandboxRequest
-from importer_pipeline_tests.support.newsletter import Newsletter, newsletter_of_before
+from importer_pipeline_tests.support.newsletter import Newsletter, archived_changes, newsletter_of_before
 
 WINDOW, ARCHIVED = "acme/newsletter/contact_windows/0", "acme/newsletter/contact_windows/archived-0"
 
 
 @pytest.fixture
 def news(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Newsletter]:
-    """One that is eight hours back, and was never synced."""
+    """Return one that is eight hours back, and was never synced."""
     with newsletter_of_before(tmp_path, instance) as newsletter:
         yield newsletter
 
 
-def test_a_failed_window_is_red_comes_to_the_quarantine_and_back(news: Newsletter) -> None:
+def test_a_failed_window_is_red_quarantined_and_redriven(news: Newsletter) -> None:
     news.fail(at_offsets(40))
     assert not news.full_sync().success
     key = "acme/newsletter/contact_windows/40"
@@ -33,7 +32,7 @@ def test_a_failed_window_is_red_comes_to_the_quarantine_and_back(news: Newslette
     assert (news.quarantined, news.missing, news.shown.red) == ({}, set(), set())
 
 
-def test_what_changes_goes_on_though_a_window_is_in_the_quarantine(news: Newsletter) -> None:
+def test_changes_are_imported_beside_a_quarantined_window(news: Newsletter) -> None:
     news.fail(at_offsets(40))
     news.full_sync()
     news.fail()
@@ -45,7 +44,8 @@ def test_what_changes_goes_on_though_a_window_is_in_the_quarantine(news: Newslet
     assert set(news.quarantined) == {"acme/newsletter/contact_windows/40"}
 
 
-def test_the_hourly_run_brings_a_window_in_that_failed_and_with_it_the_snapshot(news: Newsletter) -> None:
+def test_the_hourly_run_redrives_a_failed_window(news: Newsletter) -> None:
+    """The snapshot is complete with it."""
     news.fail(at_offsets(40))
     news.full_sync()
     news.fail()
@@ -55,12 +55,7 @@ def test_the_hourly_run_brings_a_window_in_that_failed_and_with_it_the_snapshot(
     assert (news.quarantined, news.missing) == ({}, set())
 
 
-def archived_changes(request: SandboxRequest) -> bool:
-    """Asks for what changed among the archived."""
-    return "since_last_changed" in request.query and "status" in request.query
-
-
-def test_a_failed_hour_comes_to_the_quarantine_and_back_by_its_time(news: Newsletter) -> None:
+def test_a_failed_hour_is_quarantined_and_redriven_by_its_time(news: Newsletter) -> None:
     news.full_sync(page_size=1000)
     changed = {news.two[0]}
     for contact_id in changed:
@@ -77,7 +72,7 @@ def test_a_failed_hour_comes_to_the_quarantine_and_back_by_its_time(news: Newsle
     assert news.incremental_sync().success
 
 
-def test_a_list_of_partitions_is_tried_and_no_other(news: Newsletter) -> None:
+def test_only_the_listed_partitions_are_redriven(news: Newsletter) -> None:
     archived = next(member.id for member in news.listed if member.status == "archived")
     news.refuse(*news.two, archived)
     news.full_sync(page_size=1000)
@@ -86,13 +81,13 @@ def test_a_list_of_partitions_is_tried_and_no_other(news: Newsletter) -> None:
     assert set(news.quarantined) == {WINDOW}
 
 
-def test_a_partition_that_can_not_be_is_named(news: Newsletter) -> None:
+def test_an_impossible_partition_is_named(news: Newsletter) -> None:
     ran = news.redrive(partitions=["acme/newsletter/0"])
     assert not ran.success
     assert ran.message.startswith("no partition of the quarantine is called acme/newsletter/0: write them like client/")
 
 
-def test_what_is_forgotten_does_not_come_back_with_the_run_that_failed(news: Newsletter) -> None:
+def test_a_forgotten_entry_does_not_return_with_its_failed_run(news: Newsletter) -> None:
     news.fail(at_offsets(40))
     news.full_sync()
     assert news.redrive(forget=True).success
@@ -101,11 +96,11 @@ def test_what_is_forgotten_does_not_come_back_with_the_run_that_failed(news: New
     assert news.quarantined == {}
 
 
-def test_what_a_redrive_counts_is_what_is_out(news: Newsletter) -> None:
+def test_a_redrive_counts_what_is_in_the_quarantine(news: Newsletter) -> None:
     news.refuse(*news.two)
     news.full_sync(page_size=1000)
     news.refuse()
-    counted = [told.text for told in news.redrive().told if told.text.startswith("out of the quarantine")]
+    counted = [line.text for line in news.redrive().log if line.text.startswith("out of the quarantine")]
     assert counted == ["out of the quarantine: 1"]
 
 
@@ -124,21 +119,22 @@ def test_what_another_sync_may_be_writing_is_not_dropped(news: Newsletter) -> No
     assert news.quarantined == {}
 
 
-def test_entries_of_a_client_that_is_gone_are_named_and_can_be_forgotten(news: Newsletter) -> None:
+def test_entries_of_a_removed_client_are_named_and_forgettable(news: Newsletter) -> None:
+    """The log names them, and they can be forgotten."""
     news.refuse(*news.two)
     news.full_sync(page_size=1000)
     news.stage.add("globex", contacts=20)
     news.clients = news.stage.load({"globex": news.stage.declared()["globex"]})
     ran = news.redrive()
-    assert any("not in the clients file, so not tried: acme/newsletter" in told.text for told in ran.told)
-    counted = [told.text for told in ran.told if told.text.startswith("out of the quarantine")]
+    assert ran.said("not in the clients file, so not tried: acme/newsletter")
+    counted = [line.text for line in ran.log if line.text.startswith("out of the quarantine")]
     assert counted == ["out of the quarantine: 0; not tried: 1, whose audiences are not in the clients file"]
     assert set(news.quarantined) == {WINDOW}
     assert news.redrive(forget=True).success
     assert news.quarantined == {}
 
 
-def test_a_full_sync_that_brings_all_in_empties_the_quarantine(news: Newsletter) -> None:
+def test_a_full_sync_that_imports_all_empties_the_quarantine(news: Newsletter) -> None:
     news.refuse(*news.two)
     news.fail(at_offsets(40))
     news.full_sync()
@@ -149,7 +145,8 @@ def test_a_full_sync_that_brings_all_in_empties_the_quarantine(news: Newsletter)
     assert news.quarantined == {}
 
 
-def test_what_is_known_of_an_entry_may_be_wiped_and_all_of_it_is_imported_again(news: Newsletter) -> None:
+def test_an_entry_whose_events_are_wiped_is_imported_again(news: Newsletter) -> None:
+    """All of its window or hour is."""
     news.refuse(*news.two)
     news.full_sync(page_size=1000)
     news.instance.wipe_assets([QUARANTINE_KEY])

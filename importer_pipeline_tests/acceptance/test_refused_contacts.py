@@ -1,4 +1,4 @@
-"""Contacts that the target refuses: what is shown of them in Dagster, and how they come back."""
+"""Contacts that the target refuses: shown in Dagster, and redriven."""
 
 import time
 from collections.abc import Iterator
@@ -19,47 +19,47 @@ WINDOW, ARCHIVED = "acme/newsletter/contact_windows/0", "acme/newsletter/contact
 
 @pytest.fixture
 def news(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Newsletter]:
-    """One that is eight hours back, and was never synced."""
+    """Return one that is eight hours back, and was never synced."""
     with newsletter_of_before(tmp_path, instance) as newsletter:
         yield newsletter
 
 
-def told_of(ran: Ran, partition: str) -> list[dict[str, object]]:
-    """The metadata of what a run said of an entry, in order."""
-    return [dict(told.numbers) for told in ran.told if told.asset == "quarantine" and told.partition == partition]
+def metadata_of(ran: Ran, partition: str) -> list[dict[str, object]]:
+    """Return the metadata of a run's events of an entry, in order."""
+    return [dict(line.numbers) for line in ran.log if line.asset == "quarantine" and line.partition == partition]
 
 
 def rows(shown: object) -> list[dict[str, object]]:
-    """The rows of a table."""
+    """Return the rows of a table."""
     assert isinstance(shown, dg.TableMetadataValue)
     return [dict(record.data) for record in shown.records]
 
 
 def by_id(news: Newsletter) -> list[str]:
-    """Ids of the contacts that were asked for one by one since this was called last, or anything was looked at."""
+    """Return the ids requested one by one since the previous call, or the previous look at the requests."""
     paths = [request.path.rpartition("/") for request in news.asked()]
     return sorted(last for before, _, last in paths if before.endswith("/members"))
 
 
-def test_refused_contacts_are_shown_with_id_reason_attempts_and_times(news: Newsletter) -> None:
+def test_refused_contacts_show_id_reason_attempts_and_times(news: Newsletter) -> None:
     bad = news.two
     news.refuse(*bad)
     began = int(time.time())
     ran = news.full_sync(page_size=1000)
     assert not ran.success
     assert set(news.quarantined) == {WINDOW}
-    told = told_of(ran, WINDOW)[-1]
-    assert (told["contacts"], told["attempts"]) == (2, 1)
-    assert str(told["reason"]).startswith("the target refuses the batch (HTTP 422)")
-    shown = rows(told["table"])
+    metadata = metadata_of(ran, WINDOW)[-1]
+    assert (metadata["contacts"], metadata["attempts"]) == (2, 1)
+    assert str(metadata["reason"]).startswith("the target refuses the batch (HTTP 422)")
+    shown = rows(metadata["table"])
     assert {row["contact_id"] for row in shown} == set(bad)
     for row in shown:
-        assert (row["reason"], row["attempts"]) == (told["reason"], 1)
+        assert (row["reason"], row["attempts"]) == (metadata["reason"], 1)
         assert row["first_seen"] == row["last_seen"]
         assert began <= datetime.fromisoformat(str(row["first_seen"])).timestamp() <= time.time()
 
 
-def test_materializing_an_entry_asks_for_its_contacts_by_their_ids(news: Newsletter) -> None:
+def test_materializing_an_entry_requests_its_contacts_by_id(news: Newsletter) -> None:
     bad = news.two
     news.refuse(*bad)
     news.full_sync(page_size=1000)
@@ -70,8 +70,8 @@ def test_materializing_an_entry_asks_for_its_contacts_by_their_ids(news: Newslet
     assert ran.message.startswith(f"Still in the quarantine: 1\n- {WINDOW}: the target refuses the batch (HTTP 422)")
     assert by_id(news) == sorted(bad)
     assert set(news.quarantined[WINDOW].contacts) == {bad[1]}
-    trouble = news.quarantined[WINDOW].contacts[bad[1]]
-    assert (trouble.attempts, trouble.first_seen <= trouble.last_seen) == (2, True)
+    failure = news.quarantined[WINDOW].contacts[bad[1]]
+    assert (failure.attempts, failure.first_seen <= failure.last_seen) == (2, True)
     news.refuse()
     assert news.retry(WINDOW).success
     assert (news.quarantined, news.missing) == ({}, set())
@@ -88,7 +88,7 @@ def test_several_entries_are_materialized_in_one_run(news: Newsletter) -> None:
     assert (news.quarantined, news.missing) == ({}, set())
 
 
-def test_the_hourly_run_tries_again_what_is_due_with_growing_pauses(news: Newsletter) -> None:
+def test_the_hourly_run_retries_what_is_due_with_growing_pauses(news: Newsletter) -> None:
     bad = news.two
     news.refuse(*bad)
     news.full_sync(page_size=1000)
@@ -104,10 +104,10 @@ def test_the_hourly_run_tries_again_what_is_due_with_growing_pauses(news: Newsle
     news.refuse()
     ran = news.incremental_sync(retries=4)
     assert (ran.success, news.quarantined, news.missing) == (True, {}, set())
-    assert any("2 contacts of the quarantine tried again: 2 accepted, 0 refused" in told.text for told in ran.told)
+    assert ran.said("2 contacts of the quarantine tried again: 2 accepted, 0 refused")
 
 
-def test_a_contact_that_is_gone_from_mailchimp_leaves(news: Newsletter) -> None:
+def test_a_contact_that_is_gone_from_mailchimp_is_settled(news: Newsletter) -> None:
     bad = news.two
     news.refuse(*bad)
     news.full_sync(page_size=1000)
@@ -117,7 +117,7 @@ def test_a_contact_that_is_gone_from_mailchimp_leaves(news: Newsletter) -> None:
     assert news.quarantined == {}
 
 
-def test_a_list_that_is_not_found_is_no_reason_to_let_contacts_go(news: Newsletter) -> None:
+def test_a_list_that_is_not_found_keeps_its_contacts_quarantined(news: Newsletter) -> None:
     news.refuse(*news.two)
     news.full_sync(page_size=1000)
     listed = news.account.lists.pop(news.listed.list_id)
@@ -129,7 +129,7 @@ def test_a_list_that_is_not_found_is_no_reason_to_let_contacts_go(news: Newslett
     assert (news.quarantined, news.missing) == ({}, set())
 
 
-def test_a_refused_contact_that_goes_in_by_a_later_hour_leaves(news: Newsletter) -> None:
+def test_a_refused_contact_imported_by_a_later_hour_is_settled(news: Newsletter) -> None:
     bad = news.two
     news.refuse(*bad)
     news.full_sync(page_size=1000)
@@ -141,7 +141,7 @@ def test_a_refused_contact_that_goes_in_by_a_later_hour_leaves(news: Newsletter)
     assert (news.quarantined, news.missing) == ({}, set())
 
 
-def test_contacts_that_changed_are_quarantined_under_the_hour_in_which_they_did(news: Newsletter) -> None:
+def test_changed_contacts_are_quarantined_under_their_hour(news: Newsletter) -> None:
     news.full_sync(page_size=1000)
     bad = news.change(0)
     news.refuse(*bad)
@@ -169,8 +169,8 @@ def test_no_name_no_address_and_no_key_is_in_the_quarantine(news: Newsletter) ->
     assert len(records) >= 4
     assert all(contact_id in written for contact_id in bad)
     acme = news.stage.clients["acme"]
-    told = [value for member in news.listed for value in (member.email, *(member.merge_values or ()))]
+    values = [value for member in news.listed for value in (member.email, *(member.merge_values or ()))]
     secrets = [key_of(acme), key_of(acme).partition("-")[0], acme.target.api_key]
-    texts = [value for value in (*told, *secrets) if isinstance(value, str) and len(value) > 4]
+    texts = [value for value in (*values, *secrets) if isinstance(value, str) and len(value) > 4]
     assert len(texts) > 60
     assert [text for text in texts if text in written] == []

@@ -1,4 +1,4 @@
-"""Full syncs that go on where others stopped, and those that do not: in process, against the sandbox over HTTP."""
+"""Full syncs that resume earlier ones, and those that do not: in process, against the sandbox over HTTP."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ def newsletter(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def unfinished(newsletter: Newsletter) -> Newsletter:
-    """One of which the windows 40 and 120 are not in, because they failed. Mailchimp is well again."""
+    """Return one whose windows 40 and 120 have failed. Mailchimp works again."""
     newsletter.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(40, 120), fault=REFUSED),))
     ran = newsletter.full_sync()
     assert (ran.success, ran.materialized) == (False, [])
@@ -37,12 +37,12 @@ def unfinished(newsletter: Newsletter) -> Newsletter:
 
 
 def notes(ran: Ran) -> list[str]:
-    """What the run's log says about the snapshot that it goes on with, or takes."""
-    return [told.text for told in ran.told if "snapshot" in told.text and told.text.startswith("acme/newsletter ")]
+    """Return what the run's log says about the snapshot that it resumes or takes."""
+    return [line.text for line in ran.log if "snapshot" in line.text and line.text.startswith("acme/newsletter ")]
 
 
 def snapshots(newsletter: Newsletter) -> list[str]:
-    """Ids of the snapshots that were taken, each once, the oldest first."""
+    """Return the ids of the snapshots that were taken, each once, the oldest first."""
     key = dg.AssetKey.from_user_string(newsletter.CONTACTS)
     records = newsletter.instance.fetch_observations(key, limit=100, ascending=True).records
     documents = [
@@ -54,7 +54,7 @@ def snapshots(newsletter: Newsletter) -> list[str]:
 
 
 def assert_all_was_read_again(newsletter: Newsletter, ran: Ran, why: str) -> None:
-    """The run took a new snapshot, said why, and imported all of it."""
+    """Assert that the run took a new snapshot, said why, and imported all of it."""
     assert (ran.success, ran.materialized) == (True, [newsletter.CONTACTS])
     assert sorted(ran.partitions(newsletter.WINDOWS)) == sorted(newsletter.shown.keys)
     (note,) = notes(ran)
@@ -63,9 +63,10 @@ def assert_all_was_read_again(newsletter: Newsletter, ran: Ran, why: str) -> Non
     assert len(snapshots(newsletter)) == 2
 
 
-def test_the_next_full_sync_reads_only_the_windows_that_are_missing_and_materializes_the_contacts(
+def test_the_next_full_sync_reads_only_the_missing_windows(
     unfinished: Newsletter,
 ) -> None:
+    """It then materializes the contacts."""
     ran = unfinished.full_sync()
     assert (ran.success, ran.materialized) == (True, [unfinished.CONTACTS])
     assert sorted(ran.partitions(unfinished.WINDOWS)) == ["120", "40"]
@@ -75,25 +76,25 @@ def test_the_next_full_sync_reads_only_the_windows_that_are_missing_and_material
     assert len(snapshots(unfinished)) == 1
 
 
-def test_the_log_says_what_it_goes_on_with(unfinished: Newsletter) -> None:
+def test_the_log_says_what_is_resumed(unfinished: Newsletter) -> None:
     (note,) = notes(unfinished.full_sync())
     assert note.startswith("acme/newsletter goes on with its snapshot of 20")
     assert note.endswith(": 4 of 6 windows are in")
 
 
-def test_the_numbers_of_the_whole_are_those_of_both_runs(newsletter: Newsletter) -> None:
+def test_the_sums_of_the_snapshot_count_both_runs(newsletter: Newsletter) -> None:
     newsletter.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(40), fault=REFUSED),))
     first = newsletter.full_sync()
     newsletter.account.fault_plan = FaultPlan()
     second = newsletter.full_sync()
-    windows = [told.numbers for ran in (first, second) for told in ran.told if told.asset == newsletter.WINDOWS]
+    windows = [line.numbers for ran in (first, second) for line in ran.log if line.asset == newsletter.WINDOWS]
     numbers = second.numbers(newsletter.CONTACTS)
     assert (numbers["dagster/row_count"], numbers["windows"]) == (200, 6)
     assert numbers["contacts_read"] == sum(window["contacts_read"] for window in windows) >= 200
     assert numbers["contacts_per_second"] <= 50 / numbers["seconds"] + 1
 
 
-def test_a_full_sync_goes_on_as_often_as_it_has_to(unfinished: Newsletter) -> None:
+def test_a_full_sync_is_resumed_as_often_as_needed(unfinished: Newsletter) -> None:
     unfinished.account.fault_plan = FaultPlan(rates={Fault.ERROR_500: 1.0})
     again = unfinished.full_sync()
     assert (again.success, again.partitions(unfinished.WINDOWS)) == (False, [])
@@ -104,22 +105,24 @@ def test_a_full_sync_goes_on_as_often_as_it_has_to(unfinished: Newsletter) -> No
     assert (unfinished.missing, len(snapshots(unfinished))) == (set(), 1)
 
 
-def test_contacts_that_change_between_the_runs_are_brought_by_the_sync_after(unfinished: Newsletter) -> None:
+def test_changes_between_the_runs_come_with_the_next_sync(unfinished: Newsletter) -> None:
+    """That is the one after the sync that resumes the snapshot."""
     stopped_at = unfinished.account.now()
     changed = [member.id for member in unfinished.listed][::7]
     for contact_id in changed:
         unfinished.listed.update(contact_id, merge_fields={"FNAME": "Moved"})
     assert unfinished.full_sync().success
     assert unfinished.stage.missing("acme", changed_before=stopped_at) == set()
-    # What changed within the last minute belongs to the next snapshot.
+    # Changes of the last minute belong to the next snapshot.
     unfinished.listed.restamp(changed, at=stopped_at - 100)
     assert unfinished.full_sync().success
     assert (unfinished.missing, len(snapshots(unfinished))) == (set(), 2)
 
 
-def test_after_a_completed_snapshot_a_full_sync_takes_a_new_one_and_all_windows_are_missing_first(
+def test_after_a_completed_snapshot_a_full_sync_takes_a_new_one(
     newsletter: Newsletter,
 ) -> None:
+    """All windows of the new snapshot are missing first."""
     newsletter.full_sync()
     newsletter.account.fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(80), fault=REFUSED),))
     ran = newsletter.full_sync()
@@ -128,12 +131,13 @@ def test_after_a_completed_snapshot_a_full_sync_takes_a_new_one_and_all_windows_
     assert (ran.materialized, notes(ran), len(snapshots(newsletter))) == ([], [], 2)
 
 
-def test_an_unfinished_snapshot_that_is_too_old_is_left_and_the_log_says_why(unfinished: Newsletter) -> None:
+def test_a_snapshot_that_is_too_old_is_not_resumed(unfinished: Newsletter) -> None:
+    """The log says why."""
     ran = unfinished.full_sync(resume_within_hours=0.01)
     assert_all_was_read_again(unfinished, ran, "is older than 0.01 hours")
 
 
-def test_within_the_hours_that_are_set_it_is_gone_on_with(unfinished: Newsletter) -> None:
+def test_a_snapshot_within_the_maximum_age_is_resumed(unfinished: Newsletter) -> None:
     ran = unfinished.full_sync(resume_within_hours=0.1)
     assert (ran.success, len(unfinished.asked()), len(snapshots(unfinished))) == (True, 2, 1)
 
@@ -152,9 +156,10 @@ def another_mapping(newsletter: Newsletter) -> None:
 
 
 @pytest.mark.parametrize("declare", [another_list, another_target, another_mapping])
-def test_an_unfinished_snapshot_of_another_list_target_or_mapping_is_left_and_the_log_says_why(
+def test_a_snapshot_of_another_fingerprint_is_not_resumed(
     unfinished: Newsletter, declare: Callable[[Newsletter], None]
 ) -> None:
+    """Its list, target or mapping is another one; the log says why."""
     declare(unfinished)
     ran = unfinished.full_sync()
     assert_all_was_read_again(unfinished, ran, "the unfinished one is of another list, target or record mapping")
@@ -165,18 +170,18 @@ def test_restart_takes_a_new_snapshot_and_the_log_says_why(unfinished: Newslette
     assert_all_was_read_again(unfinished, ran, "restart is set")
 
 
-def test_a_rotated_key_is_no_reason_to_begin_anew(unfinished: Newsletter) -> None:
+def test_a_rotated_key_does_not_start_a_new_snapshot(unfinished: Newsletter) -> None:
     unfinished.account.secrets = {"f" * 32 + "-us1"}
     unfinished.declare()
     ran = unfinished.full_sync()
     assert (ran.success, len(unfinished.asked()), len(snapshots(unfinished))) == (True, 2, 1)
 
 
-def test_to_plan_windows_keeps_an_unfinished_snapshot(unfinished: Newsletter) -> None:
+def test_planning_windows_keeps_an_unfinished_snapshot(unfinished: Newsletter) -> None:
     before = unfinished.shown
     ran = unfinished.plan_windows()
     assert (ran.success, ran.partitions(unfinished.WINDOWS), unfinished.asked()) == (True, [], [])
-    assert any("acme/newsletter has 2 windows to go" in told.text for told in ran.told)
+    assert ran.said("acme/newsletter has 2 windows to go")
     assert (unfinished.shown, len(snapshots(unfinished))) == (before, 1)
 
 
@@ -185,9 +190,10 @@ def test_to_plan_windows_keeps_an_unfinished_snapshot(unfinished: Newsletter) ->
     [({"restart": True}, "restart is set"), ({"resume_within_hours": 0.0}, "is older than 0 hours")],
     ids=["restart", "too old"],
 )
-def test_to_plan_windows_takes_a_new_snapshot_where_a_full_sync_would(
+def test_planning_windows_takes_a_snapshot_as_a_full_sync_does(
     unfinished: Newsletter, config: dict[str, Any], why: str
 ) -> None:
+    """It takes a new one where a full sync would."""
     ran = unfinished.plan_windows(**config)
     (note,) = notes(ran)
     assert (ran.success, why in note) == (True, True)
@@ -195,9 +201,7 @@ def test_to_plan_windows_takes_a_new_snapshot_where_a_full_sync_would(
 
 
 @pytest.mark.parametrize("page_size", [30, 1000], ids=["smaller", "larger"])
-def test_windows_stay_as_they_were_cut_when_the_page_size_changes_in_between(
-    unfinished: Newsletter, page_size: int
-) -> None:
+def test_windows_keep_their_size_when_the_page_size_changes(unfinished: Newsletter, page_size: int) -> None:
     ran = unfinished.full_sync(page_size=page_size)
     assert (ran.success, ran.materialized) == (True, [unfinished.CONTACTS])
     assert {request.query["count"] for request in unfinished.asked()} == {"50"}
@@ -210,7 +214,7 @@ def test_the_next_snapshot_is_cut_as_the_page_size_says_then(newsletter: Newslet
     assert newsletter.shown.keys == ["0", "90", "archived-0"]
 
 
-def test_each_audience_goes_on_for_itself(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_each_audience_is_resumed_by_itself(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     stage = Stage(tmp_path)
     stage.add("acme", audiences=2)
     stage.add("globex")
@@ -222,7 +226,7 @@ def test_each_audience_goes_on_for_itself(tmp_path: Path, tmp_path_factory: pyte
         newsletter.account.fault_plan = FaultPlan()
         ran = newsletter.full_sync()
         missing = [stage.missing(name) for name in stage.clients]
-    windows = {told.asset: len(ran.partitions(told.asset)) for told in ran.told if told.partition}
+    windows = {line.asset: len(ran.partitions(line.asset)) for line in ran.log if line.partition}
     assert windows == {"acme/newsletter/contact_windows": 1, "quarantine": 1} | dict.fromkeys(
         ("acme/customers/contact_windows", "globex/newsletter/contact_windows"), 6
     )

@@ -1,7 +1,7 @@
-"""Ten lives of an import through real runs of Dagster, each in a process of its own that may be killed at any request.
+"""Ten seeds of an import by real runs of Dagster, each in a separate process that may be killed at any request.
 
-What the simulation does by the thousand over a history in memory, done over the event log: full syncs, plans, windows by hand,
-what changed, with contacts that change and answers that fail in between. Another seed is another life.
+The simulation does the same a thousand times over a history in memory; here it is the event log: full syncs, plans,
+windows by hand, incremental syncs, with changes and failures in between.
 """
 
 import multiprocessing
@@ -38,7 +38,7 @@ STARTED, FAILURE, SUCCESS = (
 
 
 def run(kind: str, folder: Path, clients: Path, config: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-    """One run, in the process that this is called in."""
+    """Execute one run in the present process."""
     with instance_in(folder) as instance:
         declared = load_clients(clients)
         if kind == "windows":
@@ -53,7 +53,7 @@ def run(kind: str, folder: Path, clients: Path, config: Mapping[str, Any], keys:
 
 
 class Life:
-    """An audience, the instance that outlives its runs, and what happens to both."""
+    """An audience, the instance that outlives its runs, and events in both."""
 
     def __init__(self, stage: Stage, folder: Path, seed: int) -> None:
         self.rng = Random(seed)
@@ -63,7 +63,7 @@ class Life:
         self.killed = 0
 
     def run(self, kind: str, keys: tuple[str, ...] = (), *, may_die: bool) -> None:
-        """A run that goes to its end, or is killed when Mailchimp and the target have been asked so often."""
+        """Start a run that goes to its end, or is killed after so many requests to Mailchimp and the target."""
         process = _CONTEXT.Process(
             target=run, args=(kind, self.folder, self.clients, {"page_size": 30, "retry_pause_seconds": 0.02}, keys)
         )
@@ -78,16 +78,17 @@ class Life:
         process.join()
 
     def change(self) -> None:
-        """Some contacts change."""
+        """Change some contacts."""
         listed = self.stage.clients["acme"].lists[0]
         for member in self.rng.sample(list(listed), 5):
             listed.update(member.contact_id, merge_fields={"FNAME": f"F{self.rng.random()}"})
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_whatever_is_killed_at_rest_all_is_in_and_nothing_is_left_behind(
+def test_at_rest_everything_is_imported_whatever_was_killed(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """No lock, pool slot or running run is left behind."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     home = tmp_path / "home"
     home.mkdir()

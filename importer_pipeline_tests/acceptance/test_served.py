@@ -1,4 +1,4 @@
-"""Runs that are launched in Dagster's UI: a backfill of scattered windows beside a full sync, and Terminate."""
+"""Runs launched in Dagster's UI: a backfill of scattered windows beside a full sync, and Terminate."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -34,9 +34,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield Served(acme, ServedDagster(acme.commands))
 
 
-def test_a_backfill_of_scattered_windows_and_a_full_sync_both_end_well_and_a_full_sync_that_is_terminated_goes_on(
+def test_a_backfill_and_a_full_sync_succeed_beside_each_other(
     served: Served,
 ) -> None:
+    """The backfill is of scattered windows; a full sync that is terminated is resumed."""
     acme, commands = served.acme, served.acme.commands
     config = run_config(mailchimp={"page_size": PAGE_SIZE}, op="register_windows")
     assert plan_windows(acme.clients, config, instance=commands.instance).success
@@ -57,7 +58,8 @@ def test_a_backfill_of_scattered_windows_and_a_full_sync_both_end_well_and_a_ful
     assert commands.status(full_sync) is STARTED
     held = acme.let_go()
     until(lambda: commands.status(full_sync) is SUCCESS)
-    # Twenty runs, two at a time, each a process that takes seconds to start; Dagster looks twice a minute whether all ended.
+    # Twenty runs, two at a time, each a process that starts within seconds; Dagster checks for their end twice a
+    # minute.
     until(lambda: commands.backfill_status(backfill) is BulkActionStatus.COMPLETED_SUCCESS, seconds=180)
     assert len(commands.runs_of_backfill(backfill)) == len(SCATTERED)
     assert not reported - acme.reported

@@ -1,4 +1,4 @@
-"""Two processes that want the same account at the same time."""
+"""Two processes that need the same account at the same time."""
 
 import subprocess
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldClient
 
 
 def both_end_well(acme: HeldClient, both: list[subprocess.Popen[bytes]]) -> None:
-    """Wait for two processes, of which the one is on the wire when the other comes."""
+    """Wait for two processes, the first of which has requests in flight when the second comes."""
     acme.hold(after_pages=0, seconds=1)
     until(lambda: bool(acme.commands.said("waiting for other syncs")))
     acme.hold(after_pages=0, seconds=0.2)
@@ -32,13 +32,14 @@ def both_end_well(acme: HeldClient, both: list[subprocess.Popen[bytes]]) -> None
     assert acme.most_in_progress == CONNECTIONS
 
 
-def test_two_full_syncs_never_have_an_eleventh_request_in_progress_and_both_end_well(acme: HeldClient) -> None:
+def test_two_full_syncs_never_have_eleven_requests_in_flight(acme: HeldClient) -> None:
+    """Both syncs succeed."""
     both_end_well(acme, [acme.commands.start_full_sync(acme.config) for _ in range(2)])
     assert acme.commands.statuses == [SUCCESS, SUCCESS]
     assert acme.missing == set()
 
 
-def test_nor_do_a_full_sync_and_a_range_of_windows_by_hand(acme: HeldClient) -> None:
+def test_a_full_sync_and_launched_windows_share_ten_requests(acme: HeldClient) -> None:
     config = run_config(mailchimp={"page_size": PAGE_SIZE}, op="register_windows")
     assert plan_windows(acme.clients, config, instance=acme.commands.instance).success
     by_hand = ("asset", "materialize", "--select", f"{AUDIENCE}/contact_windows", "--partition-range", "0...800")

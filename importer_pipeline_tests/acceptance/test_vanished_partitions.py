@@ -1,4 +1,4 @@
-"""A backfill of partitions that go while it is under way: it ends, and says so."""
+"""A backfill of partitions that are removed meanwhile: it ends, and says so."""
 
 import logging
 import time
@@ -65,7 +65,7 @@ def launch(daemon: WorkspaceProcessContext, asset: dg.AssetKey, *partitions: str
 
 
 def after_a_look(daemon: WorkspaceProcessContext) -> PartitionBackfill:
-    """The backfill after the daemon has looked at it once more."""
+    """Return the backfill after the daemon has looked at it once more."""
     list(execute_backfill_iteration(daemon, logging.getLogger(__name__)))
     found = daemon.instance.get_backfill(BACKFILL)
     assert found is not None
@@ -73,21 +73,22 @@ def after_a_look(daemon: WorkspaceProcessContext) -> PartitionBackfill:
 
 
 def runs(daemon: WorkspaceProcessContext) -> Sequence[dg.DagsterRun]:
-    """The runs of the backfill, the first first."""
+    """Return the runs of the backfill, the first one first."""
     return daemon.instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": BACKFILL}), ascending=True)
 
 
 def quarantine_two(news: Newsletter) -> None:
-    """A contact of each of two windows is refused, and would be taken now."""
+    """Quarantine a contact of each of two windows, which the target would take now."""
     members = in_order(news.listed)
     news.refuse(members[0].id, members[-1].id)
     assert not news.full_sync().success
     news.refuse()
 
 
-def test_the_quarantine_s_backfill_goes_on_when_what_it_has_tried_is_in(
+def test_a_backfill_of_the_quarantine_survives_imported_entries(
     news: Newsletter, daemon: WorkspaceProcessContext
 ) -> None:
+    """It continues when the entries that it has tried are imported, and so no longer exist."""
     quarantine_two(news)
     first, second = news.quarantined
     launch(daemon, QUARANTINE_KEY, first, second)
@@ -104,9 +105,10 @@ def test_the_quarantine_s_backfill_goes_on_when_what_it_has_tried_is_in(
     assert news.instance.get_dynamic_partitions("quarantine") == [second]
 
 
-def test_a_backfill_of_windows_that_a_newer_snapshot_has_not_ends_and_names_them(
+def test_a_backfill_of_windows_that_no_longer_exist_names_them(
     news: Newsletter, daemon: WorkspaceProcessContext
 ) -> None:
+    """A newer snapshot does not have them; the backfill ends."""
     assert news.plan_windows(page_size=30).success
     launch(daemon, dg.AssetKey.from_user_string(news.WINDOWS), "0", "20", "archived-0")
     assert news.full_sync(page_size=1000, restart=True).success

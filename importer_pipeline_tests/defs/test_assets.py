@@ -73,7 +73,7 @@ def test_only_what_is_selected_is_imported_and_materialized_once(tmp_path: Path,
     with stage, dg.DagsterInstance.ephemeral() as instance:
         ran = materialize(stage.load(), [dg.AssetKey.from_user_string(key) for key in keys], instance=instance)
     assert (ran.success, sorted(ran.materialized)) == (True, keys)
-    assert {told.asset for told in ran.told if told.partition} == {
+    assert {line.asset for line in ran.log if line.partition} == {
         key.replace("contacts", "contact_windows") for key in keys
     }
     imported = {

@@ -200,7 +200,7 @@ def test_what_the_sensor_has_missed_is_found_by_the_next_hourly_run_and_once(new
     assert (first.success, set(found)) == (True, {window(key) for key in ALL})
     again = news.incremental_sync(newcomers=False)
     assert (again.success, news.quarantined) == (True, found)
-    assert [sum("a failed run left" in told.text for told in ran.told) for ran in (first, again)] == [len(ALL), 0]
+    assert [sum("a failed run left" in line.text for line in ran.log) for ran in (first, again)] == [len(ALL), 0]
 
 
 def test_what_came_out_of_the_quarantine_is_not_put_there_again(news: Newsletter) -> None:
@@ -325,7 +325,7 @@ def test_the_sensor_never_raises_and_a_redrive_makes_up_for_it(news: Newsletter)
     assert news.quarantined == {}
     ran = news.redrive()
     assert ran.success
-    assert any(f"a failed run left {window('0')}" in told.text for told in ran.told)
+    assert any(f"a failed run left {window('0')}" in line.text for line in ran.log)
     assert set(ALL) <= news.shown.green
 
 

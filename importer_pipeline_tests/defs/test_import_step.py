@@ -13,7 +13,7 @@ def test_a_mapped_path_that_no_contact_has_is_a_warning_with_the_remedy(tmp_path
         declared = stage.declared()
         declared["acme"]["audiences"]["newsletter"]["record"] = {"firstname": "merge_fields.VORNAME"}
         ran = full_sync(stage.load(declared))
-    warned = [told.text for told in ran.told if told.level == 30 and "VORNAME" in told.text]
+    warned = [line.text for line in ran.log if line.level == 30 and "VORNAME" in line.text]
     assert len(warned) == 1
     assert warned[0].startswith("acme/newsletter: none of its contacts has merge_fields.VORNAME")
     assert "correct `record` in the clients file" in warned[0]

@@ -84,7 +84,7 @@ def test_old_runs_go_and_the_next_sync_goes_on_where_the_last_one_ended(news: Ne
     before = watermark(news)
     let_runs_age(news, days=31)
     ran = prune(news)
-    assert "3 are deleted" in str([told.text for told in ran.told])
+    assert "3 are deleted" in str([line.text for line in ran.log])
     # Of the hourly runs, the newest says how far the audience is; the full sync, what its windows are.
     assert (runs(news, "incremental_sync"), runs(news, "full_sync")) == (1, 1)
     assert watermark(news) == before

@@ -74,7 +74,7 @@ def test_without_these_settings_a_run_says_what_the_zone_does_and_the_remedy(
     (home := tmp_path / "home").mkdir()
     with stage, postgres.instance(home, far) as instance:
         ran = full_sync(stage.load(), instance=instance)
-    (warned,) = [told for told in ran.told if "Asia/Tokyo" in told.text]
+    (warned,) = [line for line in ran.log if "Asia/Tokyo" in line.text]
     assert (ran.success, warned.level) == (True, 30)
     assert "copy `params` of deploy/dagster.yaml" in warned.text
 

@@ -101,9 +101,9 @@ def all_but(engine: Engine, *ids: str) -> bool:
 def test_one_unreadable_contact_of_a_snapshot_costs_one(bad: str) -> None:
     engine = engine_of(range(100, 4100, 100))
     read(engine, unreadable(bad))
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert all_but(engine, bad)
-    assert list(engine.told.refused.values()) == [[""]]
+    assert list(engine.outcomes.refused.values()) == [[""]]
     assert done.complete
     assert done.refused == 1
 
@@ -112,30 +112,30 @@ def test_one_unreadable_contact_of_a_snapshot_costs_one(bad: str) -> None:
 def test_one_unreadable_contact_of_an_hour_costs_one(bad: str) -> None:
     engine = engine_of(range(FIRST + 100, FIRST + 8100, 200), hours())
     read(engine, unreadable(bad))
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert all_but(engine, bad)
     assert done.complete
     hour = (FIRST + 100 + 200 * int(bad)) // HOUR_SECONDS
-    assert [(key[-5:-3], ids) for key, ids in engine.told.refused.items()] == [(f"{hour % 24:02}", [""])]
+    assert [(key[-5:-3], ids) for key, ids in engine.outcomes.refused.items()] == [(f"{hour % 24:02}", [""])]
 
 
 def test_an_unreadable_contact_is_named_by_its_id_where_that_is_known() -> None:
     engine = engine_of(range(100, 1100, 100))
     read(engine, unreadable("3", error=MemberUnreadable("no object", contact_id="abc")))
-    assert list(engine.told.refused.values()) == [["abc"]]
+    assert list(engine.outcomes.refused.values()) == [["abc"]]
 
 
 def test_unreadable_contacts_that_share_a_second_leave_the_others() -> None:
     engine = engine_of([100, 200, *[300] * 20, 400, 500])
     read(engine, unreadable("7", "8"))
     assert all_but(engine, "7", "8")
-    assert list(engine.told.refused.values()) == [["", ""]]
+    assert list(engine.outcomes.refused.values()) == [["", ""]]
 
 
 def test_too_many_unreadable_contacts_of_a_second_fail_the_window() -> None:
     engine = engine_of([100, *[300] * 20, 400], failures_in_a_row=1_000)
     read(engine, unreadable(*(str(number) for number in range(1, 14))))
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert isinstance(done.error, TriesUsedUp)
     assert all(str(number) in engine.sent["acme", "news"] for number in (0, 21))
 
@@ -148,10 +148,10 @@ def test_all_but_the_unreadable_is_sent_whatever_is_bad(seed: int) -> None:
     bad = {str(rng.randrange(len(seconds))) for _ in range(rng.randint(1, 3))}
     kinds: list[ImporterError] = [DOWN, MemberUnreadable("no object", contact_id="")]
     read(engine, unreadable(*bad, error=rng.choice(kinds)))
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert all_but(engine, *bad)
     assert done.complete
-    assert sum(len(ids) for ids in engine.told.refused.values()) == len(bad)
+    assert sum(len(ids) for ids in engine.outcomes.refused.values()) == len(bad)
 
 
 @pytest.mark.parametrize("deepest", [6, 20, 30])
@@ -163,7 +163,7 @@ def test_what_deep_offsets_do_not_lead_to_is_read_by_time(deepest: int) -> None:
 
     read(engine, answer)
     assert all_but(engine)
-    assert engine.told.done["acme/news"].complete
+    assert engine.outcomes.done["acme/news"].complete
 
 
 @pytest.mark.parametrize("too_many", [1, 25, 900])
@@ -174,7 +174,7 @@ def test_a_total_that_is_too_large_leaves_one_window(too_many: int) -> None:
         return page_of(grown(listed(engine, fetch), fetch, by=0 if fetch.archived else too_many), server_time=int(NOW))
 
     read(engine, answer)
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert all_but(engine)
     assert len(done.failed) == 1
     assert "can't be read whole" in str(done.error)
@@ -196,7 +196,7 @@ def test_a_total_that_is_too_large_leaves_only_the_last_hour() -> None:
         return page_of(cut, server_time=int(engine.now))
 
     read(engine, answer)
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert all_but(engine)
     assert done.left == 0
     assert len(done.failed) == 1
@@ -220,7 +220,7 @@ def test_a_listing_that_stays_empty_is_believed() -> None:
     scope = SnapshotScope(earlier=None, wanted=None, last=snapshot(total=40, archived_total=0))
     engine = engine_of((), replace(plan(), scope=scope))
     assert read(engine, nothing_else) == 7
-    assert engine.told.done["acme/news"].complete
+    assert engine.outcomes.done["acme/news"].complete
 
 
 @pytest.mark.parametrize("off", [365 * 86_400, -365 * 86_400, 901, -901])
@@ -233,11 +233,11 @@ def test_a_clock_that_lies_for_ever_stops_its_account(off: int) -> None:
         return engine.page(fetch, server_time=int(engine.now) + off) if lies else None
 
     read(engine, answer)
-    error = engine.told.done["acme/news"].error
+    error = engine.outcomes.done["acme/news"].error
     assert isinstance(error, ClocksDisagree)
     assert "expected Mailchimp's clock near 1970-01-12T13:4" in str(error)
-    assert engine.told.snapshots.keys() == {"other/news"}
-    assert engine.told.done["other/news"].complete
+    assert engine.outcomes.snapshots.keys() == {"other/news"}
+    assert engine.outcomes.done["other/news"].complete
 
 
 def test_one_answer_of_a_clock_that_lies_is_asked_for_again() -> None:
@@ -250,30 +250,30 @@ def test_one_answer_of_a_clock_that_lies_is_asked_for_again() -> None:
 
     read(engine, answer)
     assert all_but(engine)
-    assert engine.told.snapshots["acme/news"].before < engine.now
+    assert engine.outcomes.snapshots["acme/news"].before < engine.now
 
 
 def test_an_address_that_is_blocked_costs_a_handful_of_requests() -> None:
     engine = Engine(*(plan(client=f"client{number:03}") for number in range(500)))
     assert read(engine, lambda _engine, _fetch: AWAY) <= 10
-    assert {type(done.error) for done in engine.told.done.values()} == {AddressBlocked}
-    assert len({str(done.error) for done in engine.told.done.values()}) == 1
-    assert engine.told.failed == {}
+    assert {type(done.error) for done in engine.outcomes.done.values()} == {AddressBlocked}
+    assert len({str(done.error) for done in engine.outcomes.done.values()}) == 1
+    assert engine.outcomes.failed == {}
 
 
 def test_an_account_that_is_turned_away_alone_stops_alone() -> None:
     engine = Engine(*(plan(client=f"client{number}") for number in range(5)))
     read(engine, lambda _engine, fetch: AWAY if fetch.audience.plan.name.client == "client3" else None)
-    errors = {name: done.error for name, done in engine.told.done.items()}
+    errors = {name: done.error for name, done in engine.outcomes.done.items()}
     assert isinstance(errors.pop("client3/news"), AccountDown)
     assert set(errors.values()) == {None}
-    assert engine.told.failed == {}
+    assert engine.outcomes.failed == {}
 
 
 def test_a_block_that_passes_leaves_nothing() -> None:
     engine = Engine(plan(client="one"), plan(client="two"))
     read(engine, lambda engine, _fetch: AWAY if engine.now < NOW + 30 else None)
-    assert all(done.complete for done in engine.told.done.values())
+    assert all(done.complete for done in engine.outcomes.done.values())
 
 
 def test_a_run_that_has_used_up_its_time_leaves_the_rest() -> None:
@@ -282,10 +282,10 @@ def test_a_run_that_has_used_up_its_time_leaves_the_rest() -> None:
     engine.now += 600
     engine.take_all()
     engine.fail(fetch, DOWN)
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert isinstance(done.error, TimeUsedUp)
     assert "10 minutes" in str(done.error)
-    assert engine.told.failed == {}
+    assert engine.outcomes.failed == {}
 
 
 def test_an_audience_that_stalls_is_left_and_the_others_go_on() -> None:
@@ -295,7 +295,7 @@ def test_an_audience_that_stalls_is_left_and_the_others_go_on() -> None:
     engine.now += 661
     taken = engine.take_all()
     engine.fail(fetches["acme"], SLOW)
-    assert isinstance(engine.told.done["acme/news"].error, TimeUsedUp)
+    assert isinstance(engine.outcomes.done["acme/news"].error, TimeUsedUp)
     assert not isinstance(engine.rest(taken).done["other/news"].error, TriesUsedUp)
 
 
@@ -310,6 +310,6 @@ def test_what_waits_for_a_target_is_left_when_the_time_is_used_up() -> None:
     engine.now += 60
     for request in engine.take_all():
         engine.fail(request, DOWN)
-    assert isinstance(engine.told.done["acme/news"].error, TimeUsedUp)
+    assert isinstance(engine.outcomes.done["acme/news"].error, TimeUsedUp)
     assert engine.sent == {}
-    assert {type(error) for error in engine.told.failed.values()} <= {TimeUsedUp}
+    assert {type(error) for error in engine.outcomes.failed.values()} <= {TimeUsedUp}

@@ -128,7 +128,7 @@ def test_an_audience_that_waits_for_room_goes_on_when_another_clients_page_is_de
     while posts:
         engine.accept(posts.pop(0))
         posts.extend(posts_of(engine))
-    assert all(done.complete for done in engine.told.done.values())
+    assert all(done.complete for done in engine.outcomes.done.values())
     assert engine.sync.finished
 
 
@@ -154,7 +154,7 @@ def test_a_target_that_can_not_keep_up_does_not_hold_back_another() -> None:
     for client in ("slow", "fine"):
         engine.holds(range(1, 30), client=client)
     slow = None
-    while "fine/news" not in engine.told.done:
+    while "fine/news" not in engine.outcomes.done:
         for request in engine.take_all():
             if isinstance(request, Post) and request.audience.plan.name.client == "slow":
                 assert slow is None
@@ -188,9 +188,9 @@ def test_a_post_is_tried_three_times_more_after_pauses_that_grow() -> None:
         post = again
     assert pauses == [5.0 * 1.125, 10.0 * 1.125, 20.0 * 1.125]
     engine.fail(post, DOWN)
-    assert engine.told.failed == {}
+    assert engine.outcomes.failed == {}
     engine.fail(engine.probe(), DOWN)
-    error = engine.told.failed["acme/news/0"]
+    error = engine.outcomes.failed["acme/news/0"]
     assert isinstance(error, TriesUsedUp)
     assert str(error) == "the target can't answer now (HTTP 500), 4 times: run it again when the target is back"
     assert engine.sync.finished
@@ -225,9 +225,9 @@ def test_a_client_whose_windows_failed_three_times_in_a_row_at_the_target_is_sto
     engine, posts = begun(*range(1, 99), limits=NO_RETRIES)
     for post in posts[:3]:
         engine.fail(post, DOWN)
-    assert engine.told.failed == {}
+    assert engine.outcomes.failed == {}
     fail_all(engine, posts[3:], DOWN)
-    error = engine.told.done["acme/news"].error
+    error = engine.outcomes.done["acme/news"].error
     assert isinstance(error, TargetDown)
     assert str(error) == (
         "the target gave 3 windows in a row no success (the target can't answer now (HTTP 500), 1 times): "
@@ -250,8 +250,8 @@ def test_a_target_url_that_is_down_stops_all_clients_that_send_to_it_and_no_othe
                 engine.carry_out(request)
     assert len(set(failed)) == len(failed) == 3
     for client in set(senders) - set(failed):
-        assert isinstance(engine.told.done[f"{client}/news"].error, TargetDown)
-    assert engine.told.done["other/news"].complete
+        assert isinstance(engine.outcomes.done[f"{client}/news"].error, TargetDown)
+    assert engine.outcomes.done["other/news"].complete
 
 
 def test_windows_of_one_client_that_fail_while_others_succeed_at_the_same_url_stop_that_client_only() -> None:
@@ -266,9 +266,9 @@ def test_windows_of_one_client_that_fail_while_others_succeed_at_the_same_url_st
                 failures += isinstance(request, Post)
             else:
                 engine.carry_out(request)
-    assert isinstance(engine.told.done["bad/news"].error, TargetDown)
+    assert isinstance(engine.outcomes.done["bad/news"].error, TargetDown)
     assert failures >= 3
-    assert engine.told.done["fine/news"].complete
+    assert engine.outcomes.done["fine/news"].complete
 
 
 def test_a_success_in_between_ends_a_row_of_failures() -> None:
@@ -284,7 +284,7 @@ def test_a_success_in_between_ends_a_row_of_failures() -> None:
             engine.fail(engine.probe(), error)
         else:
             engine.carry_out(request)
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert isinstance(done.error, TriesUsedUp)
     assert len(done.failed) == 4
 
@@ -298,8 +298,8 @@ def test_a_refused_record_is_isolated_and_leaves_its_window_be() -> None:
         post = engine.post()
         ids = [contact.contact_id for contact in post.batch.contacts]
         engine.fail(post, REFUSED) if "3" in ids else engine.accept(post)
-    assert engine.told.refused == {"acme/news/0": ["3"]}
-    window, done = engine.told.windows["acme/news/0"].imported, engine.told.done["acme/news"]
+    assert engine.outcomes.refused == {"acme/news/0": ["3"]}
+    window, done = engine.outcomes.windows["acme/news/0"].imported, engine.outcomes.done["acme/news"]
     assert (window.read, window.accepted, window.refused) == (5, 4, 1)
     assert done.complete
     assert done.refused == 1
@@ -312,7 +312,7 @@ def test_a_record_that_is_missing_in_the_targets_count_is_isolated_too() -> None
     engine.accept(post, accepted=1)
     for post in posts_of(engine):
         engine.accept(post, accepted=0 if post.batch.contacts[0].contact_id == "1" else None)
-    assert engine.told.refused == {"acme/news/0": ["1"]}
+    assert engine.outcomes.refused == {"acme/news/0": ["1"]}
 
 
 def test_a_4xx_proves_that_the_target_answers() -> None:
@@ -331,8 +331,8 @@ def test_a_page_of_contacts_that_can_not_be_sent_is_in_without_a_post() -> None:
     page.contacts[:] = [unsendable("a"), unsendable("b")]
     engine.bring(fetch, page)
     assert posts_of(engine) == []
-    assert engine.told.refused == {"acme/news/0": ["a", "b"]}
-    assert engine.told.done["acme/news"].complete
+    assert engine.outcomes.refused == {"acme/news/0": ["a", "b"]}
+    assert engine.outcomes.done["acme/news"].complete
 
 
 def test_a_window_of_which_too_many_records_are_refused_fails_whole() -> None:
@@ -342,7 +342,7 @@ def test_a_window_of_which_too_many_records_are_refused_fails_whole() -> None:
     assert len(halves) == 2
     for half in halves:
         engine.fail(half, REFUSED)
-    (error,) = engine.told.failed.values()
+    (error,) = engine.outcomes.failed.values()
     assert isinstance(error, IsolationGivenUp)
     done = engine.rest(posts).done["acme/news"]
     assert len(done.failed) == 1
@@ -369,11 +369,11 @@ def test_an_audience_of_which_the_target_refuses_window_after_window_is_stopped(
                 engine.fail(request, REFUSED)
             else:
                 engine.carry_out(request)
-    error = engine.told.done["acme/news"].error
+    error = engine.outcomes.done["acme/news"].error
     assert isinstance(error, RecordsMostlyRefused)
     assert str(error).startswith("the target refuses most records of window after window (the target refuses the batch")
     assert str(error).endswith("check the record mapping and target.url")
-    assert engine.told.done["acme/events"].complete
+    assert engine.outcomes.done["acme/events"].complete
 
 
 @pytest.mark.parametrize(
@@ -398,10 +398,10 @@ def test_a_target_of_no_use_stops_its_client_at_once_and_drops_its_queued_posts(
             else:
                 engine.carry_out(request)
     assert sent == [Post, Probe]
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert done.error is error
-    assert all(failure is error for failure in engine.told.failed.values())
-    assert engine.told.done["other/news"].complete
+    assert all(failure is error for failure in engine.outcomes.failed.values())
+    assert engine.outcomes.done["other/news"].complete
 
 
 def test_an_error_that_can_not_pass_fails_its_window_at_once_and_nothing_else() -> None:
@@ -421,7 +421,7 @@ def test_a_post_that_rests_when_its_client_is_stopped_is_not_made_again() -> Non
     engine.wait()
     assert engine.take() is None
     assert engine.sync.finished
-    assert engine.told.done["acme/news"].error is REVOKED
+    assert engine.outcomes.done["acme/news"].error is REVOKED
 
 
 def test_a_post_that_fails_after_its_client_was_stopped_is_not_tried_again() -> None:
@@ -442,7 +442,7 @@ def test_a_page_that_is_on_its_way_when_mailchimp_refuses_the_key_is_still_deliv
         engine.fail(fetch, KeyRefused("HTTP 401"))
     assert not engine.sync.finished
     engine.accept(post)
-    assert "acme/news/0" in engine.told.windows
+    assert "acme/news/0" in engine.outcomes.windows
     assert engine.sync.finished
 
 
@@ -455,12 +455,12 @@ def test_what_comes_for_a_page_that_is_given_up_changes_nothing(error: ImporterE
     first, last = posts_of(engine)
     engine.fail(first, REFUSED)
     assert engine.take() is None
-    failed = dict(engine.told.failed)
+    failed = dict(engine.outcomes.failed)
     engine.accept(last) if error is None else engine.fail(last, error)
     assert engine.take() is None
-    assert engine.told.failed == failed
-    assert engine.told.done["acme/news"].failed == ("0",)
-    assert engine.told.windows.keys() == {"acme/news/archived-0"}
+    assert engine.outcomes.failed == failed
+    assert engine.outcomes.done["acme/news"].failed == ("0",)
+    assert engine.outcomes.windows.keys() == {"acme/news/archived-0"}
 
 
 def test_queued_posts_of_a_page_that_is_given_up_are_dropped_and_the_other_pages_go_on() -> None:
@@ -476,7 +476,7 @@ def test_queued_posts_of_a_page_that_is_given_up_are_dropped_and_the_other_pages
     done = engine.rest().done["acme/news"]
     assert done.failed == ("0",)
     assert done.accepted == len(engine.sent["acme", "news"]) == 6 + 3
-    assert engine.told.windows.keys() == {"acme/news/4", "acme/news/8", "acme/news/archived-0"}
+    assert engine.outcomes.windows.keys() == {"acme/news/4", "acme/news/8", "acme/news/archived-0"}
 
 
 def test_contacts_of_a_crowded_second_are_not_posted_again_each_time_they_are_read() -> None:
@@ -510,8 +510,8 @@ def test_small_pages_of_an_audience_that_wait_go_out_together() -> None:
     assert len(post.batch.records) == 14
     assert engine.take() is None
     engine.accept(post)
-    assert engine.told.done["acme/news"].complete
-    assert engine.told.windows.keys() == {f"acme/news/{key}" for key in ("0", "4", "8", "12", "archived-0")}
+    assert engine.outcomes.done["acme/news"].complete
+    assert engine.outcomes.windows.keys() == {f"acme/news/{key}" for key in ("0", "4", "8", "12", "archived-0")}
 
 
 @pytest.mark.parametrize(
@@ -561,10 +561,10 @@ def test_when_a_shared_post_is_not_taken_whole_each_of_its_pages_goes_again_alon
     while posts:
         answer(posts.pop())
         posts.extend(engine.posts())
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert done.complete
     assert done.refused == 1
-    assert {contact_id for refused in engine.told.refused.values() for contact_id in refused} == {"12"}
+    assert {contact_id for refused in engine.outcomes.refused.values() for contact_id in refused} == {"12"}
     assert set(engine.sent["acme", "news"]) == {str(number) for number in range(14)} - {"12"}
 
 
@@ -612,9 +612,9 @@ def test_a_shared_post_that_failed_for_good_fails_the_window_of_each_of_its_page
     assert sizes(post) == [2, 6]
     engine.fail(post, DOWN)
     engine.fail(engine.probe(), DOWN)
-    assert engine.told.failed.keys() == {"acme/news/4", "acme/news/8"}
+    assert engine.outcomes.failed.keys() == {"acme/news/4", "acme/news/8"}
     said = "the target can't answer now (HTTP 500), 1 times: run it again when the target is back"
-    assert {str(error) for error in engine.told.failed.values()} == {said}
+    assert {str(error) for error in engine.outcomes.failed.values()} == {said}
 
 
 def test_a_page_that_does_not_fit_is_passed_over_for_one_that_does() -> None:

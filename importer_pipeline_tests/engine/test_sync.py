@@ -67,7 +67,7 @@ def test_all_contacts_of_an_audience_reach_the_target() -> None:
     assert done.complete
     assert set(engine.sent["acme", "news"]) == {str(number) for number in range(29)}
     assert (done.snapshot and (done.snapshot.total, done.snapshot.archived_total)) == (29, 7)
-    assert set(engine.told.windows) == {
+    assert set(engine.outcomes.windows) == {
         f"acme/news/{key}" for key in ("0", "4", "8", "12", "16", "20", "24", "28", "archived-0", "archived-4")
     }
 
@@ -84,7 +84,7 @@ def test_of_a_client_with_many_audiences_one_request_tells_that_its_key_is_refus
     (ours,) = [fetch for fetch in taken if fetch.audience.plan.name.client == "acme"]
     engine.fail(ours, KeyRefused("HTTP 401"))
     assert [request for request in engine.take_all() if isinstance(request, Fetch)] == []
-    assert sum(isinstance(done.error, KeyRefused) for done in engine.told.done.values()) == 8
+    assert sum(isinstance(done.error, KeyRefused) for done in engine.outcomes.done.values()) == 8
 
 
 def of_which_are_in(*known: str) -> SnapshotProgress:
@@ -101,7 +101,7 @@ def test_an_audience_that_goes_on_asks_for_what_is_not_in_alone() -> None:
     done = engine.rest([fetch]).done["acme/news"]
     assert done.complete
     assert engine.sent["acme", "news"] == ["5", "6", "7"]
-    assert engine.told.windows.keys() == {"acme/news/4"}
+    assert engine.outcomes.windows.keys() == {"acme/news/4"}
     assert engine.sync.progress == Progress(contacts=11, accepted=11, audiences=1, open_audiences=0)
 
 
@@ -109,7 +109,7 @@ def test_an_audience_of_which_all_is_in_is_done_with_nothing_asked_and_keeps_no_
     engine = Engine(plan("news", earlier=of_which_are_in(*COVERED)), plan("events"))
     fetch = engine.fetch()
     assert fetch.audience.plan.name.audience == "events"
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert done.complete
     assert (done.requests, done.accepted, done.accepted_now, done.elapsed_seconds) == (4 * 3, 4 * 5, 0, 0.0)
     assert engine.sync.progress.open_audiences == 1
@@ -121,7 +121,7 @@ def test_a_window_that_is_in_and_wanted_is_read_and_delivered_again() -> None:
     done = engine.rest().done["acme/news"]
     assert done.complete
     assert engine.sent["acme", "news"] == ["5", "6", "7"]
-    assert engine.told.windows["acme/news/4"].imported == imported(
+    assert engine.outcomes.windows["acme/news/4"].imported == imported(
         TimeRange(6, 8), read=3, accepted=3, refused=0, requests=1
     )
 
@@ -137,8 +137,8 @@ def test_a_count_delivers_nothing_and_tells_the_snapshot() -> None:
     assert [(fetch.archived, fetch.ask.offset, fetch.ask.count) for fetch in counts] == [(False, 0, 1), (True, 0, 1)]
     assert engine.sync.finished
     assert engine.sent == {}
-    assert engine.told.windows == {}
-    known, done = engine.told.snapshots["acme/news"], engine.told.done["acme/news"]
+    assert engine.outcomes.windows == {}
+    known, done = engine.outcomes.snapshots["acme/news"], engine.outcomes.done["acme/news"]
     assert (known.total, known.archived_total) == (29, 7)
     assert (done.parts, done.left, done.error) == (len(known.keys), 10, None)
 
@@ -154,7 +154,7 @@ def test_a_count_is_taken_again_by_mailchimps_clock_where_that_is_behind() -> No
     for _ in range(2):
         fetch = engine.fetch()
         engine.bring(fetch, engine.page(fetch, server_time=server_time))
-    assert engine.told.snapshots["acme/news"].before == server_time - 60
+    assert engine.outcomes.snapshots["acme/news"].before == server_time - 60
 
 
 def test_each_snapshot_has_a_name_of_its_own() -> None:
@@ -169,10 +169,10 @@ def test_windows_that_were_not_asked_for_when_their_client_was_stopped_are_left(
     revoked = KeyRefused("HTTP 401")
     for fetch in fetches:
         engine.fail(fetch, revoked)
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert set(done.failed) == {fetch.key for fetch in fetches if not fetch.archived}
     assert (done.left, done.parts) == (15, 25)
-    assert {key.rpartition("/")[2] for key in engine.told.failed} == set(done.failed)
+    assert {key.rpartition("/")[2] for key in engine.outcomes.failed} == set(done.failed)
 
 
 def test_a_sync_that_winds_down_asks_mailchimp_for_nothing_more_and_delivers_what_has_been_read() -> None:
@@ -186,8 +186,8 @@ def test_a_sync_that_winds_down_asks_mailchimp_for_nothing_more_and_delivers_wha
     for post in engine.posts():
         engine.accept(post)
     assert engine.take() is None
-    assert {f"acme/news/{fetch.key}" for fetch in fetches if not fetch.archived} <= engine.told.windows.keys()
-    assert engine.told.failed == {}
+    assert {f"acme/news/{fetch.key}" for fetch in fetches if not fetch.archived} <= engine.outcomes.windows.keys()
+    assert engine.outcomes.failed == {}
     assert not engine.sync.finished
 
 
@@ -227,7 +227,7 @@ def test_a_page_that_fails_to_the_last_contact_fails_its_window() -> None:
             engine.wait()
         else:
             engine.fail(request, DOWN)
-    done = engine.told.done["acme/news"]
+    done = engine.outcomes.done["acme/news"]
     assert isinstance(done.error, TriesUsedUp)
     assert str(done.error) == "HTTP 500, 2 times: wait"
 
@@ -283,7 +283,7 @@ def test_after_a_429_there_is_one_connection_fewer() -> None:
 def test_an_account_that_answers_nothing_but_429_for_five_minutes_is_given_up() -> None:
     engine = Engine(plan("news"), plan("events"), plan(client="other"))
     other = None
-    while "acme/news" not in engine.told.done:
+    while "acme/news" not in engine.outcomes.done:
         request = engine.take()
         if request is None:
             engine.wait()
@@ -292,10 +292,10 @@ def test_an_account_that_answers_nothing_but_429_for_five_minutes_is_given_up() 
         else:
             engine.fail(request, BUSY)
     assert 300 <= engine.now - NOW < 320
-    error = engine.told.done["acme/news"].error
+    error = engine.outcomes.done["acme/news"].error
     assert isinstance(error, AccountBusy)
     assert "nothing but 429 for 5 minutes" in str(error)
-    assert engine.told.done["acme/events"].error is error
+    assert engine.outcomes.done["acme/events"].error is error
     assert other is not None
     assert engine.rest([other]).done["other/news"].complete
 
@@ -303,7 +303,7 @@ def test_an_account_that_answers_nothing_but_429_for_five_minutes_is_given_up() 
 def test_an_account_of_which_three_windows_in_a_row_got_no_answer_is_given_up() -> None:
     engine, fetches = begun(*range(1, 60), limits=NO_RETRIES)
     fail_all(engine, fetches, DOWN)
-    error = engine.told.done["acme/news"].error
+    error = engine.outcomes.done["acme/news"].error
     assert isinstance(error, AccountDown)
     assert re.fullmatch(r"Mailchimp gave no answer [3-5] times in a row \(HTTP 500\): wait", str(error))
 
@@ -324,7 +324,7 @@ def test_pages_that_fail_for_what_they_hold_stop_no_account() -> None:
         else:
             engine.now += 1
             engine.fail(fetch, DOWN)
-    error = engine.told.done["acme/news"].error
+    error = engine.outcomes.done["acme/news"].error
     assert not isinstance(error, AccountDown), error
 
 
@@ -351,7 +351,7 @@ def test_failures_on_one_account_do_not_count_against_another() -> None:
     assert len(fetches) == 3
     for fetch in fetches:
         engine.fail(fetch, DOWN)
-    assert not engine.told.done
+    assert not engine.outcomes.done
     assert all(done.complete for done in engine.rest().done.values())
 
 
@@ -400,7 +400,7 @@ def test_an_account_that_manages_not_even_small_pages_is_given_up() -> None:
     engine.holds([1])
     counts = [fetch.ask.count for fetch in fail_all(engine, [], SLOW)]
     assert len(counts) <= 12
-    assert isinstance(engine.told.done["acme/news"].error, AccountDown)
+    assert isinstance(engine.outcomes.done["acme/news"].error, AccountDown)
 
 
 def test_a_page_of_a_fifth_of_the_full_size_is_small() -> None:
@@ -413,8 +413,8 @@ def test_a_key_that_is_refused_stops_its_client_at_once_and_no_other() -> None:
     fetches = {fetch.audience.plan.name.client: fetch for fetch in engine.fetches()}
     revoked = KeyRefused("HTTP 401")
     engine.fail(fetches["acme"], revoked)
-    assert engine.told.done["acme/news"].error is revoked
-    assert engine.told.done["acme/events"].error is revoked
+    assert engine.outcomes.done["acme/news"].error is revoked
+    assert engine.outcomes.done["acme/events"].error is revoked
     assert engine.take() is None
     assert engine.rest([fetches["other"]]).done["other/news"].complete
 
@@ -423,7 +423,7 @@ def test_a_list_that_is_not_known_stops_its_audience_and_not_its_client() -> Non
     engine = Engine(plan("news"), plan("events"))
     gone = ListNotFound("HTTP 404")
     engine.fail(engine.fetch(), gone)
-    assert engine.told.done["acme/news"].error is gone
+    assert engine.outcomes.done["acme/news"].error is gone
     assert engine.rest().done["acme/events"].complete
 
 
@@ -447,7 +447,7 @@ def test_what_comes_for_an_audience_that_is_stopped_ends_it(error: ImporterError
     else:
         engine.fail(last, error)
     assert engine.sync.finished
-    assert engine.told.done["acme/news"].error is revoked
+    assert engine.outcomes.done["acme/news"].error is revoked
     assert engine.take() is None
 
 
@@ -469,8 +469,8 @@ def test_clients_on_one_account_go_down_with_it() -> None:
         limits=SyncLimits(retries=0, failures_in_a_row=1),
     )
     fail_all(engine, [engine.fetch()], DOWN)
-    assert {type(done.error) for done in engine.told.done.values()} == {AccountDown}
-    assert set(engine.told.done) == {"one/news", "two/news"}
+    assert {type(done.error) for done in engine.outcomes.done.values()} == {AccountDown}
+    assert set(engine.outcomes.done) == {"one/news", "two/news"}
 
 
 def test_a_page_without_a_date_is_a_broken_answer() -> None:
@@ -482,7 +482,7 @@ def test_a_page_without_a_date_is_a_broken_answer() -> None:
             engine.bring(fetch, page_of(Listing().cut(fetch.ask), server_time=None))
         else:
             engine.wait()
-    assert "expected a Date header" in str(engine.told.done["acme/news"].error)
+    assert "expected a Date header" in str(engine.outcomes.done["acme/news"].error)
 
 
 def test_a_snapshot_is_taken_again_by_mailchimps_clock_where_that_is_behind() -> None:
@@ -534,7 +534,7 @@ def test_an_answer_to_a_snapshot_that_was_taken_again_is_left_alone(error: Impor
         engine.bring(stale)
     else:
         engine.fail(stale, error)
-    assert engine.told.failed == {}
+    assert engine.outcomes.failed == {}
     assert engine.sent == {}
     done = engine.rest(again).done["acme/events"]
     assert done.complete
@@ -610,4 +610,4 @@ def test_the_patience_with_429s_is_that_of_the_limits() -> None:
     assert engine.fetch() is fetch
     engine.now += 60
     engine.fail(fetch, BUSY)
-    assert "for 1 minutes" in str(engine.told.done["acme/news"].error)
+    assert "for 1 minutes" in str(engine.outcomes.done["acme/news"].error)

@@ -46,7 +46,7 @@ def test_patience_uses_up_no_try(error: TooManyRequests) -> None:
         assert engine.take() is None
         engine.wait()
     assert engine.rest().done["acme/news"].complete
-    assert engine.told.failed == {}
+    assert engine.outcomes.failed == {}
 
 
 def test_nothing_is_posted_before_the_target_said_so_and_then_one_first() -> None:
@@ -85,7 +85,7 @@ def test_one_clients_patience_does_not_slow_the_others_of_its_url() -> None:
     engine = Engine(plan(client="full", target=URL), plan(client="fine", target=URL), limits=limits)
     for client in ("full", "fine"):
         engine.holds(range(1, 200), client=client)
-    while "fine/news" not in engine.told.done:
+    while "fine/news" not in engine.outcomes.done:
         assert engine.now < NOW + 10.0
         engine.now += 0.01
         for request in engine.take_all():
@@ -93,7 +93,7 @@ def test_one_clients_patience_does_not_slow_the_others_of_its_url() -> None:
                 engine.fail(request, FULL)
             else:
                 engine.carry_out(request)
-    assert engine.told.done["fine/news"].complete
+    assert engine.outcomes.done["fine/news"].complete
     assert engine.rest().done["full/news"].complete
 
 
@@ -111,12 +111,12 @@ def test_nothing_but_patience_for_minutes_stops_that_client_alone(error: TooMany
                 engine.fail(request, error)
             else:
                 engine.carry_out(request)
-    busy = engine.told.done["full/news"].error
+    busy = engine.outcomes.done["full/news"].error
     assert isinstance(busy, TargetBusy)
     assert "max_posts" in str(busy)
     assert minutes * 60 <= engine.now - NOW <= minutes * 60 + 60
-    assert engine.told.done["fine/news"].complete
-    assert engine.told.refused == {}
+    assert engine.outcomes.done["fine/news"].complete
+    assert engine.outcomes.refused == {}
 
 
 def test_a_target_that_takes_a_post_a_minute_is_not_left() -> None:
@@ -128,5 +128,5 @@ def test_a_target_that_takes_a_post_a_minute_is_not_left() -> None:
         engine.now += 60.0
         if waiting:
             engine.accept(waiting.pop(0))
-    assert engine.told.done["acme/news"].complete
+    assert engine.outcomes.done["acme/news"].complete
     assert engine.now - NOW > 1800.0

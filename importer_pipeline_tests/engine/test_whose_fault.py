@@ -66,8 +66,8 @@ def test_a_contact_that_a_failure_comes_with_is_quarantined_alone(error: Importe
     engine = Engine(plan())
     engine.holds(range(1, 60))
     run(engine, {"acme": {"18", "39"}}, error)
-    assert sorted(key for ids in engine.told.refused.values() for key in ids) == ["18", "39"]
-    assert engine.told.done["acme/news"].complete
+    assert sorted(key for ids in engine.outcomes.refused.values() for key in ids) == ["18", "39"]
+    assert engine.outcomes.done["acme/news"].complete
     assert set(engine.sent["acme", "news"]) == {str(number) for number in range(59)} - {"18", "39"}
 
 
@@ -76,8 +76,8 @@ def test_the_only_contact_is_blamed_only_if_a_probe_passes(error: ImporterError)
     engine = Engine(plan())
     engine.holds([1])
     run(engine, {"acme": {"0"}}, error)
-    assert engine.told.refused == {"acme/news/0": ["0"]}
-    assert engine.told.done["acme/news"].complete
+    assert engine.outcomes.refused == {"acme/news/0": ["0"]}
+    assert engine.outcomes.done["acme/news"].complete
 
 
 @settings(deadline=None, max_examples=40)
@@ -96,9 +96,9 @@ def test_whatever_fails_each_contact_is_taken_or_named(
     engine.holds(range(1, count + 1))
     ids = {str(number) for number in bad if number < count}
     run(engine, {"acme": ids}, error)
-    assert {key for keys in engine.told.refused.values() for key in keys} == ids
+    assert {key for keys in engine.outcomes.refused.values() for key in keys} == ids
     assert set(engine.sent.get(("acme", "news"), [])) == {str(number) for number in range(count)} - ids
-    assert engine.told.done["acme/news"].complete
+    assert engine.outcomes.done["acme/news"].complete
 
 
 def test_a_part_is_tried_once_and_a_contact_alone_twice() -> None:
@@ -113,7 +113,7 @@ def test_a_page_of_which_too_much_fails_is_given_up_within_its_budget(error: Imp
     engine = Engine(plan(), limits=SyncLimits(isolation_posts=2, retries=0))
     engine.holds([1, 2, 3, 4])
     posts = run(engine, {"acme": set("0123")}, error)
-    assert isinstance(engine.told.failed["acme/news/0"], IsolationGivenUp)
+    assert isinstance(engine.outcomes.failed["acme/news/0"], IsolationGivenUp)
     assert len(posts) <= 3
 
 
@@ -122,8 +122,8 @@ def test_a_key_that_nothing_passes_with_blames_no_contact(count: int) -> None:
     engine = Engine(plan())
     engine.holds(range(1, count + 1))
     posts = run(engine, {"acme": {str(number) for number in range(count)}}, FORBIDDEN, probe=REVOKED)
-    done = engine.told.done["acme/news"]
-    assert (done.error, engine.told.refused, len(posts)) == (REVOKED, {}, 1)
+    done = engine.outcomes.done["acme/news"]
+    assert (done.error, engine.outcomes.refused, len(posts)) == (REVOKED, {}, 1)
 
 
 def test_a_key_that_is_revoked_on_the_way_blames_no_contact() -> None:
@@ -138,8 +138,8 @@ def test_a_key_that_is_revoked_on_the_way_blames_no_contact() -> None:
                 engine.carry_out(request)
             else:
                 engine.fail(request, REVOKED)
-    assert engine.told.done["acme/news"].error is REVOKED
-    assert engine.told.refused == {}
+    assert engine.outcomes.done["acme/news"].error is REVOKED
+    assert engine.outcomes.refused == {}
 
 
 def test_a_target_that_fails_while_a_contact_is_looked_for_blames_none() -> None:
@@ -153,8 +153,8 @@ def test_a_target_that_fails_while_a_contact_is_looked_for_blames_none() -> None
     while not engine.sync.finished:
         for request in settle(engine):
             engine.fail(request, DOWN)
-    assert isinstance(engine.told.failed["acme/news/0"], TriesUsedUp)
-    assert engine.told.refused == {}
+    assert isinstance(engine.outcomes.failed["acme/news/0"], TriesUsedUp)
+    assert engine.outcomes.refused == {}
 
 
 def test_while_it_is_not_clear_nothing_more_of_the_client_goes_out() -> None:
@@ -197,7 +197,7 @@ def test_a_firewall_and_a_moment_of_trouble_blame_no_contact_yet() -> None:
     assert engine.take() is None
     engine.wait()
     assert engine.rest().done["acme/news"].complete
-    assert engine.told.refused == {}
+    assert engine.outcomes.refused == {}
 
 
 def test_a_probe_that_is_turned_away_is_sent_again_later() -> None:
@@ -209,17 +209,17 @@ def test_a_probe_that_is_turned_away_is_sent_again_later() -> None:
     assert engine.take() is None
     assert engine.wait() == pytest.approx(40.0)
     engine.lives(engine.probe())
-    assert engine.told.refused == {"acme/news/0": ["0"]}
+    assert engine.outcomes.refused == {"acme/news/0": ["0"]}
 
 
 def test_a_target_in_trouble_gives_up_the_page_and_blames_nobody() -> None:
     engine = Engine(plan(), limits=SyncLimits(retries=1))
     engine.holds([1, 2])
     run(engine, {"acme": {"0", "1"}}, DOWN, probe=DOWN)
-    error = engine.told.failed["acme/news/0"]
+    error = engine.outcomes.failed["acme/news/0"]
     assert isinstance(error, TriesUsedUp)
     assert str(error) == "the target can't answer now (HTTP 500), 2 times: run it again when the target is back"
-    assert engine.told.refused == {}
+    assert engine.outcomes.refused == {}
 
 
 def test_one_client_without_success_does_not_stop_the_others_of_its_url() -> None:
@@ -229,15 +229,15 @@ def test_one_client_without_success_does_not_stop_the_others_of_its_url() -> Non
     engine.holds(range(1, 60), client="bad")
     engine.holds(range(1, 60), client="idle")
     waiting = list[Post | Probe]()
-    while "bad/news" not in engine.told.done:
+    while "bad/news" not in engine.outcomes.done:
         for request in settle(engine):
             if request.audience.plan.name.client == "idle":
                 waiting.append(request)
                 engine.sync.connection_freed(request, engine.now)
             else:
                 engine.fail(request, DOWN)
-    assert isinstance(engine.told.done["bad/news"].error, TargetDown)
-    assert "idle/news" not in engine.told.done
+    assert isinstance(engine.outcomes.done["bad/news"].error, TargetDown)
+    assert "idle/news" not in engine.outcomes.done
     for request in waiting:
         assert isinstance(request, Post)
         sent = len(request.batch.contacts)
@@ -251,4 +251,4 @@ def test_two_clients_contents_do_not_bring_down_a_url() -> None:
     for name in names:
         engine.holds(range(1, 40), client=name)
     run(engine, {"a": {"3", "20"}, "b": {"7", "30"}}, DOWN)
-    assert all(engine.told.done[f"{name}/news"].complete for name in names)
+    assert all(engine.outcomes.done[f"{name}/news"].complete for name in names)

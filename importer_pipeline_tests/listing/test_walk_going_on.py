@@ -20,7 +20,7 @@ from importer_pipeline_tests.support.walkers import (
     Walker,
     assert_covered_is_seen,
     covered_by,
-    going_on,
+    resumed_walk,
     six_windows,
     some_listing,
     walker,
@@ -28,7 +28,7 @@ from importer_pipeline_tests.support.walkers import (
 
 
 def test_what_is_not_in_is_read_between_its_nearest_windows_that_are_with_offsets_counted_from_the_lower_one() -> None:
-    later = going_on(six_windows(), 0, 12)
+    later = resumed_walk(six_windows(), 0, 12)
     for section in (later.next(), later.next()):
         later.read(section)
     later.rest()
@@ -57,7 +57,7 @@ def test_what_is_not_in_is_read_between_its_nearest_windows_that_are_with_offset
 def test_a_window_that_alone_is_not_in_is_one_request(offset: int, ask: PageRequest) -> None:
     earlier = six_windows()
     whole = earlier.known[offset].covered
-    later = going_on(earlier, *earlier.known.keys() - {offset})
+    later = resumed_walk(earlier, *earlier.known.keys() - {offset})
     later.rest()
     assert later.asked == [ask]
     assert later.reports == [(offset, True, whole)]
@@ -75,7 +75,7 @@ def test_a_window_that_alone_is_not_in_is_one_request(offset: int, ask: PageRequ
 def test_a_window_that_is_wanted_alone_is_one_request_among_what_is_not_in(
     known: tuple[int, ...], ask: PageRequest
 ) -> None:
-    later = going_on(six_windows(), *known, wanted={12})
+    later = resumed_walk(six_windows(), *known, wanted={12})
     later.rest()
     assert later.asked == [ask]
     assert [offset for offset, is_imported, _ in later.reports if is_imported] == [12]
@@ -83,17 +83,17 @@ def test_a_window_that_is_wanted_alone_is_one_request_among_what_is_not_in(
 
 
 def test_of_several_wanted_windows_the_first_tells_how_many_contacts_there_are_and_the_others_follow() -> None:
-    later = going_on(six_windows(), 0, wanted={8, 16, 20})
+    later = resumed_walk(six_windows(), 0, wanted={8, 16, 20})
     assert later.next().ask == PageRequest(since=5, before=BEFORE, offset=4, count=6)
     assert not later.walk.has_ready
-    later = going_on(six_windows(), 0, wanted={8, 16, 20})
+    later = resumed_walk(six_windows(), 0, wanted={8, 16, 20})
     later.rest()
     assert later.offsets == [4, 16, 12]
     assert {offset for offset, _, _ in later.reports} == {8, 16, 20}
 
 
 def test_where_the_page_that_would_have_told_fails_the_others_are_asked_for_all_the_same() -> None:
-    later = going_on(six_windows(), 0, wanted={8, 16, 20})
+    later = resumed_walk(six_windows(), 0, wanted={8, 16, 20})
     later.fail(later.next())
     later.rest()
     assert later.offsets == [4, 16, 12]
@@ -101,7 +101,7 @@ def test_where_the_page_that_would_have_told_fails_the_others_are_asked_for_all_
 
 
 def test_a_page_that_fails_after_its_section_has_been_planned_asks_for_nothing_again() -> None:
-    later = going_on(six_windows(), 0, wanted={8, 16})
+    later = resumed_walk(six_windows(), 0, wanted={8, 16})
     first = later.next()
     later.walk.arrived(first, later.listing.cut(first.ask).shape)
     later.fail(first)
@@ -112,7 +112,7 @@ def test_a_page_that_fails_after_its_section_has_been_planned_asks_for_nothing_a
 def test_windows_beyond_the_end_of_their_section_are_in_without_a_request() -> None:
     earlier = six_windows()
     earlier.listing.leave(*(str(number) for number in range(6, 11)))
-    later = going_on(earlier, 0, 12)
+    later = resumed_walk(earlier, 0, 12)
     later.rest()
     assert [(ask.since, ask.before, ask.offset) for ask in later.asked] == [
         (5, 13, 0),
@@ -129,7 +129,7 @@ def test_windows_between_neighbours_that_leave_nothing_are_in_without_a_request(
     shrunk.listing.leave(*(str(number) for number in range(4, 23)))
     shrunk.rest()
     assert {offset for offset, window in shrunk.known.items() if window.covered} == {0}
-    later = going_on(shrunk, 0)
+    later = resumed_walk(shrunk, 0)
     assert not later.walk.has_ready
     later.rest()
     assert {window.offset for window in later.walk.windows.values() if window.is_imported} == {0, 4, 8, 12, 16, 20}
@@ -142,13 +142,13 @@ def test_a_window_that_proves_nothing_is_no_neighbour() -> None:
     for _ in range(2):
         shrunk.read(shrunk.next())
     assert shrunk.known[20].covered == shrunk.known[16].covered == ()
-    later = going_on(shrunk, 0, 16, 20)
+    later = resumed_walk(shrunk, 0, 16, 20)
     assert later.next().ask == PageRequest(since=5, before=BEFORE, offset=0, count=6)
 
 
 def test_a_wanted_window_that_is_in_is_read_by_its_own_time_in_one_request() -> None:
     earlier = six_windows()
-    later = going_on(earlier, *earlier.known, wanted={8})
+    later = resumed_walk(earlier, *earlier.known, wanted={8})
     later.seen = set()
     later.rest()
     assert later.asked == [PageRequest(since=9, before=13, offset=0, count=6)]
@@ -174,7 +174,7 @@ def test_a_wanted_window_that_is_in_and_proves_nothing_is_told_without_a_request
     shrunk.read(shrunk.next())
     shrunk.listing.leave(*(str(number) for number in range(10)))
     shrunk.rest()
-    later = going_on(shrunk, *shrunk.known, wanted={12})
+    later = resumed_walk(shrunk, *shrunk.known, wanted={12})
     assert not later.walk.has_ready
     later.rest()
     assert later.reports == [(12, True, ())]
@@ -186,7 +186,7 @@ def test_what_earlier_walks_left_open_between_windows_that_are_in_is_read_at_onc
     earlier.listing.leave("0", "1", "2")
     while (reading := earlier.next()).ask.since == -1:
         earlier.read(reading)
-    later = going_on(earlier, *earlier.known)
+    later = resumed_walk(earlier, *earlier.known)
     later.rest()
     assert later.asked == [PageRequest(since=5, before=8, offset=0, count=6)]
     assert later.reports == [(0, True, (TimeRange(0, 8),))]
@@ -206,10 +206,10 @@ def test_what_is_open_between_windows_that_are_in_is_read_once_all_that_was_want
     earlier.listing.leave("0", "1", "2")
     for _ in range(5):
         earlier.read(earlier.next())
-    later = going_on(earlier, *earlier.known.keys() - {8, 16}, wanted={16})
+    later = resumed_walk(earlier, *earlier.known.keys() - {8, 16}, wanted={16})
     assert later.next().window == 16
     assert not later.walk.has_ready
-    later = going_on(earlier, *earlier.known.keys() - {8, 16}, wanted={16})
+    later = resumed_walk(earlier, *earlier.known.keys() - {8, 16}, wanted={16})
     later.rest()
     assert [(ask.since + 1, ask.before) for ask in later.asked[1:]] == [(6, 8)]
 
@@ -220,7 +220,7 @@ def test_what_is_open_between_windows_that_are_in_waits_for_the_last_section_and
     earlier.listing.leave("0", "1", "2")
     for _ in range(5):
         earlier.read(earlier.next())
-    later = going_on(earlier, *earlier.known.keys() - {8, 16})
+    later = resumed_walk(earlier, *earlier.known.keys() - {8, 16})
     sections = [later.next(), later.next()]
     assert [section.window for section in sections] == [8, 16]
     later.read(sections[0])
@@ -232,7 +232,7 @@ def test_what_is_open_between_windows_that_are_in_waits_for_the_last_section_and
 
 def test_what_surrounds_windows_that_are_not_in_is_left_alone() -> None:
     earlier = six_windows()
-    later = going_on(earlier, 0, 8, 20, wanted={16})
+    later = resumed_walk(earlier, 0, 8, 20, wanted={16})
     later.rest()
     assert later.asked == [PageRequest(since=13, before=21, offset=4, count=6)]
     assert missing(TimeRange(0, BEFORE), covered_by(later.walk)) == [TimeRange(6, 9), TimeRange(14, 18)]
@@ -241,7 +241,7 @@ def test_what_surrounds_windows_that_are_not_in_is_left_alone() -> None:
 
 def test_a_walk_with_nothing_to_do_is_finished_at_once() -> None:
     earlier = six_windows()
-    for later in (going_on(earlier, *earlier.known), going_on(earlier, 0, 8, wanted=set())):
+    for later in (resumed_walk(earlier, *earlier.known), resumed_walk(earlier, 0, 8, wanted=set())):
         assert later.walk.finished
         assert not later.walk.has_ready
         assert not later.walk.reports
@@ -254,20 +254,20 @@ def test_where_nothing_is_wanted_nothing_is_asked() -> None:
     for _ in range(5):
         earlier.read(earlier.next())
     assert earlier.walk.has_ready, "a gap is open between windows that are in"
-    later = going_on(earlier, *earlier.known, wanted=set())
+    later = resumed_walk(earlier, *earlier.known, wanted=set())
     assert later.walk.finished
     assert not later.walk.has_ready
 
 
 def test_what_is_known_of_no_window_of_the_listing_is_passed_over() -> None:
-    later = going_on(six_windows(), 0, 4, 20, wanted={4, 20, 24}, total=12)
+    later = resumed_walk(six_windows(), 0, 4, 20, wanted={4, 20, 24}, total=12)
     assert set(later.walk.windows) == {0, 4, 8}
     assert later.next().ask == PageRequest(since=5, before=9, offset=0, count=6)
     assert not later.walk.has_ready
 
 
 def test_a_walk_that_is_stopped_asks_for_nothing_when_the_first_page_of_a_section_fails() -> None:
-    stopped = going_on(six_windows(), 0)
+    stopped = resumed_walk(six_windows(), 0)
     first = stopped.next()
     stopped.walk.stop(LOST)
     stopped.fail(first)
@@ -276,7 +276,7 @@ def test_a_walk_that_is_stopped_asks_for_nothing_when_the_first_page_of_a_sectio
 
 
 def test_a_walk_is_whole_once_all_its_windows_are_in_and_no_second_is_missing() -> None:
-    later = going_on(six_windows(), 0, 4, 8, 12, 16)
+    later = resumed_walk(six_windows(), 0, 4, 8, 12, 16)
     assert not later.walk.is_whole
     later.rest()
     assert later.walk.is_whole
@@ -301,7 +301,7 @@ def states(reading: Walker) -> dict[int, WindowState]:
 
 
 def test_a_window_is_missing_until_its_first_page_is_asked_for() -> None:
-    later = going_on(six_windows(), 0, 12, wanted={4, 8})
+    later = resumed_walk(six_windows(), 0, 12, wanted={4, 8})
     first = later.next()
     assert (states(later)[4], states(later)[8]) == (WindowState.UNDER_WAY, WindowState.MISSING)
     later.walk.arrived(first, later.listing.cut(first.ask).shape)
@@ -320,7 +320,7 @@ def test_a_window_is_in_once_its_last_page_is_delivered() -> None:
 def test_a_window_that_is_missing_is_in_at_once_where_its_section_ends_before_it() -> None:
     earlier = six_windows()
     earlier.listing.leave(*(str(number) for number in range(6, 11)))
-    later = going_on(earlier, 0, 12, wanted={4, 8})
+    later = resumed_walk(earlier, 0, 12, wanted={4, 8})
     first = later.next()
     later.walk.arrived(first, later.listing.cut(first.ask).shape)
     assert (states(later)[4], states(later)[8]) == (WindowState.UNDER_WAY, WindowState.IMPORTED)

@@ -1,1 +1,1 @@
-"""The sandbox: that it is as unkind as the real ones, and says so in the same words."""
+"""Tests of the sandbox: it is as faulty as the real APIs, and answers in the same words."""

@@ -1,4 +1,4 @@
-"""A sandbox with one account and one list, and short ways to ask it: for the tests of this folder."""
+"""A sandbox with one account and one list, and shortcuts for requests to it, for the tests of this folder."""
 
 import json
 from dataclasses import dataclass, field
@@ -20,17 +20,17 @@ NOW = 1_700_000_000
 
 @dataclass(slots=True)
 class Time:
-    """A clock that stands still until somebody sleeps."""
+    """A clock that moves only when somebody sleeps."""
 
     now: float = NOW
     naps: list[float] = field(default_factory=list)
 
     def __call__(self) -> float:
-        """Epoch seconds."""
+        """Return epoch seconds."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Moves the clock."""
+        """Move the clock."""
         self.naps.append(seconds)
         self.now += seconds
 
@@ -48,28 +48,28 @@ class Place:
     def get(
         self, path: str, query: dict[str, str] | None = None, *, authorization: str = f"Bearer {KEY}"
     ) -> SandboxAnswer:
-        """The answer to a GET."""
+        """Answer a GET."""
         return self.sandbox.answer(get(path, query, authorization=authorization))
 
     def page(self, **query: str) -> dict[str, Any]:
-        """A page of members, as it is in JSON."""
+        """Return a page of members as JSON has it."""
         answer = self.get(MEMBERS, query)
         assert answer.status == 200
         return json.loads(answer.body)
 
     def emails(self, **query: str) -> list[str]:
-        """The addresses on a page sorted by `last_changed`."""
+        """Return the addresses on a page sorted by `last_changed`."""
         page = self.page(**{"sort_field": "last_changed", "sort_dir": "ASC", "count": "1000", **query})
         return [member["email_address"] for member in page["members"]]
 
 
 def get(path: str, query: dict[str, str] | None = None, *, authorization: str = f"Bearer {KEY}") -> SandboxRequest:
-    """A GET request."""
+    """Make a GET request."""
     return SandboxRequest(method="GET", path=path, query=query or {}, headers={"authorization": authorization})
 
 
 def batch(*ids: str, key: str = TARGET_KEY, firstname: str = "Amber") -> SandboxRequest:
-    """A post of one record for each id."""
+    """Make a post of one record for each id."""
     records = [
         {"id": one, "firstname": firstname, "lastname": "", "email": f"{one}@example.com", "status": "subscribed"}
         for one in ids
@@ -78,12 +78,12 @@ def batch(*ids: str, key: str = TARGET_KEY, firstname: str = "Amber") -> Sandbox
 
 
 def post(body: bytes, *, key: str = TARGET_KEY) -> SandboxRequest:
-    """A post of any body to the target."""
+    """Make a post of any body to the target."""
     return SandboxRequest(method="POST", path="/target/record", query={}, headers={"Authorization": key}, body=body)
 
 
 def place(*, ties: str = "drawn", seed: int = 0, connections: int = 10) -> Place:
-    """An empty list in a new sandbox whose clock stands at `NOW`."""
+    """Make an empty list in a new sandbox whose clock shows `NOW`."""
     time = Time()
     sandbox = Sandbox(clock=time, seed=seed)
     account = sandbox.add_account("acme", api_key=KEY, access_token=TOKEN, connections=connections)

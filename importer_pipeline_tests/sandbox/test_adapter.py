@@ -49,7 +49,7 @@ def test_it_takes_batches() -> None:
     assert list(at.target.records) == ["1", "2"]
 
 
-def test_waiting_is_done_with_the_sleep_that_was_handed_in() -> None:
+def test_waiting_uses_the_injected_sleep() -> None:
     at = place()
     at.account.fault_plan = FaultPlan(latency=Latency.fixed(2.0))
     _session(at).get(f"{URL}{MEMBERS}", timeout=3)
@@ -86,7 +86,7 @@ def test_with_stream_a_cut_body_fails_where_it_is_read() -> None:
     [FaultPlan(latency=Latency.fixed(5.0)), FaultPlan(rates={Fault.HANG: 1}, hang_seconds=5.0)],
     ids=["slow", "hanging"],
 )
-def test_a_caller_out_of_patience_leaves_a_ghost_behind(fault_plan: FaultPlan) -> None:
+def test_a_caller_that_times_out_keeps_its_slot_taken(fault_plan: FaultPlan) -> None:
     at = place()
     at.account.fault_plan = fault_plan
     with pytest.raises(requests.exceptions.ReadTimeout):
@@ -98,7 +98,7 @@ def test_a_caller_out_of_patience_leaves_a_ghost_behind(fault_plan: FaultPlan) -
     assert in_progress() == 0
 
 
-def test_a_batch_is_stored_also_after_its_sender_ran_out_of_patience() -> None:
+def test_a_batch_is_stored_although_its_sender_timed_out() -> None:
     at = place()
     at.target.fault_plan = FaultPlan(latency=Latency.fixed(60.0))
     session = requests.Session()

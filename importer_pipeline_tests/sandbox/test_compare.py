@@ -1,11 +1,11 @@
-"""Whether the target holds what Mailchimp holds."""
+"""The comparison of a target with Mailchimp."""
 
 from importer_pipeline.sandbox.compare import compare, default_record, record_by_list
 from importer_pipeline.sandbox.target import Manner, Refusal, TargetRecord
 from importer_pipeline_tests.sandbox.asking import LIST_ID, batch, place
 
 
-def test_members_are_missing_stale_or_kept_and_records_may_be_surplus() -> None:
+def test_members_are_missing_stale_or_kept_or_records_surplus() -> None:
     at = place()
     kept, stale, missing, archived = (
         at.members.add(f"{name}@example.com", merge_fields={"FNAME": name}, status=status)
@@ -26,7 +26,7 @@ def test_members_are_missing_stale_or_kept_and_records_may_be_surplus() -> None:
     assert not difference.kept
 
 
-def test_the_promise_is_kept_when_every_member_is_there_as_it_is() -> None:
+def test_all_is_kept_when_every_member_is_at_the_target() -> None:
     at = place()
     at.members.fill(50, changed_between=(1, 2), seed=1, archived_share=0.5)
     at.target.records = {record.id: record for one in at.members if (record := default_record(one, at.members))}
@@ -41,7 +41,7 @@ def test_members_without_an_address_are_not_expected() -> None:
     assert compare(at.members, at.target).kept
 
 
-def test_several_lists_at_one_target_are_told_apart_by_the_list_s_id() -> None:
+def test_lists_that_share_a_target_are_separated_by_list_id() -> None:
     at = place()
     other = at.account.add_list("aaaaaaaaaa")
     ids = [members.add("a@example.com") for members in (at.members, other)]

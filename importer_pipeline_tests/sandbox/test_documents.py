@@ -1,4 +1,4 @@
-"""Names and types of what the sandbox sends, against those of recorded live answers, written down here."""
+"""Names and types of the sandbox's answers, against those of recorded live answers, written down here."""
 
 import json
 from typing import Any
@@ -52,7 +52,7 @@ def _full() -> Place:
 
 
 def _mismatches(value: Any, shape: Any, where: str = "") -> list[str]:
-    """Where a value is not of the shape."""
+    """Return the values that do not match the shape, with their paths."""
     if isinstance(shape, type):
         return [] if type(value) is shape else [f"{where}: {type(value).__name__} where {shape.__name__} is expected"]
     if isinstance(shape, list):
@@ -66,7 +66,9 @@ def _mismatches(value: Any, shape: Any, where: str = "") -> list[str]:
 @pytest.mark.parametrize(
     ("path", "shape"),
     [
-        pytest.param(MEMBERS, {"members": [MEMBER], "list_id": str, "total_items": int, "_links": [LINK]}, id="members"),
+        pytest.param(
+            MEMBERS, {"members": [MEMBER], "list_id": str, "total_items": int, "_links": [LINK]}, id="members"
+        ),
         pytest.param(f"{MEMBERS}/leaf.1@example.com", PROBLEM, id="no such member"),
         pytest.param("/3.0/lists", {
             "lists": [LIST], "total_items": int, "constraints": CONSTRAINTS, "_links": [LINK]}, id="lists"),
@@ -87,7 +89,7 @@ def test_one_member_looks_as_on_a_page() -> None:
         assert (one, _mismatches(one, MEMBER)) == (member, [])
 
 
-def test_a_mismatch_is_seen() -> None:
+def test_a_mismatch_is_found() -> None:
     assert _mismatches({"a": 1, "b": []}, {"a": str, "b": [str]}) == [".a: int where str is expected"]
     assert _mismatches({"a": 1}, {"b": int}) == [": ['a', 'b']"]
 
@@ -125,7 +127,7 @@ def test_a_member_is_about_as_long_as_a_real_one() -> None:
     assert 700 < bare < 1000
 
 
-def test_a_list_with_fields_of_its_own_shows_them() -> None:
+def test_a_list_with_custom_merge_fields_shows_them() -> None:
     at = place()
     at.account.add_list("aaaaaaaaaa", merge_fields=("VORNAME",)).add(
         "a@example.com", merge_fields={"VORNAME": "x", "NO": 1}

@@ -1,4 +1,4 @@
-"""What goes wrong, and how often."""
+"""Faults, and how often they strike."""
 
 import json
 from collections import Counter
@@ -21,7 +21,7 @@ def _faults(
     return [fault_plan.fate(get(MEMBERS, query), random).fault for _ in range(n)]
 
 
-def test_nothing_goes_wrong_unless_told() -> None:
+def test_without_a_fault_plan_nothing_goes_wrong() -> None:
     assert FaultPlan().fate(get(MEMBERS), Random(1)) == CALM
 
 
@@ -39,7 +39,7 @@ def test_only_rates_after_storing_strike_after_storing() -> None:
     assert [one.fate(get(MEMBERS), Random(1)).after_storing for one in (before, after)] == [False, True]
 
 
-def test_a_rule_strikes_its_requests_each_time_and_no_other() -> None:
+def test_a_rule_strikes_exactly_its_requests_each_time() -> None:
     fault_plan = FaultPlan(rules=(Rule(applies=at_offsets(990), fault=Fault.ERROR_500),))
     assert _faults(fault_plan, {"offset": "990"}, n=20) == [Fault.ERROR_500] * 20
     assert _faults(fault_plan, {"offset": "1980"}) == _faults(fault_plan) == [None]

@@ -24,7 +24,7 @@ DOCUMENT = {"members": [{"id": "1", "merge_fields": {"FNAME": "a", "LNAME": "b"}
         pytest.param("", DOCUMENT, id="none"),
     ],
 )  # fmt: skip
-def test_fields_choose_parts(fields: str, expected: dict[str, Any]) -> None:
+def test_fields_selects_parts(fields: str, expected: dict[str, Any]) -> None:
     assert chosen(DOCUMENT, tree_of(fields)) == expected
 
 
@@ -38,5 +38,5 @@ def test_fields_choose_parts(fields: str, expected: dict[str, Any]) -> None:
         pytest.param(["members.nothing", "nothing"], DOCUMENT, id="wrong paths"),
     ],
 )
-def test_exclude_fields_leave_parts_out(paths: list[str], expected: dict[str, Any]) -> None:
+def test_exclude_fields_omits_parts(paths: list[str], expected: dict[str, Any]) -> None:
     assert without(DOCUMENT, paths) == expected

@@ -1,4 +1,4 @@
-"""The first run and the look, each as a process of its own, as `make demo` and `make dev` start them."""
+"""The first run and the look in separate processes, as `make demo` and `make dev` start them."""
 
 import http.client
 import re
@@ -28,9 +28,9 @@ _ROW = re.compile(r"   client-000(\d) +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +([a-z]
 def started(
     module: str, *arguments: str, folder: Path, variables: Mapping[str, str] | None = None
 ) -> Generator[subprocess.Popen[str]]:
-    """A module that runs, with nothing left of it at the end of the block, whatever happens in it.
+    """Run a module, and end all of it with the block, whatever happens in it.
 
-    Whatever it starts can be told by the folder that it is given for temporary files.
+    Whatever it starts is recognized by its folder for temporary files.
     """
     environment = outer_environment()
     environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), **(variables or {})}
@@ -48,7 +48,7 @@ def started(
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """The processes that run and have the folder for temporary files."""
+    """Return the running processes that use the folder for temporary files."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
@@ -60,7 +60,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 
 def lines_until(process: subprocess.Popen[str], start: str) -> list[str]:
-    """What it prints, up to the first line that starts so."""
+    """Return its output up to the first line that starts so."""
     assert process.stdout is not None
     lines: list[str] = []
     for line in process.stdout:
@@ -71,25 +71,26 @@ def lines_until(process: subprocess.Popen[str], start: str) -> list[str]:
 
 
 def names_left(folder: Path) -> list[str]:
-    """What is left in a folder, without the random part of names."""
+    """Return the names left in a folder, without their random part."""
     return [re.sub(r"-[^-.]+(\.|$)", r"\1", path.name) for path in folder.iterdir()]
 
 
-def test_the_first_run_shows_trouble_then_none_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_the_first_run_shows_faults_then_none_and_cleans_up(tmp_path: Path) -> None:
+    """No process is left running."""
     with started(_FIRST_RUN, folder=tmp_path) as process:
         output, _ = process.communicate()
         assert (process.returncode, processes_of(tmp_path)) == (0, []), output
     rows = [[int(number) for number in row.groups()[:6]] for row in map(_ROW.fullmatch, output.splitlines()) if row]
     assert [row[0] for row in rows] == [1, 2, 3, 4, 1, 2, 3, 4]
-    for client, contacts, as_they_are, refused, to_come, not_in in rows:
+    for client, contacts, up_to_date, refused, pending, missing in rows:
         assert contacts > 50_000, output
-        assert as_they_are + refused + to_come + not_in == contacts
-        assert not_in == 0 or client == 4
-    troubled, mended = rows[:4], rows[4:]
-    # One of the two refused contacts may have been changed while the run went on: then it is still to come.
-    assert [row[3] > 0 for row in troubled] == [False, False, True, False]
-    assert all(row[4] > 0 for row in troubled)
-    assert (troubled[3][2], [row[1] == row[2] for row in mended]) == (0, [True] * 4)
+        assert up_to_date + refused + pending + missing == contacts
+        assert missing == 0 or client == 4
+    faulty, mended = rows[:4], rows[4:]
+    # One of the two refused contacts may have changed while the run was under way: then it is pending.
+    assert [row[3] > 0 for row in faulty] == [False, False, True, False]
+    assert all(row[4] > 0 for row in faulty)
+    assert (faulty[3][2], [row[1] == row[2] for row in mended]) == (0, [True] * 4)
     assert output.count("at most 10 connections to an account at once") == 2
     assert "- client-0004/newsletter: Mailchimp refuses the key" in output
     assert "1 requests with a refused key" in output
@@ -105,12 +106,12 @@ def test_a_first_run_that_is_stopped_takes_everything_with_it(number: signal.Sig
         process.send_signal(number)
         output, _ = process.communicate()
         assert (process.returncode, processes_of(tmp_path)) == (130, []), output
-    assert output.endswith("\nStopped: nothing runs any more.\n")
+    assert output.endswith("\nStopped: no process is left running.\n")
     assert names_left(tmp_path) == ["importer-first-run.log"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_the_look_serves_the_ui_until_it_is_told_to_stop(number: signal.Signals, tmp_path: Path) -> None:
+def test_the_look_serves_the_ui_until_it_is_stopped(number: signal.Signals, tmp_path: Path) -> None:
     folder, home = tmp_path / "temporary", dagster_home(tmp_path)
     folder.mkdir()
     with listening(0) as free:
@@ -130,7 +131,7 @@ def test_the_look_serves_the_ui_until_it_is_told_to_stop(number: signal.Signals,
 
 
 def status_of(port: int, path: str) -> int:
-    """The status of an answer."""
+    """Return the status of an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     try:
         connection.request("GET", path)
@@ -139,27 +140,27 @@ def status_of(port: int, path: str) -> int:
         connection.close()
 
 
-def test_a_port_that_is_taken_is_told_with_the_way_out(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_with_the_remedy(tmp_path: Path) -> None:
     home = dagster_home(tmp_path)
     with listening(0) as taken:
         port = url_of(taken).rpartition(":")[2]
         with started(_LOOK, "--port", port, folder=tmp_path, variables={"DAGSTER_HOME": str(home)}) as process:
             output, _ = process.communicate()
     assert process.returncode == 1
-    assert output.startswith(f"make dev: port {port} can't be had (")
-    assert output.endswith(f"end what uses it, or take another: make dev PORT={int(port) + 1}\n")
+    assert output.startswith(f"make dev: port {port} is not available (")
+    assert output.endswith(f"end what uses it, or choose another: make dev PORT={int(port) + 1}\n")
 
 
 @pytest.mark.parametrize("home", ["", "relative", "/not/there"], ids=["none", "relative", "not there"])
-def test_a_look_without_a_home_for_dagster_says_who_sets_it(home: str, tmp_path: Path) -> None:
+def test_a_look_without_dagster_home_says_what_sets_it(home: str, tmp_path: Path) -> None:
     with started(_LOOK, folder=tmp_path, variables={"DAGSTER_HOME": home} if home else {}) as process:
         output, _ = process.communicate()
     assert (process.returncode, output.partition(";")[0]) == (
-        1, "make dev: DAGSTER_HOME must name a folder, from the root on",
+        1, "make dev: DAGSTER_HOME must be the absolute path of a folder",
     )  # fmt: skip
 
 
-def test_a_standing_tells_the_refused_the_late_and_the_lost_apart() -> None:
+def test_a_standing_separates_refused_late_and_lost_contacts() -> None:
     world = FirstWorld(clients=2, contacts=10)
     client = world.refusing
     (listed,) = client.lists
@@ -172,82 +173,85 @@ def test_a_standing_tells_the_refused_the_late_and_the_lost_apart() -> None:
     began = client.account.now()
     for member in (refused[0], others[0], others[6]):
         listed.update(member.contact_id, merge_fields={"FNAME": "Sepia"}, at=began - 30)
-    assert world.standings(began=began)[0] == ClientTally(
-        client="client-0001", contacts=10, as_they_are=4, refused=1, to_come=3, not_in=2
+    assert world.tallies(began=began)[0] == ClientTally(
+        client="client-0001", contacts=10, up_to_date=4, refused=1, pending=3, missing=2
     )
 
 
 def record(record_id: str) -> TargetRecord:
-    """A record of which only the id matters."""
+    """Make a record of which only the id matters."""
     return TargetRecord(record_id, "", "", "", "")
 
 
-def standing(client: str, *, as_they_are: int = 9, refused: int = 0, to_come: int = 0, not_in: int = 0) -> ClientTally:
-    """A client's standing."""
+def tally(client: str, *, up_to_date: int = 9, refused: int = 0, pending: int = 0, missing: int = 0) -> ClientTally:
+    """Make a client's tally."""
     return ClientTally(
-        client=client, contacts=as_they_are + refused + to_come + not_in, as_they_are=as_they_are, refused=refused,
-        to_come=to_come, not_in=not_in,
+        client=client, contacts=up_to_date + refused + pending + missing, up_to_date=up_to_date, refused=refused,
+        pending=pending, missing=missing,
     )  # fmt: skip
 
 
 def sync(
-    *standings: ClientTally, exit_code: int = 0, named: tuple[str, ...] = (), peak: int = 10, too_many: int = 0,
+    *tallies: ClientTally, exit_code: int = 0, named: tuple[str, ...] = (), peak: int = 10, too_many: int = 0,
     turned_away: int = 0,
 ) -> Sync:  # fmt: skip
-    """A sync that has ended."""
+    """Make a sync that has ended."""
     load = Load(peak_connections=peak, too_many=too_many, turned_away=turned_away, seconds=1.0)
-    return Sync(exit_code=exit_code, problems=dict.fromkeys(named, ""), standings=list(standings), load=load)
+    return Sync(exit_code=exit_code, problems=dict.fromkeys(named, ""), tallies=list(tallies), load=load)
 
 
-FINE, REFUSING = standing("fine", to_come=3), standing("refusing", refused=2)
-REVOKED = standing("revoked", as_they_are=0, not_in=9)
-TROUBLED = ("refusing", "revoked")
+FINE, REFUSING = tally("fine", pending=3), tally("refusing", refused=2)
+REVOKED = tally("revoked", up_to_date=0, missing=9)
+FAULTY = ("refusing", "revoked")
 
 
 @pytest.mark.parametrize(
     ("ended", "faults"),
     [
-        pytest.param(sync(FINE, REFUSING, REVOKED, exit_code=1, named=TROUBLED, turned_away=10), [], id="as it must be"),
         pytest.param(
-            sync(standing("fine", not_in=1), REFUSING, REVOKED, exit_code=1, named=TROUBLED),
-            ["fine: 1 contacts that stood still are not in"], id="one is lost",
+            sync(FINE, REFUSING, REVOKED, exit_code=1, named=FAULTY, turned_away=10), [], id="as it must be"
         ),
         pytest.param(
-            sync(FINE, REFUSING, REVOKED, named=TROUBLED), ["the run ended as if all were in"], id="silent failure",
+            sync(tally("fine", missing=1), REFUSING, REVOKED, exit_code=1, named=FAULTY),
+            ["fine: 1 contacts that did not change are missing"], id="one is lost",
+        ),
+        pytest.param(
+            sync(FINE, REFUSING, REVOKED, named=FAULTY), ["the run succeeded although not all was imported"],
+            id="silent failure",
         ),
         pytest.param(
             sync(FINE, REFUSING, REVOKED, exit_code=1, named=("revoked",)),
             ["the run named revoked, not refusing and revoked"], id="one is not named",
         ),
         pytest.param(
-            sync(FINE, REFUSING, REVOKED, exit_code=1, named=TROUBLED, turned_away=11),
-            ["11 requests were made with the revoked key"], id="it knocks on",
+            sync(FINE, REFUSING, REVOKED, exit_code=1, named=FAULTY, turned_away=11),
+            ["11 requests were made with the revoked key"], id="too many requests with it",
         ),
         pytest.param(
-            sync(FINE, REFUSING, REVOKED, exit_code=1, named=TROUBLED, too_many=1),
-            ["1 requests went beyond an account's 10 connections"], id="an eleventh connection",
+            sync(FINE, REFUSING, REVOKED, exit_code=1, named=FAULTY, too_many=1),
+            ["1 requests exceeded an account's limit of 10 connections"], id="an eleventh connection",
         ),
     ],
 )  # fmt: skip
-def test_what_must_not_happen_while_there_is_trouble_is_told(ended: Sync, faults: list[str]) -> None:
+def test_what_must_not_happen_during_faults_is_reported(ended: Sync, faults: list[str]) -> None:
     assert first_faults(ended, revoked="revoked", refusing="refusing") == faults
 
 
 @pytest.mark.parametrize(
     ("ended", "faults"),
     [
-        pytest.param(sync(standing("fine")), [], id="as it must be"),
+        pytest.param(sync(tally("fine")), [], id="as it must be"),
         pytest.param(
-            sync(standing("fine"), exit_code=1), ["the run ended with exit code 1"], id="it failed nevertheless"
+            sync(tally("fine"), exit_code=1), ["the run ended with exit code 1"], id="it failed nevertheless"
         ),
         pytest.param(
-            sync(standing("late", to_come=1)), ["late: contacts are refused or still to come, and none should be"],
+            sync(tally("late", pending=1)), ["late: contacts are refused or pending, but none should be"],
             id="one is late",
         ),
         pytest.param(
-            sync(standing("lost", not_in=2)), ["lost: 2 contacts that stood still are not in"], id="two are lost"
+            sync(tally("lost", missing=2)), ["lost: 2 contacts that did not change are missing"], id="two are lost"
         ),
     ],
 )  # fmt: skip
-def test_what_must_not_be_left_in_the_end_is_told(ended: Sync, faults: list[str]) -> None:
+def test_what_must_not_remain_in_the_end_is_reported(ended: Sync, faults: list[str]) -> None:
     assert last_faults(ended) == faults

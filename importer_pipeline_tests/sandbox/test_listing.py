@@ -13,14 +13,14 @@ moments = st.lists(st.integers(0, 20), max_size=60)
 
 def _listing(stamps: list[int], ties: Ties = "drawn") -> Listing:
     listing = Listing(ties=ties, random=Random(1))
-    listing.put_in_many((moment, serial) for serial, moment in enumerate(stamps))
+    listing.insert_many((moment, serial) for serial, moment in enumerate(stamps))
     return listing
 
 
 @given(moments, st.integers(-1, 21), st.integers(-1, 21))
-def test_a_stretch_lies_above_since_and_not_above_before(stamps: list[int], since: int, before: int) -> None:
+def test_a_time_range_excludes_since_and_includes_before(stamps: list[int], since: int, before: int) -> None:
     listing = _listing(stamps)
-    low, high = listing.stretch(since, before)
+    low, high = listing.between(since, before)
     expected = {serial for serial, moment in enumerate(stamps) if since < moment <= before}
     assert set(listing.serials(low, high)) == expected
 
@@ -34,12 +34,12 @@ def test_a_cut_with_drawn_ties_is_sorted_and_repeats_nobody(stamps: list[int], s
 
 
 @given(moments, moments)
-def test_putting_in_and_taking_out_one_by_one_is_the_same_as_all_at_once(stamps: list[int], others: list[int]) -> None:
+def test_adding_and_removing_one_by_one_equals_all_at_once(stamps: list[int], others: list[int]) -> None:
     listing = _listing(stamps)
     for serial, moment in enumerate(others, start=len(stamps)):
-        listing.put_in(moment, serial)
+        listing.insert(moment, serial)
     for serial, moment in enumerate(stamps):
-        listing.take_out(moment, serial)
+        listing.remove(moment, serial)
     expected = sorted((moment, serial) for serial, moment in enumerate(others, start=len(stamps)))
     assert listing.serials(0, len(listing)) == [serial for _, serial in expected]
 
@@ -49,7 +49,7 @@ def test_ties_over_a_page_boundary_are_drawn_anew_at_each_cut() -> None:
     assert len({frozenset(listing.cut(0, 20)) for _ in range(10)}) == 10
 
 
-def test_everyone_of_a_second_can_be_drawn_to_any_place() -> None:
+def test_every_member_of_a_second_can_be_drawn_to_any_position() -> None:
     listing = _listing([1, 5, 5, 5, 9])
     assert {listing.cut(0, 2)[1] for _ in range(100)} == {1, 2, 3}
     assert {tuple(listing.cut(1, 4)) for _ in range(200)} == {
@@ -62,14 +62,14 @@ def test_stable_ties_stand_still() -> None:
     assert listing.cut(10, 20) == list(range(10, 20))
 
 
-def test_moving_leaves_those_of_other_listings_alone() -> None:
+def test_moving_does_not_affect_other_listings() -> None:
     listing = _listing([1, 2, 3])
     listing.move({0: 9, 77: 4})
     assert listing.serials(0, 9) == [1, 2, 0]
 
 
 @pytest.mark.parametrize("n", [2, 100])
-def test_the_scattered_order_is_no_order_by_serial(n: int) -> None:
+def test_the_scattered_order_is_not_the_order_of_serials(n: int) -> None:
     assert sorted(scattered(range(n))) == list(range(n))
     assert scattered(range(100)) != list(range(100))
     assert scattered(reversed(range(100))) == scattered(range(100))

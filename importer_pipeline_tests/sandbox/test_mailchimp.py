@@ -59,7 +59,7 @@ def test_a_disabled_account_answers_403_to_everything() -> None:
     "path",
     ["/3.0/lists/other", "/3.0/lists/other/members", f"{MEMBERS}/other", "/3.0/lists/other/merge-fields", "/3.0/x"],
 )
-def test_what_is_not_there_is_404(path: str) -> None:
+def test_an_unknown_path_is_404(path: str) -> None:
     answer = place().get(path)
     assert (answer.status, json.loads(answer.body)["title"]) == (404, "Resource Not Found")
 
@@ -94,7 +94,7 @@ def test_a_page_has_as_many_members_as(query: dict[str, str], length: int, order
 @pytest.mark.parametrize(
     "query", [{"count": "ten"}, {"count": "-1"}, {"offset": "-1"}, {"fields": "a", "exclude_fields": "b"}]
 )
-def test_what_makes_no_sense_is_400(query: dict[str, str]) -> None:
+def test_invalid_parameters_are_400(query: dict[str, str]) -> None:
     answer = place().get(MEMBERS, query)
     assert (answer.status, json.loads(answer.body)["title"]) == (400, "Invalid Resource")
 
@@ -106,7 +106,9 @@ def test_what_makes_no_sense_is_400(query: dict[str, str]) -> None:
         pytest.param({"before_last_changed": "2023-11-14T22:13:12+00:00"}, [0, 1, 2], id="before is inclusive"),
         pytest.param({"since_last_changed": "2023-11-14T22:13:11Z"}, [2, 3], id="Z is UTC too"),
         pytest.param({"since_last_changed": "2023-11-14T23:13:11+01:00"}, [0, 1, 2, 3], id="another offset is ignored"),
-        pytest.param({"since_last_changed": "2023-11-14T22:13:11 00:00"}, [0, 1, 2, 3], id="an unencoded plus is ignored"),
+        pytest.param(
+            {"since_last_changed": "2023-11-14T22:13:11 00:00"}, [0, 1, 2, 3], id="an unencoded plus is ignored"
+        ),
         pytest.param({"since_last_changed": "yesterday"}, [0, 1, 2, 3], id="no time is ignored"),
         pytest.param(
             {"since_last_changed": "2023-11-14T22:13:10+00:00", "before_last_changed": "2023-11-14T22:13:12+00:00"},
@@ -128,7 +130,7 @@ def test_bounds_of_time(query: dict[str, str], expected: list[int], order: dict[
     assert page["total_items"] == len(expected)
 
 
-def test_the_moment_of_a_query_is_read_to_the_second() -> None:
+def test_query_times_are_read_to_the_second() -> None:
     assert utc_moment("2023-11-14T22:13:20+00:00") == NOW
     assert utc_moment("1969-12-31T23:59:59+00:00") == -1
 
@@ -160,7 +162,7 @@ def test_sorting_up_and_down() -> None:
     assert at.emails(offset="20", count="30", sort_dir="DESC") == down[20:50]
 
 
-def test_without_sort_field_the_order_means_nothing_but_stands_still() -> None:
+def test_without_sort_field_the_order_is_arbitrary_but_stable() -> None:
     at = place()
     at.members.fill(200, changed_between=(NOW - 2000, NOW), seed=1)
     pages = [at.page(count="1000", fields="members.last_changed") for _ in range(2)]
@@ -223,7 +225,7 @@ def test_the_member_count_of_a_list_counts_the_subscribed_only() -> None:
     assert json.loads(at.get(f"/3.0/lists/{LIST_ID}").body)["stats"]["member_count"] == 1
 
 
-def test_the_date_is_the_account_s_own_clock_and_so_are_its_stamps() -> None:
+def test_date_header_and_stamps_come_from_the_accounts_clock() -> None:
     at = place()
     at.account.clock_offset_seconds = 90.5
     at.members.add("a@example.com")

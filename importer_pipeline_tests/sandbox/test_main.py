@@ -15,7 +15,7 @@ from importer_pipeline.sandbox.__main__ import main
 from importer_pipeline.sandbox.server import SandboxProcess
 
 
-def test_it_serves_the_clients_that_it_wrote_down(tmp_path: Path) -> None:
+def test_it_serves_the_clients_of_the_file_it_wrote(tmp_path: Path) -> None:
     file = tmp_path / "clients.yaml"
     world = ["--clients", "3", "--audiences", "2", "--contacts", "40", "--archived", "0.5"]
     fault_plan = ["--revoked-client", "--hanging-client", "--refused-contacts", "2", "--refusal", "reject"]
@@ -41,7 +41,7 @@ def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_it_ends_with_exit_code_0_when_told_to(number: signal.Signals) -> None:
+def test_it_exits_with_0_on_a_signal(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "importer_pipeline.sandbox", "--port", "0", "--contacts", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -61,7 +61,7 @@ def test_it_ends_with_exit_code_0_when_told_to(number: signal.Signals) -> None:
         pytest.param(["--latency", "soon"], "seconds or LEAST-MOST", id="no seconds"),
     ],
 )
-def test_what_makes_no_sense_is_refused(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_options_are_refused(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         main(arguments)
     assert raised.value.code == 2

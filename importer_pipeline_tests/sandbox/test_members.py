@@ -1,4 +1,4 @@
-"""What may happen to a member, and how that shows in a page."""
+"""Changes of members, and pages that show them."""
 
 import hashlib
 
@@ -30,7 +30,8 @@ def test_an_update_keeps_the_merge_fields_that_it_does_not_name() -> None:
     }  # fmt: skip
 
 
-def test_archiving_takes_a_member_out_of_the_default_listing_and_stamps_it() -> None:
+def test_archiving_stamps_a_member_and_hides_it_by_default() -> None:
+    """It is no longer in the default listing."""
     at = place()
     handle = at.members.add("a@example.com", at=NOW - 100)
     at.members.archive(handle)
@@ -39,7 +40,7 @@ def test_archiving_takes_a_member_out_of_the_default_listing_and_stamps_it() -> 
     assert (member["status"], member["last_changed"]) == ("archived", "2023-11-14T22:13:20+00:00")
 
 
-def test_unarchiving_brings_it_back_and_stamps_it() -> None:
+def test_unarchiving_shows_a_member_again_and_stamps_it() -> None:
     at = place()
     handle = at.members.add("a@example.com", status="archived", at=NOW - 100)
     at.members.unarchive(handle)
@@ -84,7 +85,8 @@ def test_a_late_commit_appears_in_the_past() -> None:
     assert at.emails() == ["late@example.com", "a@example.com"]
 
 
-def test_contacts_without_an_address_share_the_id_of_the_empty_one() -> None:
+def test_contacts_without_an_address_share_one_id() -> None:
+    """It is the id of the empty address."""
     at = place()
     first, second = at.members.add(""), at.members.add("", oddities={"id": ABSENT})
     members = at.page(sort_field="last_changed")["members"]
@@ -95,18 +97,18 @@ def test_contacts_without_an_address_share_the_id_of_the_empty_one() -> None:
     assert [member["status"] for member in at.page()["members"]] == ["unsubscribed"]
 
 
-def test_two_members_can_not_have_one_address() -> None:
+def test_two_members_cannot_share_one_address() -> None:
     at = place()
     at.members.add("a@example.com")
     other = at.members.add("b@example.com")
-    with pytest.raises(ValueError, match="address already"):
+    with pytest.raises(ValueError, match="already has a member"):
         at.members.add("A@example.com")
-    with pytest.raises(ValueError, match="address already"):
+    with pytest.raises(ValueError, match="already has a member"):
         at.members.rename(other, "a@example.com")
     assert at.page()["total_items"] == 2
 
 
-def test_who_is_not_there_can_not_change() -> None:
+def test_a_missing_member_cannot_change() -> None:
     with pytest.raises(KeyError):
         place().members.archive("d41d8cd98f00b204e9800998ecf8427e")
 

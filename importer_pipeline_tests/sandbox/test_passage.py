@@ -1,4 +1,4 @@
-"""A request's way: its place, its moment, its end."""
+"""A request's way: its slot, its moment, its end."""
 
 import json
 
@@ -14,7 +14,7 @@ def _in_progress(at: Place) -> int:
     return at.account.traffic.figures(at.time()).in_progress
 
 
-def test_the_eleventh_request_in_progress_gets_a_429_without_retry_after() -> None:
+def test_the_eleventh_request_gets_a_429_without_retry_after() -> None:
     at = place()
     passage = Passage(at.sandbox)
     visits = [passage.arrive(get(MEMBERS)) for _ in range(11)]
@@ -28,7 +28,7 @@ def test_the_eleventh_request_in_progress_gets_a_429_without_retry_after() -> No
     assert passage.arrive(get(MEMBERS)).compute().status == 200
 
 
-def test_each_account_has_ten_of_its_own_and_a_wrong_key_takes_none() -> None:
+def test_each_account_has_ten_slots_a_wrong_key_takes_none() -> None:
     at = place(connections=1)
     at.sandbox.add_account("other", api_key="other")
     passage = Passage(at.sandbox)
@@ -37,7 +37,7 @@ def test_each_account_has_ten_of_its_own_and_a_wrong_key_takes_none() -> None:
     assert _in_progress(at) == 1
 
 
-def test_a_key_and_a_token_of_one_account_share_its_ten() -> None:
+def test_a_key_and_a_token_of_one_account_share_its_ten_slots() -> None:
     at = place(connections=1)
     passage = Passage(at.sandbox)
     statuses = [
@@ -46,7 +46,7 @@ def test_a_key_and_a_token_of_one_account_share_its_ten() -> None:
     assert statuses == [200, 429]
 
 
-def test_who_leaves_early_keeps_the_place_until_the_answer_would_have_been_ready() -> None:
+def test_leaving_early_keeps_the_slot_until_the_answer_is_due() -> None:
     at = place(connections=1)
     at.account.fault_plan = FaultPlan(latency=Latency.fixed(5.0))
     Passage(at.sandbox).arrive(get(MEMBERS)).abandon()
@@ -56,7 +56,7 @@ def test_who_leaves_early_keeps_the_place_until_the_answer_would_have_been_ready
     assert _in_progress(at) == 0
 
 
-def test_who_leaves_a_request_that_hangs_keeps_the_place_for_two_minutes() -> None:
+def test_leaving_a_hanging_request_keeps_the_slot_two_minutes() -> None:
     at = place()
     at.account.fault_plan = FaultPlan(rates={Fault.HANG: 1})
     Passage(at.sandbox).arrive(get(MEMBERS)).abandon()
@@ -66,7 +66,7 @@ def test_who_leaves_a_request_that_hangs_keeps_the_place_for_two_minutes() -> No
     assert _in_progress(at) == 0
 
 
-def test_a_page_shows_the_list_of_the_moment_at_which_it_is_computed() -> None:
+def test_a_page_shows_the_list_as_it_is_when_computed() -> None:
     at = place()
     visit = Passage(at.sandbox).arrive(get(MEMBERS))
     at.members.add("a@example.com")
@@ -117,6 +117,6 @@ def test_the_same_seed_brings_the_same_fates() -> None:
     assert len(set(fates[0])) == 10
 
 
-def test_what_belongs_to_nobody_is_answered_too() -> None:
+def test_requests_without_a_key_are_answered_too() -> None:
     request = SandboxRequest(method="GET", path="/", query={}, headers={})
     assert Passage(place().sandbox).arrive(request).compute().status == 401

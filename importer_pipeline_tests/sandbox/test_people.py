@@ -22,5 +22,5 @@ def test_names_come_in_many_scripts_and_some_are_odd() -> None:
     assert {"", "tab\there", 'Oak "the tall"'} <= names
 
 
-def test_one_person_is_the_one_of_its_number() -> None:
+def test_a_person_depends_only_on_its_number() -> None:
     assert ".77@" in person(Random(1), 77).email

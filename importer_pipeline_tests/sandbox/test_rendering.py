@@ -1,4 +1,4 @@
-"""The fast way for pages of members."""
+"""Fast rendering of pages of members."""
 
 import json
 
@@ -36,7 +36,7 @@ def _odd_list() -> MemberList:
         pytest.param("members", id="all"),
     ],
 )
-def test_the_fast_way_writes_what_the_document_holds(fields: str) -> None:
+def test_fast_rendering_equals_the_document(fields: str) -> None:
     members = _odd_list()
     expected = [chosen(member_document(member, members), tree_of(fields)["members"]) for member in members]
     assert json.loads(members_json(list(members), members, fields)) == expected

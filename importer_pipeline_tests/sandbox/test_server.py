@@ -35,11 +35,11 @@ class Served:
         self.session.auth = ("anyone", KEY)
 
     def get(self, path: str = "/ping", **options: float) -> requests.Response:
-        """A GET of Mailchimp's API."""
+        """GET a path of Mailchimp's API."""
         return self.session.get(f"{self.server.mailchimp_url}{path}", timeout=options.get("timeout", 5))
 
     def control(self, name: str, *, post: bool = False) -> dict[str, object]:
-        """A control route."""
+        """Call a control route."""
         method = "POST" if post else "GET"
         return requests.request(method, f"{self.server.url}/sandbox/{name}", timeout=None).json()
 
@@ -51,7 +51,7 @@ def served() -> Iterator[Served]:
         yield served
 
 
-def test_the_headers_on_the_wire_are_the_sandbox_s_own(served: Served) -> None:
+def test_the_served_headers_are_the_sandboxs_own(served: Served) -> None:
     response = served.get(PAGE)
     assert response.headers["Content-Type"] == "application/json; charset=utf-8"
     assert (response.headers["Server"], "Date" in response.headers) == ("openresty", True)
@@ -61,7 +61,8 @@ def test_the_headers_on_the_wire_are_the_sandbox_s_own(served: Served) -> None:
 def test_one_connection_serves_many_requests(served: Served) -> None:
     for _ in range(20):
         served.get(PAGE)
-    pools = served.session.get_adapter(served.server.url).poolmanager.pools  # pyright: ignore[reportAttributeAccessIssue]
+    adapter = served.session.get_adapter(served.server.url)
+    pools = adapter.poolmanager.pools  # pyright: ignore[reportAttributeAccessIssue]
     assert [pools[key].num_connections for key in pools.keys()] == [1]  # noqa: SIM118
 
 
@@ -93,7 +94,8 @@ def test_a_fault_of_the_wire_is_one(served: Served, fault: Fault, error: type[Ex
     assert served.get(PAGE).status_code == 200
 
 
-def test_the_eleventh_at_once_is_refused_and_the_ten_are_answered(served: Served) -> None:
+def test_of_eleven_requests_at_once_ten_are_answered(served: Served) -> None:
+    """The eleventh is refused."""
     served.account.fault_plan = FaultPlan(latency=Latency.fixed(0.3))
     together = threading.Barrier(11)
 
@@ -111,7 +113,7 @@ def test_the_eleventh_at_once_is_refused_and_the_ten_are_answered(served: Served
     assert 2.5 < figures.busy_seconds < 6
 
 
-def test_a_caller_that_hangs_up_keeps_its_place(served: Served) -> None:
+def test_a_caller_that_hangs_up_keeps_its_slot_taken(served: Served) -> None:
     served.account.fault_plan = FaultPlan(rates={Fault.HANG: 1.0}, hang_seconds=0.3)
     began = served.sandbox.clock()
     with pytest.raises(requests.exceptions.ReadTimeout):
@@ -168,10 +170,12 @@ def test_the_official_client_sees_errors_as_errors(served: Served) -> None:
         assert raised.value.status_code == status
 
 
-def test_statistics_and_comparison_hold_counts_and_no_personal_data(served: Served) -> None:
+def test_statistics_and_comparison_hold_no_personal_data(served: Served) -> None:
+    """They hold counts."""
     served.get(PAGE)
     stats, compared = served.control("stats"), served.control("compare")
-    assert stats["accounts"]["acme"]["requests"] == {"GET /lists/{list_id}/members": 1}  # pyright: ignore[reportIndexIssue]
+    acme = stats["accounts"]["acme"]  # pyright: ignore[reportIndexIssue]
+    assert acme["requests"] == {"GET /lists/{list_id}/members": 1}
     assert compared == {
         "kept": False,
         "clients": {
@@ -191,7 +195,7 @@ def test_changes_are_made_when_asked_for(served: Served) -> None:
     assert served.control("change?n=many", post=True).keys() == {"error"}
 
 
-def test_forgetting_starts_the_statistics_anew(served: Served) -> None:
+def test_forgetting_resets_the_statistics(served: Served) -> None:
     served.get(PAGE)
     served.control("forget", post=True)
     assert served.account.traffic.figures(0).requests == {}

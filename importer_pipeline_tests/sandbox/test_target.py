@@ -1,4 +1,4 @@
-"""The target: what it takes, refuses and keeps."""
+"""The target: records that it takes, refuses and keeps."""
 
 import json
 
@@ -26,7 +26,7 @@ def test_records_are_upserted_by_id() -> None:
     assert (at.target.posts, at.target.stored) == (2, 4)
 
 
-def test_accounts_at_one_url_are_told_apart_by_their_key() -> None:
+def test_accounts_at_one_url_are_separated_by_their_key() -> None:
     at = place()
     other = at.sandbox.add_target("other-key")
     assert _response(at, batch("1", key="other-key")) == (200, 1)
@@ -53,7 +53,7 @@ def test_a_wrong_key_is_401(key: str) -> None:
         pytest.param(b"[]", 200, id="an empty list"),
     ],
 )
-def test_a_body_that_is_no_list_of_records_is_refused(body: bytes, status: int) -> None:
+def test_a_body_without_a_list_of_records_is_refused(body: bytes, status: int) -> None:
     assert _response(place(), post(body))[0] == status
 
 
@@ -90,7 +90,7 @@ def test_there_is_only_post_record(method: str, path: str, status: int) -> None:
     assert place().sandbox.answer(request).status == status
 
 
-def test_beyond_the_rate_posts_are_429_until_there_is_room() -> None:
+def test_beyond_the_rate_posts_get_429_for_a_while() -> None:
     at = place()
     at.target.rate_limit = RateLimit(posts=2, seconds=60.0)
     statuses = list[int]()
@@ -111,7 +111,7 @@ def test_beyond_the_rate_posts_are_429_until_there_is_room() -> None:
     ids=lambda value: value.name if isinstance(value, RetryAfterStyle) else "",
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_target_says_when_it_has_room_again(asks: RetryAfterStyle, said: str | None, status: int) -> None:
+def test_a_target_says_when_to_retry(asks: RetryAfterStyle, said: str | None, status: int) -> None:
     at = place()
     at.target.rate_limit = RateLimit(posts=1, seconds=60.0, asks=asks, status=status)
     at.sandbox.answer(batch("1"))
@@ -121,7 +121,7 @@ def test_a_target_says_when_it_has_room_again(asks: RetryAfterStyle, said: str |
     assert list(at.target.records) == ["1"]
 
 
-def test_one_keys_rate_is_not_anothers() -> None:
+def test_each_key_has_a_rate_of_its_own() -> None:
     at = place()
     at.sandbox.add_target("other-key")
     at.target.rate_limit = RateLimit(posts=0, seconds=60.0)
@@ -130,7 +130,7 @@ def test_one_keys_rate_is_not_anothers() -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before storing", "after storing"])
-def test_a_fault_may_hang_on_what_a_batch_holds(after: bool) -> None:
+def test_a_fault_may_depend_on_what_a_batch_holds(after: bool) -> None:
     at = place()
     rule = Rule(applies=batches_with(lambda record: record.id == "2"), fault=Fault.BLOCKED_HTML, after_storing=after)
     at.target.fault_plan = FaultPlan(rules=(rule,))

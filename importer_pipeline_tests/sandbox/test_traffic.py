@@ -5,7 +5,7 @@ import pytest
 from importer_pipeline.sandbox.traffic import Traffic
 
 
-def test_the_limit_refuses_one_too_many_and_a_place_given_back_is_free() -> None:
+def test_the_limit_refuses_one_too_many_until_a_slot_is_free() -> None:
     traffic = Traffic(2)
     assert [traffic.arrive("r", 0.0) for _ in range(3)] == [True, True, False]
     traffic.leave(1.0, status=200, bytes_sent=5)
@@ -15,7 +15,7 @@ def test_the_limit_refuses_one_too_many_and_a_place_given_back_is_free() -> None
     assert (figures.requests, figures.answers, figures.bytes_sent) == ({"r": 4}, {429: 1, 200: 1}, 5)
 
 
-def test_an_abandoned_request_keeps_its_place_until_then() -> None:
+def test_an_abandoned_request_keeps_its_slot_until_its_end() -> None:
     traffic = Traffic(1)
     assert traffic.arrive("r", 0.0)
     traffic.abandon(1.0, until=120.0)
@@ -42,7 +42,7 @@ def test_idle_time_is_not_busy() -> None:
     assert traffic.figures(99.0).busy_seconds == pytest.approx(2)
 
 
-def test_a_reset_forgets_what_is_over_and_keeps_what_is_in_progress() -> None:
+def test_a_reset_keeps_only_what_is_in_progress() -> None:
     traffic = Traffic(1)
     traffic.arrive("r", 0.0)
     traffic.arrive("r", 1.0)

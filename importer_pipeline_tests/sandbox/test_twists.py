@@ -1,4 +1,4 @@
-"""Answers that hang on what they hold, or that lie."""
+"""Faults that depend on the content of an answer, or that falsify it."""
 
 import json
 
@@ -29,7 +29,7 @@ def test_a_page_is_spoiled_only_where_it_holds_the_member() -> None:
     assert where_members(["c"], Fault.HANG)(request, PAGE) is PAGE
 
 
-def test_a_member_makes_no_sense_and_its_neighbour_does() -> None:
+def test_one_member_is_malformed_and_its_neighbour_is_not() -> None:
     spoiled = json.loads(senseless(["a"], Nonsense.NO_TIME)(PAGE).body)
     assert spoiled["members"] == [{"id": "a"}, {"id": "b", "last_changed": "y"}]
 
@@ -40,7 +40,7 @@ def test_pages_beyond_an_offset_are_spoiled() -> None:
     assert twist(get(MEMBERS, {"offset": "11"}), PAGE) is Fault.HANG
 
 
-def test_a_total_and_a_date_lie() -> None:
+def test_a_total_and_a_date_can_be_wrong() -> None:
     answer = with_total(lambda total: total + 30)(get(MEMBERS), PAGE)
     assert json.loads(answer.body)["total_items"] == 32 if isinstance(answer, SandboxAnswer) else False
     dated = with_date("one", "two")(get(MEMBERS), PAGE)

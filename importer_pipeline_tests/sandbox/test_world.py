@@ -1,4 +1,4 @@
-"""Clients of a sandbox, and what happens to their contacts."""
+"""Clients of a sandbox, and changes of their contacts."""
 
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.demo import DemoOptions, build_world
@@ -52,7 +52,7 @@ def test_a_world_without_clients_has_nothing_to_change() -> None:
     assert (world.stats()["changes"], world.compare()) == (0, {"kept": True, "clients": {}})
 
 
-def test_a_random_member_of_a_list_of_gaps_is_one_that_is_there() -> None:
+def test_a_random_member_of_a_list_with_gaps_exists() -> None:
     (members, *_) = _world(1).clients[0].lists
     for one in list(members)[:29]:
         members.delete(one.contact_id)

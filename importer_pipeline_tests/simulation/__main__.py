@@ -38,21 +38,19 @@ def _attempts(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the seeds; 1 if one of them fails."""
+    """Run the seeds; return 1 if one of them fails."""
     parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=300, help="how many")
-    parser.add_argument("--first", type=int, default=0, help="the first of them")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=300, help="number of seeds")
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--processes", type=int, default=2, help="number of processes")
     parser.add_argument("--until-failure", action="store_true", help="stop at the first seed that fails")
-    parser.add_argument(
-        "--kind", choices=tuple(_KINDS), help="full syncs, or days of hourly ones; both without a choice"
-    )
+    parser.add_argument("--kind", choices=tuple(_KINDS), help="full syncs, or days of hourly syncs; both by default")
     parser.add_argument(
         "--world",
         action="append",
         choices=tuple(WORLDS),
         default=[],
-        help="a dimension of the world that is on in all seeds",
+        help="a dimension of the world to turn on in all seeds",
     )
     chosen = parser.parse_args(arguments)
     seeds = range(chosen.first, chosen.first + chosen.seeds)
@@ -67,12 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(seeds: range, kind: str, chosen: argparse.Namespace) -> int:
     started, failed, happened = time.monotonic(), 0, Counter[str]()
-    for seed, trouble, counts in _attempts(seeds, kind, chosen.world, chosen.processes):
+    for seed, failure, counts in _attempts(seeds, kind, chosen.world, chosen.processes):
         happened.update(counts)
-        if trouble:
+        if failure:
             failed += 1
             again = "".join(f" --world '{name}'" for name in chosen.world)
-            print(f"{kind} {seed} failed; again: --kind {kind} --first {seed} --seeds 1{again}\n{trouble}", flush=True)
+            print(
+                f"{kind} {seed} failed; repeat with: --kind {kind} --first {seed} --seeds 1{again}\n{failure}",
+                flush=True,
+            )
             if chosen.until_failure:
                 return failed
     counts = ", ".join(f"{n} {what}" for what, n in sorted(happened.items()))

@@ -1,4 +1,4 @@
-"""What happens to contacts while they are imported."""
+"""Changes of contacts during an import."""
 
 from collections.abc import Callable
 from copy import copy
@@ -7,7 +7,7 @@ from importer_pipeline_tests.simulation.scenario import LATE_SECONDS, Scenario, 
 
 
 def change(scenario: Scenario) -> None:
-    """Something happens to some contacts of one audience."""
+    """Change some contacts of one audience."""
     rng = scenario.rng
     world = rng.choice(scenario.worlds)
     if world.other_sources and rng.random() < 0.2:
@@ -18,7 +18,7 @@ def change(scenario: Scenario) -> None:
 
 
 def _stamp(scenario: Scenario, world: World) -> int | None:
-    """Now as a rule; sometimes it was committed late and bears an earlier stamp."""
+    """Return the present second; sometimes an earlier one, for a late commit."""
     if scenario.rng.random() < 0.85:
         return None
     account = scenario.sandbox.accounts[world.account]
@@ -80,7 +80,7 @@ def _storm(scenario: Scenario, world: World) -> None:
 
 
 def _bulk(scenario: Scenario, world: World) -> None:
-    """An import stamps many with one second, which may lie a little back."""
+    """Stamp many contacts with one second, perhaps a little in the past, as a bulk import does."""
     handles = {handle for _ in range(scenario.rng.randint(2, 60)) if (handle := _some(world)) is not None}
     world.members.restamp(handles, _stamp(scenario, world))
     for handle in handles:

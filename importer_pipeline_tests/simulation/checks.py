@@ -1,4 +1,4 @@
-"""What must hold in a simulated run: at each moment, at the end of a sync, and at rest."""
+"""Checks of a simulated run: at each moment, at the end of a sync, and at rest."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,22 +19,22 @@ from importer_pipeline_tests.support.memory_history import MemoryHistory
 
 
 class Broken(AssertionError):
-    """A promise that a seed has found broken."""
+    """A seed has found a promise broken."""
 
 
-def check_connections(scenario: Scenario, requests: list[Fetch | Post | Probe], on_the_wire: Mapping[str, int]) -> None:
-    """No account, no target and not the process has more requests on the wire than it bears.
+def check_connections(scenario: Scenario, requests: list[Fetch | Post | Probe], in_flight: Mapping[str, int]) -> None:
+    """Check that no account, no target and not the process has more requests in flight than its limit.
 
     Args:
-        scenario: what each bears.
-        requests: those of the process.
-        on_the_wire: how many are under way to each account, of all processes.
+        scenario: has the limits.
+        requests: the requests in flight of the process.
+        on_the_wire: number of requests in flight to each account, of all processes.
     """
     fetches = Counter(request.audience.plan.account for request in requests if isinstance(request, Fetch))
     posts = Counter(request.audience.plan.target for request in requests if not isinstance(request, Fetch))
     for account, most in scenario.max_connections.items():
-        if on_the_wire[account] > most:
-            raise Broken(f"{on_the_wire[account]} requests at once on an account that bears {most}")
+        if in_flight[account] > most:
+            raise Broken(f"{in_flight[account]} requests at once on an account with a limit of {most}")
     if fetches.total() > scenario.limits.connections:
         raise Broken(f"{fetches.total()} requests to Mailchimp at once")
     if posts and max(posts.values()) > scenario.limits.target_posts:
@@ -42,7 +42,7 @@ def check_connections(scenario: Scenario, requests: list[Fetch | Post | Probe], 
 
 
 def check_not_read_again(request: Fetch | Post | Probe, history: MemoryHistory) -> None:
-    """What an earlier run has brought in is not read again, unless it is asked for."""
+    """Check that windows imported by an earlier run are not read again, unless requested."""
     if isinstance(request, Fetch) and request.reading.span.purpose is Purpose.WINDOWS:
         plan = request.audience.plan
         earlier = plan.scope.earlier if isinstance(plan.scope, SnapshotScope) else None
@@ -53,20 +53,20 @@ def check_not_read_again(request: Fetch | Post | Probe, history: MemoryHistory) 
 def check_window(
     scenario: Scenario, world: World, refused: set[str], outcome: WindowImported, *, taken_at: float
 ) -> None:
-    """What a window says it covers must be at the target, all that stood still since the snapshot was begun."""
+    """Check that the seconds that a window covers are at the target: contacts unchanged since its snapshot began."""
     imported = outcome.imported
     if imported.read < imported.accepted + imported.refused:
         raise Broken(f"{outcome.name} {outcome.window}: more accepted and refused than read")
     archived = outcome.window.startswith("archived-")
     for member in world.members:
         if (member.status == "archived") is archived and any(
-            stretch.first <= member.changed <= stretch.last for stretch in imported.covered
+            seconds.first <= member.changed <= seconds.last for seconds in imported.covered
         ):
             check_member(scenario, world, member, refused, taken_at, f"window {outcome.window}")
 
 
 def quarantined(entries: Iterable[Entry]) -> set[str]:
-    """Ids of the contacts in these entries of the quarantine."""
+    """Return the ids of the contacts in these entries of the quarantine."""
     ids = {contact_id for entry in entries for contact_id in entry.contacts}
     return ids | {ID_OF_NO_ADDRESS} if "" in ids else ids
 
@@ -74,7 +74,7 @@ def quarantined(entries: Iterable[Entry]) -> set[str]:
 def check_hour(
     scenario: Scenario, world: World, entries: Iterable[Entry], outcome: HourImported, *, began: float
 ) -> None:
-    """All that changed in an hour that is in must be at the target, if it stood still since the process began."""
+    """Check that the changes of an imported hour are at the target, unless they changed since the process began."""
     hour = parse_hour_key(outcome.hour)
     assert hour is not None
     refused = quarantined(entries)
@@ -85,7 +85,7 @@ def check_hour(
 
 
 def check_moment(scenario: Scenario, world: World, snapshot: Snapshot, *, taken_at: float) -> None:
-    """A snapshot lies a minute in the past by Mailchimp's own clock, whatever ours shows, and not much more."""
+    """Check that a snapshot lies a minute in the past by Mailchimp's own clock, and not much more."""
     before = snapshot.before - scenario.sandbox.accounts[world.account].clock_offset_seconds
     jump = JUMP_SECONDS if "lying clocks" in scenario.dimensions else 0
     if not taken_at - 130 - jump <= before <= scenario.clock.now - SNAPSHOT_AGE_SECONDS + jump:
@@ -93,60 +93,60 @@ def check_moment(scenario: Scenario, world: World, snapshot: Snapshot, *, taken_
 
 
 def check_member(scenario: Scenario, world: World, member: Member, refused: set[str], since: float, where: str) -> None:
-    """A contact is at the target as it is, or known as refused; unless it was changed since then."""
+    """Check that a contact is at the target as it is, or known as refused; unless it has changed since then."""
     if world.touched.get(member.serial, 0.0) >= since:
         return
     record = world.record_of(member, world.members)
     if (record is not None and world.target.records.get(record.id) == record) or member.id in refused:
         return
-    # One that can't be read may be known by its place only.
+    # An unreadable one may be known only by its position.
     if scenario.is_unreadable(world, member, ever=True) and refused & {"", ID_OF_NO_ADDRESS}:
         return
     if record is None or scenario.is_refused(world, record, ever=True):
-        raise Broken(f"{where}: a contact that can't be imported is not known as refused")
+        raise Broken(f"{where}: a contact that can't be imported is not reported as refused")
     seen = "stale" if record.id in world.target.records else "missing"
-    raise Broken(f"{where} of {world.plan.name}: a contact that stood still is {seen}")
+    raise Broken(f"{where} of {world.plan.name}: a contact that did not change is {seen}")
 
 
 def check_progress(sync: Sync, audiences: int) -> None:
-    """A sync that is finished says so."""
+    """Check that a finished sync reports so."""
     progress = sync.progress
     if progress.open_audiences or progress.audiences != audiences or progress.accepted > progress.contacts:
         raise Broken(f"at the end of a sync: {progress}")
 
 
 def check_done(done: AudienceDone, windows: Mapping[str, ImportedWindow], *, wanted: frozenset[str] | None) -> None:
-    """Complete means that no second of the snapshot is left out, in either walk, and nothing less has no error."""
+    """Check that a complete snapshot leaves out no second, in either walk, and that anything less has an error."""
     if done.complete:
         assert done.snapshot is not None
         if set(windows) != set(done.snapshot.keys):
-            raise Broken(f"{done.name}: complete, but not all windows are in")
+            raise Broken(f"{done.name}: complete, but not all windows are imported")
         for archived in (False, True):
-            _check_stretches(done.snapshot, windows, archived=archived)
+            _check_ranges(done.snapshot, windows, archived=archived)
     elif done.error is None and wanted is None:
         raise Broken(f"{done.name}: not complete, and no error")
     elif done.error is None and wanted is not None and not wanted <= windows.keys():
-        raise Broken(f"{done.name}: no error, and not all that was asked for is in")
+        raise Broken(f"{done.name}: no error, but not all requested windows are imported")
 
 
-def _check_stretches(snapshot: Snapshot, windows: Mapping[str, ImportedWindow], *, archived: bool) -> None:
-    stretches = sorted(
-        stretch
+def _check_ranges(snapshot: Snapshot, windows: Mapping[str, ImportedWindow], *, archived: bool) -> None:
+    ranges = sorted(
+        seconds
         for key, window in windows.items()
         if key.startswith("archived-") is archived
-        for stretch in window.covered
+        for seconds in window.covered
     )
     reached = snapshot.since
-    for stretch in stretches:
-        if stretch.first > reached + 1:
+    for seconds in ranges:
+        if seconds.first > reached + 1:
             raise Broken(f"complete, but the seconds after {reached} are in no window")
-        reached = max(reached, stretch.last)
+        reached = max(reached, seconds.last)
     if reached < snapshot.before:
         raise Broken(f"complete, but the seconds after {reached} are in no window")
 
 
 def check_cost(done: AudienceDone, *, too_slow: int) -> None:
-    """In calm, a window is a request; a page that is too big for the server costs its two halves more, and no others."""
+    """Check that, in calm, a window is one request; a page too big for the server adds two for its halves."""
     assert done.snapshot is not None
     snapshot = done.snapshot
     empty = (snapshot.total == 0) + (snapshot.archived_total == 0)  # An empty listing is asked for twice.
@@ -156,7 +156,7 @@ def check_cost(done: AudienceDone, *, too_slow: int) -> None:
 
 
 def check_rest(scenario: Scenario, world: World, refused: set[str]) -> None:
-    """The promise: the source stands still, and every contact is at the target as it is, or known as refused."""
+    """Check the guarantee at rest: every contact is at the target as it is, or known as refused."""
     for member in world.members:
         check_member(scenario, world, member, refused, float("inf"), "at rest")
     for contact_id in refused:
@@ -165,15 +165,15 @@ def check_rest(scenario: Scenario, world: World, refused: set[str]) -> None:
             continue
         record = world.record_of(member, world.members)
         if record is not None and not scenario.is_refused(world, record, ever=False):
-            raise Broken(f"at rest of {world.plan.name}: a good contact is called refused")
+            raise Broken(f"at rest of {world.plan.name}: a good contact is reported as refused")
     if "" in refused or ID_OF_NO_ADDRESS in refused:
         _check_nameless(scenario, world)
 
 
 def _check_nameless(scenario: Scenario, world: World) -> None:
-    """What is known by its place only is a contact that has no id, or can't be read."""
+    """Check that a contact known only by its position has no id or can't be read."""
     if not any(
         world.record_of(member, world.members) is None or scenario.is_unreadable(world, member, ever=False)
         for member in world.members
     ):
-        raise Broken(f"at rest of {world.plan.name}: something is called refused that is not there")
+        raise Broken(f"at rest of {world.plan.name}: something is reported as refused that does not exist")

@@ -1,4 +1,4 @@
-"""Clocks that lie: a Date that is hours or years off, 1970, 9999, or two of them; and one that jumps a little."""
+"""Wrong clocks: a Date that is hours or years off, 1970, 9999, or two of them; and one that jumps a little."""
 
 from email.utils import formatdate
 from random import Random
@@ -7,14 +7,14 @@ from importer_pipeline.sandbox.accounts import SandboxAccount
 from importer_pipeline.sandbox.faults import Fault
 from importer_pipeline.sandbox.messages import SandboxAnswer, SandboxRequest
 from importer_pipeline.sandbox.twists import with_date
-from importer_pipeline_tests.simulation.scenario import JUMP_SECONDS, Dimension, Scenario
-from importer_pipeline_tests.simulation.spells import Spell
+from importer_pipeline_tests.simulation.scenario import JUMP_SECONDS, Scenario
+from importer_pipeline_tests.simulation.spells import Spell, SpellDimension
 
 _HOUR, _YEAR = 3600, 365 * 86_400
 
 
-class LyingClocks(Dimension):
-    """The Date of one account's answers lies for a while, in some of them or in all; its servers disagree a little."""
+class WrongClocks(SpellDimension):
+    """The Date of some or all answers of one account is wrong for a while; its servers disagree a little."""
 
     def __init__(self, scenario: Scenario, rng: Random) -> None:
         super().__init__(scenario, rng)
@@ -24,18 +24,6 @@ class LyingClocks(Dimension):
         self._lie = rng.randrange(7)
         self._spell = Spell(rng, begins=0.005, ends=0.01)
         self._account.twists.append(self._twist)
-
-    def step(self) -> None:
-        """It may begin or end."""
-        self._spell.pass_time()
-
-    def pause(self) -> None:
-        """It may begin or end."""
-        self._spell.pass_time(steps=20)
-
-    def heal(self) -> None:
-        """It is over."""
-        self._spell.end()
 
     def _twist(self, request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer | Fault:
         now = self._account.now()

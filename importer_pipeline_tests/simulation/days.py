@@ -1,4 +1,4 @@
-"""One seed of days: hourly syncs of what changed, with all that happens between them, until the source comes to rest."""
+"""One seed of days: hourly incremental syncs, and what happens between them, until the source comes to rest."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -26,7 +26,7 @@ from importer_pipeline_tests.simulation.draw import draw
 from importer_pipeline_tests.simulation.edits import Edits
 from importer_pipeline_tests.simulation.jobs import WhenBusy, job, run_job, together
 from importer_pipeline_tests.simulation.life import Life
-from importer_pipeline_tests.simulation.misfortunes import befall, recover
+from importer_pipeline_tests.simulation.misfortunes import recover, strike
 from importer_pipeline_tests.simulation.run import come_to_rest, switch_faults
 from importer_pipeline_tests.simulation.scenario import Scenario, World
 from importer_pipeline_tests.simulation.worlds import widen
@@ -41,14 +41,14 @@ _ALL = RetryRequest(wanted=Wanted(refs=None, rule=None), windows=_WINDOWS)
 
 
 def run_days(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
-    """Run a seed; raises `Broken` where a promise does not hold.
+    """Run a seed; raise `Broken` where a promise does not hold.
 
     Args:
         seed: the seed.
         forced: dimensions of the world that are on, whatever is drawn: see `worlds`.
 
     Returns:
-        what happened, counted.
+        counts of what happened.
     """
     scenario = draw(seed)
     widen(scenario, seed, forced=forced)
@@ -91,7 +91,7 @@ def _an_hour_passes(life: Life, *, changes: int) -> None:
 
 
 def _tick(life: Life, *, changes: float, deaths: float) -> None:
-    """What the two hourly schedules start: one after the other, or at once, with something launched by hand perhaps."""
+    """Run what the two hourly schedules start: one after the other, or at once."""
     life.happened["ticks"] += 1
     rng = life.scenario.rng
     newcomers = _WINDOWS if rng.random() < 0.2 else None
@@ -108,7 +108,7 @@ def _tick(life: Life, *, changes: float, deaths: float) -> None:
 
 
 def _something_else(life: Life) -> None:
-    """What people do now and then, and what befalls clients."""
+    """Do what people do from time to time, or strike clients with a misfortune."""
     scenario, rng = life.scenario, life.scenario.rng
     name = rng.choice(list(life.worlds))
     kind = rng.random()
@@ -134,7 +134,7 @@ def _something_else(life: Life) -> None:
         life.happened["wiped"] += 1
         life.history.forget_hours(name)
     elif kind < 0.21 and scenario.misfortune:
-        befall(scenario)
+        strike(scenario)
     elif kind < 0.35:
         recover(scenario)
         switch_faults(scenario, faults=True)
@@ -145,7 +145,7 @@ def _run_one(life: Life, name: AudienceName, request: Request) -> None:
 
 
 def _send_and_edit_back(life: Life, name: AudienceName) -> None:
-    """Contacts are sent in the other form, by a run that may die in the middle; and the clients file is as it was."""
+    """Send contacts in the other form, by a run that may die in the middle; then restore the clients file."""
     now = int(life.scenario.clock.now)
     (*_, last) = hours_of(TimeRange(now, now))
     request = HoursRequest(hours=TimeRange(last.first - _DAY_HOURS * HOUR_SECONDS, last.last - HOUR_SECONDS))
@@ -154,7 +154,7 @@ def _send_and_edit_back(life: Life, name: AudienceName) -> None:
 
 
 def _retry_by_the_hundred(life: Life, times: int) -> None:
-    """Somebody has what is in the quarantine tried again and again, while the account has an outage."""
+    """Redrive the quarantine repeatedly while the account has an outage."""
     account = life.scenario.sandbox.accounts[life.scenario.worlds[0].account]
     before = account.fault_plan
     account.fault_plan = FaultPlan(rates={Fault.ERROR_500: 0.5})
@@ -165,7 +165,7 @@ def _retry_by_the_hundred(life: Life, times: int) -> None:
 
 
 def _send_otherwise(life: Life, edits: Edits) -> None:
-    """The clients file is edited, something is sent by a run that dies soon, and the file is as it was."""
+    """Edit the clients file, send something by a run that dies soon, and restore the file."""
     rng = edits.rng
     back = edits.edit()
     life.happened["edits and back"] += 1
@@ -184,12 +184,12 @@ def _send_otherwise(life: Life, edits: Edits) -> None:
 
 
 def _edit(world: World) -> None:
-    """The clients file maps its contacts otherwise from now on, or as before again."""
+    """Map the contacts of an audience differently from now on, or as before again."""
     world.point(is_swapped=not world.is_swapped)
 
 
 def _some_hours(life: Life) -> TimeRange:
-    """One hour or several one behind the other, of the last days; the present one perhaps."""
+    """Draw one or several consecutive hours of the last days, perhaps with the present one."""
     now, rng = int(life.scenario.clock.now), life.scenario.rng
     first = now - rng.randint(0, 30) * HOUR_SECONDS
     hours = list(hours_of(TimeRange(first, min(now, first + rng.randint(0, 5) * HOUR_SECONDS))))
@@ -197,7 +197,7 @@ def _some_hours(life: Life) -> TimeRange:
 
 
 def _come_to_rest(life: Life) -> None:
-    """Ticks without a fault, until all that changed is behind the chain's end and the quarantine has been tried."""
+    """Tick without faults until the chain has passed all changes and the quarantine has been redriven."""
     scenario = life.scenario
     still_since = scenario.clock.now
     waiting = set(life.worlds)
@@ -217,7 +217,7 @@ def _come_to_rest(life: Life) -> None:
 
 
 def _chain_end(life: Life, name: AudienceName) -> float:
-    """By our clock; 0 where there is no chain."""
+    """Return the end of the chain by our clock; 0 without a chain."""
     world = life.worlds[name]
     evidence = life.history.evidence([name], life.view)[name]
     chain = chain_of(evidence, fingerprint=world.plan.fingerprint, view=life.view)
@@ -230,10 +230,10 @@ def _check_rest(life: Life, name: AudienceName) -> None:
     world = life.worlds[name]
     can_all = not any(life.scenario.is_unreadable(world, member, ever=False) for member in world.members)
     if can_all and any(entry.failures for entry in entries):
-        raise Broken(f"at rest of {name}: something that does not fail is still in the quarantine")
+        raise Broken(f"at rest of {name}: something that no longer fails is still in the quarantine")
     check_rest(life.scenario, life.worlds[name], quarantined(entries))
 
 
 def _is_lost(scenario: Scenario, world: World) -> bool:
-    """Whether nothing can be had of the audience, whoever asks."""
+    """Return whether nothing of the audience can be read, whoever asks."""
     return not scenario.sandbox.accounts[world.account].secrets

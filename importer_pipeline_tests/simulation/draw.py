@@ -26,7 +26,7 @@ _POST_FAULTS = (Fault.ERROR_500, Fault.TOO_MANY_REQUESTS, Fault.CUT, Fault.RESET
 
 
 def draw(seed: int) -> Scenario:
-    """The scenario of a seed, without the dimensions of its world."""
+    """Draw the scenario of a seed, without the dimensions of its world."""
     rng, clock = Random(seed), Clock()
     sandbox = Sandbox(clock=clock, seed=seed)
     kind = rng.random()
@@ -70,12 +70,12 @@ def draw(seed: int) -> Scenario:
 
 
 def add_source(scenario: Scenario, account: SandboxAccount, list_id: str, rng: Random) -> Source:
-    """A list with contacts, in the account."""
+    """Add a list with contacts to the account."""
     return Source(list_id=list_id, members=_members(scenario, account, list_id, rng))
 
 
 def add_sink(scenario: Scenario, key: str, *, name: str, url: str, refusals: Sequence[Refusal]) -> Sink:
-    """An account at the target."""
+    """Add an account at the target."""
     sandbox = scenario.sandbox
     target = sandbox.add_target(key, name=name, refuse=refusals)
     adapter = SandboxAdapter(sandbox, sleep=lambda _: None)
@@ -84,7 +84,7 @@ def add_sink(scenario: Scenario, key: str, *, name: str, url: str, refusals: Seq
 
 
 def refusals_of(rng: Random) -> list[Refusal]:
-    """What a target refuses: nothing as a rule, or some share of the records."""
+    """Draw what a target refuses: usually nothing, or some share of the records."""
     share = rng.choice((0, 0, 0, 20, 40))
     if not share:
         return []

@@ -1,17 +1,17 @@
-"""Something in between that answers in Mailchimp's place, with any status: to some requests or to all, for a while."""
+"""Intermediaries that answer in Mailchimp's place, with any status, to some or all requests, for a while."""
 
 from random import Random
 
 from importer_pipeline.sandbox.messages import SandboxAnswer, SandboxRequest
 from importer_pipeline.sandbox.twists import edge_json, edge_page
-from importer_pipeline_tests.simulation.scenario import Dimension, Scenario
-from importer_pipeline_tests.simulation.spells import Spell
+from importer_pipeline_tests.simulation.scenario import Scenario
+from importer_pipeline_tests.simulation.spells import Spell, SpellDimension
 
 _STATUSES = (400, 401, 403, 404, 404, 404, 405, 410, 431, 451, 503)
 
 
-class Edges(Dimension):
-    """An edge answers for one account, or for all of them as it does where an address is blocked."""
+class Edges(SpellDimension):
+    """An edge answers for one account, or for all of them, as it does where an address is blocked."""
 
     def __init__(self, scenario: Scenario, rng: Random) -> None:
         super().__init__(scenario, rng)
@@ -25,18 +25,6 @@ class Edges(Dimension):
             names = {rng.choice(sorted(names))}
         for name in sorted(names):
             scenario.sandbox.accounts[name].twists.append(self._twist)
-
-    def step(self) -> None:
-        """It may begin or end."""
-        self._spell.pass_time()
-
-    def pause(self) -> None:
-        """It may begin or end."""
-        self._spell.pass_time(steps=20)
-
-    def heal(self) -> None:
-        """It is over."""
-        self._spell.end()
 
     def _twist(self, request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer:
         if not self._spell.is_on or self.rng.random() >= self._share:

@@ -1,4 +1,4 @@
-"""Edits of the clients file at any moment: an audience names another list, target or mapping, or the one before."""
+"""Edits of the clients file at any moment: an audience names another list, target or mapping, or the former one."""
 
 from collections.abc import Callable
 from random import Random
@@ -8,7 +8,7 @@ from importer_pipeline_tests.simulation.scenario import Dimension, Scenario, Sin
 
 
 class Edits(Dimension):
-    """The clients file is edited now and then, also while something is imported. A run goes by the file as it found it."""
+    """The clients file is edited from time to time, even during an import. A run uses the file as it found it."""
 
     def __init__(self, scenario: Scenario, rng: Random) -> None:
         super().__init__(scenario, rng)
@@ -28,17 +28,17 @@ class Edits(Dimension):
             world.other_sources = (add_source(scenario, account, f"{world.source.list_id}-second", rng),)
 
     def step(self) -> None:
-        """An edit in the middle of a sync is rare."""
+        """Edit rarely in the middle of a sync."""
         if self.rng.random() < self._often:
             self.edit()
 
     def pause(self) -> None:
-        """Between two runs it is not."""
+        """Edit more often between two runs."""
         if self.rng.random() < 0.05:
             self.edit()
 
     def edit(self) -> Callable[[], None]:
-        """Edit something; returns what edits it back."""
+        """Edit something; return a function that edits it back."""
         world = self.rng.choice(self.scenario.worlds)
         siblings = [it for it in self.scenario.worlds if it.name.client == world.name.client]
         kind = self.rng.random()
@@ -61,7 +61,7 @@ class Edits(Dimension):
 
 
 def _name(world: World, *, source: Source | None = None, sink: Sink | None = None) -> None:
-    """The clients file names another list or target, and the one before is the other one from now on."""
+    """Name another list or target in the clients file, and keep the present one as the other."""
     if source is not None and source is not world.source:
         world.other_sources = (world.source,)
         world.point(source=source)

@@ -1,4 +1,4 @@
-"""What Dagster's runs do: each takes the accounts that are free, and waits for the others or leaves them; several at once."""
+"""Jobs, as Dagster runs them: each takes the free accounts, and waits for the others or leaves them."""
 
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
@@ -19,11 +19,11 @@ from importer_pipeline_tests.support.memory_history import MemoryHistory
 _LOOK_AGAIN_SECONDS = 3.0
 
 Waiting = list[tuple[AudienceName, Request]]
-"""What is still to be done, in its order. Of several with one audience, each has a turn of its own."""
+"""Requests still to be done, in order. Several for one audience have a turn each."""
 
 
 class WhenBusy(Enum):
-    """What is done about accounts that another job has."""
+    """The treatment of accounts that another job has."""
 
     WAIT = "come again"
     LEAVE = "leave them to a later job"
@@ -31,18 +31,18 @@ class WhenBusy(Enum):
 
 @dataclass(kw_only=True)
 class JobEnd:
-    """What came of a job, as far as it came before it died."""
+    """The result of a job, or the part of it before its death."""
 
     done: dict[AudienceName, AudienceDone] = field(default_factory=dict[AudienceName, AudienceDone])
-    """Of an audience that had several turns, the last."""
+    """The last one of an audience that had several turns."""
     unusable: list[AudienceName] = field(default_factory=list[AudienceName])
-    """Whose newest snapshot can't have the windows that were asked for."""
+    """Audiences whose newest snapshot can't have the requested windows."""
     left: list[AudienceName] = field(default_factory=list[AudienceName])
-    """What another job had."""
+    """Audiences of accounts that another job had."""
 
 
 Job = Generator[float, None, JobEnd]
-"""A job; yields up to when nothing will happen in it."""
+"""A job; yields the moment up to which nothing happens in it."""
 
 
 class _Run:
@@ -56,7 +56,7 @@ class _Run:
         self.end = JobEnd()
 
     def go(self, waiting: Waiting, when_busy: WhenBusy) -> Generator[float]:
-        """All turns, one after the other."""
+        """Run all turns, one after the other."""
         life, locks = self._life, self._life.locks
         history = life.history.begin(life.scenario.clock.now)
         while waiting:
@@ -75,7 +75,7 @@ class _Run:
                 history = life.history.begin(life.scenario.clock.now)
 
     def _turn(self, turn: Mapping[AudienceName, Request], history: MemoryHistory) -> Generator[float, None, Waiting]:
-        """What is free now; returns what is to be done after it in place of some of it."""
+        """Import what is free now; return what is to be done after it in place of some of it."""
         life, later = self._life, Waiting()
         plans: list[AudiencePlan] = []
         asked = [
@@ -97,7 +97,7 @@ class _Run:
                 quarantined = resolver.quarantined(it)
                 plans.append(replace(self._worlds[it.name].plan, scope=resolved.scope, quarantined=quarantined))
         open_audiences = Counter(plan.account for plan in plans)
-        # An account that has nothing to do in this turn is others' at once, as is one that is done.
+        # An account without work in this turn is unlocked at once, as is one that is done.
         for account in {self._worlds[name].account for name in turn} - open_audiences.keys():
             life.locks.release(self, account)
 
@@ -130,7 +130,7 @@ class _Run:
 def job(
     life: Life, requests: Mapping[AudienceName, Request], *, when_busy: WhenBusy, changes: float, deaths: float
 ) -> Job:
-    """One job that does what is asked for and what follows from it, unless it dies. It reads the clients file now."""
+    """Make a job that does the requests and what follows from them, unless it dies. It reads the clients file now."""
     run = _Run(life, changes=changes, deaths=deaths)
 
     def steps() -> Job:
@@ -146,7 +146,7 @@ def job(
 
 
 def together(life: Life, jobs: Sequence[Job]) -> list[JobEnd]:
-    """Run jobs at once, a step of one after a step of another, until all are over."""
+    """Run jobs at once, alternating their steps, until all are over."""
     rng, clock = life.scenario.rng, life.scenario.clock
     wakes = dict.fromkeys(range(len(jobs)), clock.now)
     ends: dict[int, JobEnd] = {}
@@ -171,7 +171,7 @@ def run_job(life: Life, requests: Mapping[AudienceName, Request], *, changes: fl
 def _deal(
     waiting: Waiting, free: set[str], worlds: Mapping[AudienceName, World]
 ) -> tuple[dict[AudienceName, Request], Waiting]:
-    """The turn of what is free, each audience once; and what has a later one."""
+    """Divide what is waiting: the turn of the free accounts, each audience once; and the rest."""
     turn: dict[AudienceName, Request] = {}
     later: Waiting = []
     for name, request in waiting:

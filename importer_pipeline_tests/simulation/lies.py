@@ -1,4 +1,4 @@
-"""Pages that are not what was asked for, as a server would send them that ignores an order, a filter or a count."""
+"""Pages that are not as requested, as from a server that ignores an order, a filter or a count."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from importer_pipeline.http.wire import Answer
 
 
 def lie(answer: Answer, rng: Random) -> Answer:
-    """The answer, made wrong in a way that must not pass; as it was, where there is nothing to make wrong."""
+    """Falsify an answer in a way that must be detected; return it as it is where there is nothing to falsify."""
     try:
         document = json.loads(answer.body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What outlives the processes of a scenario: the world, the history, the locks."""
+"""The state that outlives the processes of a scenario: the world, the history, the locks."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,46 +11,46 @@ from importer_pipeline_tests.support.memory_history import MemoryHistory
 
 
 class Locks:
-    """The locks of all accounts; a holder is whatever the object is that took them."""
+    """The locks of all accounts; the holder is any object that takes them."""
 
     def __init__(self) -> None:
         self._holders: dict[str, object] = {}
 
     def take(self, holder: object, accounts: Iterable[str]) -> set[str]:
-        """Lock those of the accounts that are free; returns those that are the holder's now."""
+        """Lock those of the accounts that are free; return those that the holder has now."""
         return {account for account in accounts if self._holders.setdefault(account, holder) is holder}
 
     def is_held(self, holder: object, account: str) -> bool:
-        """Tell whether the account is the holder's."""
+        """Return whether the holder has the account."""
         return self._holders.get(account) is holder
 
     def release(self, holder: object, account: str) -> None:
-        """Let others have the account."""
+        """Unlock the account if the holder has it."""
         if self.is_held(holder, account):
             del self._holders[account]
 
     def release_all(self, holder: object) -> None:
-        """Let others have all that is the holder's."""
+        """Unlock all accounts of the holder."""
         for account in [account for account, it in self._holders.items() if it is holder]:
             del self._holders[account]
 
 
 @dataclass(eq=False, kw_only=True)
 class Life:
-    """What outlives the processes of a scenario."""
+    """The state that outlives the processes of a scenario."""
 
     scenario: Scenario
     worlds: dict[AudienceName, World]
     history: MemoryHistory = field(default_factory=MemoryHistory)
     locks: Locks = field(default_factory=Locks)
     taken_at: dict[str, float] = field(default_factory=dict[str, float])
-    """When the run began that took a snapshot, by its id."""
-    on_the_wire: Counter[str] = field(default_factory=Counter[str])
-    """Requests under way by account, of all processes."""
+    """Start of the run that took each snapshot, by id."""
+    in_flight: Counter[str] = field(default_factory=Counter[str])
+    """Requests in flight by account, of all processes."""
     happened: Counter[str] = field(default_factory=Counter[str])
 
     @property
     def view(self) -> View:
-        """Which evidence counts now."""
+        """The evidence that counts now."""
         scenario = self.scenario
         return View(now=scenario.clock.now, oldest=0, tolerance_seconds=scenario.limits.clock_tolerance_seconds)

@@ -1,12 +1,12 @@
-"""What may befall the last client of a scenario in the middle of a sync, and how it passes."""
+"""Misfortunes of the last client of a scenario in the middle of a sync, and their end."""
 
 from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline_tests.simulation.scenario import Misfortune, Scenario
 
 
-def befall(scenario: Scenario) -> None:
-    """The misfortune of the scenario strikes its last client."""
+def strike(scenario: Scenario) -> None:
+    """Strike the last client of the scenario with its misfortune."""
     world = scenario.worlds[-1]
     account, target = scenario.sandbox.accounts[world.account], world.target
     match scenario.misfortune:
@@ -29,7 +29,7 @@ def befall(scenario: Scenario) -> None:
 
 
 def recover(scenario: Scenario) -> None:
-    """What passes is over."""
+    """End the misfortunes that pass."""
     for world in scenario.worlds:
         for sink in (world.sink, *world.other_sinks):
             sink.target.api_key, sink.target.refusals = sink.key, sink.refusals

@@ -1,4 +1,4 @@
-"""One process of a scenario: an engine, the requests that it has under way, and its death at any moment."""
+"""One process of a scenario: an engine, its requests in flight, and its death at any moment."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from importer_pipeline_tests.simulation.checks import (
 )
 from importer_pipeline_tests.simulation.lies import lie
 from importer_pipeline_tests.simulation.life import Life
-from importer_pipeline_tests.simulation.misfortunes import befall
+from importer_pipeline_tests.simulation.misfortunes import strike
 from importer_pipeline_tests.simulation.scenario import World
 from importer_pipeline_tests.support.memory_history import MemoryHistory
 
@@ -36,27 +36,27 @@ _KINDS = {Fetch: "fetches", Post: "posts", Probe: "probes"}
 
 
 class Died(Exception):
-    """The process is gone, wherever it was."""
+    """The process has died, wherever it was."""
 
 
 @dataclass(eq=False, slots=True)
 class _Flight:
-    """A request under way: asked, then answered by the sandbox at some moment, then told to the engine."""
+    """A request in flight: sent, then answered by the sandbox at some moment, then reported to the engine."""
 
     request: Fetch | Post | Probe
     result: Page | Receipt | ImporterError | None = None
 
 
 class Process:
-    """An engine, and the requests that it has under way.
+    """An engine, and its requests in flight.
 
     Args:
-        life: what outlives it.
+        life: the state that outlives it.
         history: the history, as this process sees it.
         worlds: its audiences as the clients file had them when it began.
-        plans: what it is to do.
-        finished: called with each audience that is done, once that is written down.
-        holds: whether it may still work on an account.
+        plans: the plans of the audiences to import.
+        finished: called with each audience that is done, once that is recorded.
+        holds: returns True while it may work on an account.
         changes: probability of a change between two steps.
         deaths: probability that it dies between two steps, or between two reports.
     """
@@ -96,10 +96,10 @@ class Process:
         self.done: dict[AudienceName, AudienceDone] = {}
 
     def run(self) -> Iterator[float]:
-        """From the first request to the last outcome.
+        """Run from the first request to the last outcome.
 
         Yields:
-            up to when nothing will happen in it, by the scenario's clock: after each step, so that others have theirs.
+            after each step the moment, by the scenario's clock, up to which nothing happens in it.
         """
         rng, clock = self._scenario.rng, self._scenario.clock
         for _ in range(_MAX_STEPS):
@@ -114,18 +114,18 @@ class Process:
             self._something_happens()
             if not self._flights:
                 if self._sync.next_timer is None:
-                    raise Broken("the engine waits for nothing")
+                    raise Broken("the engine is idle, but not finished")
                 yield self._sync.next_timer
             else:
                 clock.now += rng.random() * 0.4
                 self._advance()
                 yield clock.now
-        raise Broken("the engine does not come to an end")
+        raise Broken("the engine does not finish")
 
     def die(self) -> None:
-        """What was on the wire may still arrive."""
+        """Let some of the requests in flight still arrive."""
         for flight in self._flights:
-            self._life.on_the_wire[flight.request.audience.plan.account] -= isinstance(flight.request, Fetch)
+            self._life.in_flight[flight.request.audience.plan.account] -= isinstance(flight.request, Fetch)
             if flight.result is None and self._scenario.rng.random() < 0.5:
                 self._carry_out(flight.request)
 
@@ -139,7 +139,7 @@ class Process:
             change(scenario)
             self._life.happened["changes"] += 1
         if scenario.misfortune and self._changes and rng.random() < 0.06:
-            befall(scenario)
+            strike(scenario)
         if scenario.is_awake:
             for dimension in scenario.dimensions.values():
                 dimension.step()
@@ -147,21 +147,21 @@ class Process:
     def _send(self, request: Fetch | Post | Probe) -> None:
         account = request.audience.plan.account
         self._flights.append(_Flight(request))
-        self._life.on_the_wire[account] += isinstance(request, Fetch)
-        check_connections(self._scenario, [flight.request for flight in self._flights], self._life.on_the_wire)
+        self._life.in_flight[account] += isinstance(request, Fetch)
+        check_connections(self._scenario, [flight.request for flight in self._flights], self._life.in_flight)
 
     def _advance(self) -> None:
-        """The next thing that happens to one of the requests under way."""
+        """Advance one of the requests in flight."""
         flight = self._scenario.rng.choice(self._flights)
         if flight.result is None:
             flight.result = self._carry_out(flight.request)
             self._life.happened[_KINDS[type(flight.request)]] += 1
             return
         self._flights.remove(flight)
-        self._life.on_the_wire[flight.request.audience.plan.account] -= isinstance(flight.request, Fetch)
-        self._tell(flight.request, flight.result)
+        self._life.in_flight[flight.request.audience.plan.account] -= isinstance(flight.request, Fetch)
+        self._report(flight.request, flight.result)
 
-    def _tell(self, request: Fetch | Post | Probe, result: Page | Receipt | ImporterError) -> None:
+    def _report(self, request: Fetch | Post | Probe, result: Page | Receipt | ImporterError) -> None:
         sync, now = self._sync, self._scenario.clock.now
         sync.connection_freed(request, now)
         if isinstance(request, Fetch):
@@ -192,7 +192,7 @@ class Process:
             return error
 
     def _record(self) -> None:
-        """Write down what the engine tells, one after the other, and check that each claim is true at that moment."""
+        """Record the engine's outcomes one after the other, and check that each is true at that moment."""
         while self._sync.outcomes:
             self._maybe_die()
             outcome = self._sync.outcomes.popleft()

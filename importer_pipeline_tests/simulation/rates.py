@@ -1,4 +1,4 @@
-"""Rate limits on both sides, with and without Retry-After, as seconds or as a date; 503 that asks for patience."""
+"""Rate limits on both sides, by 429 or 503, with a Retry-After in seconds or as a date, or without."""
 
 import math
 from collections import deque
@@ -12,7 +12,7 @@ from importer_pipeline_tests.simulation.scenario import Dimension, Scenario
 
 
 class RateLimits(Dimension):
-    """A target and an account answer so many requests in a stretch of time, and ask for patience beyond: always."""
+    """A target, an account or both answer a limited number of requests in a period, and refuse the others."""
 
     def __init__(self, scenario: Scenario, rng: Random) -> None:
         super().__init__(scenario, rng)

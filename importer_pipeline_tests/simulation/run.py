@@ -1,4 +1,4 @@
-"""One seed of full syncs, from the first request to rest: whole ones, single windows by hand, plans; any of them may die."""
+"""One seed of full syncs, single windows by hand and plans, until the source comes to rest; any of them may die."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -23,14 +23,14 @@ _RESUMES = ResumeRule(within_seconds=86_400.0, restart=False)
 
 
 def run_seed(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
-    """Run a seed; raises `Broken` where a promise does not hold.
+    """Run a seed; raise `Broken` where a promise does not hold.
 
     Args:
         seed: the seed.
         forced: dimensions of the world that are on, whatever is drawn: see `worlds`.
 
     Returns:
-        what happened, counted.
+        counts of what happened.
     """
     scenario = draw(seed)
     widen(scenario, seed, forced=forced)
@@ -42,8 +42,8 @@ def run_seed(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
         for dimension in scenario.dimensions.values():
             dimension.pause()
     come_to_rest(scenario)
-    is_unkind = not scenario.is_calm and scenario.rng.random() < 0.3
-    switch_faults(scenario, faults=is_unkind)
+    is_faulty = not scenario.is_calm and scenario.rng.random() < 0.3
+    switch_faults(scenario, faults=is_faulty)
     scenario.limits = replace(scenario.limits, isolation_posts=64)
     scenario.clock.now += 1000
     _come_to_rest(life)
@@ -51,7 +51,7 @@ def run_seed(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:
 
 
 def come_to_rest(scenario: Scenario) -> None:
-    """All that passes is over, and the clients file stays as it is."""
+    """End all that passes, and stop edits of the clients file."""
     recover(scenario)
     scenario.is_awake = False
     for dimension in scenario.dimensions.values():
@@ -72,7 +72,7 @@ def switch_faults(scenario: Scenario, *, faults: bool) -> None:
 
 
 def _some_request(life: Life) -> dict[AudienceName, Request]:
-    """A full sync as a rule; or a plan, or some windows by hand."""
+    """Draw a request: usually a full sync; or a plan, or some windows by hand."""
     scenario, rng = life.scenario, life.scenario.rng
     rule = ResumeRule(within_seconds=rng.choice((0.0, 86_400.0, 86_400.0)), restart=rng.random() < 0.1)
     names, wanted = list(life.worlds), None
@@ -93,14 +93,14 @@ def _start(life: Life, requests: Mapping[AudienceName, Request]) -> Job:
 
 
 def _check_usable(life: Life, ends: Sequence[JobEnd]) -> None:
-    """What was launched by hand could be had, unless another snapshot was taken meanwhile, or the clients file was edited."""
+    """Check that windows by hand could be imported, unless a new snapshot or an edit came in between."""
     names = [name for end in ends for name in end.unusable]
     if names and not life.scenario.dimensions and life.history.latest(names):
         raise Broken("windows of the newest snapshot can't be imported")
 
 
 def _come_to_rest(life: Life) -> None:
-    """Full syncs of a source that stands still, until one that began now has succeeded. After a while nothing fails."""
+    """Run full syncs without changes until one that began now has succeeded; after a while without faults."""
     scenario, began = life.scenario, life.scenario.clock.now
     waiting = {world.plan.name for world in scenario.worlds}
     errors: list[str] = []
@@ -124,7 +124,7 @@ def _come_to_rest(life: Life) -> None:
 
 
 def _still_refused(life: Life, name: AudienceName) -> set[str]:
-    """Ids of those that are in the quarantine once all of it has been tried again: a fault may have brought good ones there."""
+    """Return the ids still quarantined after all have been redriven: a fault may have quarantined good contacts."""
     switch_faults(life.scenario, faults=False)
     again = RetryRequest(wanted=Wanted(refs=None, rule=None), windows=WindowsRequest(wanted=None, rule=_RESUMES))
     run_job(life, {name: again}, changes=0.0, deaths=0.0)
@@ -132,5 +132,5 @@ def _still_refused(life: Life, name: AudienceName) -> set[str]:
 
 
 def _is_lost(scenario: Scenario, done: AudienceDone) -> bool:
-    """Whether nothing can be had of the audience, whoever asks."""
+    """Return whether nothing of the audience can be read, whoever asks."""
     return scenario.misfortune is Misfortune.REVOKED and done.name.client == scenario.worlds[-1].plan.name.client

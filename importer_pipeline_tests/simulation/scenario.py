@@ -1,4 +1,4 @@
-"""What one seed means: accounts, audiences, their contacts, how unkind the world is. Records; `draw` makes them."""
+"""The scenario of one seed: accounts, audiences, contacts and faults of the world. Records; `draw` makes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,20 +21,20 @@ from importer_pipeline.target.client import TargetClient
 
 START = 1_700_000_000.0
 LATE_SECONDS = 240
-"""How far in the past a late commit may be stamped."""
+"""Maximum age of the stamp of a late commit."""
 
 JUMP_SECONDS = 100
-"""How far a Date may be from the clock that stamps contacts. More, with late commits, is not covered by the look back."""
+"""Maximum distance of a Date from the clock that stamps contacts. The look-back covers no more, with late commits."""
 
 
 class Clock:
-    """Epoch seconds that move when told."""
+    """A clock in epoch seconds that is moved by hand."""
 
     def __init__(self) -> None:
         self.now = START
 
     def __call__(self) -> float:
-        """The time."""
+        """Return the time."""
         return self.now
 
 
@@ -45,7 +45,7 @@ class Source:
     list_id: str
     members: MemberList
     touched: dict[int, float] = field(default_factory=dict[int, float])
-    """When each member was last changed, by serial: the moment itself, not the stamp."""
+    """Moment of the last change of each member, by serial: the real one, not the stamp."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,42 +58,42 @@ class Sink:
     target: SandboxTarget
     line: TargetClient
     refusals: tuple[Refusal, ...]
-    """What it refuses, misfortunes apart."""
+    """Its refusals apart from misfortunes."""
 
 
 @dataclass(eq=False, kw_only=True)
 class World:
-    """One audience as the clients file has it now, and all that it is read from and written to.
+    """One audience as the clients file has it now, with its sources and sinks.
 
     Attributes:
-        plan: what the engine has to know of it, without what is to be read.
-        lines: what its requests are made with.
-        record_of: what its target must hold of a member.
+        plan: its plan for the engine, without what is to be read.
+        lines: the clients that make its requests.
+        record_of: returns the record that its target must hold of a member.
     """
 
     name: AudienceName
     account: str
-    """Of the sandbox."""
+    """Its account in the sandbox."""
     account_connections: int
     account_line: MailchimpClient
     spec: Mapping[str, str]
     """Its record mapping."""
     usual_record_of: RecordOf
-    """What that makes of a member."""
+    """Returns the record that the mapping makes of a member."""
     source: Source
     sink: Sink
     is_swapped: bool = False
-    """Whether its mapping is the other one, which takes last names for first ones."""
+    """True if its mapping is the other one, which swaps first and last names."""
     other_sources: tuple[Source, ...] = ()
-    """Lists that the clients file may name instead, now or earlier; of the same account."""
+    """Lists of the same account that the clients file may name instead, now or earlier."""
     other_sinks: tuple[Sink, ...] = ()
-    """Targets that it may name instead."""
+    """Targets that the clients file may name instead."""
 
     def __post_init__(self) -> None:
         self.point()
 
     def point(self, *, source: Source | None = None, sink: Sink | None = None, is_swapped: bool | None = None) -> None:
-        """The clients file names another list, target or mapping from now on, or the one before again."""
+        """Name another list, target or mapping in the clients file from now on, or the former one again."""
         self.source = source or self.source
         self.sink = sink or self.sink
         self.is_swapped = self.is_swapped if is_swapped is None else is_swapped
@@ -123,12 +123,12 @@ class World:
 
     @property
     def target(self) -> SandboxTarget:
-        """Where they have to be."""
+        """The target where they must be."""
         return self.sink.target
 
     @property
     def touched(self) -> dict[int, float]:
-        """When each of them was last changed."""
+        """The moment of the last change of each of them."""
         return self.source.touched
 
 
@@ -141,10 +141,10 @@ def _swapped(record_of: RecordOf) -> RecordOf:
 
 
 class Misfortune(Enum):
-    """What may befall a client. All but a revoked key pass."""
+    """A misfortune of a client. All but a revoked key pass."""
 
     REVOKED = "its key is refused"
-    LIST_GONE = "one of its lists is not known"
+    LIST_GONE = "one of its lists is unknown"
     OUTAGE = "its account answers nothing but 500"
     TAKEN = "all ten connections of its account are taken"
     TARGET_DOWN = "its target answers nothing but 500"
@@ -167,53 +167,53 @@ class Scenario:
     faults: FaultPlan
     target_faults: FaultPlan
     misfortune: Misfortune | None
-    """What befalls the last client in the middle of a sync."""
+    """Strikes the last client in the middle of a sync."""
     is_calm: bool
-    """Nothing changes, nothing fails, and no two contacts share a second: then the number of requests is known."""
+    """True if nothing changes or fails, and no two contacts share a second: then the number of requests is known."""
     is_crowded: bool
-    """All contacts share one second, and they leave it while it is read."""
+    """True if all contacts share one second, and leave it while it is read."""
     page_limit: int | None
     """Pages of more contacts time out, if set."""
     lies: float
-    """Probability that a page is not what was asked for: unsorted, out of bounds, too short."""
+    """Probability that a page is not as requested: unsorted, out of bounds, too short."""
     runs: int
-    """How many there are before the source comes to rest."""
+    """Number of runs before the source comes to rest."""
     deaths: float
     """Probability that the process dies between two steps, or between two reports."""
     by_hand: float
     """Probability that a run is of single windows."""
     is_awake: bool = True
-    """Whether its dimensions begin and end things; not once the source has come to rest."""
+    """True while its dimensions begin and end things; False once the source has come to rest."""
     dimensions: "dict[str, Dimension]" = field(default_factory=dict[str, "Dimension"])
-    """What else is wide about this world, by name: see `worlds`."""
+    """Further dimensions of this world, by name: see `worlds`."""
 
     @property
     def at_once(self) -> int:
-        """How many jobs are launched at once."""
+        """Number of jobs launched at once."""
         return 2 if "two at once" in self.dimensions else 1
 
     @property
     def max_connections(self) -> dict[str, int]:
-        """Connections that each account bears."""
+        """Limit of connections of each account."""
         return {world.account: world.account_connections for world in self.worlds}
 
     def is_unreadable(self, world: World, member: Member, *, ever: bool) -> bool:
-        """Tell whether nobody can read the member now, or could not at some time."""
+        """Return whether nobody can read the member now or, with `ever`, could not at some time."""
         return any(it.unreadable(world, member, ever=ever) for it in self.dimensions.values())
 
     def is_refused(self, world: World, record: TargetRecord, *, ever: bool) -> bool:
-        """Tell whether the target does not take the record, whatever it says, now or at some time."""
+        """Return whether the target does not take the record, whatever it answers, now or at some time."""
         return world.target.refuses(record) or any(
             it.undeliverable(world, record, ever=ever) for it in self.dimensions.values()
         )
 
 
 class Dimension:
-    """A way for a world to be wide, drawn by itself. Each of its hooks may be left as it is.
+    """A further kind of fault or change, drawn by itself. Subclasses override the hooks they need.
 
     Args:
         scenario: the scenario that it belongs to.
-        rng: its own chance, so that no dimension changes what another draws.
+        rng: its own randomness, so that no dimension changes what another draws.
     """
 
     def __init__(self, scenario: Scenario, rng: Random) -> None:
@@ -221,21 +221,21 @@ class Dimension:
         self.rng = rng
 
     def step(self) -> None:
-        """Something may begin or end between two steps of a process."""
+        """Begin or end something between two steps of a process."""
 
     def pause(self) -> None:
-        """Something may begin or end between two runs."""
+        """Begin or end something between two runs."""
 
     def heal(self) -> None:
-        """The source comes to rest: what passes is over."""
+        """End what passes: the source comes to rest."""
 
     def at_rest(self) -> None:
-        """All that was set to pass is over."""
+        """React to the end of everything that passes."""
 
     def unreadable(self, world: World, member: Member, *, ever: bool) -> bool:
-        """Tell whether nobody can read the member now, or could not at some time."""
+        """Return whether nobody can read the member now, or could not at some time."""
         return False
 
     def undeliverable(self, world: World, record: TargetRecord, *, ever: bool) -> bool:
-        """Tell whether the target does not take the record now, or did not at some time, though it does not refuse it."""
+        """Return whether the target fails for the record, now or at some time, although it does not refuse it."""
         return False

@@ -1,4 +1,4 @@
-"""The simulation bites: with a rule broken on purpose, seeds fail; and it goes through nearly all of the engine."""
+"""The simulation detects rules broken on purpose, and executes nearly all of the engine."""
 
 import json
 import os
@@ -18,7 +18,7 @@ COVERAGE = (sys.executable, "-m", "coverage")
 
 
 class Break(NamedTuple):
-    """A rule of the engine, a way to break it, and the kind of seeds that tell."""
+    """A rule of the engine, a way to break it, and the kind of seeds that detect it."""
 
     file: str
     rule: str
@@ -213,7 +213,7 @@ def simulate(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the engine and its simulation."""
+    """Copy the engine and its simulation."""
     shutil.copytree(ROOT / "importer_pipeline", tmp_path / "importer_pipeline")
     tests = tmp_path / "importer_pipeline_tests"
     shutil.copytree(ROOT / "importer_pipeline_tests" / "simulation", tests / "simulation")
@@ -237,7 +237,7 @@ def test_a_broken_rule_makes_seeds_fail(broken: Break, copy: Path) -> None:
 
 
 def test_the_simulation_goes_through_the_engine(copy: Path) -> None:
-    """At least 95 % of the statements of the modules that decide, by the simulation alone."""
+    """The simulation alone executes at least 95 % of the statements of the modules that decide."""
     (copy / ".coveragerc").write_text("[run]\nsource = importer_pipeline\n")
     rare = ("rate limits", "edges", "time budgets", "undeliverable records")
     for options in (["--seeds", "80"], ["--seeds", "30", *(it for world in rare for it in ("--world", world))]):

@@ -1,4 +1,4 @@
-"""Answers of a target that hang on what a batch holds, whatever their status."""
+"""Faults of a target that depend on the content of a batch, with any status."""
 
 from dataclasses import replace
 from random import Random
@@ -7,8 +7,8 @@ from importer_pipeline.sandbox.faults import Fault, Rule
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.target import TargetRecord, batches_with
 from importer_pipeline.sandbox.twists import edge_page
-from importer_pipeline_tests.simulation.scenario import Dimension, Scenario, World
-from importer_pipeline_tests.simulation.spells import Spell
+from importer_pipeline_tests.simulation.scenario import Scenario, World
+from importer_pipeline_tests.simulation.spells import Spell, SpellDimension
 
 _FAULTS = (
     Fault.ERROR_500,
@@ -22,7 +22,7 @@ _FAULTS = (
 )
 
 
-class UndeliverableRecords(Dimension):
+class UndeliverableRecords(SpellDimension):
     """A firewall before a target, or the target itself, fails for particular records: before storing or after."""
 
     def __init__(self, scenario: Scenario, rng: Random) -> None:
@@ -31,36 +31,30 @@ class UndeliverableRecords(Dimension):
         self._salt, self._share = rng.randrange(1 << 16), rng.choice((15, 40))
         self._holds_bad = batches_with(self._is_bad)
         self._rule = Rule(applies=self._applies, fault=rng.choice(_FAULTS), after_storing=rng.random() < 0.3)
-        self._is_for_ever = rng.random() < 0.5
-        self._spell = Spell(rng, begins=0.01, ends=0.0 if self._is_for_ever else 0.005)
-        self._lay_rule()
+        self._spell = Spell(rng, begins=0.01, ends=0.0 if rng.random() < 0.5 else 0.005)
+        self._add_rule()
 
     def step(self) -> None:
-        """It may begin or end."""
-        self._spell.pass_time()
-        self._lay_rule()
+        """Begin or end, perhaps."""
+        super().step()
+        self._add_rule()
 
     def pause(self) -> None:
-        """It may begin or end."""
-        self._spell.pass_time(steps=20)
-        self._lay_rule()
-
-    def heal(self) -> None:
-        """It is over if it is to pass."""
-        if not self._is_for_ever:
-            self._spell.end()
+        """Begin or end, perhaps."""
+        super().pause()
+        self._add_rule()
 
     def at_rest(self) -> None:
-        """What else went wrong was set to pass, and this with it."""
-        self._lay_rule()
+        """Add the rule again: the fault plan has been replaced."""
+        self._add_rule()
 
     def undeliverable(self, world: World, record: TargetRecord, *, ever: bool) -> bool:
-        """Those of which the rule speaks."""
+        """Return whether the rule is for the record and its spell is on."""
         is_so = self._spell.has_been if ever else self._spell.is_on
         return is_so and world.target is self._target and self._is_bad(record)
 
-    def _lay_rule(self) -> None:
-        """The unkindness of a target is replaced by others, too."""
+    def _add_rule(self) -> None:
+        """Add the rule to the target's fault plan, which others replace."""
         if self._rule not in self._target.fault_plan.rules:
             self._target.fault_plan = replace(self._target.fault_plan, rules=(self._rule,))
 

@@ -1,4 +1,4 @@
-"""Answers of Mailchimp that hang on what they hold: members that nobody can read, offsets that never answer, wrong totals."""
+"""Faults of Mailchimp that depend on the answer: unreadable members, offsets that never answer, wrong totals."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from importer_pipeline.sandbox.twists import (
     where_members,
     with_total,
 )
-from importer_pipeline_tests.simulation.scenario import Dimension, Scenario, World
-from importer_pipeline_tests.simulation.spells import Spell
+from importer_pipeline_tests.simulation.scenario import Scenario, World
+from importer_pipeline_tests.simulation.spells import Spell, SpellDimension
 
 _FAULTS = (Fault.ERROR_500, edge_page(502), Fault.CUT, Fault.BROKEN_JSON, Fault.HANG, Fault.GATEWAY_TIMEOUT)
 
 
-class UnreadableMembers(Dimension):
+class UnreadableMembers(SpellDimension):
     """Some members of one list spoil every answer that holds them: for ever, or for a while."""
 
     def __init__(self, scenario: Scenario, rng: Random) -> None:
@@ -36,25 +36,11 @@ class UnreadableMembers(Dimension):
         self._contact_ids = [member.contact_id for member in chosen]
         self._nonsense = rng.choice((None, *Nonsense))
         self._fault = rng.choice(_FAULTS)
-        self._is_for_ever = rng.random() < 0.5
-        self._spell = Spell(rng, begins=0.01, ends=0.0 if self._is_for_ever else 0.005)
+        self._spell = Spell(rng, begins=0.01, ends=0.0 if rng.random() < 0.5 else 0.005)
         scenario.sandbox.accounts[world.account].twists.append(self._twist)
 
-    def step(self) -> None:
-        """It may begin or end."""
-        self._spell.pass_time()
-
-    def pause(self) -> None:
-        """It may begin or end."""
-        self._spell.pass_time(steps=20)
-
-    def heal(self) -> None:
-        """It is over if it is to pass."""
-        if not self._is_for_ever:
-            self._spell.end()
-
     def unreadable(self, world: World, member: Member, *, ever: bool) -> bool:
-        """Those that were chosen."""
+        """Return whether the member was chosen and its spell is on."""
         is_so = self._spell.has_been if ever else self._spell.is_on
         return is_so and world.members is self._list and member.serial in self._serials
 
@@ -66,33 +52,19 @@ class UnreadableMembers(Dimension):
         return where_members(ids, becomes)(request, answer)
 
 
-class DeepOffsets(Dimension):
+class DeepOffsets(SpellDimension):
     """Pages beyond an offset never answer, however small they are: for a while, or for ever."""
 
     def __init__(self, scenario: Scenario, rng: Random) -> None:
         super().__init__(scenario, rng)
         world = rng.choice(scenario.worlds)
-        self._is_for_ever = rng.random() < 0.5
-        self._spell = Spell(rng, begins=0.02, ends=0.0 if self._is_for_ever else 0.005)
+        self._spell = Spell(rng, begins=0.02, ends=0.0 if rng.random() < 0.5 else 0.005)
         self._account = world.account
         # What lies deeper in one second is left out contact by contact, of which no more than so many are borne.
         crowds = [_largest_second(it) for it in scenario.worlds if it.account == world.account]
         self._limit = max(rng.randint(5, 30), *(crowd - scenario.paging.holes for crowd in crowds))
         inner = beyond_offset(self._limit, rng.choice((Fault.HANG, Fault.GATEWAY_TIMEOUT)))
         scenario.sandbox.accounts[world.account].twists.append(_while(self._spell, inner))
-
-    def step(self) -> None:
-        """It may begin or end."""
-        self._spell.pass_time()
-
-    def pause(self) -> None:
-        """It may begin or end."""
-        self._spell.pass_time(steps=20)
-
-    def heal(self) -> None:
-        """It is over if it is to pass."""
-        if not self._is_for_ever:
-            self._spell.end()
 
     def unreadable(self, world: World, member: Member, *, ever: bool) -> bool:
         """Tell whether more contacts share the member's second than can be reached in it: no time leads to the others."""
@@ -106,10 +78,10 @@ class DeepOffsets(Dimension):
         return len(together) > self._limit
 
 
-class WrongTotals(Dimension):
+class WrongTotals(SpellDimension):
     """`total_items` is too large for a while, or a whole list is empty when it is asked for the first time.
 
-    An hour that is empty is what hours are as a rule: that it is not can't be seen.
+    Only whole lists: most hours are empty anyway, so a wrongly empty hour can't be detected.
     """
 
     def __init__(self, scenario: Scenario, rng: Random) -> None:
@@ -124,18 +96,14 @@ class WrongTotals(Dimension):
         account.twists.append(_while(self._moment, self._empty_once))
 
     def step(self) -> None:
-        """It may begin or end."""
-        self._spell.pass_time()
+        """Begin or end, perhaps, and so may the moment of empty lists."""
+        super().step()
         self._moment.pass_time()
 
-    def pause(self) -> None:
-        """It may begin or end."""
-        self._spell.pass_time(steps=20)
-
     def heal(self) -> None:
-        """It is over."""
-        self._moment.end()
-        self._spell.end()
+        """End both."""
+        self._moment.heal()
+        super().heal()
 
     def _empty_once(self, request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer:
         is_page = answer.status == 200 and request.path.endswith("/members")

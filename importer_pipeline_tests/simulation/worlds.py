@@ -1,6 +1,6 @@
-"""The dimensions of a simulated world: each is drawn by itself, so that any may meet any other.
+"""The dimensions of a simulated world: each is drawn by itself, so that all combinations occur.
 
-A dimension changes nothing of what the seed draws otherwise. What it may do is in its module; here is how often it is on.
+A dimension does not affect what the seed draws otherwise. Its effects are in its module, its frequency is here.
 """
 
 from collections.abc import Collection, Mapping
@@ -8,7 +8,7 @@ from random import Random
 from typing import NamedTuple
 
 from importer_pipeline_tests.simulation.budgets import TimeBudgets
-from importer_pipeline_tests.simulation.clocks import LyingClocks
+from importer_pipeline_tests.simulation.clocks import WrongClocks
 from importer_pipeline_tests.simulation.edges import Edges
 from importer_pipeline_tests.simulation.edits import Edits
 from importer_pipeline_tests.simulation.rates import RateLimits
@@ -22,7 +22,7 @@ class TwoAtOnce(Dimension):
 
 
 class ManyRetries(Dimension):
-    """What is in the quarantine is tried again and again between two ticks, by the hundred, while it can't come in."""
+    """The quarantine is redriven hundreds of times between two ticks, while nothing of it can be imported."""
 
 
 class _Drawn(NamedTuple):
@@ -41,7 +41,7 @@ WORLDS: Mapping[str, _Drawn] = {
     "wrong totals": _Drawn(WrongTotals, 0.05),
     "undeliverable records": _Drawn(UndeliverableRecords, 0.06),
     "rate limits": _Drawn(RateLimits, 0.06),
-    "lying clocks": _Drawn(LyingClocks, 0.06),
+    "lying clocks": _Drawn(WrongClocks, 0.06),
     "edges": _Drawn(Edges, 0.06),
     "many retries": _Drawn(ManyRetries, 0.02),
     "time budgets": _Drawn(TimeBudgets, 0.1),

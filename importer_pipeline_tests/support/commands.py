@@ -1,6 +1,6 @@
-"""The pipeline in processes of its own that share one DAGSTER_HOME: started, waited for, sent signals, and what they left.
+"""The pipeline in separate processes that share one DAGSTER_HOME: commands, signals, and the events they leave.
 
-Stays out: the world that they import (see `stage` and `held_client`).
+Stays out: the clients that they import (see `stage` and `held_client`).
 """
 
 import re
@@ -15,26 +15,33 @@ from typing import Any, Self
 import dagster as dg
 from dagster._core.execution.backfill import BulkActionStatus
 
-from importer_pipeline.defs.names import POOL, windows_key
+from importer_pipeline.defs.names import windows_key
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.sandbox.children import environment
 from importer_pipeline_tests.support.patience import ended
 from importer_pipeline_tests.support.processes import Processes, end_group
-from importer_pipeline_tests.support.runs import ROOT, dagster_home, full_sync_command, job_command
+from importer_pipeline_tests.support.runs import (
+    ROOT,
+    dagster_home,
+    full_sync_command,
+    job_command,
+    logged,
+    runs_in_pool,
+)
 
 _IN_PROCESS = re.compile(r"Executing steps in process \(pid: (\d+)\)")
 
 
 class Commands:
-    """A DAGSTER_HOME as the project sets it up, and the commands that are run with it; none outlives the `with` block.
+    """A DAGSTER_HOME as the project sets it up, and the commands run with it; none outlives the `with` block.
 
     Args:
-        folder: where all of it is.
+        folder: holds all of it.
         clients: the clients file.
-        module: what is run: another than the package's own only where a test has to say how it treats the world.
+        module: the code location; another than the package's own only where a test needs other settings.
 
     Attributes:
-        instance: what the commands leave their events in.
+        instance: the instance with the commands' events.
     """
 
     def __init__(self, folder: Path, clients: Path, *, module: str = "importer_pipeline") -> None:
@@ -47,7 +54,7 @@ class Commands:
         self._processes = Processes(folder)
         self._count = 0
         self.instance = dg.DagsterInstance.from_config(str(home))
-        # The first look makes the databases, and Dagster does not bear several first looks at once.
+        # The first access creates the databases, and Dagster does not support several first accesses at once.
         self.instance.get_runs()
         self.instance.event_log_storage.get_pool_limits()
 
@@ -61,45 +68,45 @@ class Commands:
         self.instance.dispose()
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """`dagster ...` on this package. What it prints goes to a file, for who looks for the reason of a failure."""
+        """Start `dagster ...` on this package. Its output goes to a file, for analysing failures."""
         command = [sys.executable, "-m", "dagster", *arguments, "-m", self._module]
         self._count += 1
         return self._processes.start(f"output-{self._count}", command, self._environment)
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
-        """Tell one of them to end, and whatever it started."""
+        """Interrupt a command, and end whatever it started."""
         process.send_signal(signal.SIGINT)
         ended(process)
         end_group(process)
 
     def start_full_sync(self, config: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-        """`dagster job execute -j full_sync`."""
+        """Start `dagster job execute -j full_sync`."""
         return self.start(*full_sync_command(self._folder, config))
 
     def full_sync(self, config: Mapping[str, Any]) -> int:
-        """The same, until it has ended: its exit code."""
+        """Run it to its end; return the exit code."""
         return ended(self.start_full_sync(config))
 
     def start_job(self, job: str, config: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-        """`dagster job execute -j ...`."""
+        """Start `dagster job execute -j ...`."""
         return self.start(*job_command(job, self._folder, config))
 
     def run(self, job: str, config: Mapping[str, Any]) -> int:
-        """The same, until it has ended: its exit code."""
+        """Run it to its end; return the exit code."""
         return ended(self.start_job(job, config))
 
     @property
     def printed(self) -> str:
-        """What the command that was started last has printed so far."""
+        """Output so far of the command that was started last."""
         return (self._folder / f"output-{self._count}.txt").read_text(encoding="utf-8", errors="replace")
 
     def latest(self, job: str) -> dg.DagsterRun | None:
-        """The newest run of a job."""
+        """Return the newest run of a job."""
         runs = self.instance.get_runs(dg.RunsFilter(job_name=job), limit=1)
         return runs[0] if runs else None
 
     def process_of(self, run_id: str) -> int | None:
-        """The process in which a run's steps are executed; None before there is one."""
+        """Return the process that executes a run's steps; None before there is one."""
         for entry in self.instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
             found = _IN_PROCESS.search(entry.get_dagster_event().message or "")
             if found:
@@ -113,39 +120,38 @@ class Commands:
 
     @property
     def statuses(self) -> list[dg.DagsterRunStatus]:
-        """How the runs stand, the oldest first."""
+        """Statuses of the runs, the oldest first."""
         return [run.status for run in self.instance.get_runs(ascending=True)]
 
     def status(self, run_id: str) -> dg.DagsterRunStatus:
-        """How a run stands."""
+        """Return the status of a run."""
         (run,) = self.instance.get_runs(dg.RunsFilter(run_ids=[run_id]))
         return run.status
 
     def backfill_status(self, backfill_id: str) -> BulkActionStatus:
-        """How a backfill stands."""
+        """Return the status of a backfill."""
         backfill = self.instance.get_backfill(backfill_id)
         assert backfill is not None
         return backfill.status
 
     def runs_of_backfill(self, backfill_id: str) -> Sequence[dg.DagsterRun]:
-        """The runs of a backfill."""
+        """Return the runs of a backfill."""
         return self.instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": backfill_id}))
 
     def windows(self, audience: str) -> set[str]:
-        """The windows of an audience (`client/audience`) that are reported as in."""
+        """Return the windows of an audience (`client/audience`) that are reported as imported."""
         return self.instance.get_materialized_partitions(windows_key(AudienceName(*audience.split("/"))))
 
     def said(self, text: str) -> list[str]:
-        """The lines with that text in the logs of all runs."""
-        logs = [entry for run in self.instance.get_runs() for entry in self.instance.all_logs(run.run_id)]
-        return [entry.user_message for entry in logs if text in entry.user_message]
+        """Return the lines with that text in the logs of all runs."""
+        return logged(self.instance, text)
 
     @property
     def in_pool(self) -> set[str]:
-        """The runs that have a place in the pool, or wait for one."""
-        return {step.run_id for step in self.instance.event_log_storage.get_concurrency_info(POOL).pending_steps}
+        """Runs that have a pool slot, or wait for one."""
+        return runs_in_pool(self.instance)
 
 
 def exit_codes(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:
-    """How those end, once all have."""
+    """Return the exit codes of the processes, once all have ended."""
     return [ended(process) for process in processes]

@@ -1,6 +1,6 @@
-"""A deployment as processes of this machine: what `deploy/compose.yaml` starts in containers, and what docs/deploy.md says.
+"""A deployment as processes of this machine: the services of `deploy/compose.yaml`, the commands of docs/deploy.md.
 
-Stays out: Postgres (see `postgres`), the proxy (see `proxied`), and the world that is imported (see `stage`).
+Stays out: Postgres (see `postgres`), the proxy (see `proxied`), and the imported clients (see `stage`).
 """
 
 import os
@@ -30,14 +30,14 @@ _BLOCK = re.compile(r"^ *```bash\n(?P<commands>.*?)^ *```$", re.MULTILINE | re.D
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A service of the compose file, with what the compose file's own variables stand for filled in.
+    """A service of the compose file, with the values of the compose file's own variables.
 
     Attributes:
-        command: what runs in its container.
-        environment: which variables it gets there.
-        check: what tells whether it is well, as in its container.
-        confined: how little it may do: which of the settings that the compose file has for that.
-        ports: what of it is published.
+        command: the command of its container.
+        environment: its variables there.
+        check: its health check, as in its container.
+        confined: its settings that restrict it, of those that the compose file has for that.
+        ports: its published ports.
     """
 
     command: Sequence[str]
@@ -48,7 +48,7 @@ class Service:
 
 
 def services(variables: Mapping[str, str]) -> dict[str, Service]:
-    """The services of the compose file.
+    """Return the services of the compose file.
 
     Args:
         variables: of whoever calls `docker compose`.
@@ -71,7 +71,7 @@ def services(variables: Mapping[str, str]) -> dict[str, Service]:
 
 
 def blocks(page: Path) -> list[str]:
-    """The commands that a page tells its reader to type, block by block."""
+    """Return the commands that a page tells its reader to type, block by block."""
     found = _BLOCK.finditer(page.read_text(encoding="utf-8"))
     return ["".join(f"{line.strip()}\n" for line in block["commands"].splitlines()) for block in found]
 
@@ -80,10 +80,10 @@ class Composed:
     """The services of the compose file as processes, all but Postgres and the proxy.
 
     Args:
-        processes: what they are started among.
+        processes: the group that they are started in.
         folder: for their DAGSTER_HOME.
         clients: the clients file.
-        postgres_port: where Postgres listens.
+        postgres_port: the port of Postgres.
         variables: of whoever calls `docker compose`.
 
     Attributes:
@@ -101,14 +101,14 @@ class Composed:
         shutil.copy(DEPLOY / "dagster.yaml", self._home)
         password = folder / "password"
         password.write_text("any\n", encoding="utf-8")
-        # What is elsewhere in a container: paths, hosts, ports.
+        # Values that differ from those in a container: paths, hosts, ports.
         self._here = {
             "/etc/importer/clients.yaml": str(clients),
             "/opt/importer/workspace.yaml": str(DEPLOY / "workspace.yaml"),
             "/run/secrets/postgres_password": str(password),
             "importer-entrypoint": str(DEPLOY / "entrypoint.sh"),
             "importer-healthy": str(DEPLOY / "healthy.sh"),
-            "1": "none",  # Whose children end when it is ill: here the test decides that.
+            "1": "none",  # The process to end when unhealthy: here the test decides that.
             "python": sys.executable,
             "5432": str(postgres_port),
             "0.0.0.0": HOST,
@@ -119,11 +119,11 @@ class Composed:
         self.url = f"http://{HOST}:{self._ports['webserver']}"
 
     def run(self, name: str) -> int:
-        """Run a service to its end: its exit code."""
+        """Run a service to its end; return its exit code."""
         return self._processes.run(name, self._command(name), self._environment(name))
 
     def start(self, *names: str) -> None:
-        """Start services, and wait until they say that they are well."""
+        """Start services, and wait until they are healthy."""
         for name in names:
             self._processes.start(name, self._command(name), self._environment(name))
         for name in names:
@@ -131,7 +131,7 @@ class Composed:
             assert self._processes.is_up(name)
 
     def is_well(self, name: str) -> bool:
-        """What its health check says."""
+        """Return whether its health check passes."""
         kind, *check = self._services[name].check
         assert kind == "CMD"
         command = [self._of(part, name) for part in check]
@@ -150,7 +150,7 @@ class Composed:
         return deployed_environment() | own | {"DAGSTER_HOME": str(self._home), "TMPDIR": str(temporary)}
 
     def _of(self, written: str, name: str) -> str:
-        """What a part of a command, or a value, is here."""
+        """Translate a part of a command, or a value, to this machine."""
         if written in self._here:
             return self._here[written]
         port = str(self._ports.get(name, 0))
@@ -158,7 +158,7 @@ class Composed:
 
 
 def deployed_environment() -> dict[str, str]:
-    """What a process has of this one's environment: the commands of this interpreter, this package, no proxy."""
+    """Return this process's environment for a process of a deployment: interpreter, package, no proxy."""
     mine = outer_environment()
     path = os.pathsep.join([str(Path(sys.executable).parent), mine["PATH"]])
     return mine | {"PATH": path, "PYTHONPATH": str(ROOT), "no_proxy": HOST, "NO_PROXY": HOST}

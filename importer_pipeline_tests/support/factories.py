@@ -39,10 +39,10 @@ from importer_pipeline.records.contacts import Contact, Record
 from importer_pipeline.records.receipt import Receipt
 
 SMALL = Paging(page_size=6, overlap=2, rounds=5)
-"""Windows at 0, 4, 8, ...: small enough to be read by eye."""
+"""Windows at 0, 4, 8, ...: small enough to read by eye."""
 
 NOW = 1_000_000.0
-"""When the engines of the tests start."""
+"""Start of the engines of the tests."""
 
 
 class Cut(NamedTuple):
@@ -58,7 +58,7 @@ class Listing:
 
     Args:
         seconds: of contacts that are called "0", "1", ... in this order.
-        rng: draws the order within a second anew for each page; without it they are listed in the order of their ids.
+        rng: draws the order within a second for each page; without it they are listed in the order of their ids.
     """
 
     def __init__(self, seconds: Iterable[int] = (), *, rng: Random | None = None) -> None:
@@ -66,12 +66,12 @@ class Listing:
         self._rng = rng
 
     def leave(self, *ids: str) -> None:
-        """They change: out of any stretch that is past."""
+        """Change contacts, which removes them from any past time range."""
         for contact_id in ids:
             del self.seconds[contact_id]
 
     def cut(self, ask: PageRequest) -> Cut:
-        """The page, as the listing stands now."""
+        """Return the page of the listing as it is now."""
         listed = [(second, key) for key, second in self.seconds.items() if ask.since < second <= ask.before]
         if self._rng is not None:
             self._rng.shuffle(listed)
@@ -82,22 +82,22 @@ class Listing:
 
 
 def record(contact_id: str) -> Record:
-    """A record of that id."""
+    """Make a record with that id."""
     return Record(contact_id, "Amber", "Alder", f"{contact_id}@example.com", "subscribed")
 
 
 def contact(contact_id: str) -> Contact:
-    """A contact that can be sent."""
+    """Make a contact that can be sent."""
     return Contact(contact_id, record(contact_id), "")
 
 
 def unsendable(contact_id: str = "") -> Contact:
-    """A contact without a record."""
+    """Make a contact without a record."""
     return Contact(contact_id, None, "no email address")
 
 
 def page_of(cut: Cut, *, server_time: int | None, lacking: Mapping[str, int] | None = None) -> Page:
-    """A page as the engine is given it."""
+    """Make a page as the engine gets it."""
     return Page(
         shape=cut.shape,
         contacts=[contact(key) for key in cut.ids],
@@ -116,7 +116,7 @@ def snapshot(
     page_size: int = SMALL.page_size,
     overlap: int = SMALL.overlap,
 ) -> Snapshot:
-    """One that has been taken of the audience of `plan`."""
+    """Make a snapshot taken earlier of the audience of `plan`."""
     return Snapshot(
         id="taken earlier",
         fingerprint=fingerprint,
@@ -132,7 +132,7 @@ def snapshot(
 def imported(
     *covered: TimeRange, read: int = 6, accepted: int = 5, refused: int = 1, requests: int = 3
 ) -> ImportedWindow:
-    """What is kept of a window that covers these."""
+    """Make the record of an imported window that covers these."""
     return ImportedWindow(covered=covered, read=read, accepted=accepted, refused=refused, requests=requests)
 
 
@@ -146,7 +146,7 @@ def plan(
     earlier: SnapshotProgress | None = None,
     wanted: frozenset[str] | None = None,
 ) -> AudiencePlan:
-    """An audience; account and target are its client's own unless they are named."""
+    """Make the plan of an audience; account and target are its client's own unless given."""
     return AudiencePlan(
         name=AudienceName(client, audience),
         account=account or client,
@@ -159,16 +159,16 @@ def plan(
 
 
 class Halfway(Random):
-    """Chance that always draws the middle."""
+    """A random number generator that always draws the middle."""
 
     def random(self) -> float:
-        """The middle."""
+        """Return the middle."""
         return 0.5
 
 
 @dataclass(slots=True)
-class Told:
-    """What an engine has told, by kind."""
+class Outcomes:
+    """The outcomes that an engine has emitted, by kind."""
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict[str, Snapshot])
     """The last word on each snapshot, by `client/audience`."""
@@ -179,10 +179,10 @@ class Told:
     refused: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """Ids of refused contacts, by `client/audience/key`."""
     done: dict[str, AudienceDone] = field(default_factory=dict[str, AudienceDone])
-    """What became of audiences, by `client/audience`."""
+    """Results of audiences, by `client/audience`."""
 
     def note(self, outcome: Outcome) -> None:
-        """Take one outcome in."""
+        """Add one outcome."""
         name = str(outcome.name)
         if isinstance(outcome, SnapshotKnown):
             self.snapshots[name] = outcome.snapshot
@@ -204,7 +204,7 @@ class Engine:
     Args:
         plans: the audiences.
         limits: as for `Sync`.
-        post_records: what a post may hold where small pages go together; as a rule each goes alone.
+        post_records: maximum of a post that combines small pages; by default each page is sent alone.
         paging: as for `Sync`.
         book: as for `Sync`; its own unless one is shared.
         rng: for the jitter.
@@ -212,8 +212,8 @@ class Engine:
 
     Attributes:
         now: the clock; move it.
-        listings: what Mailchimp holds, by client, audience and whether archived; empty where there is none.
-        told: the outcomes so far.
+        listings: the contacts at Mailchimp, by client, audience and whether archived; none where missing.
+        outcomes: the outcomes so far.
         sent: ids of contacts that the targets took, by client and audience.
     """
 
@@ -237,74 +237,74 @@ class Engine:
         )
         self.now = NOW
         self.listings: dict[tuple[str, str, bool], Listing] = {}
-        self.told = Told()
+        self.outcomes = Outcomes()
         self.sent: dict[tuple[str, str], list[str]] = {}
 
     def holds(
         self, seconds: Iterable[int], audience: str = "news", *, client: str = "acme", archived: bool = False
     ) -> None:
-        """Mailchimp has contacts of these seconds."""
+        """Let Mailchimp have contacts of these seconds."""
         self.listings[client, audience, archived] = Listing(seconds)
 
     def take(self) -> Fetch | Post | Probe | None:
-        """The next request."""
+        """Take the next request."""
         request = self.sync.take(self.now)
         self._note()
         return request
 
     def take_all(self) -> list[Fetch | Post | Probe]:
-        """All requests that may be on the wire at once."""
+        """Take all requests that may be in flight at once."""
         taken: list[Fetch | Post | Probe] = []
         while (request := self.take()) is not None:
             taken.append(request)
         return taken
 
     def fetches(self) -> list[Fetch]:
-        """All requests that may be on the wire at once, which have to be to Mailchimp."""
+        """Take all requests that may be in flight at once, which must be to Mailchimp."""
         taken = self.take_all()
         fetches = [request for request in taken if isinstance(request, Fetch)]
         assert len(fetches) == len(taken), "a post among them"
         return fetches
 
     def posts(self) -> list[Post]:
-        """All requests that may be on the wire at once, which have to be to targets."""
+        """Take all requests that may be in flight at once, which must be to targets."""
         taken = self.take_all()
         posts = [request for request in taken if isinstance(request, Post)]
         assert len(posts) == len(taken), "a fetch among them"
         return posts
 
     def fetch(self) -> Fetch:
-        """The next request, which has to be to Mailchimp."""
+        """Take the next request, which must be to Mailchimp."""
         request = self.take()
         assert isinstance(request, Fetch), request
         return request
 
     def post(self) -> Post:
-        """The next request, which has to be to a target."""
+        """Take the next request, which must be to a target."""
         request = self.take()
         assert isinstance(request, Post), request
         return request
 
     def probe(self) -> Probe:
-        """The next request, which has to be one to a target without contacts."""
+        """Take the next request, which must be to a target and without contacts."""
         request = self.take()
         assert isinstance(request, Probe), request
         return request
 
     def page(self, fetch: Fetch, *, server_time: int | None = None) -> Page:
-        """What Mailchimp holds, as a page."""
+        """Cut the page that Mailchimp would answer with."""
         name = fetch.audience.plan.name.client, fetch.audience.plan.name.audience, fetch.archived
         cut = self.listings.get(name, Listing()).cut(fetch.ask)
         return page_of(cut, server_time=int(self.now) if server_time is None else server_time)
 
     def bring(self, fetch: Fetch, page: Page | None = None) -> None:
-        """Mailchimp answers, with what it holds unless there is another page."""
+        """Let Mailchimp answer, with what it holds unless another page is given."""
         self.sync.connection_freed(fetch, self.now)
         self.sync.fetched(fetch, page or self.page(fetch), self.now)
         self._note()
 
     def accept(self, post: Post, accepted: int | None = None) -> None:
-        """The target answers: it took all records, or so many."""
+        """Let the target answer that it took all records, or so many."""
         sent = len(post.batch.contacts)
         self.sync.connection_freed(post, self.now)
         self.sync.posted(post, Receipt(sent=sent, accepted=sent if accepted is None else accepted), self.now)
@@ -314,13 +314,13 @@ class Engine:
         self._note()
 
     def lives(self, probe: Probe) -> None:
-        """The target answers a probe as one that is up and takes the key."""
+        """Let the target answer a probe as one that is up and takes the key."""
         self.sync.connection_freed(probe, self.now)
         self.sync.posted(probe, Receipt(sent=0, accepted=0), self.now)
         self._note()
 
     def fail(self, request: Fetch | Post | Probe, error: ImporterError) -> None:
-        """The answer is an error."""
+        """Let the request fail with an error."""
         self.sync.connection_freed(request, self.now)
         if isinstance(request, Fetch):
             self.sync.fetch_failed(request, error, self.now)
@@ -329,7 +329,7 @@ class Engine:
         self._note()
 
     def carry_out(self, request: Fetch | Post | Probe) -> None:
-        """All goes well."""
+        """Let the request succeed."""
         if isinstance(request, Fetch):
             self.bring(request)
         elif isinstance(request, Probe):
@@ -338,26 +338,26 @@ class Engine:
             self.accept(request)
 
     def wait(self) -> float:
-        """Let the time pass until the next timer; tells how many seconds that took."""
+        """Let the time pass until the next timer; return the seconds that took."""
         due, was = self.sync.next_timer, self.now
-        assert due is not None, "nothing rests"
+        assert due is not None, "the engine has no timer"
         self.now = max(self.now, due)
         return self.now - was
 
-    def rest(self, requests: Sequence[Fetch | Post | Probe] = ()) -> Told:
-        """Let all go well from here on, and tell what came of it."""
+    def rest(self, requests: Sequence[Fetch | Post | Probe] = ()) -> Outcomes:
+        """Let everything succeed from here on, and return all outcomes."""
         waiting = list(requests)
         for _ in range(2_000):
             waiting.extend(self.take_all())
             if self.sync.finished:
-                return self.told
+                return self.outcomes
             if waiting:
                 self.carry_out(waiting.pop(0))
             else:
                 self.wait()
-        raise AssertionError("the engine does not come to an end")
+        raise AssertionError("the engine does not finish")
 
     def _note(self) -> None:
         for outcome in self.sync.outcomes:
-            self.told.note(outcome)
+            self.outcomes.note(outcome)
         self.sync.outcomes.clear()

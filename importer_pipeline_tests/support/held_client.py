@@ -1,7 +1,6 @@
-"""A client whose Mailchimp holds answers back from a page on that a test chooses, and the commands that are run on it.
+"""A client whose Mailchimp holds back answers after a number of pages, and the commands that import it.
 
-No two of its contacts share a second, so that as many pages are read as there are windows, each once, and which page is which
-window can be told.
+No two of its contacts share a second, so that each window is one page, read once, and each page tells its window.
 """
 
 from collections.abc import Generator, Iterable
@@ -36,9 +35,9 @@ class Holding(FaultPlan):
     """Answers the first pages at once, and holds all others back for a while.
 
     Attributes:
-        quick_pages: how many it answers at once.
-        held_seconds: how long the others take.
-        asked: the pages that it was asked for, those that found no place among the ten left out.
+        quick_pages: number of pages that it answers at once.
+        held_seconds: latency of the others.
+        asked: the requested pages, except those refused because ten requests were in progress.
     """
 
     quick_pages: int
@@ -46,29 +45,29 @@ class Holding(FaultPlan):
     asked: list[SandboxRequest] = field(default_factory=list[SandboxRequest])
 
     def fate(self, request: SandboxRequest, random: Random) -> Fate:
-        """Known to the sandbox when it comes, answered later."""
+        """Answer later, but note the request at once."""
         self.asked.append(request)
         return Fate(answer_after_seconds=0.0 if len(self.asked) <= self.quick_pages else self.held_seconds)
 
     @property
     def windows(self) -> list[str]:
-        """The windows that were asked for by a sync that goes on with nothing, or by time: these count from the beginning."""
+        """Windows requested by a sync without earlier windows, or by time: these count from the beginning."""
         return [
             window_key(int(page.query["offset"]), archived=page.query.get("status") == ARCHIVED) for page in self.asked
         ]
 
 
 class HeldClient:
-    """A client, and the commands that are run on it.
+    """A client, and the commands that import it.
 
     Args:
-        stage: where it is served.
-        commands: what is run.
+        stage: serves it.
+        commands: runs commands.
 
     Attributes:
-        commands: what is run.
-        clients: the clients file, loaded: for runs in this process.
-        config: a run's config, with which it has dozens of windows.
+        commands: runs commands.
+        clients: the clients file, loaded, for runs in this process.
+        config: a run's config with which the client has dozens of windows.
     """
 
     def __init__(self, stage: Stage, commands: Commands) -> None:
@@ -80,27 +79,27 @@ class HeldClient:
         self.config: dict[str, Any] = run_config(mailchimp={"page_size": PAGE_SIZE})
 
     def hold(self, *, after_pages: int, seconds: float) -> Holding:
-        """From now on it answers so many pages at once and holds the others back."""
+        """Answer so many pages at once from now on, and hold the others back."""
         holding = Holding(quick_pages=after_pages, held_seconds=seconds)
         self._client.account.fault_plan = holding
         return holding
 
     def let_go(self) -> Holding:
-        """From now on it answers all at once."""
+        """Answer all pages at once from now on."""
         return self.hold(after_pages=0, seconds=0.0)
 
     def let_target_answer_after(self, *, seconds: float) -> None:
-        """From now on its target stores what it gets at once, and says so later."""
+        """Let the target store batches at once and answer later, from now on."""
         self._client.target.fault_plan = Holding(quick_pages=0, held_seconds=seconds)
 
     def go_back(self, *, hours: int) -> None:
-        """It is so many hours earlier by Mailchimp's clock, and its contacts have changed before that."""
+        """Move Mailchimp's clock back by hours, and the contacts' changes before that."""
         self._client.account.clock_offset_seconds = -hours * HOUR_SECONDS
         for member in list(self._client.lists[0]):
             self._client.lists[0].restamp([member.contact_id], member.changed - hours * HOUR_SECONDS)
 
     def let_hours_pass(self, hours: int = 1) -> None:
-        """Some contacts change, and so much later it is by Mailchimp's clock."""
+        """Change some contacts, then move Mailchimp's clock forward."""
         listed = self._client.lists[0]
         for member in list(listed)[:5]:
             listed.update(member.contact_id, merge_fields={"FNAME": f"At {self._client.account.now()}"})
@@ -108,7 +107,7 @@ class HeldClient:
 
     @contextmanager
     def revoked(self) -> Generator[None]:
-        """Mailchimp refuses its key while the `with` block runs."""
+        """Revoke the client's key at Mailchimp while the `with` block runs."""
         secrets = set(self._client.account.secrets)
         self._client.account.secrets.clear()
         yield
@@ -121,29 +120,29 @@ class HeldClient:
 
     @property
     def reported(self) -> set[str]:
-        """The windows that stand in the event log as in."""
+        """Windows that the event log has as imported."""
         return self.commands.windows(AUDIENCE)
 
     @property
     def whole_at_target(self) -> set[str]:
-        """The windows all of whose contacts the target has."""
+        """Windows all of whose contacts are at the target."""
         held = self._client.target.records.keys()
         return {key for key, ids in self._contents.items() if ids <= held}
 
     @property
     def missing(self) -> set[str]:
-        """Ids of contacts that the target has not as they are."""
+        """Ids of contacts whose present values are not at the target."""
         return self._stage.missing(CLIENT)
 
     @property
     def most_in_progress(self) -> int:
-        """The most requests that Mailchimp had from us at once, those that it refused for that included."""
+        """Maximum number of our requests that Mailchimp had at once, including those it refused for that."""
         figures = self._client.account.traffic.figures(self._stage.sandbox.clock())
         return figures.peak_in_progress + figures.refused_429
 
     @contextmanager
     def account_taken(self) -> Generator[bool]:
-        """Have its account to ourselves, as another sync would: whether it was free."""
+        """Lock its account as another sync would; yield whether it was free."""
         locks = FileAccountLocks(default_folder())
         taken = locks.take({account_identity(client) for client in self.clients.clients})
         yield bool(taken)
@@ -152,7 +151,7 @@ class HeldClient:
 
 @contextmanager
 def held_client(folder: Path, *, contacts: int = 1200) -> Generator[HeldClient]:
-    """Such a client, while the `with` block runs. The folder that XDG_STATE_HOME names should be of its own."""
+    """Serve such a client while the `with` block runs. XDG_STATE_HOME should name a folder of the test's own."""
     stage = Stage(folder)
     client = stage.add(CLIENT, contacts=contacts)
     newest = client.account.now() - _DAY_SECONDS
@@ -163,7 +162,7 @@ def held_client(folder: Path, *, contacts: int = 1200) -> Generator[HeldClient]:
 
 
 def _contents(listed: Iterable[Any]) -> Generator[tuple[str, set[str]]]:
-    """The ids of the contacts of each window, by its key."""
+    """Yield the ids of the contacts of each window, with its key."""
     by_age = sorted(listed, key=lambda member: member.changed)
     for archived in (False, True):
         ids = [member.id for member in by_age if (member.status == ARCHIVED) is archived]

@@ -1,4 +1,4 @@
-"""Processes that hold locks, for who is to find them held, or free once their holder is killed."""
+"""Processes that hold locks, for tests that find them held, or free once the holder is killed."""
 
 import subprocess
 import sys
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def another_process(script: str, *arguments: str, says: str) -> Generator[subprocess.Popen[str]]:
-    """A process that holds locks until it is told to end, or killed.
+    """Run a process that holds locks until it is told to end or killed.
 
     Args:
-        script: takes them, prints what it has, and waits for the end of its input.
-        arguments: what it finds in `sys.argv`.
-        says: what it is to print.
+        script: takes the locks, prints a line, and waits for the end of its input.
+        arguments: its `sys.argv`.
+        says: the expected line.
     """
     command = [sys.executable, "-c", script, *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:

@@ -1,10 +1,10 @@
 """A server that answers as neither Mailchimp nor a target ever should, in the ways that `BEHAVIOURS` names.
 
 The first part of a request's path chooses the behaviour, so one server plays many hostile clients at once:
-`mailchimp.base_url: http://127.0.0.1:PORT/dripped_body/3.0`, `target.url: http://127.0.0.1:PORT/dripped_body`. On its own:
+`mailchimp.base_url: http://127.0.0.1:PORT/dripped_body/3.0`, `target.url: http://127.0.0.1:PORT/dripped_body`. Alone:
 `python -m importer_pipeline_tests.support.hostile --port 8080` (and `--list` for the behaviours).
 
-Here: raw bytes on a socket. Stays out: what is made of them (`test_hostile.py`).
+Here: raw bytes on a socket. Stays out: the tests with it (`test_hostile.py`).
 """
 
 import argparse
@@ -24,21 +24,21 @@ from email.utils import formatdate
 from functools import cache
 
 Sent = Iterator[bytes]
-"""What a behaviour sends, piece by piece; when it ends, the connection does."""
+"""The bytes that a behaviour sends, piece by piece; at their end, the connection ends."""
 
 STALL = b""
-"""A piece that is no bytes: the server holds the connection open without a word until the client leaves."""
+"""A piece without bytes: the server holds the connection open and sends nothing until the client leaves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """How to be hostile.
+    """A hostile behaviour.
 
     Attributes:
-        says: what it is, in words.
+        says: its description.
         send: the bytes of the answer.
         pause_seconds: between two pieces.
-        resets: whether the connection ends in a reset.
+        resets: True if the connection ends in a reset.
     """
 
     says: str
@@ -206,11 +206,11 @@ class Hostile:
         self._is_over = False
 
     def url(self, behaviour: str) -> str:
-        """The URL under which a behaviour is met."""
+        """Return the URL of a behaviour."""
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}/{behaviour}"
 
     def serve(self) -> None:
-        """Accept connections until it is closed."""
+        """Accept connections until closed."""
         while not self._is_over:
             try:
                 connection, _ = self._socket.accept()
@@ -275,7 +275,7 @@ def hostile(*, port: int = 0) -> Generator[Hostile]:
 
 @contextmanager
 def hostile_process() -> Generator[str]:
-    """Serve every behaviour from a process of its own, so that it takes no time from who is measured beside it.
+    """Serve every behaviour from another process, so that it takes no time from the process under test.
 
     Yields:
         the URL under which the behaviours are met: `<url>/<behaviour>`.

@@ -1,4 +1,4 @@
-"""Looks for secrets and personal data in what a run leaves behind, in every shape they may have taken on the way.
+"""Looks for secrets and personal data in what a run leaves behind, in every form that they may have there.
 
 Stays out: what a run leaves behind, and where (see `test_quiet`).
 """
@@ -15,14 +15,14 @@ _ALIGNMENTS = range(3)
 
 
 def shapes(text: str) -> set[bytes]:
-    """A text as it may stand in a file: as such, escaped, encoded, in capitals or not, as a piece of base64."""
+    """Return the forms in which a text may be in a file: plain, escaped, encoded, in capitals, in base64."""
     plain = {text, text.lower(), text.upper(), json.dumps(text)[1:-1], repr(text)[1:-1], ascii(text)[1:-1]}
     plain |= {quote(text, safe=""), quote(text, safe="").lower(), json.dumps(json.dumps(text)[1:-1])[1:-1]}
     found = {shape.encode("utf-8") for shape in plain}
     found |= {text.encode("utf-16-le"), repr(text.encode("utf-8"))[2:-1].encode("ascii")}
     for content in (text.encode("utf-8"), text.encode("latin-1", "ignore")):
         for before in _ALIGNMENTS:
-            # What stands in front and behind spoils the first and the last characters; the middle is always the same.
+            # Neighbouring bytes change the first and the last characters; the middle is always the same.
             encoded = base64.b64encode(bytes(before) + content)
             middle = encoded[(0, 2, 3)[before] : (before + len(content)) // 3 * 4]
             found |= {middle, middle.replace(b"+", b"-").replace(b"/", b"_")} if len(middle) > 8 else set()
@@ -30,7 +30,7 @@ def shapes(text: str) -> set[bytes]:
 
 
 def leaked(texts: Iterable[str], places: Iterable[tuple[str, bytes]]) -> set[tuple[str, str]]:
-    """The texts that stand in some place in any shape, each with the name of that place."""
+    """Find the texts that are in some place in any form; return each with the name of that place."""
     looked_for = {text: shapes(text) for text in texts}
     return {
         (text, name)
@@ -41,7 +41,7 @@ def leaked(texts: Iterable[str], places: Iterable[tuple[str, bytes]]) -> set[tup
 
 
 def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file below a folder, raw, and every database as SQL too, with what is compressed in it unpacked."""
+    """Read every file below a folder, and every database as SQL too, with compressed parts unpacked."""
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
             continue

@@ -1,6 +1,6 @@
-"""A server on the loopback interface that answers byte for byte as a test tells it, well or badly.
+"""A server on the loopback interface that answers byte for byte as a test says, correctly or not.
 
-Here: sockets and HTTP's framing. Stays out: what Mailchimp and the target are like; that is the sandbox.
+Here: sockets and HTTP's framing. Stays out: Mailchimp and the target (see the sandbox).
 """
 
 import json
@@ -17,25 +17,25 @@ from types import TracebackType
 from typing import Self
 
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
-"""Certificate and key of a server at 127.0.0.1; trusted by nobody who is not told to."""
+"""Certificate and key of a server at 127.0.0.1; trusted only by clients configured for it."""
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens at."""
+    """Return a port of 127.0.0.1 on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
 class Ending(Enum):
-    """How a connection ends before its time."""
+    """A way for a connection to end early."""
 
     CUT = "closed"
     RESET = "reset"
-    SILENCE = "held open without a word until the client leaves"
+    SILENCE = "held open without an answer until the client leaves"
 
 
 Step = bytes | float | Ending
-"""What a server does next: send bytes, pause for seconds, or end the connection."""
+"""The next step of a server: send bytes, pause for seconds, or end the connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Received:
 
 
 def reply(status: int = 200, body: bytes | object = b"", *, headers: Mapping[str, str] | None = None) -> bytes:
-    """A whole answer; a body that is not bytes is sent as JSON."""
+    """Make a whole answer; a body that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(content)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -65,9 +65,9 @@ class Loopback:
     """Serves while it is open as a context; keeps connections alive.
 
     Args:
-        steps: what to do about a request.
+        steps: returns the steps for a request.
         tls: speak TLS, with `CERTIFICATE`.
-        greeting: what a client is told before it has said anything.
+        greeting: bytes to send to a client before its first request.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Loopback:
 
     @property
     def url(self) -> str:
-        """Where it serves."""
+        """Its URL."""
         return f"{'http' if self._tls is None else 'https'}://{self.address}"
 
     def __enter__(self) -> Self:
@@ -129,11 +129,11 @@ class Loopback:
                         if not _take(step, connection):
                             return
         except OSError:
-            return  # The client left; what it made of it is what the test looks at.
+            return  # The client left, which is what the test checks.
 
 
 def _take(step: Step, connection: socket.socket) -> bool:
-    """Do one step; False if it ends the connection."""
+    """Do one step; return False if it ends the connection."""
     match step:
         case bytes():
             connection.sendall(step)

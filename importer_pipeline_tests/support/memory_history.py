@@ -1,4 +1,4 @@
-"""A history that is kept in memory: for the simulation, where a process dies and this is what stays."""
+"""A history in memory, for the simulation: it survives the simulated death of a process."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,11 +28,11 @@ from importer_pipeline.planning.quarantine import Entry, Quarantine
 
 
 class MemoryHistory:
-    """What the outcomes told, as far as it outlives a process.
+    """The parts of the outcomes that outlive a process.
 
     Attributes:
-        kept: what is in the quarantine.
-        quarantine: what this process knows of it.
+        kept: the entries of the quarantine.
+        quarantine: this process's view of the quarantine.
         refused: ids of contacts that were refused while a snapshot was read, by its id.
     """
 
@@ -47,22 +47,22 @@ class MemoryHistory:
         self.refused: dict[str, set[str]] = {}
 
     def begin(self, now: float) -> "MemoryHistory":
-        """A process begins: the same history, and a look of its own at the quarantine."""
+        """Begin a process: the same history, with its own view of the quarantine."""
         begun = copy(self)
         begun.quarantine = Quarantine(began=now)
         begun._now = now
         return begun
 
     def open_entries(self, name: AudienceName) -> list[Entry]:
-        """What is in the quarantine of an audience, whoever brought it there."""
+        """Return the entries of an audience in the quarantine, whichever process wrote them."""
         return [entry for entry in self.kept.values() if entry.ref.name == name]
 
     def evidence(self, names: Sequence[AudienceName], view: View) -> Mapping[AudienceName, Sequence[Evidence]]:
-        """See `history.History`."""
+        """Implement `history.History`."""
         return {name: list(reversed(self._evidence[name])) for name in names}
 
     def entries(self, names: Sequence[AudienceName]) -> Sequence[Entry]:
-        """See `history.History`."""
+        """Implement `history.History`."""
         for ref in [ref for ref in self.quarantine.entries if ref.name in names]:
             self.quarantine.forget(ref)
         entries = [entry for name in names for entry in self.open_entries(name)]
@@ -70,7 +70,7 @@ class MemoryHistory:
         return entries
 
     def latest(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Latest]:
-        """See `history.History`."""
+        """Implement `history.History`."""
         return {
             name: Latest(snapshot=snapshot, completed=snapshot.id in self._completed)
             for name in names
@@ -78,16 +78,16 @@ class MemoryHistory:
         }
 
     def windows(self, name: AudienceName, snapshot: Snapshot) -> Mapping[str, ImportedWindow]:
-        """See `history.History`."""
+        """Implement `history.History`."""
         known = self._snapshots.get(name)
         return dict(self._windows[snapshot.id]) if known is not None and known.id == snapshot.id else {}
 
     def forget_hours(self, name: AudienceName) -> None:
-        """The asset of its hours is wiped."""
+        """Forget its hours, as if the asset were wiped."""
         self._evidence[name] = [it for it in self._evidence[name] if not isinstance(it, HourCompleted)]
 
     def record(self, outcome: Outcome) -> None:
-        """Keep what a later run will want to know."""
+        """Keep what a later run needs to know."""
         for ref in self.quarantine.note(outcome, now=self._now):
             if ref in self.quarantine.entries:
                 self.kept[ref] = self.quarantine.entries[ref]

@@ -45,10 +45,10 @@ class Newsletter:
 
     Args:
         stage: has acme.
-        instance: where the runs are.
+        instance: has the runs.
 
     Attributes:
-        clients: as the clients file says now.
+        clients: the present clients file, loaded.
         target: acme's account at the target.
         account: acme's account at Mailchimp.
     """
@@ -67,12 +67,12 @@ class Newsletter:
 
     @property
     def listed(self) -> MemberList:
-        """Its contacts."""
+        """Its list at Mailchimp."""
         return self.stage.clients["acme"].lists[0]
 
     @property
     def two(self) -> list[str]:
-        """Ids of the two contacts that have stood still for longest."""
+        """Ids of the two contacts that have been unchanged for longest."""
         return [member.id for member in in_order(self.listed)[:2]]
 
     @property
@@ -82,22 +82,22 @@ class Newsletter:
 
     @property
     def missing(self) -> set[str]:
-        """Ids of the contacts that are not at the target as they are."""
+        """Ids of contacts whose present values are not at the target."""
         return self.stage.missing("acme")
 
     def declare(self, **changes: Any) -> None:
-        """The clients file says something else of the audience, or (`target`, `mailchimp`) of the client."""
+        """Change the clients file: the audience or (`target`, `mailchimp`) the client."""
         declared = self.stage.declared()
         acme: Declared = declared["acme"]
         for key, value in changes.items():
-            place = acme if key in acme else acme["audiences"]["newsletter"]
-            place[key] = {**place[key], **value} if key in acme else value
+            part = acme if key in acme else acme["audiences"]["newsletter"]
+            part[key] = {**part[key], **value} if key in acme else value
         self.clients = self.stage.load(declared)
 
     def go_back(self, *, hours: int) -> None:
-        """It is so many hours earlier by Mailchimp's clock, and its contacts have changed before that, minutes apart.
+        """Move Mailchimp's clock back by hours, and the contacts' changes before that, minutes apart.
 
-        To the half of an hour, so that none ends while a test goes on: it is up to an hour earlier than that.
+        To half past, so that no hour ends during a test: up to an hour further.
         """
         since_half_past = (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
         self.account.clock_offset_seconds = -hours * HOUR_SECONDS - since_half_past
@@ -106,11 +106,11 @@ class Newsletter:
                 listed.restamp([member.contact_id], self.account.now() - 3600 - 300 * number)
 
     def let_hours_pass(self, hours: int = 1) -> None:
-        """So much later it is by Mailchimp's clock."""
+        """Move Mailchimp's clock forward."""
         self.account.clock_offset_seconds += hours * HOUR_SECONDS
 
     def change(self, *numbers: int, seconds_ago: int = 0) -> set[str]:
-        """These contacts change by Mailchimp's clock; their ids."""
+        """Change these contacts by Mailchimp's clock; return their ids."""
         members = list(self.listed)
         at = self.account.now() - seconds_ago
         for number in numbers:
@@ -118,33 +118,33 @@ class Newsletter:
         return {members[number].id for number in numbers}
 
     def hour(self, *, ago: int = 0) -> str:
-        """The key of the newest hour that is over by Mailchimp's clock, or of one before it."""
+        """Return the key of the newest hour that is over by Mailchimp's clock, or of one before it."""
         return hour_key(last_second_over(self.account.now()) - ago * HOUR_SECONDS)
 
     def incremental_sync(self, **config: Any) -> Ran:
-        """The job that imports what changed."""
+        """Run the job that imports what changed."""
         return incremental_sync(self.clients, run_config(op="import_changes", **config), instance=self.instance)
 
     def redrive(self, **config: Any) -> Ran:
-        """The job that tries again what is in the quarantine."""
+        """Run the job that redrives the quarantine."""
         return redrive(self.clients, run_config(op="retry_quarantined", **config), instance=self.instance)
 
     def import_hours(self, *keys: str, **mailchimp: Any) -> Ran:
-        """One hour, or those from the first to the last, launched by hand."""
+        """Launch one hour, or those from the first to the last, by hand."""
         asset = dg.AssetKey.from_user_string(self.CHANGES)
         return materialize(self.clients, [asset], instance=self.instance, partitions=keys, mailchimp=mailchimp)
 
     def refuse(self, *ids: str) -> None:
-        """The target refuses these contacts from now on, and no others."""
+        """Let the target refuse exactly these contacts from now on."""
         self.target.refusals = (Refusal.of_ids(set(ids), Manner.REJECT),) if ids else ()
 
     def fail(self, applies: Callable[[SandboxRequest], bool] | None = None) -> None:
-        """Mailchimp fails for these requests from now on, and for none without."""
+        """Let Mailchimp fail for these requests from now on, or for none."""
         self.account.fault_plan = FaultPlan(rules=(Rule(applies=applies, fault=REFUSED),) if applies else ())
 
     @contextmanager
     def busy(self) -> Generator[None]:
-        """Meanwhile another sync has the account."""
+        """Lock the account for another sync while the `with` block runs."""
         locks = account_locks(self.instance)
         assert locks.take({account_identity(client) for client in self.clients.clients})
         try:
@@ -154,26 +154,26 @@ class Newsletter:
 
     @contextmanager
     def revoked(self) -> Generator[None]:
-        """Meanwhile the account's key opens nothing."""
+        """Revoke the account's key while the `with` block runs."""
         (key,) = self.account.secrets
         self.account.secrets.clear()
         yield
         self.account.secrets.add(key)
 
     def retry(self, *partitions: str) -> Ran:
-        """A partition of the quarantine, or those from the first to the last, materialized by hand."""
+        """Materialize a partition of the quarantine, or those from the first to the last, by hand."""
         return materialize(self.clients, [QUARANTINE_KEY], instance=self.instance, partitions=partitions)
 
     @property
     def quarantined(self) -> dict[str, Entry]:
-        """What is in the quarantine, by partition."""
+        """Entries of the quarantine, by partition."""
         return {str(entry.ref): entry for entry in read_entries(self.instance)}
 
     def let_quarantine_rest(self, *, seconds: int) -> None:
-        """What is in the quarantine was tried for the last time so much earlier."""
+        """Move the last attempts of all entries of the quarantine into the past."""
 
-        def earlier(troubles: dict[str, Failure]) -> dict[str, Failure]:
-            return {key: replace(it, last_seen=it.last_seen - seconds) for key, it in troubles.items()}
+        def earlier(failures: dict[str, Failure]) -> dict[str, Failure]:
+            return {key: replace(it, last_seen=it.last_seen - seconds) for key, it in failures.items()}
 
         entries = [
             replace(entry, failures=earlier(entry.failures), contacts=earlier(entry.contacts))
@@ -183,29 +183,39 @@ class Newsletter:
         write_entries(self.instance, self.instance.report_runless_asset_event, kept, list(kept.entries))
 
     def full_sync(self, *, page_size: int = PAGE, **config: Any) -> Ran:
-        """The job that imports all that is not in."""
+        """Run the job that imports all windows that are missing."""
         return full_sync(self.clients, run_config(mailchimp={"page_size": page_size}, **config), instance=self.instance)
 
     def plan_windows(self, *, page_size: int = PAGE, **config: Any) -> Ran:
-        """The job that registers windows."""
+        """Run the job that registers windows."""
         config = run_config(op="register_windows", mailchimp={"page_size": page_size}, **config)
         return plan_windows(self.clients, config, instance=self.instance)
 
     def import_windows(self, *keys: str) -> Ran:
-        """One window, or those from the first to the last, launched by hand."""
+        """Launch one window, or those from the first to the last, by hand."""
         return import_windows(self.clients, "acme/newsletter", *keys, instance=self.instance)
 
     def asked(self) -> list[SandboxRequest]:
-        """The requests to Mailchimp since this was called last."""
+        """Return the requests to Mailchimp since the previous call."""
         answered, self._looked_at = self.stage.sandbox.answered[self._looked_at :], len(self.stage.sandbox.answered)
         return [request for request in answered if request.method == "GET"]
+
+
+def hours_of(ran: Ran, asset: str = Newsletter.CHANGES) -> list[str]:
+    """Return the hours that a run imported."""
+    return ran.partitions(asset)
+
+
+def archived_changes(request: SandboxRequest) -> bool:
+    """Match requests for changes of archived contacts, for `Newsletter.fail`."""
+    return "since_last_changed" in request.query and "status" in request.query
 
 
 @contextmanager
 def newsletter_of_before(
     folder: Path, instance: dg.DagsterInstance, *, hours: int = 8, audiences: int = 1
 ) -> Generator[Newsletter]:
-    """One of 60 contacts, so many hours earlier by Mailchimp's clock, that was never synced."""
+    """Serve a newsletter of 60 contacts, some hours back by Mailchimp's clock, that was never synced."""
     stage = Stage(folder)
     stage.add("acme", contacts=60, audiences=audiences)
     with stage:

@@ -1,4 +1,4 @@
-"""The windows of an audience as Dagster's UI shows them: asked for as it asks, over GraphQL, but in this process.
+"""The windows of an audience as Dagster's UI shows them: the same GraphQL, but in this process.
 
 Stays out: the UI itself (see `ui`).
 """
@@ -49,8 +49,8 @@ class Shown:
 
     Attributes:
         keys: all, in the order in which they are shown.
-        green: those that are in.
-        red: those that have failed.
+        green: imported ones.
+        red: failed ones.
         blue: those that a run is at.
         grey: those that are missing.
     """
@@ -63,11 +63,11 @@ class Shown:
 
 
 def shown(instance: dg.DagsterInstance, audience: str, *, clients: Path) -> Shown:
-    """How the windows of an audience (`client/audience`) are shown.
+    """Return the windows of an audience (`client/audience`) as the UI shows them.
 
     Args:
-        instance: where the runs were.
-        audience: whose windows.
+        instance: the instance with the runs.
+        audience: the audience.
         clients: the clients file.
     """
     answer = asyncio.run(_ask(instance, {"path": [*audience.split("/"), "contact_windows"]}, clients=clients))

@@ -1,7 +1,7 @@
-"""Waiting for what other processes and threads do: long enough on any machine, and not for ever.
+"""Waiting for other processes and threads: long enough on any machine, but not for ever.
 
-A number of seconds says nothing of a machine whose cores are shared with others. So what counts is the share of the
-time that a machine without other work would have needed; and where the network decides how long it takes, nothing does.
+Cores are shared with others, so a fixed number of seconds is no measure. Time is counted by the share of a core that
+was available; where the network decides how long something takes, no time is counted.
 """
 
 import os
@@ -10,17 +10,17 @@ import time
 from collections.abc import Callable
 
 SECONDS = 60.0
-"""Patience with anything, on a machine without other work: far more than it takes."""
+"""Default limit on a machine without other work: far more than anything takes."""
 
 _LOOK_EVERY_SECONDS = 0.05
 
 
 def until(holds: Callable[[], bool], *, seconds: float = SECONDS) -> None:
-    """Wait for it, but not for ever.
+    """Wait until it holds, but not for ever.
 
     Args:
-        holds: what is waited for.
-        seconds: how long it may take on a machine without other work.
+        holds: the condition.
+        seconds: the time it may take on a machine without other work.
     """
     spent, looked_at = 0.0, time.monotonic()
     while not holds():
@@ -32,11 +32,11 @@ def until(holds: Callable[[], bool], *, seconds: float = SECONDS) -> None:
 
 
 def ended(process: "subprocess.Popen[bytes] | subprocess.Popen[str]", *, seconds: float = SECONDS) -> int:
-    """Wait for a process's end: its exit code."""
+    """Wait for a process to end; return its exit code."""
     until(lambda: process.poll() is not None, seconds=seconds)
     return process.wait()
 
 
 def crowding() -> float:
-    """Tell how many want each core of this machine; 1 if there are enough cores for all."""
+    """Return the load of each core of this machine; 1 if there are enough cores for all."""
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

@@ -1,6 +1,6 @@
-"""A proxy in front of Postgres that pools transactions, as PgBouncer does in that mode: each may go to another server session.
+"""A proxy in front of Postgres that pools transactions, as PgBouncer does: each may go to another server session.
 
-It knows as much of the protocol as psycopg2 needs: simple queries, and no password.
+It implements only what psycopg2 needs of the protocol: simple queries, and no password.
 https://www.postgresql.org/docs/current/protocol-message-formats.html
 """
 
@@ -18,7 +18,7 @@ _IDLE = b"I"
 
 
 class _Server:
-    """A session of the server, and what it said when it began."""
+    """A session of the server, with its messages at the start."""
 
     def __init__(self, port: int, startup: bytes) -> None:
         self.socket = socket.create_connection((_HOST, port))
@@ -27,7 +27,7 @@ class _Server:
         self.status = _IDLE
 
     def answer(self) -> Generator[bytes]:
-        """Its messages up to the one that it is ready."""
+        """Yield its messages up to ReadyForQuery."""
         while True:
             kind, message = _message(self.socket)
             yield message
@@ -38,11 +38,11 @@ class _Server:
 
 @contextmanager
 def transaction_pooler(port: int, *, sessions: int) -> Generator[int]:
-    """A proxy, while the `with` block runs: its port.
+    """Run a proxy while the `with` block runs; yield its port.
 
     Args:
-        port: of Postgres.
-        sessions: how many of the server's it has for all of its clients.
+        port: the port of Postgres.
+        sessions: number of the server's sessions for all of its clients.
     """
     free: queue.LifoQueue[_Server | None] = queue.LifoQueue()
     for _ in range(sessions):
@@ -65,7 +65,7 @@ def transaction_pooler(port: int, *, sessions: int) -> Generator[int]:
 
 
 def _serve(client: socket.socket, port: int, free: "queue.LifoQueue[_Server | None]") -> None:
-    """Greet a client with a server's words, then give each of its transactions to a server that is free."""
+    """Greet a client with a server's words, then give each of its transactions to a free server."""
     with client, suppress(OSError, EOFError):
         startup = _startup(client)
         server = free.get() or _Server(port, startup)
@@ -91,7 +91,7 @@ def _serve(client: socket.socket, port: int, free: "queue.LifoQueue[_Server | No
 
 
 def _startup(client: socket.socket) -> bytes:
-    """What a client begins with; a wish for encryption is refused first."""
+    """Read the startup message of a client; a request for encryption is refused first."""
     while True:
         length = _exactly(client, 4)
         message = length + _exactly(client, struct.unpack("!I", length)[0] - 4)
@@ -101,7 +101,7 @@ def _startup(client: socket.socket) -> bytes:
 
 
 def _message(of: socket.socket) -> tuple[bytes, bytes]:
-    """The kind of the next message, and all of it."""
+    """Read the next message; return its kind and all of it."""
     head = _exactly(of, 5)
     return head[:1], head + _exactly(of, struct.unpack("!I", head[1:])[0] - 4)
 

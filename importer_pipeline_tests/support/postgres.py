@@ -1,4 +1,4 @@
-"""A real Postgres, of which each test gets a database of its own."""
+"""A real Postgres, with a database for each test."""
 
 import shutil
 import tempfile
@@ -26,7 +26,7 @@ _NOWHERE = {"module": "dagster._core.storage.noop_compute_log_manager", "class":
 _SETTINGS = (
     "max_connections=300",
     "max_locks_per_transaction=256",
-    # What is in it need not outlive the machine.
+    # Its data need not survive a crash of the machine.
     "fsync=off",
     "synchronous_commit=off",
     "full_page_writes=off",
@@ -39,7 +39,7 @@ class Postgres:
     """A server, while the `with` block of `postgres_server` runs.
 
     Attributes:
-        port: where it listens, on the loopback interface. Its user `postgres` needs no password.
+        port: its port on the loopback interface. Its user `postgres` needs no password.
     """
 
     def __init__(self, server: PostgresServer, port: int, settings: Sequence[str]) -> None:
@@ -49,15 +49,15 @@ class Postgres:
         self.port = port
 
     def start(self) -> None:
-        """Serve."""
+        """Start serving."""
         self._control("-l", str(self._server.log), "-o", self._options, "start")
 
     def stop(self) -> None:
-        """End all sessions, and serve no more."""
+        """End all sessions and stop serving."""
         self._control("-m", "fast", "stop")
 
     def url(self, database: str = "postgres") -> str:
-        """Where a database is."""
+        """Return the URL of a database."""
         return f"postgresql+psycopg2://postgres@{_HOST}:{self.port}/{database}"
 
     def execute(self, statement: str, *, database: str = "postgres", **parameters: Any) -> Sequence[Any]:
@@ -68,7 +68,7 @@ class Postgres:
             return result.fetchall() if result.returns_rows else []
 
     def new_database(self) -> str:
-        """The name of a new database that has Dagster's tables."""
+        """Create a database with Dagster's tables; return its name."""
         if not self._has_blank:
             self.execute("CREATE DATABASE blank")
             with tempfile.TemporaryDirectory() as folder, self.instance(Path(folder), "blank") as made:
@@ -83,7 +83,7 @@ class Postgres:
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def instance(self, folder: Path, database: str) -> dg.DagsterInstance:
-        """A Dagster instance whose runs and events are in a database."""
+        """Return a Dagster instance whose runs and events are in a database."""
         overrides = {
             "storage": {"postgres": {"postgres_url": self.url(database)}},
             "concurrency": {"pools": {"default_limit": 10}},
@@ -92,7 +92,7 @@ class Postgres:
         return dg.DagsterInstance.local_temp(str(folder), overrides=overrides)
 
     def end_sessions(self, database: str) -> int:
-        """End the sessions in a database that hold locks, and wait until they are gone; how many there were."""
+        """End the sessions in a database that hold locks, and wait until they are gone; return their number."""
         these = "FROM pg_stat_activity WHERE datname = :name AND application_name = 'importer_pipeline locks'"
         ended = self.execute(f"SELECT pid, pg_terminate_backend(pid) {these}", name=database)
         pids = [row[0] for row in ended]
@@ -100,7 +100,7 @@ class Postgres:
         return len(pids)
 
     def advisory_locks(self, database: str) -> int:
-        """How many locks are held in a database."""
+        """Return the number of locks held in a database."""
         ((count,),) = self.execute(
             "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
             "WHERE locktype = 'advisory' AND datname = :name",
@@ -117,10 +117,10 @@ class Postgres:
 
 @contextmanager
 def postgres_server(*, settings: Sequence[str] = _SETTINGS) -> Generator[Postgres]:
-    """A new server, while the `with` block runs.
+    """Run a new server while the `with` block runs.
 
     Args:
-        settings: as after `postgres -c`.
+        settings: arguments of `postgres -c`.
     """
     folder = Path(tempfile.mkdtemp(prefix="importer-postgres-"))
     try:

@@ -1,4 +1,4 @@
-"""Processes that tests start: each with all that it starts a group of its own, which is gone when the test is over."""
+"""Processes that tests start: each has a process group with all that it starts, which ends with the test."""
 
 import contextlib
 import os
@@ -11,10 +11,10 @@ from typing import Self
 
 
 class Processes:
-    """Processes, none of which outlives the `with` block, nor does what they have started, though they themselves had ended.
+    """Processes; neither they nor what they start outlives the `with` block, even if they ended before.
 
     Args:
-        folder: where they are started, and where their output goes, for who looks for the reason of a failure.
+        folder: their working directory, which gets their output, for analysing failures.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,7 +31,7 @@ class Processes:
             self.kill(name)
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start one; what it prints is added to the file `<name>.txt`."""
+        """Start a process; its output is appended to the file `<name>.txt`."""
         if name in self._started:
             self.kill(name)
         with (self._folder / f"{name}.txt").open("ab") as output:
@@ -43,26 +43,31 @@ class Processes:
         return process
 
     def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> int:
-        """Run one to its end, however long the network lets it take: its exit code."""
+        """Run a process to its end, however long the network takes; return its exit code."""
         return self.start(name, command, environment).wait()
 
     def kill(self, name: str) -> None:
-        """`kill -9` for it and all that it has started, as when its container is killed."""
+        """Kill a process (`kill -9`) and all that it has started, as when its container is killed."""
         end_group(self._started.pop(name))
 
     def is_up(self, name: str) -> bool:
-        """Whether it still runs."""
+        """Return whether a process is running."""
         return self._started[name].poll() is None
 
 
 def end_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill what is left of the group of a process that was started as the first of its session."""
+    """Kill the remaining group of a process that was started as the first of its session."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def let_children_be_interrupted() -> None:
-    """Undo what a shell does to what it starts in the background: it ignores Ctrl-C, and so does all that is started there."""
+    """Let child processes react to Ctrl-C, which a shell turns off for background jobs and their children."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def neutral_environment() -> dict[str, str]:
+    """Return this process's environment without Dagster's and the importer's variables."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}

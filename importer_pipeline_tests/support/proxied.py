@@ -14,21 +14,21 @@ from importer_pipeline_tests.support.patience import until
 from importer_pipeline_tests.support.processes import Processes
 
 USER, PASSWORD = "anna", "sesame-open"
-# Hashed at a cost at which it is quickly made out.
+# Hashed at a low cost, so that checking it is quick.
 USERS = f"{USER} $2b$04$9E2uzG8LZFdCdVf8/1qj3eRLqAOcVm7xHNDSN12HLbcWhi4kTrgbi\n"
-"""What stands in the file with those who may enter."""
+"""Contents of the file with the users who may log in."""
 
 
 class Proxy:
     """Caddy as a deployment runs it.
 
     Args:
-        processes: what it is started among.
-        folder: for what it keeps.
-        webserver: host and port of what it stands in front of.
+        processes: the group that it is started in.
+        folder: for its data.
+        webserver: host and port of the server behind it.
 
     Attributes:
-        url: where it is reached.
+        url: its URL.
     """
 
     def __init__(self, processes: Processes, folder: Path, *, webserver: str) -> None:
@@ -46,14 +46,14 @@ class Proxy:
         }
 
     def start(self, **variables: str) -> None:
-        """Start it, and wait until it is well. The variables stand in for its own."""
+        """Start the proxy, and wait until it is healthy. The variables replace its own."""
         command = [caddy(), "run", "--config", str(DEPLOY / "Caddyfile"), "--adapter", "caddyfile"]
         self._processes.start("proxy", command, self._environment(variables))
         until(lambda: self.is_well)
 
     @property
     def is_well(self) -> bool:
-        """What its health check asks."""
+        """True if its health check passes."""
         assert self._processes.is_up("proxy")
         try:
             return requests.get(f"http://127.0.0.1:{self._health}/", timeout=None).ok
@@ -66,7 +66,7 @@ class Proxy:
 
 
 def caddy() -> str:
-    """Where the proxy's program is."""
+    """Return the path of Caddy."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     found = shutil.which("caddy", path=path)
     assert found, "there is no Caddy: `make pytest` fetches it, or install Debian's package `caddy`"

@@ -1,6 +1,5 @@
-"""Runs of the pipeline: in process, where the job is the point, and by the command line, where that is."""
+"""Runs of the pipeline: in process, for tests of jobs, and by the command line, for tests of that."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -17,22 +16,23 @@ import yaml
 import importer_pipeline
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.definitions import build_defs
-from importer_pipeline.defs.names import windows_key
+from importer_pipeline.defs.names import POOL, windows_key
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.sandbox.children import DAYS, TOLERANCE_VARIABLE
+from importer_pipeline_tests.support.processes import neutral_environment
 
 ROOT = Path(importer_pipeline.__file__).parents[1]
 _SELECTING = ("import_contacts", "register_windows", "import_changes")
-"""The ops that take some clients or audiences."""
+"""Ops with a selection of clients or audiences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class LogLine:
     """One line of a run's log.
 
     Attributes:
         level: its level, as the logging module counts.
-        text: what it says.
+        text: its message.
         asset: of a materialization, the asset's key in words.
         partition: of the materialization of a partition, its key.
         numbers: of a materialization, its metadata.
@@ -51,33 +51,48 @@ class Ran:
 
     Attributes:
         run_id: its id.
-        success: whether it ended well.
-        message: what it failed with; "" if it did not.
-        told: what it logged, in order.
+        success: True if it succeeded.
+        message: the message of its failure; "" if it succeeded.
+        log: its log, in order.
     """
 
     run_id: str
     success: bool
     message: str
-    told: tuple[Told, ...]
+    log: tuple[LogLine, ...]
 
     @property
     def materialized(self) -> list[str]:
-        """The assets that it materialized as a whole, in order."""
-        return [told.asset for told in self.told if told.asset and not told.partition]
+        """Assets that it materialized as a whole, in order."""
+        return [line.asset for line in self.log if line.asset and not line.partition]
 
     def partitions(self, asset: str) -> list[str]:
-        """The partitions of an asset that it materialized, in order."""
-        return [told.partition for told in self.told if told.asset == asset and told.partition]
+        """Return the partitions of an asset that it materialized, in order."""
+        return [line.partition for line in self.log if line.asset == asset and line.partition]
 
     def numbers(self, asset: str, partition: str = "") -> Mapping[str, Any]:
-        """The metadata of the one materialization of an asset, or of one of its partitions."""
-        (numbers,) = [told.numbers for told in self.told if (told.asset, told.partition) == (asset, partition)]
+        """Return the metadata of the one materialization of an asset, or of one of its partitions."""
+        (numbers,) = [line.numbers for line in self.log if (line.asset, line.partition) == (asset, partition)]
         return numbers
+
+    def said(self, text: str) -> bool:
+        """Return whether a line of the log contains a text."""
+        return any(text in line.text for line in self.log)
+
+
+def logged(instance: dg.DagsterInstance, text: str) -> list[str]:
+    """Return the lines with that text in the logs of all runs."""
+    entries = [entry for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]
+    return [entry.user_message for entry in entries if text in entry.user_message]
+
+
+def runs_in_pool(instance: dg.DagsterInstance) -> set[str]:
+    """Return the runs that have a pool slot, or wait for one."""
+    return {step.run_id for step in instance.event_log_storage.get_concurrency_info(POOL).pending_steps}
 
 
 def new_instance(folders: pytest.TempPathFactory) -> dg.DagsterInstance:
-    """An instance in a folder of its own, in which nothing has run: a copy of one, which takes a tenth of the time."""
+    """Make an instance without runs in a new folder: a copy of a blank one, which takes a tenth of the time."""
     blank = folders.getbasetemp() / "blank_instance"
     if not blank.exists():
         blank.mkdir()
@@ -89,8 +104,8 @@ def new_instance(folders: pytest.TempPathFactory) -> dg.DagsterInstance:
 
 
 def instance_in(folder: Path) -> dg.DagsterInstance:
-    """The instance of a folder."""
-    # What steps print is not kept: for that, Dagster redirects the whole process, which two runs at once do not bear.
+    """Open the instance of a folder."""
+    # Output of steps is not kept: for that, Dagster redirects the whole process, which fails for two runs at once.
     nowhere = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     return dg.DagsterInstance.local_temp(str(folder), overrides={"compute_logs": nowhere})
 
@@ -99,15 +114,15 @@ def run_config(
     *, clients: Sequence[str] = (), audiences: Sequence[str] = (), mailchimp: Mapping[str, Any] | None = None,
     target: Mapping[str, Any] | None = None, op: str = "import_contacts", **more: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    """A run's config: a selection, and how the APIs are treated. Retries come at once unless it says otherwise.
+    """Make a run's config. Retries come at once unless it says otherwise.
 
     Args:
         clients: names of clients to take.
         audiences: single audiences to take.
-        mailchimp: how Mailchimp is treated.
-        target: how the targets are treated.
-        op: whose config it is: that of a job's one op.
-        more: what else the op is told.
+        mailchimp: config of the `mailchimp` resource.
+        target: config of the `target` resource.
+        op: name of the job's one op.
+        more: further config of the op.
     """
     selection = {"clients": list(clients), "audiences": list(audiences)} if op in _SELECTING else {}
     return {
@@ -122,7 +137,7 @@ def run_config(
 def full_sync(
     clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance | None = None
 ) -> Ran:
-    """Run the job in process, with an instance that is gone afterwards unless one is given."""
+    """Run the job in process, with a temporary instance unless one is given."""
     return _execute(clients, "full_sync", config or run_config(), instance)
 
 
@@ -141,7 +156,7 @@ def incremental_sync(
 
 
 def redrive(clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance) -> Ran:
-    """Run the job that tries again what is in the quarantine; otherwise as `full_sync`."""
+    """Run the job that redrives the quarantine; otherwise as `full_sync`."""
     return _execute(clients, "redrive_quarantine", config or run_config(op="retry_quarantined"), instance)
 
 
@@ -157,10 +172,10 @@ def materialize(
 
     Args:
         clients: all clients.
-        assets: which ones.
-        instance: where.
+        assets: the assets.
+        instance: the instance to run in.
         partitions: a partition, or the first and the last of a range; none for assets that have none.
-        mailchimp: how Mailchimp is treated.
+        mailchimp: config of the `mailchimp` resource.
     """
     job = build_defs(clients).resolve_implicit_global_asset_job_def()
     first_and_last = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -184,13 +199,13 @@ def import_windows(
 
 
 def ran_of(result: dg.ExecuteInProcessResult, instance: dg.DagsterInstance) -> Ran:
-    """What became of a run in process."""
+    """Summarize a run in process."""
     failures = [event.step_failure_data.user_failure_data for event in result.all_events if event.is_step_failure]
     return Ran(
         run_id=result.run_id,
         success=result.success,
         message="\n".join(failure.description or "" for failure in failures if failure is not None),
-        told=tuple(_told(entry) for entry in instance.all_logs(result.run_id)),
+        log=tuple(_log_line(entry) for entry in instance.all_logs(result.run_id)),
     )
 
 
@@ -200,7 +215,7 @@ class Finished:
 
     Attributes:
         code: its exit code.
-        output: what it printed.
+        output: its output.
     """
 
     code: int
@@ -208,7 +223,7 @@ class Finished:
 
 
 def dagster_home(folder: Path, *, more: str = "") -> Path:
-    """A new folder for DAGSTER_HOME with the settings that the project comes with, and perhaps some more."""
+    """Make a folder for DAGSTER_HOME with the project's settings, and perhaps more."""
     home = folder / "dagster_home"
     home.mkdir()
     (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text(encoding="utf-8") + more, encoding="utf-8")
@@ -216,9 +231,8 @@ def dagster_home(folder: Path, *, more: str = "") -> Path:
 
 
 def outer_environment() -> dict[str, str]:
-    """This process's environment without what would reach into a Dagster of a test's own."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "IMPORTER_"))}
-    return outside | {TOLERANCE_VARIABLE: DAYS}
+    """Return the environment of a test's own Dagster, whose sandbox may have any clock."""
+    return neutral_environment() | {TOLERANCE_VARIABLE: DAYS}
 
 
 def dagster(
@@ -228,9 +242,9 @@ def dagster(
     """Run `dagster ...` on this package.
 
     Args:
-        arguments: the subcommand and what it takes, without `-m`.
-        folder: where it is run.
-        clients: what IMPORTER_CLIENTS names; None to leave it unset.
+        arguments: the subcommand and its arguments, without `-m`.
+        folder: its working directory.
+        clients: value of IMPORTER_CLIENTS; None to leave it unset.
         home: DAGSTER_HOME; None to leave it unset.
         variables: more of the environment.
     """
@@ -245,12 +259,12 @@ def dagster(
 
 
 def full_sync_command(folder: Path, config: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """What comes after `dagster` for a full sync with that config."""
+    """Return the arguments of `dagster` for a full sync with that config."""
     return job_command("full_sync", folder, config or run_config())
 
 
 def job_command(job: str, folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """What comes after `dagster` for a run of a job with that config, which goes into a file in the folder."""
+    """Return the arguments of `dagster` for a run of a job; its config goes into a file in the folder."""
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
     return ("job", "execute", "-j", job, "-c", str(path))
@@ -266,7 +280,7 @@ def _execute(clients: Clients, job: str, config: Mapping[str, Any], instance: dg
         return ran_of(result, used)
 
 
-def _told(entry: dg.EventLogEntry) -> Told:
+def _log_line(entry: dg.EventLogEntry) -> LogLine:
     materialization = entry.asset_materialization
     asset, partition, numbers = "", "", dict[str, Any]()
     if materialization is not None:
@@ -274,4 +288,4 @@ def _told(entry: dg.EventLogEntry) -> Told:
         partition = materialization.partition or ""
         numbers = {name: value.value for name, value in materialization.metadata.items()}
     level = entry.level if isinstance(entry.level, int) else 0
-    return Told(level=level, text=entry.user_message, asset=asset, partition=partition, numbers=numbers)
+    return LogLine(level=level, text=entry.user_message, asset=asset, partition=partition, numbers=numbers)

@@ -1,4 +1,4 @@
-"""`dagster dev`, and what its UI does when a user launches or terminates something there: GraphQL over HTTP."""
+"""`dagster dev`, and the actions of its UI: launching and terminating, by GraphQL over HTTP."""
 
 import http
 import json
@@ -26,17 +26,17 @@ _TERMINATE = """mutation ($run: String!) {
 
 
 class Ui:
-    """What a user does in the UI of a webserver.
+    """The actions of a user in the UI of a webserver.
 
     Args:
-        url: the webserver's.
+        url: the URL of the webserver.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def launch(self, job: str, config: Mapping[str, Any], *, location: str = "importer_pipeline") -> str:
-        """Launch a job of a code location: its run's id."""
+        """Launch a job of a code location; return its run's id."""
         selector = {
             "repositoryLocationName": location,
             "repositoryName": "__repository__",
@@ -46,7 +46,7 @@ class Ui:
         return self._done(_LAUNCH, params=params)["run"]["runId"]
 
     def launch_backfill(self, asset: dg.AssetKey, partitions: Sequence[str]) -> str:
-        """Launch a backfill of these partitions: its id."""
+        """Launch a backfill of these partitions; return its id."""
         params = {"assetSelection": [{"path": asset.path}], "partitionNames": list(partitions)}
         return self._done(_BACKFILL, params=params)["backfillId"]
 
@@ -55,7 +55,7 @@ class Ui:
         self._done(_TERMINATE, run=run_id)
 
     def _done(self, mutation: str, **variables: Any) -> dict[str, Any]:
-        """What came of a mutation: its one field."""
+        """Send a mutation; return its one field."""
         answer = requests.post(f"{self._url}/graphql", json={"query": mutation, "variables": variables}, timeout=None)
         (done,) = answer.json()["data"].values()
         assert done, answer.text
@@ -63,7 +63,7 @@ class Ui:
 
     @property
     def answers(self) -> bool:
-        """Whether the webserver is ready."""
+        """True if the webserver is ready."""
         try:
             return requests.get(f"{self._url}/server_info", timeout=None).status_code == http.HTTPStatus.OK
         except requests.ConnectionError:

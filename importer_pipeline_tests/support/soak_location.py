@@ -1,4 +1,4 @@
-"""The importer where an hour passes in two minutes, so that what it waits for takes a thirtieth of the time, too."""
+"""The importer for hours of two minutes: its time-outs and pauses are a thirtieth of the usual ones, too."""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""Made-up clients of a sandbox, served over HTTP, and the clients file that leads there.
+"""Made-up clients of a sandbox, served over HTTP, and their clients file.
 
 Stays out: running the pipeline against it (see `runs`).
 """
@@ -21,26 +21,26 @@ from importer_pipeline.sandbox.server import SandboxServer
 from importer_pipeline.sandbox.world import SandboxClient
 
 Declared = dict[str, Any]
-"""What stands below a client's name in the clients file."""
+"""The part below a client's name in the clients file."""
 
 _DAY_SECONDS = 24 * 3600
 _QUIET_SECONDS = 200
 
 
 class WatchedSandbox(Sandbox):
-    """Keeps every request that it answered, those whose key opens nothing too."""
+    """Keeps every request that it answered, even with an invalid key."""
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)
         self.answered: list[SandboxRequest] = []
 
     def answer(self, request: SandboxRequest) -> SandboxAnswer:
-        """As the sandbox does."""
+        """Answer as the sandbox does, and keep the request."""
         self.answered.append(request)
         return super().answer(request)
 
     def asked_about(self, list_id: str) -> int:
-        """How many requests named a list."""
+        """Count the requests that named a list."""
         return sum(f"/lists/{list_id}/" in request.path for request in self.answered)
 
 
@@ -48,7 +48,7 @@ class Stage:
     """Clients of a sandbox that is served while the `with` block runs.
 
     Args:
-        folder: where the clients file and the secrets go.
+        folder: for the clients file and the secrets.
         changes_per_second: changes to contacts while it serves.
     """
 
@@ -74,18 +74,18 @@ class Stage:
 
     @property
     def server(self) -> SandboxServer:
-        """Where it is served."""
+        """The server of its sandbox."""
         assert self._server is not None
         return self._server
 
     def add(self, name: str, *, contacts: int = 200, audiences: int = 1, still: bool = False) -> SandboxClient:
-        """A client.
+        """Add a client.
 
         Args:
-            name: what it is called.
-            contacts: how many contacts each of its audiences has, a tenth of them archived.
-            audiences: how many audiences it has; the first is the newsletter.
-            still: whether its contacts stand still while others change.
+            name: its name.
+            contacts: number of contacts of each of its audiences, a tenth of them archived.
+            audiences: number of its audiences; the first is the newsletter.
+            still: True if its contacts do not change while others do.
         """
         self._still |= {name} if still else set()
         account = self.sandbox.add_account(name, api_key=f"{self._random.getrandbits(128):032x}-us1")
@@ -101,40 +101,40 @@ class Stage:
         return self.clients[name]
 
     def pause(self) -> None:
-        """From now on nothing changes."""
+        """Stop all changes from now on."""
         requests.post(f"{self.server.url}/sandbox/pause", timeout=None)
 
     def declared(self) -> dict[str, Declared]:
-        """What the clients file has to say, by client, for a test to alter. Secrets lie in files of their own."""
+        """Return the contents of the clients file, by client, for a test to alter. Secrets are in separate files."""
         return {name: self._declared(client) for name, client in self.clients.items()}
 
     def on_own_accounts(self) -> dict[str, Declared]:
-        """The same with accounts called like their clients: which shard has them is known then."""
+        """Return the same with accounts named like their clients, so that their shards are known."""
         declared = self.declared()
         for name, client in declared.items():
             client["mailchimp"]["account"] = name
         return declared
 
     def secret(self, name: str, text: str) -> dict[str, str]:
-        """A file that holds a secret, as the clients file names it."""
+        """Write a secret to a file; return it as the clients file names it."""
         path = self.folder / "secrets" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
         return {"file": str(path)}
 
     def write(self, declared: Mapping[str, Declared] | None = None) -> Path:
-        """A clients file of these clients, or of all as they are."""
+        """Write a clients file of these clients, or of all as they are."""
         path = self.folder / "clients.yaml"
         document = {"clients": dict(self.declared() if declared is None else declared)}
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
         return path
 
     def load(self, declared: Mapping[str, Declared] | None = None) -> Clients:
-        """The same, loaded."""
+        """Write and load it."""
         return load_clients(self.write(declared))
 
     def missing(self, name: str, *, changed_before: float | None = None) -> set[str]:
-        """Ids of a client's contacts that are not at its target as they are; those that have changed since then don't count."""
+        """Return ids of contacts whose present values are not at the target; later changes than that don't count."""
         client = self.clients[name]
         with self.sandbox.lock:
             wanted = {
@@ -152,7 +152,7 @@ class Stage:
             "mailchimp": {
                 "api_key": self.secret(f"{client.name}.mailchimp", key_of(client)),
                 "base_url": self.server.mailchimp_url,
-                # Connections are counted by account for the whole process: what one test does must not matter to another.
+                # Connections are counted by account for the whole process, and tests must not affect each other.
                 "account": f"{client.name}-{self.server.url.rpartition(':')[2]}",
             },
             "target": {
@@ -167,18 +167,18 @@ class Stage:
 
 
 def key_of(client: SandboxClient) -> str:
-    """The client's Mailchimp key."""
+    """Return the client's Mailchimp key."""
     (key,) = client.account.secrets
     return key
 
 
 def in_order(listed: MemberList) -> list[Member]:
-    """The members of the default listing, as a walk by `last_changed` meets them."""
+    """Return the members of the default listing, as a walk by `last_changed` meets them."""
     return sorted((member for member in listed if member.status != "archived"), key=lambda member: member.changed)
 
 
 def once(applies: Callable[[SandboxRequest], bool], fault: Fault) -> Rule:
-    """A fault for the first request that is meant."""
+    """Make a rule that strikes only the first request that matches."""
     struck: list[SandboxRequest] = []
 
     def first(request: SandboxRequest) -> bool:

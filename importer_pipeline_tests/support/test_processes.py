@@ -1,4 +1,4 @@
-"""What tests start can be interrupted, and is gone when they are over, wherever and however busy they are run."""
+"""Processes that tests start can be interrupted, and end with the tests, however busy the machine is."""
 
 import sys
 import time
@@ -27,14 +27,17 @@ print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).p
 
 @pytest.mark.parametrize("restored", [True, False], ids=["as we are", "as the shell leaves it"])
 def test_what_is_started_in_the_background_can_be_interrupted(tmp_path: Path, restored: bool) -> None:
-    ours = "from importer_pipeline_tests.support.processes import let_children_be_interrupted; let_children_be_interrupted()"
+    ours = (
+        "from importer_pipeline_tests.support.processes import let_children_be_interrupted; "
+        "let_children_be_interrupted()"
+    )
     script = IN_BACKGROUND.format(restored=ours if restored else "")
     with Processes(tmp_path) as processes:
         code = processes.run("background", [sys.executable, "-c", script], {"PYTHONPATH": str(ROOT)})
     assert (code != 0) is restored
 
 
-def test_what_a_process_left_behind_is_gone_with_the_block(tmp_path: Path) -> None:
+def test_leftovers_of_a_process_end_with_the_block(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         assert processes.run("parent", [sys.executable, "-c", LEAVES_ONE], {}) == 0
         left = int((tmp_path / "parent.txt").read_text())
@@ -42,7 +45,7 @@ def test_what_a_process_left_behind_is_gone_with_the_block(tmp_path: Path) -> No
     until(lambda: not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE)
 
 
-def test_patience_lasts_longer_on_a_busy_machine_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_lasts_longer_on_a_busy_machine_but_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     def seconds() -> float:
         began = time.monotonic()
         with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""Definitions that do nothing but take a place in the pool and wait there, for runs in processes that are killed."""
+"""Definitions that only take a pool slot and wait there, for runs in processes that are killed."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from importer_pipeline.defs.names import POOL
 from importer_pipeline.defs.run_liveness import RunLiveness, sign_of_life
 
 FOLDER = "WAITING_FOLDER"
-"""The environment variable that names the folder in which the runs and who started them meet."""
+"""The environment variable that names the folder shared by the runs and the test."""
 
 GO = "go"
 """The file in that folder that ends the wait."""

@@ -1,4 +1,4 @@
-"""What the tests of a walk read by: a listing that changes, and who reads it page by page, kindly or not.
+"""Readers for the tests of a walk: they read a listing that changes page by page, with faults or without.
 
 Stays out: the engine, which tries again and delivers (see `factories`).
 """
@@ -20,28 +20,28 @@ BEFORE = 1000
 """The last second of the walks."""
 
 LOST = TriesUsedUp("no answer, 4 times")
-"""Why a page is given up."""
+"""The error of a page that is given up."""
 
 PATIENT = Paging(page_size=6, overlap=2, rounds=400)
-"""For listings that never stand still."""
+"""For listings that never stop changing."""
 
 
 @dataclass(slots=True)
 class Walker:
-    """Reads a listing by a walk, and keeps what it saw and what the next walk will have to know."""
+    """Reads a listing by a walk, and keeps what it saw and what the next walk needs to know."""
 
     listing: Listing
     walk: Walk
     seen: set[str] = field(default_factory=set[str])
     known: dict[int, ImportedWindow] = field(default_factory=dict[int, ImportedWindow])
-    """What is in, as it was reported last."""
+    """Imported windows, as last reported."""
     asked: list[PageRequest] = field(default_factory=list[PageRequest])
     reports: list[tuple[int, bool, tuple[TimeRange, ...]]] = field(
         default_factory=list[tuple[int, bool, tuple[TimeRange, ...]]]
     )
 
     def next(self) -> Reading:
-        """The next page."""
+        """Take the next page request."""
         reading = self.walk.next()
         assert reading is not None
         self.asked.append(reading.ask)
@@ -55,14 +55,14 @@ class Walker:
         return cut
 
     def deliver(self, reading: Reading, cut: Cut) -> None:
-        """All of a page that has arrived is at the target."""
+        """Deliver all of a page that has arrived."""
         unseen = self.walk.unseen(reading, cut.ids)
         self.seen.update(cut.ids if unseen is None else unseen)
         self.walk.delivered(reading, cut.shape, cut.ids)
         self.note()
 
     def fail(self, reading: Reading, error: ImporterError = LOST) -> None:
-        """A page is given up."""
+        """Give up a page."""
         self.walk.failed(reading, error)
         self.note()
 
@@ -77,11 +77,11 @@ class Walker:
 
     @property
     def offsets(self) -> list[int]:
-        """Of the pages asked for, in order."""
+        """Offsets of the requested pages, in order."""
         return [ask.offset for ask in self.asked]
 
     def note(self) -> None:
-        """Take in what the walk reports."""
+        """Add what the walk reports."""
         while self.walk.reports:
             window = self.walk.reports.popleft()
             self.reports.append((window.offset, window.error is None, tuple(window.covered)))
@@ -90,16 +90,16 @@ class Walker:
 
 
 def walker(*seconds: int, paging: Paging = SMALL, before: int = BEFORE, rng: Random | None = None) -> Walker:
-    """Of a listing that is read from the beginning."""
+    """Make a walk of a listing from the beginning."""
     reading = Walker(Listing(seconds, rng=rng), Walk(since=-1, before=before, paging=paging))
     reading.walk.read_all()
     return reading
 
 
-def going_on(
+def resumed_walk(
     earlier: Walker, *known: int, wanted: Set[int] | None = None, paging: Paging = SMALL, total: int | None = None
 ) -> Walker:
-    """Where an earlier walk has left off, with these of its windows in."""
+    """Make a walk that resumes an earlier one, with these of its windows imported."""
     later = Walker(earlier.listing, Walk(since=-1, before=BEFORE, paging=paging), seen=earlier.seen)
     later.known = {offset: earlier.known[offset] for offset in known}
     later.walk.resume(total=earlier.walk.total if total is None else total, known=later.known, wanted=wanted)
@@ -107,7 +107,7 @@ def going_on(
 
 
 def open_gap(contacts: int) -> Walker:
-    """A walk that has nothing left to read but a gap of so many contacts, one a second from 4 on, above window 0."""
+    """Make a walk that has only a gap left: so many contacts, one a second from 4 on, above window 0."""
     gap = Walker(Listing(range(1, 24)), Walk(since=-1, before=BEFORE, paging=SMALL))
     gap.walk.resume(
         total=8, known={0: imported(TimeRange(0, 3)), 4: imported(TimeRange(4 + contacts, BEFORE))}, wanted=None
@@ -116,14 +116,14 @@ def open_gap(contacts: int) -> Walker:
 
 
 def all_read(*seconds: int) -> Walker:
-    """A walk that is finished."""
+    """Make a finished walk."""
     earlier = walker(*seconds)
     earlier.rest()
     return earlier
 
 
 def six_windows() -> Walker:
-    """All read of 23 contacts, one a second from 1 on.
+    """Read all of 23 contacts, one a second from 1 on.
 
     What the windows cover: 0 to 5, 6 to 9, 10 to 13, 14 to 17, 18 to 21, and from 22 on.
     """
@@ -131,8 +131,8 @@ def six_windows() -> Walker:
 
 
 def covered_by(walk: Walk) -> list[TimeRange]:
-    """All that its windows cover, in order."""
-    return sorted(stretch for window in walk.windows.values() for stretch in window.covered)
+    """Return all that its windows cover, in order."""
+    return sorted(span for window in walk.windows.values() for span in window.covered)
 
 
 @dataclass(slots=True)
@@ -148,7 +148,7 @@ class Unkind:
     """Probability that it ends between two steps, wherever it is."""
 
     def read(self, reading: Walker) -> None:
-        """Until it is finished, or dies."""
+        """Read until the walk is finished, or dies."""
         rng, flights, arrived = self.rng, list[Reading](), list[tuple[Reading, Cut]]()
         while not reading.walk.finished and rng.random() >= self.dies:
             if rng.random() < self.leaves and reading.listing.seconds:
@@ -175,14 +175,14 @@ class Unkind:
 
 
 def assert_covered_is_seen(reading: Walker) -> None:
-    """Whoever stood still in a second that a window covers has been delivered."""
+    """Assert that whoever did not change in a covered second has been delivered."""
     for window in reading.known.values():
-        for stretch in window.covered:
-            still = {key for key, at in reading.listing.seconds.items() if stretch.first <= at <= stretch.last}
+        for span in window.covered:
+            still = {key for key, at in reading.listing.seconds.items() if span.first <= at <= span.last}
             assert still <= reading.seen
 
 
 def some_listing(rng: Random) -> Listing:
-    """Of contacts some of which share a second, in an order that is drawn anew for each page."""
+    """Draw a listing, some contacts of which share a second, with an order drawn for each page."""
     spread = rng.choice((3, 12, 40))
     return Listing([rng.randint(1, spread) for _ in range(rng.randint(0, 40))], rng=rng)

@@ -1,1 +1,1 @@
-"""Dagster's own UI in a browser, as a user meets the pipeline there: `make test-ui`. Plain pytest passes the scenarios by."""
+"""Scenarios of the pipeline in Dagster's own UI, in a browser: `make test-ui`. Plain pytest does not collect them."""

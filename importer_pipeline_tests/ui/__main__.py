@@ -1,4 +1,4 @@
-"""`python -m importer_pipeline_tests.ui`: the scenarios. What follows goes to pytest: `-k terminated`.
+"""`python -m importer_pipeline_tests.ui`: the scenarios. Further arguments go to pytest: `-k terminated`.
 
 The exit code is pytest's; 1 if there is no browser.
 """
@@ -14,8 +14,8 @@ from importer_pipeline_tests.ui.browser import ChromiumMissing, chromium_path
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run them."""
-    # What was started in the background ignores SIGINT and would hand that down to Dagster, which is ended by it.
+    """Run the scenarios."""
+    # A background process ignores SIGINT, and so would Dagster, its child, which is ended by it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         chromium_path()

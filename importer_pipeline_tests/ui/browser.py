@@ -1,6 +1,6 @@
-"""Chromium without a window, as the system has it installed. It reaches nothing but this machine.
+"""Chromium without a window, as installed on the system. It reaches only this machine.
 
-Stays out: what is looked at with it (see `screens`).
+Stays out: the pages (see `screens`).
 """
 
 import shutil
@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 TIMEOUT_SECONDS = 60.0
-"""How long a page may take to show what is waited for: a run waits some seconds in the queue, and as long for a process."""
+"""Maximum wait for a page: a run waits some seconds in the queue, and as long for a process."""
 
 _COMMAND = "chromium"
 _WIDTH, _HEIGHT = 1400, 900
-# Playwright itself turns off updates, extensions and the like. What is left of Chromium's own talk finds no host.
+# Playwright itself turns off updates, extensions and the like. Chromium's remaining own requests find no host.
 _ALONE = ("--disable-sync", "--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
 
 
 class ChromiumMissing(Exception):
-    """There is no browser to look with."""
+    """There is no browser."""
 
 
 def chromium_path() -> str:
-    """Where Chromium is.
+    """Return the path of Chromium.
 
     Raises:
         ChromiumMissing: it is not installed.
@@ -36,7 +36,7 @@ def chromium_path() -> str:
 
 @contextmanager
 def chromium() -> Generator[Browser]:
-    """A browser, while the `with` block runs."""
+    """Run a browser while the `with` block runs."""
     expect.set_options(timeout=TIMEOUT_SECONDS * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=_ALONE)
@@ -48,7 +48,7 @@ def chromium() -> Generator[Browser]:
 
 @contextmanager
 def new_page(browser: Browser) -> Generator[Page]:
-    """A page that knows nothing of what others have typed and chosen: Dagster's UI keeps that in the browser."""
+    """Open a page without what others have typed and chosen, which Dagster's UI keeps in the browser."""
     context = browser.new_context(viewport={"width": _WIDTH, "height": _HEIGHT})
     context.set_default_timeout(TIMEOUT_SECONDS * 1000)
     try:

@@ -1,6 +1,6 @@
-"""What the scenarios share: one world, one Dagster, one browser; and the picture that is taken where one of them fails.
+"""Fixtures of the scenarios: one world, one Dagster, one browser; and a picture of each failed scenario.
 
-A plugin of pytest, and no conftest.py: plain pytest would load that, and with it a library that only `make test-ui` installs.
+A plugin of pytest, not a conftest.py: plain pytest would load that, and a library that only `make test-ui` installs.
 """
 
 from collections.abc import Generator, Iterator
@@ -65,12 +65,12 @@ def ui(page: Page, dagster_url: str) -> Ui:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell of a failed scenario what was to be seen, and where Dagster's log is."""
+    """Add the page's text and the path of Dagster's log to the report of a failed scenario."""
     report = yield
     page, folder = item.funcargs.get("page"), item.funcargs.get("folder")
     if report.when == "call" and report.failed and isinstance(page, Page) and isinstance(folder, Path):
         picture = folder / f"{item.name}.png"
         page.screenshot(path=picture)
-        report.sections.append(("What the browser showed", f"{picture}, at {page.url}"))
-        report.sections.append(("What Dagster said", str(folder / LOG)))
+        report.sections.append(("The browser's picture", f"{picture}, at {page.url}"))
+        report.sections.append(("Dagster's log", str(folder / LOG)))
     return report

@@ -1,6 +1,6 @@
 """`python -m importer_pipeline_tests.ui.pictures FOLDER`: pictures of a sync that is under way, for the documentation.
 
-Five clients: two are in, three are being synced, and one window of one of them has failed when it was launched by hand.
+Five clients: two are imported, three are being synced, and one window, launched by hand, has failed.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _SLOW = FaultPlan(latency=Latency.fixed(3.0))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Take them. The exit code: 1 if there is no browser."""
+    """Take the pictures. The exit code is 1 if there is no browser."""
     parser = argparse.ArgumentParser(prog="pictures", description="Pictures of Dagster's UI in the middle of a sync.")
     parser.add_argument("folder", type=Path, help="where they go")
     into: Path = parser.parse_args(arguments).folder
@@ -83,7 +83,7 @@ def _let_a_window_fail(ui: Ui, stage: Stage) -> None:
 
 
 def _shoot(page: Page, path: Path) -> None:
-    # What is drawn is not announced: numbers and states come in one after the other.
+    # Drawing is not announced: numbers and states arrive one after the other.
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(2000)
     page.screenshot(path=path)

@@ -9,7 +9,7 @@ from importer_pipeline_tests.ui.screens import Ui, WindowsScreen
 
 @pytest.fixture
 def windows(ui: Ui) -> WindowsScreen:
-    """The windows of a new snapshot, none of them in."""
+    """Open the windows of a new snapshot, none of them imported."""
     config = {"clients": [BY_HAND], "restart": True}
     ui.launch("plan_windows", {"ops": {"register_windows": {"config": config}}}).expect_end("Success")
     windows = ui.windows(BY_HAND)

@@ -20,12 +20,13 @@ def full_sync_of(client: str, *, connections: int = 10) -> dict[str, Any]:
 
 
 def requests_of(client: str, stage: Stage) -> int:
-    """How many requests have come to a client's account and its target."""
+    """Count the requests to a client's account and its target."""
     ends, now = stage.clients[client], stage.sandbox.clock()
     return sum(sum(end.traffic.figures(now).requests.values()) for end in (ends.account, ends.target))
 
 
-def test_a_second_sync_empties_the_windows_and_fills_them_while_it_runs(ui: Ui, stage: Stage) -> None:
+def test_a_second_sync_empties_and_refills_the_windows(ui: Ui, stage: Stage) -> None:
+    """It fills them while it runs."""
     ui.launch("full_sync", full_sync_of(SYNCED)).expect_end("Success")
     every = ui.windows(SYNCED).wait_for(lambda counts: counts.missing == 0).materialized
 
@@ -43,7 +44,7 @@ def test_a_second_sync_empties_the_windows_and_fills_them_while_it_runs(ui: Ui, 
     ui.expect_contacts_from(run, SYNCED)
 
 
-def test_a_terminated_sync_is_canceled_and_asks_for_nothing_more(ui: Ui, stage: Stage) -> None:
+def test_a_terminated_sync_is_canceled_and_stops_requesting(ui: Ui, stage: Stage) -> None:
     stage.clients[TERMINATED].account.fault_plan = SLOW
     run = ui.launch("full_sync", full_sync_of(TERMINATED))
     ui.windows(TERMINATED).wait_for(lambda counts: counts.materialized > 0)

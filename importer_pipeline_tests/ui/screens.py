@@ -1,6 +1,6 @@
-"""The screens of Dagster's UI that the scenarios go through: what a user does there, and what there is to see.
+"""The screens of Dagster's UI in the scenarios: a user's actions there, and what they show.
 
-What is looked for is what stands on the screen: labels, texts, the colour of a partition's dot.
+Elements are found by what is visible: labels, texts, the colour of a partition's dot.
 """
 
 import re
@@ -22,12 +22,12 @@ _LOOK_EVERY_MILLISECONDS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many windows of an audience stand how, as the UI says.
+    """Numbers of windows of an audience by status, as the UI shows them.
 
     Attributes:
         failed: red ones.
         materialized: green ones.
-        materializing: blue ones: a run is at it that said so beforehand.
+        materializing: blue ones: planned by a run that is under way.
         missing: grey ones.
     """
 
@@ -38,7 +38,7 @@ class Counts:
 
 
 class RunScreen:
-    """The page of a run, which is open."""
+    """The open page of a run."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -51,32 +51,32 @@ class RunScreen:
         return self.url.rpartition("/")[2]
 
     def expect_end(self, status: str, *, within_seconds: float = TIMEOUT_SECONDS) -> None:
-        """Wait until the run has ended, and with this status, as it stands beside the run's id."""
+        """Wait until the run has ended with this status, as shown beside the run's id."""
         ended = self._page.get_by_text(_ENDED).first
         expect(ended).to_be_visible(timeout=within_seconds * 1000)
         expect(ended).to_have_text(status)
 
     def terminate(self) -> None:
-        """End the run, and confirm it."""
+        """Terminate the run, and confirm it."""
         self._page.get_by_role("button", name="Terminate").click()
         self._page.get_by_role("dialog").get_by_role("button", name="Terminate 1 run").click()
 
 
 class WindowsScreen:
-    """The partitions of an audience's `contact_windows`, which are open."""
+    """The open page of the partitions of an audience's `contact_windows`."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
         expect(self._page.get_by_text(_COUNT)).to_have_count(4)
 
     def counts(self) -> Counts:
-        """How many stand how now."""
-        # All at once: the page may be drawn anew between two looks.
+        """Return the numbers of windows by status."""
+        # All at once: the page may be redrawn between two looks.
         shown = [_COUNT.fullmatch(text) for text in self._page.get_by_text(_COUNT).all_inner_texts()]
         return Counts(**{match[1].lower(): int(match[2]) for match in shown if match})
 
     def wait_for(self, wanted: Callable[[Counts], bool]) -> Counts:
-        """Wait until so many stand so, and tell how many that is."""
+        """Wait until so many windows have a status, and return their number."""
         until = time.monotonic() + TIMEOUT_SECONDS
         while not wanted(counts := self.counts()):
             assert time.monotonic() < until, f"after {TIMEOUT_SECONDS:.0f} s: {counts}"
@@ -101,7 +101,7 @@ class WindowsScreen:
         expect(dialog).to_be_hidden()
 
     def select(self, window: str) -> None:
-        """Let the page tell about this window."""
+        """Show the details of this window."""
         self._name(window).click()
         expect(self._page.get_by_text("No partition selected")).to_be_hidden()
 
@@ -117,7 +117,7 @@ class Ui:
 
     Args:
         page: the browser's page.
-        url: where the UI is.
+        url: the URL of the UI.
     """
 
     def __init__(self, page: Page, url: str) -> None:
@@ -127,7 +127,7 @@ class Ui:
     def launch(self, job: str, config: Mapping[str, Any]) -> RunScreen:
         """Launch a job with this run config from its launchpad."""
         self._page.goto(f"{self._url}/locations/importer_pipeline/jobs/{quote(job)}/playground")
-        # Until the defaults have been filled in, they would overwrite what is typed.
+        # Until the defaults have been filled in, they would overwrite the typed text.
         expect(self._page.get_by_text("All defaults expanded")).to_be_visible()
         self._page.locator(".CodeMirror").click()
         self._page.keyboard.press("ControlOrMeta+a")

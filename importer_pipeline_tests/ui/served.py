@@ -31,11 +31,11 @@ class DagsterDidNotStart(Exception):
 
 @contextmanager
 def dagster_served(clients_file: Path, *, folder: Path) -> Generator[str]:
-    """`dagster dev` for these clients, while the `with` block runs: the URL of its UI.
+    """Run `dagster dev` for these clients while the `with` block runs; yield the URL of its UI.
 
     Args:
-        clients_file: who the clients are.
-        folder: where Dagster, its log and the locks go.
+        clients_file: the clients file.
+        folder: for Dagster's state, its log and the locks.
 
     Raises:
         DagsterDidNotStart: it ended, or did not answer.
@@ -55,7 +55,7 @@ def dagster_served(clients_file: Path, *, folder: Path) -> Generator[str]:
         until = time.monotonic() + _START_SECONDS
         while not _answers(url):
             if child.exit_code is not None or time.monotonic() > until:
-                raise DagsterDidNotStart(f"dagster dev does not answer at {url}; what it said: {folder / LOG}")
+                raise DagsterDidNotStart(f"dagster dev does not answer at {url}; its log: {folder / LOG}")
             time.sleep(_LOOK_EVERY_SECONDS)
         yield url
 
