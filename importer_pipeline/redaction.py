@@ -8,6 +8,7 @@ Stays out: whether a text may be shown at all. Bodies, addresses, names and keys
 """
 
 import re
+from collections.abc import Sequence
 
 MAX_SHOWN = 63
 """Characters of a word: as many as a client's name may have."""
@@ -60,6 +61,21 @@ def shown_key(key: str) -> str:
 def quoted(text: str) -> str:
     """A text that can be no secret by its place, as a message shows it: quoted, but for one built like a secret."""
     return "the text" if len(text) > MAX_SHOWN or looks_like_a_secret(text) else f'"{shown(text)}"'
+
+
+def shortened(texts: Sequence[str], limit: int, *, total: int | None = None, separator: str = ", ") -> str:
+    """Return the first texts, and the number of the others: `a, b and 3 more`.
+
+    Args:
+        texts: safe to show.
+        limit: most texts to list.
+        total: number of texts in all, where not all of them are given.
+        separator: a comma, or a line end for one text per line.
+    """
+    first = texts[:limit]
+    others = (len(texts) if total is None else total) - len(first)
+    before = separator if separator == "\n" else " "
+    return separator.join(first) + (f"{before}and {others} more" if others > 0 else "")
 
 
 def _escaped(text: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from importer_pipeline.redaction import MAX_SHOWN, MAX_SHOWN_OF_PATH, shown, shown_path
+from importer_pipeline.redaction import MAX_SHOWN, MAX_SHOWN_OF_PATH, shortened, shown, shown_path
 
 ANY_TEXT = st.text(st.characters(), max_size=MAX_SHOWN * 2)
 """Every character there is, surrogates and control characters among them."""
@@ -62,3 +62,16 @@ def test_of_a_long_path_its_end_is_shown() -> None:
     assert found.startswith("...")
     assert found.endswith("/clients.yaml")
     assert len(found) == MAX_SHOWN_OF_PATH
+
+
+@pytest.mark.parametrize(
+    ("texts", "total", "separator", "found"),
+    [
+        pytest.param(["a", "b"], None, ", ", "a, b", id="all"),
+        pytest.param(["a", "b", "c", "d"], None, ", ", "a, b and 2 more", id="some"),
+        pytest.param(["a", "b"], 9, ", ", "a, b and 7 more", id="not all given"),
+        pytest.param(["a", "b", "c"], None, "\n", "a\nb\nand 1 more", id="lines"),
+    ],
+)
+def test_long_lists_are_shortened(texts: list[str], total: int | None, separator: str, found: str) -> None:
+    assert shortened(texts, 2, total=total, separator=separator) == found

@@ -22,7 +22,7 @@ from importer_pipeline.clients.cross_checks import Register
 from importer_pipeline.clients.secret import Secret
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.errors import ClientsFileInvalid, SelectionUnknown
-from importer_pipeline.redaction import shown, shown_path
+from importer_pipeline.redaction import shortened, shown, shown_path
 
 __all__ = [
     "PATH_VARIABLE",
@@ -186,8 +186,7 @@ def _check_known(names: Sequence[str], known: Sequence[str], *, kind: str) -> No
     if not unknown:
         return
     near = [match for name in unknown for match in get_close_matches(name, known, n=2)]
-    more = f" and {len(known) - _MAX_LISTED} more" if len(known) > _MAX_LISTED else ""
-    listed = f"enabled are {', '.join(known[:_MAX_LISTED])}{more}" if known else "none is enabled"
+    listed = f"enabled are {shortened(known, _MAX_LISTED)}" if known else "none is enabled"
     remedy = f"did you mean {' or '.join(dict.fromkeys(near))}? {listed}" if near else listed
     raise SelectionUnknown(
         f"no {kind} {', '.join(map(shown, unknown[:_MAX_LISTED]))} is declared and enabled", remedy=remedy

@@ -18,6 +18,7 @@ from importer_pipeline.defs.pool_slot import PoolSlot
 from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Part
 from importer_pipeline.errors import StopRun
 from importer_pipeline.exhaustion import exhaustion_of
+from importer_pipeline.redaction import shortened
 from importer_pipeline.runner.importing import Import, ImportQueue, ImportSettings, Task
 from importer_pipeline.runner.summary import ImportSummary, done_line, progress_line
 
@@ -127,8 +128,7 @@ def _flush(context: Context, history: EventLogHistory) -> None:
     """Write down what has been told, and log the first lines of it."""
     lines = history.flush()
     if lines:
-        more = [f"and {len(lines) - _MAX_LINES} more"] if len(lines) > _MAX_LINES else []
-        context.log.info("\n".join([*lines[:_MAX_LINES], *more]))
+        context.log.info(shortened(lines, _MAX_LINES, separator="\n"))
 
 
 def _wait(context: Context, turns: ImportQueue, history: EventLogHistory, *, patience_seconds: float) -> Import | None:

@@ -8,9 +8,7 @@ from importer_pipeline.clients.shards import Shard
 from importer_pipeline.defs.assets import RESUME_WITHIN_HOURS
 from importer_pipeline.defs.failed_runs import RECENTLY, quarantine_recent_failures
 from importer_pipeline.defs.import_step import run_import
-from importer_pipeline.defs.names import POOL
-from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
-from importer_pipeline.defs.run_liveness import RunLiveness
+from importer_pipeline.defs.steps import StepResources, op_step
 from importer_pipeline.errors import SelectionUnknown
 from importer_pipeline.planning.quarantine import RetryRule
 from importer_pipeline.planning.resolver import ChangesRequest, FirstSyncRequest, Request, RetryRequest, WindowsRequest
@@ -88,21 +86,20 @@ class ChangesConfig(SelectionConfig):
 def full_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
     """`full_sync`: a snapshot of each audience is taken and imported, or an unfinished one gone on with."""
 
-    @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
-    def import_contacts(
-        context: dg.OpExecutionContext,
-        config: FullSyncConfig,
-        mailchimp: MailchimpResource,
-        target: TargetResource,
-        sign_of_life: dg.ResourceParam[RunLiveness],
-    ) -> None:
-        """Take a snapshot of each audience, or go on with an unfinished one, and bring its contacts to the target."""
+    def run(context: dg.OpExecutionContext, config: FullSyncConfig, resources: StepResources) -> None:
         run_import(
             context,
             _tasks(clients, config, config.request),
             clients=clients,
-            settings=import_settings(mailchimp, target),
+            settings=resources.settings(),
         )
+
+    import_contacts = op_step(
+        "import_contacts",
+        FullSyncConfig,
+        run,
+        description="Take a snapshot of each audience, or resume an unfinished one, and import its contacts.",
+    )
 
     @dg.job(
         name="full_sync",
@@ -122,21 +119,20 @@ def full_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
 def plan_windows_job(clients: Clients) -> dg.JobDefinition:
     """`plan_windows`: a snapshot of each audience is taken and its windows are registered; nothing is imported."""
 
-    @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
-    def register_windows(
-        context: dg.OpExecutionContext,
-        config: SnapshotConfig,
-        mailchimp: MailchimpResource,
-        target: TargetResource,
-        sign_of_life: dg.ResourceParam[RunLiveness],
-    ) -> None:
-        """Take a snapshot of each audience that has no unfinished one, and register its windows."""
+    def run(context: dg.OpExecutionContext, config: SnapshotConfig, resources: StepResources) -> None:
         run_import(
             context,
             _tasks(clients, config, WindowsRequest(wanted=frozenset(), rule=config.rule)),
             clients=clients,
-            settings=import_settings(mailchimp, target),
+            settings=resources.settings(),
         )
+
+    register_windows = op_step(
+        "register_windows",
+        SnapshotConfig,
+        run,
+        description="Take a snapshot of each audience that does not have an unfinished one, and register its windows.",
+    )
 
     @dg.job(
         name="plan_windows",
@@ -155,15 +151,7 @@ def plan_windows_job(clients: Clients) -> dg.JobDefinition:
 def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
     """`incremental_sync`: every audience from the end of its own chain, all missing hours in one walk."""
 
-    @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
-    def import_changes(
-        context: dg.OpExecutionContext,
-        config: ChangesConfig,
-        mailchimp: MailchimpResource,
-        target: TargetResource,
-        sign_of_life: dg.ResourceParam[RunLiveness],
-    ) -> None:
-        """Bring in the contacts that changed since each audience was synced last."""
+    def run(context: dg.OpExecutionContext, config: ChangesConfig, resources: StepResources) -> None:
         _quarantine_recent_failures(context, clients)
         windows = WindowsRequest(wanted=None, rule=SnapshotConfig().rule)
         retry = RetryRequest(wanted=Wanted(refs=None, rule=RetryRule(attempts=config.retries)), windows=windows)
@@ -171,9 +159,16 @@ def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
             context,
             _tasks(clients, config, ChangesRequest(retry=retry, newcomers=windows if config.newcomers else None)),
             clients=clients,
-            settings=import_settings(mailchimp, target, run_seconds=config.within_minutes * 60),
+            settings=resources.settings(run_seconds=config.within_minutes * 60),
             busy_patience_seconds=config.busy_patience_seconds,
         )
+
+    import_changes = op_step(
+        "import_changes",
+        ChangesConfig,
+        run,
+        description="Import the contacts that changed since the last sync of each audience.",
+    )
 
     @dg.job(
         name="incremental_sync",

@@ -1,6 +1,6 @@
 """The asset `quarantine`, the job that tries all of it again, and the sensor that finds what failed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
 from pydantic import Field
@@ -11,16 +11,15 @@ from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.failed_runs import Audiences, quarantine_failures_of, quarantine_recent_failures
 from importer_pipeline.defs.import_step import run_import
 from importer_pipeline.defs.locking import free_accounts
-from importer_pipeline.defs.names import POOL, QUARANTINE_KEY, QUARANTINE_PARTITIONS
+from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
 from importer_pipeline.defs.quarantine_events import forget, open_partitions, parse_partition, read_entries
-from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
-from importer_pipeline.defs.run_liveness import RunLiveness
+from importer_pipeline.defs.steps import StepResources, asset_step, op_step
 from importer_pipeline.engine.outcomes import PartitionRef
 from importer_pipeline.errors import LocksUnusable
 from importer_pipeline.planning.quarantine import Entry
 from importer_pipeline.planning.resolver import RetryRequest, WindowsRequest
 from importer_pipeline.planning.retries import Wanted
-from importer_pipeline.redaction import shown
+from importer_pipeline.redaction import shortened, shown
 from importer_pipeline.runner.importing import ImportSettings, Task
 
 _MAX_NAMED = 10
@@ -38,49 +37,27 @@ class RedriveConfig(dg.Config):
 def quarantine_asset(clients: Clients) -> dg.AssetsDefinition:
     """`quarantine`: what could not be imported. Materializing a partition tries it again."""
 
-    @dg.multi_asset(
-        name="quarantine",
-        specs=[
-            dg.AssetSpec(
-                QUARANTINE_KEY,
-                description=(
-                    "What could not be imported and why: a partition for each window or hour that failed, or of which some "
-                    "contacts are not in. Materializing a partition tries it again; it goes when all of it is in. Contacts "
-                    "are shown by Mailchimp's id, which is derived from their address."
-                ),
-                partitions_def=QUARANTINE_PARTITIONS,
-                kinds={"mailchimp", "pandas"},
-                skippable=True,
-            )
-        ],
-        can_subset=True,
-        pool=POOL,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-    )
-    def quarantine(
-        context: dg.AssetExecutionContext,
-        mailchimp: MailchimpResource,
-        target: TargetResource,
-        sign_of_life: dg.ResourceParam[RunLiveness],
-    ) -> Iterator[dg.Output[None]]:
-        _redrive(context, clients, import_settings(mailchimp, target), _refs(context.partition_keys))
-        yield from ()
+    def run(context: dg.AssetExecutionContext, resources: StepResources) -> None:
+        _redrive(context, clients, resources.settings(), _refs(context.partition_keys))
 
-    return quarantine
+    spec = dg.AssetSpec(
+        QUARANTINE_KEY,
+        description=(
+            "What could not be imported, with the reason: one partition per window or hour that failed or has refused "
+            "contacts. Materialize a partition to retry it; it disappears once everything in it is imported. Contacts are "
+            "shown by Mailchimp's ID, which is derived from their address."
+        ),
+        partitions_def=QUARANTINE_PARTITIONS,
+        kinds={"mailchimp", "pandas"},
+        skippable=True,
+    )
+    return asset_step("quarantine", [spec], run, backfill=dg.BackfillPolicy.single_run())
 
 
 def redrive_job(clients: Clients) -> dg.JobDefinition:
     """`redrive_quarantine`: all that is in the quarantine, or a list, in one run."""
 
-    @dg.op(pool=POOL, out=dg.Out(dg.Nothing))
-    def retry_quarantined(
-        context: dg.OpExecutionContext,
-        config: RedriveConfig,
-        mailchimp: MailchimpResource,
-        target: TargetResource,
-        sign_of_life: dg.ResourceParam[RunLiveness],
-    ) -> None:
-        """Find what failed runs left, and try again what is in the quarantine."""
+    def run(context: dg.OpExecutionContext, config: RedriveConfig, resources: StepResources) -> None:
         try:
             for ref in quarantine_recent_failures(context.instance, clients):
                 context.log.info(f"a failed run left {ref}")
@@ -90,7 +67,14 @@ def redrive_job(clients: Clients) -> dg.JobDefinition:
                 return
         except LocksUnusable as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        _redrive(context, clients, import_settings(mailchimp, target), refs)
+        _redrive(context, clients, resources.settings(), refs)
+
+    retry_quarantined = op_step(
+        "retry_quarantined",
+        RedriveConfig,
+        run,
+        description="Quarantine what failed runs left, then retry what is in the quarantine.",
+    )
 
     @dg.job(
         name="redrive_quarantine",
@@ -195,10 +179,10 @@ def _redrive(context: Context, clients: Clients, settings: ImportSettings, refs:
     asked = set(refs)
     still = [entry for entry in read_entries(context.instance, [task.name for task in tasks]) if entry.ref in asked]
     if still:
-        more = f" and {len(still) - _MAX_NAMED} more" if len(still) > _MAX_NAMED else ""
         now = {task.name: task.asked.fingerprint for task in tasks}
-        lines = [f"- {entry.ref}: {_why(entry, now[entry.ref.name])}" for entry in still[:_MAX_NAMED]]
-        raise dg.Failure("\n".join([f"Still in the quarantine: {len(still)}{more}", *lines]), allow_retries=False)
+        lines = [f"- {entry.ref}: {_why(entry, now[entry.ref.name])}" for entry in still]
+        listed = shortened(lines, _MAX_NAMED, separator="\n")
+        raise dg.Failure(f"Still in the quarantine: {len(still)}\n{listed}", allow_retries=False)
     left = set(open_partitions(context.instance)) & asked
     not_tried = f"; not tried: {len(left)}, whose audiences are not in the clients file" if left else ""
     context.log.info(f"out of the quarantine: {len(asked - left)}{not_tried}")

@@ -9,6 +9,7 @@ from importer_pipeline.listing.coverage import timestamp
 from importer_pipeline.listing.snapshots import AudienceName, Latest, SnapshotProgress
 from importer_pipeline.planning.chain import View
 from importer_pipeline.planning.history import History
+from importer_pipeline.redaction import shortened
 
 _MAX_NAMED = 3
 
@@ -109,9 +110,8 @@ def _with_windows(
     known = latest.snapshot.keys
     unknown = sorted(set(keys) - set(known))
     if unknown:
-        more = f" and {len(unknown) - _MAX_NAMED} more" if len(unknown) > _MAX_NAMED else ""
         raise SnapshotUnusable(
-            f"the snapshot of {timestamp(latest.snapshot.before)} has no window {', '.join(unknown[:_MAX_NAMED])}{more}",
+            f"the snapshot of {timestamp(latest.snapshot.before)} has no window {shortened(unknown, _MAX_NAMED)}",
             remedy=f"take some of its {len(known)}: {', '.join(known[:_MAX_NAMED])}, ...; or run plan_windows for a new one",
         )
     return latest

@@ -14,7 +14,7 @@ from importer_pipeline.engine.outcomes import (
     WindowImported,
 )
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.redaction import shown
+from importer_pipeline.redaction import shortened, shown
 
 _MAX_NAMED = 5
 
@@ -161,12 +161,9 @@ def _parts(part: Part, count: int) -> str:
 
 
 def _some(names: Sequence[AudienceName]) -> str:
-    more = f" and {len(names) - _MAX_TOGETHER} more" if len(names) > _MAX_TOGETHER else ""
-    return f"{', '.join(map(str, names[:_MAX_TOGETHER]))}{more}"
+    return shortened([str(name) for name in names], _MAX_TOGETHER)
 
 
 def _named(kind: str, names: Sequence[str], *, count: int | None = None) -> str:
     total = len(names) if count is None else count
-    shown = ", ".join(names[:_MAX_NAMED])
-    more = f" and {total - min(len(names), _MAX_NAMED)} more" if total > min(len(names), _MAX_NAMED) else ""
-    return f"{kind if total == 1 else kind + 's'} {shown}{more}"
+    return f"{kind if total == 1 else kind + 's'} {shortened(names, _MAX_NAMED, total=total)}"
