@@ -226,5 +226,5 @@ class Process:
         snapshot = outcome.snapshot
         windows = {} if snapshot is None else self._history.windows(outcome.name, snapshot)
         check_done(outcome, windows, wanted=scope.wanted)
-        if self._scenario.is_calm and outcome.complete and len(self._plans) == 1:
+        if self._scenario.is_calm and outcome.complete and scope.wanted is None and len(self._plans) == 1:
             check_cost(outcome, too_slow=self._life.happened["TooSlow"])
