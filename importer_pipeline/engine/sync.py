@@ -244,6 +244,8 @@ class Sync:
         elif isinstance(error, TooSlow):
             self._ask_for_less(fetch, error, now)
         elif isinstance(error, TryAgain):
+            if isinstance(error, BrokenAnswer):
+                self._account(audience).service.connections.answered()  # It had a connection, whatever came.
             self._try_again(fetch, error, now)
         else:
             audience.failed(fetch, error)

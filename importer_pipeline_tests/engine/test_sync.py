@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from itertools import cycle
 
 import pytest
 
@@ -611,3 +612,17 @@ def test_the_patience_with_429s_is_that_of_the_limits() -> None:
     engine.now += 60
     engine.fail(fetch, BUSY)
     assert "for 1 minutes" in str(engine.outcomes.done["acme/news"].error)
+
+
+def test_an_account_with_broken_answers_is_not_busy() -> None:
+    """A broken answer had a connection, so the account does not answer with nothing but 429."""
+    engine = Engine(plan(), limits=SyncLimits(failures_in_a_row=1000))
+    engine.holds(range(1, 30))
+    answers = cycle([BUSY, BUSY, BUSY, BrokenAnswer("a member makes no sense")])
+    while engine.now < NOW + 1000 and not engine.sync.finished:
+        request = engine.take()
+        if isinstance(request, Fetch):
+            engine.fail(request, next(answers))
+        else:
+            engine.wait()
+    assert not any(isinstance(done.error, AccountBusy) for done in engine.outcomes.done.values())
