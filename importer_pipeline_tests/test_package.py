@@ -29,7 +29,8 @@ def test_dagster_finds_one_set_of_definitions_in_the_package() -> None:
     assert printed(code) == "code_location"
 
 
-def test_the_definitions_of_the_package_are_those_of_its_module_whatever_was_imported_before() -> None:
+def test_the_package_exports_the_definitions_of_its_module() -> None:
+    """Whatever was imported before."""
     code = (
         "import importer_pipeline.defs.names, importer_pipeline.definitions as definitions, importer_pipeline as package; "
         "print(package.code_location is definitions.defs)"

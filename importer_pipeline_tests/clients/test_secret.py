@@ -71,7 +71,7 @@ def test_a_file_that_is_not_there_or_is_a_folder_is_named(tmp_path: Path) -> Non
         assert str(path) in str(caught.value)
 
 
-def test_an_environment_variable_that_is_not_set_or_empty_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unset_or_empty_environment_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACME_KEY", raising=False)
     with pytest.raises(SecretMissing, match="ACME_KEY is not set"):
         Secret(env="ACME_KEY").read()
@@ -105,7 +105,7 @@ def test_what_points_to_no_secret_is_refused_without_being_shown(written: Any, p
     assert "{env:" in str(caught.value) or "never the secret itself" in str(caught.value)
 
 
-def test_a_relative_path_starts_at_the_folder_of_the_clients_file(tmp_path: Path) -> None:
+def test_a_relative_path_starts_at_the_clients_files_folder(tmp_path: Path) -> None:
     secret = Secret.model_validate({"file": "keys/acme"}, context={"folder": tmp_path})
     absolute = Secret.model_validate({"file": "/run/secrets/acme"}, context={"folder": tmp_path})
     assert (secret.file, absolute.file) == (tmp_path / "keys/acme", Path("/run/secrets/acme"))

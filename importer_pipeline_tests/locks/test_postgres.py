@@ -70,7 +70,7 @@ def at(postgres: Postgres, database: str) -> Database:
     return Database(postgres.url(database))
 
 
-def test_free_accounts_are_taken_and_busy_ones_are_not_waited_for(at: Database) -> None:
+def test_free_accounts_are_locked_without_waiting_for_busy_ones(at: Database) -> None:
     with another_process(HOLD, at.url, "acme", says="['acme']"):
         assert at.accounts.take(["acme", "globex"]) == {"globex"}
 
@@ -84,7 +84,8 @@ def test_an_account_is_free_once_its_holder_is_killed(at: Database) -> None:
         until(lambda: locks.take(["acme"]) == {"acme"})
 
 
-def test_what_is_held_already_is_taken_again_by_its_holder_and_by_no_other_of_the_process(at: Database) -> None:
+def test_a_held_account_can_be_taken_again_by_its_holder_only(at: Database) -> None:
+    """No other object of the process gets it."""
     locks = at.accounts
     assert locks.take(["acme"]) == {"acme"}
     assert (locks.take(["acme"]), at.accounts.take(["acme"])) == ({"acme"}, set())
@@ -101,15 +102,14 @@ def test_a_released_account_is_free_for_others(at: Database, names: list[str]) -
     assert theirs.take(names) == set(names)
 
 
-def test_a_thousand_accounts_are_taken_at_once(at: Database, postgres: Postgres) -> None:
+def test_a_thousand_accounts_are_locked_at_once(at: Database, postgres: Postgres) -> None:
     names = [f"account {number}" for number in range(1000)]
     assert at.accounts.take(names) == set(names)
     assert postgres.advisory_locks(at.url.rpartition("/")[2]) == 1000
 
 
-def test_whoever_held_an_account_whose_session_was_ended_knows_it_at_once_and_takes_no_other(
-    at: Database, postgres: Postgres
-) -> None:
+def test_a_holder_notices_at_once_that_its_session_was_ended(at: Database, postgres: Postgres) -> None:
+    """It gets no other account."""
     locks = at.accounts
     assert locks.take(["acme"]) == {"acme"}
     locks.check()
@@ -188,7 +188,8 @@ def test_a_run_s_lock_is_free_once_its_process_is_killed(at: Database) -> None:
         until(lambda: at.is_free("run"))
 
 
-def test_a_run_s_lock_is_held_until_the_process_exits_whatever_becomes_of_the_object(at: Database) -> None:
+def test_a_runs_lock_is_held_until_the_process_exits(at: Database) -> None:
+    """Whatever becomes of the object that took it."""
     assert at.runs.hold("run")
     assert not at.is_free("run")
     with another_process(HOLD_RUN, at.url, "run", says="False"):
@@ -215,9 +216,10 @@ USES: dict[str, Callable[[Database], object]] = {
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 @pytest.mark.parametrize("sessions", [1, 2, 5])
-def test_a_proxy_that_pools_transactions_is_refused_with_the_reason(
+def test_a_transaction_pooling_proxy_is_refused(
     postgres: Postgres, database: str, use: Callable[[Database], object], sessions: int
 ) -> None:
+    """The reason is shown."""
     with transaction_pooler(postgres.port, sessions=sessions) as port:
         at = Database(postgres.url(database).replace(f":{postgres.port}/", f":{port}/"))
         with pytest.raises(LocksUnusable, match=r"a proxy that pools transactions.*lead to Postgres itself"):
@@ -225,7 +227,7 @@ def test_a_proxy_that_pools_transactions_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_database_that_nobody_serves_is_said_to_be_out_of_reach(
+def test_a_database_without_a_server_is_reported_as_unreachable(
     use: Callable[[Database], object], unserved: Database
 ) -> None:
     with pytest.raises(LocksUnusable, match=r"can't be reached \(OperationalError\): see whether it runs") as raised:
@@ -245,7 +247,7 @@ def narrow() -> Iterator[Postgres]:
         yield server
 
 
-def test_a_server_without_room_for_more_locks_is_named_with_the_setting(narrow: Postgres) -> None:
+def test_a_server_out_of_locks_is_reported_with_the_setting(narrow: Postgres) -> None:
     at = Database(narrow.url())
     with pytest.raises(LocksUnusable, match="max_locks_per_transaction"):
         at.accounts.take([f"account {number}" for number in range(20_000)])

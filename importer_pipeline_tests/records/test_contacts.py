@@ -159,20 +159,21 @@ def test_mailchimp_is_asked_for_what_the_mapping_reads(spec: Mapping[str, str], 
         pytest.param(None, id="null for a member"),
     ],
 )
-def test_a_member_without_an_id_of_its_own_is_not_sent_and_the_others_are(broken: Any) -> None:
+def test_only_members_without_an_id_of_their_own_are_not_sent(broken: Any) -> None:
     contacts, _ = DEFAULT.contacts([member(), broken, member()])
     assert [contact.record is None for contact in contacts] == [False, True, False]
     assert 'map record.id to "contact_id"' in contacts[1].reason
 
 
-def test_a_contact_without_an_address_is_sent_where_the_id_comes_from_elsewhere() -> None:
+def test_a_contact_without_an_address_is_sent_with_another_id() -> None:
+    """The mapping makes the ID of something else."""
     mapping = RecordMapping.of({"id": "{list_id}-{contact_id}"}, list_id=LIST_ID)
     contacts, _ = mapping.contacts([member(id=ID_OF_NO_ADDRESS, contact_id="c1"), member(id=None, contact_id="c2")])
     assert [contact.record and contact.record.id for contact in contacts] == [f"{LIST_ID}-c1", f"{LIST_ID}-c2"]
     assert [contact.contact_id for contact in contacts] == [ID_OF_NO_ADDRESS, ""]
 
 
-def test_the_reason_keeps_the_rest_of_the_id_and_nothing_of_the_person() -> None:
+def test_the_reason_shows_the_mapping_and_nothing_of_the_person() -> None:
     mapping = RecordMapping.of({"id": "{list_id}-{id}"}, list_id=LIST_ID)
     contacts, _ = mapping.contacts([member(id=ID_OF_NO_ADDRESS)])
     assert '"{list_id}-{contact_id}"' in contacts[0].reason
@@ -225,9 +226,7 @@ SPECS = st.fixed_dictionaries(
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=150)
 @given(members=st.lists(MEMBERS, max_size=6), spec=SPECS)
-def test_whatever_mailchimp_sends_each_member_becomes_one_contact_that_json_can_hold(
-    members: list[Any], spec: dict[str, str]
-) -> None:
+def test_any_member_becomes_one_contact_that_json_can_hold(members: list[Any], spec: dict[str, str]) -> None:
     mapping = RecordMapping.of(spec, list_id=LIST_ID)
     contacts, lacking = mapping.contacts(members)
     assert len(contacts) == len(members)
