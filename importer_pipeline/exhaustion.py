@@ -11,35 +11,35 @@ from collections.abc import Iterator, Mapping
 from importer_pipeline.errors import MachineExhausted
 
 _DEEPEST = 20
-_NEXT_RUN = "the next run goes on where this one stopped"
+_NEXT_RUN = "the next run resumes where this one stopped"
 
 _FILES = (
-    "this process may open no more files and connections",
+    "this process can't open more files or connections",
     f"raise its limit (`ulimit -n 4096`, or LimitNOFILE of its unit); {_NEXT_RUN}",
 )
 _THREADS = (
-    "this process may start no more threads",
+    "this process can't start more threads",
     f"raise the limit of processes (`ulimit -u`, TasksMax of its unit, pids_limit of its container) or of memory; {_NEXT_RUN}",
 )
 _MEMORY = (
-    "there is no memory left for this process",
-    f"give it more, or let fewer runs go on at once (max_concurrent_runs in dagster.yaml); {_NEXT_RUN}",
+    "this process is out of memory",
+    f"give it more, or run fewer at once (max_concurrent_runs in dagster.yaml); {_NEXT_RUN}",
 )
 _DISK = (
-    "the disk is full or fails, or a file has reached the size that it may have",
-    f"make room where DAGSTER_HOME or the database is (the job prune_history deletes old runs); {_NEXT_RUN}",
+    "the disk is full or fails, or a file has reached its size limit",
+    f"free space on the disk of DAGSTER_HOME or of the database (the job prune_history deletes old runs); {_NEXT_RUN}",
 )
 _READ_ONLY = (
-    "what DAGSTER_HOME or the database is on can't be written to",
-    f"let this user write there, and look whether the disk was mounted read-only after an error; {_NEXT_RUN}",
+    "the disk of DAGSTER_HOME or of the database can't be written to",
+    f"let this user write there, and check whether the disk was mounted read-only after an error; {_NEXT_RUN}",
 )
 _NO_DATABASE = (
     "a database below DAGSTER_HOME can't be opened",
-    f"let this user write there, make room on its disk, and raise the limit of open files (`ulimit -n 4096`); {_NEXT_RUN}",
+    f"let this user write there, free space on its disk, and raise the limit of open files (`ulimit -n 4096`); {_NEXT_RUN}",
 )
 _SESSIONS = (
-    "the database takes no more connections",
-    f"raise its max_connections, or let fewer runs go on at once; {_NEXT_RUN}",
+    "the database accepts no more connections",
+    f"raise its max_connections, or run fewer at once; {_NEXT_RUN}",
 )
 
 _BY_ERRNO: Mapping[int, tuple[str, str]] = {

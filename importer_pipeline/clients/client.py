@@ -38,7 +38,7 @@ _ADDRESS = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b")
 def checked_name(name: str) -> str:
     """A client's, audience's or account's name, if it is one: it becomes part of keys, groups, folders and URLs."""
     if looks_like_a_secret(name):
-        raise refusal("this is built like a key, not like a name", "write a name such as acme-2")
+        raise refusal("this looks like a key, not like a name", "write a name such as acme-2")
     if _NAME.fullmatch(name) and len(name) <= _MAX_NAME:
         return name
     written = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_MAX_NAME].rstrip("-")
@@ -60,16 +60,16 @@ def _checked_url(url: str) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise refusal("this is no URL", "write it as https://api.example.com") from None
+        raise refusal("this is not a URL", "write it as https://api.example.com") from None
     if parts.scheme not in {"http", "https"} or not host:
         raise refusal("expected a URL with http or https and a host", "write it as https://api.example.com")
     if "@" in parts.netloc:
-        raise refusal("a user name or password stands in the URL", "take it out: the key is sent in a header")
+        raise refusal("the URL contains a user name or password", "remove it: the key is sent in a header")
     if "?" in url or "#" in url:
         raise refusal("the URL has a query or a fragment", "end it with the path: https://api.example.com/v1")
     if re.search(r"[\s\\]", url) or not url.isprintable():
         raise refusal(
-            "white space, a backslash or what can't be seen stands in the URL", "write it as https://api.example.com"
+            "the URL contains white space, a backslash or an invisible character", "write it as https://api.example.com"
         )
     return url.rstrip("/")
 
@@ -78,7 +78,7 @@ def _checked_base_url(url: str) -> str:
     parts = urlsplit(url)
     if (parts.hostname or "").endswith(_MAILCHIMP_HOSTS) and (parts.scheme, parts.path) != ("https", "/3.0"):
         raise refusal(
-            "Mailchimp's API is asked over https and under /3.0", f"write https://{shown(parts.hostname or '')}/3.0"
+            "Mailchimp's API needs https and the path /3.0", f"write https://{shown(parts.hostname or '')}/3.0"
         )
     return url
 
@@ -103,7 +103,7 @@ def _checked_id(text: str) -> str:
         raise refusal("a record needs an id", "write id: id, or leave the key out")
     if not template.identifies:
         raise refusal(
-            "nothing in this id differs from contact to contact: they would overwrite each other",
+            "this id is the same for all contacts: they would overwrite each other",
             'write id: id, or id: "{list_id}-{id}"',
         )
     return text

@@ -127,14 +127,14 @@ class _Reading:
 
     def _is_mapping(self, written: Any, where: tuple[str, ...]) -> bool:
         if not isinstance(written, dict):
-            self._tell(where, f"expected a mapping, found {found(written)}", "indent what belongs to it below it")
+            self._tell(where, f"expected a mapping, found {found(written)}", "write its keys below it, indented")
         return isinstance(written, dict)
 
     def _validated(
         self, model: type[_Model], written: Mapping[Any, Any], *, name: str, where: tuple[str, ...]
     ) -> _Model | None:
         if "name" in written:
-            self._tell((*where, "name"), "unknown key", f"the name is what stands before the colon: {shown_key(name)}")
+            self._tell((*where, "name"), "unknown key", f"the name is the key itself: {shown_key(name)}")
         try:
             return model.model_validate({**written, "name": name}, context={"folder": self._path.parent})
         except ValidationError as error:

@@ -108,7 +108,7 @@ def load_clients(path: Path) -> Clients:
     if not _is_there(path):
         raise ClientsFileInvalid(
             f"there is no clients file at {shown_path(path)}",
-            remedy=f"write one, or let {PATH_VARIABLE} name the file or a folder of such files",
+            remedy=f"create one, or set {PATH_VARIABLE} to the file or to a folder of such files",
         )
     file = read_clients_file(path)
     if file.problems:
@@ -132,7 +132,7 @@ def clients_from_environment() -> Clients:
     path = default_clients_path()
     if not os.environ.get(PATH_VARIABLE) and not _is_there(path):
         where = shown_path(path.absolute())
-        how = f"no clients are declared: write {where}, or let {PATH_VARIABLE} name a file. Start from this:"
+        how = f"no clients are declared: create {where}, or set {PATH_VARIABLE} to a file. Start from this:"
         return Clients(clients=(), problems=(f"{how}\n{SMALLEST_FILE}",))
     return load_clients(path)
 
@@ -143,10 +143,10 @@ def _load_folder(folder: Path) -> Clients:
     except OSError as error:
         reason = error.strerror or "it can't be opened"
         raise ClientsFileInvalid(
-            f"the folder {shown_path(folder)} can't be read ({reason})", remedy="open it for this user"
+            f"the folder {shown_path(folder)} can't be read ({reason})", remedy="make it readable for this user"
         ) from None
     if not paths:
-        return Clients(clients=(), problems=(f"{shown_path(folder)}: no *.yaml or *.yml in this folder: write one",))
+        return Clients(clients=(), problems=(f"{shown_path(folder)}: no *.yaml or *.yml in this folder: create one",))
     register = Register()
     clients: list[Client] = []
     problems: list[str] = []

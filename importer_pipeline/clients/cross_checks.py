@@ -30,7 +30,7 @@ def audience_problems(audiences: Sequence[Audience], *, where: tuple[str, ...]) 
             yield Problem(
                 where=(*where, audience.name, "list_id"),
                 what=f"{other} has the same list",
-                remedy="correct one of the ids, or leave one audience out",
+                remedy="correct one of the ids, or remove one audience",
             )
         elif (template := _of_any_list(audience)) is not None:
             if (rival := _rival(template, senders)) is not None:
@@ -56,8 +56,8 @@ class Register:
         known = "it" if other == name else f"{other}, which is the same name to Dagster,"
         return Problem(
             where=("clients", name),
-            what=f"{known} is declared in {shown_path(other_file)}, too, and that one stands",
-            remedy=f"take it out of {shown_path(file)} or of {shown_path(other_file)}, or rename one",
+            what=f"{known} is already declared in {shown_path(other_file)}, and that declaration is used",
+            remedy=f"remove it from {shown_path(file)} or from {shown_path(other_file)}, or rename one",
         )
 
     def add(self, client: Client) -> list[Problem]:
@@ -73,7 +73,7 @@ class Register:
         if other.mailchimp.base_url != client.mailchimp.base_url:
             yield Problem(
                 where=(*where, "mailchimp", "base_url"),
-                what=f"{other.name} shares the account {client.account}, and has another base_url (or none)",
+                what=f"{other.name} shares the account {client.account}, but has another base_url (or none)",
                 remedy="write the same base_url in both, or rename one account",
             )
 
@@ -115,7 +115,7 @@ def _collision(audience: Audience, other: str, *, where: tuple[str, ...]) -> Pro
     apart = Template(literals=("", "-" + own.literals[0], *own.literals[1:]), paths=(LIST_ID, *own.paths))
     return Problem(
         where=(*where, audience.name, "record", "id"),
-        what=f"{other} sends to the same target account, and nothing in the ids of their records tells the lists apart:"
-        " contacts that are in both would overwrite each other",
+        what=f"{other} sends to the same target account, and the ids of their records may be equal:"
+        " contacts in both lists would overwrite each other",
         remedy=f'write id: "{apart.text}"',
     )

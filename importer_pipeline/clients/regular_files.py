@@ -61,7 +61,7 @@ def others_may_read(path: Path) -> bool:
 def _check(status: os.stat_result) -> None:
     kind = stat.S_IFMT(status.st_mode)
     if kind != stat.S_IFREG:
-        raise OSError(errno.EINVAL, _KINDS.get(kind, "it is no file"))
+        raise OSError(errno.EINVAL, _KINDS.get(kind, "it is not a file"))
 
 
 def _reason(path: Path, error: OSError | ValueError) -> str:

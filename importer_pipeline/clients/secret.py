@@ -51,8 +51,8 @@ class Secret(BaseModel):
             raise SecretMissing(f"{self.source} is empty", remedy="put the secret into it")
         if _CONTROL.search(text) or not _in_latin_1(text):
             raise SecretMissing(
-                f"{self.source} holds what no HTTP header can carry: several lines, or letters beyond Latin-1",
-                remedy="put the bare secret into it, on one line",
+                f"{self.source} can't be sent in an HTTP header: it has several lines, or letters beyond Latin-1",
+                remedy="put only the secret into it, on one line",
             )
         return SecretStr(text)
 
@@ -64,7 +64,7 @@ class Secret(BaseModel):
         """
         if self.file is None or self.file.resolve().is_relative_to(_MOUNTED) or not others_may_read(self.file):
             return ""
-        return f"{self.source} can be read or changed by every user of this machine: chmod o-rwx it"
+        return f"{self.source} can be read or changed by every user of this machine: run chmod o-rwx on it"
 
     def _from_env(self) -> str:
         text = os.environ.get(self.env or "")
@@ -77,16 +77,16 @@ class Secret(BaseModel):
             content = read_regular_file(self.file or Path(), max_bytes=_MAX_BYTES)
         except FileTooLarge:
             raise SecretMissing(
-                f"{self.source} is too long for a secret", remedy="put the bare secret into it"
+                f"{self.source} is too long for a secret", remedy="put only the secret into it"
             ) from None
         except FileUnreadable as error:
-            remedy = "put the secret there, readable for the importer's user"
+            remedy = "put the secret there, and let the importer's user read it"
             raise SecretMissing(f"{self.source} can't be read ({error})", remedy=remedy) from None
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError:
-            remedy = "put the bare secret into it, on one line"
-            raise SecretMissing(f"{self.source} holds no text in UTF-8", remedy=remedy) from None
+            remedy = "put only the secret into it, on one line"
+            raise SecretMissing(f"{self.source} is not UTF-8 text", remedy=remedy) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -95,9 +95,9 @@ class Secret(BaseModel):
         if isinstance(written, Secret):
             return written
         if isinstance(written, str):
-            raise refusal("a secret must not stand in the file itself", f"{_WAYS}, and {_BURNT}")
+            raise refusal("a secret must not be in the clients file itself", f"{_WAYS}, and {_BURNT}")
         if not isinstance(written, dict):
-            raise refusal("expected where the secret is kept", _WAYS)
+            raise refusal("expected a reference to a secret", _WAYS)
         given = {key: value for key, value in written.items() if value is not None}
         if len(given) != 1 or not given.keys() <= {"env", "file"}:
             raise refusal("expected exactly one of env and file, and nothing else", _WAYS)
@@ -110,7 +110,7 @@ class Secret(BaseModel):
 def _checked_env(name: Any) -> str:
     if not isinstance(name, str) or not _ENV_NAME.fullmatch(name) or _is_secret(name):
         raise refusal(
-            "env is no name of an environment variable (letters, digits and _)",
+            "env is not the name of an environment variable (letters, digits and _)",
             f"write its name, never the secret itself, and {_BURNT}",
         )
     return name
@@ -118,7 +118,7 @@ def _checked_env(name: Any) -> str:
 
 def _checked_file(name: Any, *, folder: Path | None) -> Path:
     if not isinstance(name, str | Path) or not str(name).strip() or _is_secret(str(name)):
-        raise refusal("file is no path", f"write the path of a file, never the secret itself, and {_BURNT}")
+        raise refusal("file is not a path", f"write the path of a file, never the secret itself, and {_BURNT}")
     path = Path(name).expanduser()
     return path if folder is None else folder / path
 

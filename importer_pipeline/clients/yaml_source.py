@@ -78,15 +78,15 @@ def read_yaml(path: Path) -> YamlSource:
         content = read_regular_file(path, max_bytes=MAX_BYTES)
     except FileTooLarge:
         what = f"it has more than {MAX_BYTES // 1_000_000} MB, which is too much for one clients file"
-        raise _unreadable(what, "split it into files of one folder, and let IMPORTER_CLIENTS name that") from None
+        raise _unreadable(what, "split it into several files in one folder, and set IMPORTER_CLIENTS to that") from None
     except FileUnreadable as error:
-        remedy = "put a file there that the importer's user may read, or take the name away"
+        remedy = "put a file there that the importer's user may read, or remove it"
         raise _unreadable(f"it can't be read ({error})", remedy) from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _unreadable("it is not written in UTF-8", "save it as UTF-8", line=line) from None
+        raise _unreadable("it is not UTF-8", "save it as UTF-8", line=line) from None
     return _parsed(text)
 
 
@@ -103,10 +103,10 @@ def _parsed(text: str) -> YamlSource:
         why = _QUOTED.sub("'...'", error.problem or "its structure is broken")
         place = "" if mark is None else f" (column {mark.column + 1})"
         line = None if mark is None else mark.line + 1
-        remedy = "look at the indentation, colons and quotes there"
+        remedy = "check the indentation, colons and quotes there"
         raise _unreadable(f"not YAML: {shown(why, max_characters=_MAX_REASON)}{place}", remedy, line=line) from None
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise _unreadable("not YAML: characters or tags that don't belong", "write plain text, without tags") from None
+        raise _unreadable("not YAML: invalid characters or tags", "write plain text without tags") from None
 
 
 def _source(loader: _Loader) -> YamlSource:
@@ -139,7 +139,7 @@ def _note_keys(
         # The last one counts, as it does for the data.
         lines[place] = key.start_mark.line + 1
         if key.value in first and key.tag not in _KEPT_TAGS:
-            what = f"stands twice, the first time in line {first[key.value]}"
+            what = f"appears twice, first in line {first[key.value]}"
             problems.append(Problem(where=place, what=what, remedy="keep one, or rename one"))
         first.setdefault(key.value, lines[place])
         _note_keys(value, place, lines=lines, problems=problems, seen=seen)

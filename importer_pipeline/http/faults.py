@@ -22,12 +22,12 @@ class Fault(Enum):
     BUNDLE = "the certificates of this machine can't be loaded"
     PROXY = "the proxy of this machine's environment failed"
     PROXY_UNUSABLE = "the proxy of this machine's environment can't be used"
-    SLOW = "no whole answer came in time"
-    HUNG_UP = "the connection ended before an answer came"
+    SLOW = "no complete answer arrived in time"
+    HUNG_UP = "the connection ended before an answer arrived"
     CUT = "the answer was cut off or garbled"
-    TOO_LARGE = "the answer was larger than any that is expected"
-    UNSENDABLE = "no request can be made of this URL"
-    UNFORESEEN = "the request failed in a way that is not foreseen"
+    TOO_LARGE = "the answer was larger than expected"
+    UNSENDABLE = "no request can be made with this URL"
+    UNFORESEEN = "the request failed for an unknown reason"
 
 
 OF_THE_PROXY = frozenset({Fault.PROXY, Fault.PROXY_UNUSABLE})

@@ -70,7 +70,7 @@ class FileAccountLocks:
         if lost:
             raise LocksLost(
                 f"a lock file in {self._folder} was removed or replaced while held: another sync may have its account",
-                remedy="leave the files there alone while runs go on; the next run goes on where this one stopped",
+                remedy="do not touch the files there while runs are active; the next run resumes where this one stopped",
             )
         self._looked_at = state if state is not None and state.is_settled else None
 
@@ -204,8 +204,8 @@ def _use(*folders: Path) -> Generator[None]:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if why := reach_of_others(folder):
                 raise LocksUnusable(
-                    f"the folder {folder} for lock files is within reach of others ({why}), who could undo a lock",
-                    remedy="take their right to write away (chmod go-w), or let XDG_STATE_HOME name a folder of this user's",
+                    f"the folder {folder} for lock files can be changed by other users ({why}), who could remove a lock",
+                    remedy="remove their write permission (chmod go-w), or set XDG_STATE_HOME to a folder of this user",
                 )
         yield
     except OSError as error:
@@ -215,7 +215,7 @@ def _use(*folders: Path) -> Generator[None]:
 def _unusable(folder: Path, why: str) -> LocksUnusable:
     return LocksUnusable(
         f"the folder {folder} for lock files can't be used ({why})",
-        remedy="let this user write there, or let XDG_STATE_HOME name another folder",
+        remedy="let this user write there, or set XDG_STATE_HOME to another folder",
     )
 
 

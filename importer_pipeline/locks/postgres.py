@@ -153,8 +153,8 @@ class LockSession:
         if another == before or after != before:
             self._connection.close()
             raise LocksUnusable(
-                "the database is behind a proxy that pools transactions, which keeps no session's locks",
-                remedy="let the connection lead to Postgres itself, or let the proxy pool sessions",
+                "the database is behind a proxy that pools transactions, which loses the locks of a session",
+                remedy="connect to Postgres directly, or switch the proxy to session pooling",
             )
 
 
@@ -299,8 +299,8 @@ def _key(kind: str, name: str) -> int:
 
 def _lost() -> LocksLost:
     return LocksLost(
-        "the connection to the database that holds the accounts' locks has broken",
-        remedy="see whether the database was restarted, and start the run again: it goes on where it stopped",
+        "the connection to the database that holds the accounts' locks was lost",
+        remedy="check whether the database was restarted, and start the run again: it resumes where it stopped",
     )
 
 
@@ -308,7 +308,7 @@ def _unreachable(error: DBAPIError) -> LocksUnusable:
     # The driver's words may hold the address and the user, and nothing else that would be needed.
     return LocksUnusable(
         f"the database that holds the locks can't be reached ({type(error.orig).__name__})",
-        remedy="see whether it runs, and whether the settings of DAGSTER_HOME lead to it",
+        remedy="check that it runs, and that the storage settings in DAGSTER_HOME lead to it",
     )
 
 

@@ -191,13 +191,13 @@ def read_members(answer: Answer) -> MembersPage:
     members: Any = page.get("members")
     total = page.get("total_items")
     if not isinstance(members, list):
-        raise BrokenAnswer('the page of members should hold a list "members", and it holds none')
+        raise BrokenAnswer('expected a list "members" in the page, found none')
     if type(total) is not int or total < 0:
-        raise BrokenAnswer('the page of members should hold a number "total_items" from 0, and it holds none')
+        raise BrokenAnswer('expected a number "total_items" from 0 in the page, found none')
     for member in members:
         if type(member) is not dict or type(member.get("last_changed")) is not str:
             raise MemberUnreadable(
-                'each member of a page should be an object with a text "last_changed", and one is not',
+                'expected each member of a page to be an object with a text "last_changed", and one is not',
                 contact_id=_id_of(member),
             )
     return MembersPage(members=members, total_items=total, server_time=server_time(answer))
@@ -230,7 +230,7 @@ def server_time(answer: Answer) -> int | None:
         return None
     if date.count(":") > 2:  # As several headers of one name are joined.
         raise BrokenAnswer(
-            "expected one Date header, found several", remedy="check what stands between here and Mailchimp"
+            "expected one Date header, found several", remedy="check the proxies between here and Mailchimp"
         )
     try:
         moment = parsedate_to_datetime(date)
@@ -258,7 +258,7 @@ def _object(answer: Answer, *, expected: str) -> dict[str, Any]:
         parsed = page_document(answer.body)
     except NotJSON:
         raise BrokenAnswer(
-            f"expected {expected} as JSON, got {len(answer.body)} bytes that are not such JSON"
+            f"expected {expected} as JSON, got {len(answer.body)} bytes that are not valid JSON"
         ) from None
     if not isinstance(parsed, dict):
         raise BrokenAnswer(f"expected {expected} as a JSON object, got other JSON")

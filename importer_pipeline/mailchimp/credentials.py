@@ -40,8 +40,8 @@ class Credentials:
     def __post_init__(self) -> None:
         if not _PRINTABLE.fullmatch(self.secret.get_secret_value()):
             raise SecretMissing(
-                f"the Mailchimp {self.kind} is empty, or holds characters that no such secret has",
-                remedy="look for a space, a line break or a quotation mark where it is stored",
+                f"the Mailchimp {self.kind} is empty, or contains invalid characters",
+                remedy="check for a space, a line break or a quotation mark where it is stored",
             )
 
     def authorization(self) -> str:
@@ -57,7 +57,7 @@ class Credentials:
         if not dash or not _DATA_CENTRE.fullmatch(data_centre):
             raise SecretMissing(
                 "the Mailchimp API key does not end in its data centre, like -us6",
-                remedy="copy the whole key from Mailchimp, or give mailchimp.base_url",
+                remedy="copy the whole key from Mailchimp, or set mailchimp.base_url",
             )
         return f"https://{data_centre}.api.mailchimp.com/3.0"
 
@@ -72,15 +72,15 @@ def token_base_url(api_endpoint: object, *, any_host: bool) -> str:
     Raises:
         BrokenAnswer: it is no URL, or the token would travel to a host that is not Mailchimp's.
     """
-    expected = "Mailchimp's OAuth metadata should name an https address under api.mailchimp.com"
+    expected = "expected an https address under api.mailchimp.com in Mailchimp's OAuth metadata"
     if not isinstance(api_endpoint, str):
-        raise BrokenAnswer(f"{expected}, and they name none")
+        raise BrokenAnswer(f"{expected}, found none")
     try:
         parts = urlsplit(api_endpoint)
         host = parts.hostname or ""
     except ValueError:
-        raise BrokenAnswer(f"{expected}, and what they name is no URL") from None
+        raise BrokenAnswer(f"{expected}, found no URL") from None
     trusted = parts.scheme == "https" and _MAILCHIMP_HOST.fullmatch(parts.netloc)
     if not host or not (trusted or any_host):
-        raise BrokenAnswer(f"{expected}, and they name another", remedy="the token was not sent there")
+        raise BrokenAnswer(f"{expected}, found another", remedy="the token was not sent there")
     return f"{parts.scheme}://{parts.netloc}/3.0"

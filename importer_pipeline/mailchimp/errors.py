@@ -46,20 +46,20 @@ class Meaning:
 
 _BLOCKED = Meaning(
     error=TurnedAway,
-    problem="Mailchimp's network turns this machine's address away",
-    remedy="if it lasts, ask Mailchimp's support to unblock the address, or spread the clients over more addresses",
+    problem="Mailchimp's network blocks this machine's address",
+    remedy="if it persists, ask Mailchimp's support to unblock the address, or spread the clients over more addresses",
 )
 _BETWEEN = Meaning(
     error=TurnedAway,
-    problem="expected Mailchimp's problem document, got an answer of something that stands between",
-    remedy="if it lasts, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
+    problem="expected Mailchimp's problem document, got an answer from something in between",
+    remedy="if it persists, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
 )
 _REDIRECT = Meaning(
     error=TurnedAway,
-    problem="expected an answer from Mailchimp, got a redirect, which is not followed: it would carry the key elsewhere",
-    remedy="if it lasts, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
+    problem="expected an answer from Mailchimp, got a redirect, which is not followed: it would send the key elsewhere",
+    remedy="if it persists, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
 )
-_PATIENCE = Meaning(error=TooManyRequests, problem="Mailchimp can't answer now, and says when to ask again")
+_PATIENCE = Meaning(error=TooManyRequests, problem="Mailchimp can't answer now, and says when to retry")
 
 BY_STATUS: Mapping[int, Meaning] = {
     401: Meaning(
@@ -69,25 +69,27 @@ BY_STATUS: Mapping[int, Meaning] = {
     ),
     404: Meaning(
         error=ListNotFound,
-        problem="Mailchimp knows no such list in this account",
-        remedy="check the audience's list_id, and whose account the client's key opens",
+        problem="Mailchimp has no such list in this account",
+        remedy="check the audience's list_id, and which account the client's key belongs to",
     ),
     408: Meaning(error=Unavailable, problem="Mailchimp waited too long for the request"),
-    429: Meaning(error=TooManyRequests, problem="all ten connections of the Mailchimp account are taken"),
-    504: Meaning(error=TooSlow, problem="Mailchimp did not manage the request in time"),
+    429: Meaning(error=TooManyRequests, problem="all ten connections of the Mailchimp account are in use"),
+    504: Meaning(error=TooSlow, problem="Mailchimp did not finish the request in time"),
 }
 """Statuses with a meaning of their own; 403 and 503 are told apart by more than their status."""
 
 BY_CLASS: Mapping[int, Meaning] = {
-    1: Meaning(error=BrokenAnswer, problem="expected an answer from Mailchimp, got an interim one"),
-    2: Meaning(error=BrokenAnswer, problem="expected HTTP 200 from Mailchimp, got another success"),
+    1: Meaning(error=BrokenAnswer, problem="expected an answer from Mailchimp, got an interim response"),
+    2: Meaning(error=BrokenAnswer, problem="expected HTTP 200 from Mailchimp, got another 2xx status"),
     3: _REDIRECT,
     4: Meaning(error=RequestRefused, problem="Mailchimp refuses the request"),
     5: Meaning(error=Unavailable, problem="Mailchimp can't answer now"),
 }
 """All other statuses, by their hundreds."""
 
-_UNHEARD_OF = Meaning(error=BrokenAnswer, problem="expected an answer from Mailchimp, got a status that HTTP has not")
+_UNHEARD_OF = Meaning(
+    error=BrokenAnswer, problem="expected an answer from Mailchimp, got a status that HTTP does not have"
+)
 
 # The titles of Mailchimp's 403 problems (D; "User Disabled" was seen with a space, V), in lower case without spaces.
 _FORBIDDEN = {
@@ -132,7 +134,7 @@ def _forbidden(problem: Mapping[str, Any]) -> Meaning:
     return Meaning(
         error=KeyRefused,
         problem=f"Mailchimp refuses the key: {reason}",
-        remedy="have the client look at the account, and at the role of the key's user",
+        remedy="ask the client to check the account, and the role of the key's user",
     )
 
 
@@ -146,9 +148,9 @@ def _problem(answer: Answer) -> Mapping[str, Any] | None:
 BY_FAULT: Mapping[Fault, Meaning] = {
     fault: Meaning(error=error, problem=f"no answer from Mailchimp: {fault.value}", remedy=remedy)
     for fault, error, remedy in (
-        (Fault.NAME_UNKNOWN, Unavailable, "the data centre of the key, or mailchimp.base_url, may be wrong"),
+        (Fault.NAME_UNKNOWN, Unavailable, "check the data centre of the key, or mailchimp.base_url"),
         (Fault.UNREACHABLE, Unavailable, ""),
-        (Fault.TLS, Unavailable, "check what stands between this machine and Mailchimp"),
+        (Fault.TLS, Unavailable, "check the proxies and firewalls between this machine and Mailchimp"),
         (Fault.UNTRUSTED, ConnectionUnusable, "check this machine's clock and certificates"),
         (Fault.BUNDLE, ConnectionUnusable, "check this machine's certificates"),
         (Fault.PROXY, Unavailable, "check the proxy in this machine's environment"),

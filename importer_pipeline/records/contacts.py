@@ -153,7 +153,7 @@ class RecordMapping:
 
     def _reason(self, path: str) -> str:
         if path not in {"id", "email_address", "unique_email_id"}:
-            return f"no {path}, of which record.id is made: map record.id to what every contact has, such as id"
+            return f"no {path}, which record.id needs: map record.id to a field that every contact has, such as id"
         instead = parse_template(self.id_text).renamed(path, "contact_id").text
         return f'no email address, so no {path} of its own: map record.id to "{instead}" to import such contacts'
 

@@ -98,8 +98,8 @@ def parse_template(text: str) -> Template:
         parts = list(Formatter().parse(text))
     except ValueError:
         raise ClientsFileInvalid(
-            f"the braces in {quoted(text)} don't pair",
-            remedy="write a path as {path}, and a brace that shall be sent as {{ or }}",
+            f"unbalanced braces in {quoted(text)}",
+            remedy="write a path as {path}, and a literal brace as {{ or }}",
         ) from None
     return _template_of(text, parts)
 
@@ -112,7 +112,7 @@ def check_path(path: str) -> None:
     """
     if not _PATH.fullmatch(path):
         raise ClientsFileInvalid(
-            f"{quoted(path)} is no path into a member",
+            f"{quoted(path)} is not a path into a member",
             remedy='write a path such as merge_fields.FNAME, or a text with paths in braces such as "{list_id}-{id}"',
         )
     first, *rest = path.split(".")
@@ -138,7 +138,7 @@ def _template_of(text: str, parts: list[tuple[str, str | None, str | None, str |
         paths.append(path)
         literals.append("")
     if not paths:
-        raise ClientsFileInvalid(f"{quoted(text)} holds no path", remedy="write a path in braces: {email_address}")
+        raise ClientsFileInvalid(f"{quoted(text)} contains no path", remedy="write a path in braces: {email_address}")
     return Template(literals=tuple(literals), paths=tuple(paths))
 
 
@@ -150,7 +150,7 @@ def _check_keyed(path: str, first: str, rest: list[str]) -> None:
     if rest and not _TAG.fullmatch(rest[0]):
         upper = rest[0].upper()
         remedy = f"write merge_fields.{upper}" if _TAG.fullmatch(upper) else "look it up in the audience's settings"
-        raise ClientsFileInvalid(f"{quoted(rest[0])} is no merge tag (capital letters, digits and _)", remedy=remedy)
+        raise ClientsFileInvalid(f"{quoted(rest[0])} is not a merge tag (capital letters, digits and _)", remedy=remedy)
     if len(rest) > 1 and (len(rest) > 2 or rest[1] not in _ADDRESS_PARTS):
         known = ", ".join(sorted(_ADDRESS_PARTS))
         raise ClientsFileInvalid(

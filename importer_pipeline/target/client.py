@@ -110,7 +110,7 @@ def read_receipt(answer: Answer, sent: int) -> Receipt:
     accepted = small_document(answer.body).get("response")
     if type(accepted) is not int or not 0 <= accepted <= sent:
         raise BrokenAnswer(
-            f'the target should answer {{"response": a number from 0 to {sent}}}, and did not (HTTP {answer.status})'
+            f'expected {{"response": a number from 0 to {sent}}} from the target, got something else (HTTP {answer.status})'
         )
     return Receipt(sent=sent, accepted=accepted)
 
@@ -138,8 +138,8 @@ def _header_value(api_key: SecretStr) -> str:
     value = api_key.get_secret_value()
     if not value or value != value.strip() or not value.isprintable() or any(ord(letter) > 255 for letter in value):
         raise SecretMissing(
-            "the target's API key is empty, or holds characters that an HTTP header can't",
-            remedy="look for a space, a line break or a quotation mark where it is stored",
+            "the target's API key is empty, or contains characters that an HTTP header can't carry",
+            remedy="check for a space, a line break or a quotation mark where it is stored",
         )
     return value
 
@@ -169,13 +169,13 @@ class Meaning:
 _KEY = Meaning(
     (Cause.KEY, Cause.CONTENT),
     "the target refuses the key",
-    "check the client's target.api_key; if it is right, ask whether something before the target refuses our requests",
+    "check the client's target.api_key; if it is right, check whether a proxy or firewall refuses our requests",
 )
-_NOWHERE = Meaning((Cause.URL, Cause.CONTENT), "the target knows no such address", "check target.url")
+_NOWHERE = Meaning((Cause.URL, Cause.CONTENT), "the target does not have this address", "check target.url")
 _REDIRECT = Meaning(
     (Cause.URL, Cause.CONTENT),
-    "the target answers with a redirect, which is not followed: it would carry the key elsewhere",
-    "give as target.url the address that it leads to",
+    "the target answers with a redirect, which is not followed: it would send the key elsewhere",
+    "set target.url to the address that it leads to",
 )
 _CONTENT = Meaning((Cause.CONTENT,), "the target refuses the batch")
 _TROUBLE = Meaning((Cause.PASSING, Cause.CONTENT), "the target can't answer now")
@@ -187,10 +187,10 @@ MEANINGS: Mapping[int, Meaning] = {
     403: _KEY,
     404: _NOWHERE,
     405: _NOWHERE,
-    407: Meaning((Cause.PASSING,), "the proxy wants a login", "check the proxy in this machine's environment"),
+    407: Meaning((Cause.PASSING,), "the proxy requires a login", "check the proxy in this machine's environment"),
     408: Meaning((Cause.PASSING, Cause.CONTENT), "the target waited too long for the batch"),
     410: _NOWHERE,
-    429: Meaning((Cause.PATIENCE,), "the target has too much to do"),
+    429: Meaning((Cause.PATIENCE,), "the target is busy"),
 }
 """What certain statuses may mean; beyond them it is their class that counts (`MEANINGS_BY_CLASS`). A 503 with `Retry-After`
 is as a 429. No answer at all, and a success without a receipt, are as a 5xx."""
@@ -241,7 +241,7 @@ def _epoch_seconds(date: str | None) -> float | None:
 _TRANSPORT: Mapping[Fault, tuple[type[ImporterError], str]] = {
     Fault.NAME_UNKNOWN: (Unavailable, "check the host in target.url"),
     Fault.UNREACHABLE: (Unavailable, ""),
-    Fault.TLS: (Unavailable, "check what stands between this machine and the target"),
+    Fault.TLS: (Unavailable, "check the proxies and firewalls between this machine and the target"),
     Fault.UNTRUSTED: (ConnectionUnusable, "check this machine's clock and certificates, and the target's"),
     Fault.BUNDLE: (ConnectionUnusable, "check this machine's certificates"),
     Fault.PROXY: (Unavailable, "check the proxy in this machine's environment"),

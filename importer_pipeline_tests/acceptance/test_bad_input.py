@@ -108,9 +108,7 @@ def test_a_run_without_any_clients_fails_with_a_message() -> None:
 def test_from_the_command_line_without_clients_the_definitions_are_valid_and_say_how_to_begin(tmp_path: Path) -> None:
     finished = dagster("definitions", "validate", folder=tmp_path, home=dagster_home(tmp_path))
     assert finished.code == 0
-    assert (
-        f"no clients are declared: write {tmp_path / 'clients.yaml'}, or let IMPORTER_CLIENTS name" in finished.output
-    )
+    assert f"no clients are declared: create {tmp_path / 'clients.yaml'}, or set IMPORTER_CLIENTS to" in finished.output
     assert "api_key: {env: ACME_MAILCHIMP_API_KEY}" in finished.output
     assert "Traceback" not in finished.output
 
@@ -146,9 +144,7 @@ def test_from_the_command_line_a_folder_with_a_broken_file_shows_it_and_a_missin
         (folder / "bad.yaml").write_text(f"clients:\n  hooli:\n    mailchimp: {{api_key: {KEY}}}\n")
         validated = dagster("definitions", "validate", folder=tmp_path, clients=folder, home=home)
         ran = dagster(*full_sync_command(tmp_path), folder=tmp_path, clients=folder, home=home)
-    broken = (
-        f"{folder / 'bad.yaml'}, line 3: clients.hooli.mailchimp.api_key: a secret must not stand in the file itself"
-    )
+    broken = f"{folder / 'bad.yaml'}, line 3: clients.hooli.mailchimp.api_key: a secret must not be in the clients file itself"
     for finished in (validated, ran):
         assert broken in finished.output
         assert "acme.mailchimp.api_key: the environment variable NO_SUCH_VARIABLE is not set" in finished.output

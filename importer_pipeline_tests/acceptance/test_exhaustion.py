@@ -69,7 +69,7 @@ def test_a_command_that_runs_out_says_of_what_and_the_next_one_goes_on(
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if said in line]
     assert lines, done.stderr
-    assert "the next run goes on where this one stopped" in lines[0]
+    assert "the next run resumes where this one stopped" in lines[0]
     again = dagster(*command, folder=tmp_path, clients=clients, home=home)
     assert (again.code, stage.missing("acme")) == (0, set())
     with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -85,7 +85,7 @@ def test_a_run_that_gets_no_threads_says_so_and_quarantines_nothing(stage: Stage
             quarantined = instance.get_dynamic_partitions("quarantine")
     finally:
         threading.stack_size(before)
-    assert ran.message.startswith("this process may start no more threads: raise the limit of processes")
+    assert ran.message.startswith("this process can't start more threads: raise the limit of processes")
     assert (ran.success, quarantined) == (False, [])
 
 
@@ -101,7 +101,7 @@ def test_a_request_for_which_there_is_no_file_left_is_no_failure_of_the_server()
         os.close(lowest)
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
         try:
-            with pytest.raises(MachineExhausted, match="may open no more files and connections: raise its limit"):
+            with pytest.raises(MachineExhausted, match="can't open more files or connections: raise its limit"):
                 wire.send(route, "/")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -141,7 +141,7 @@ def no_memory() -> None:
         (full_database, "the disk is full"),
         (unwritable_database, "can't be written to"),
         (no_database, "can't be opened"),
-        (no_memory, "no memory left"),
+        (no_memory, "out of memory"),
     ],
 )
 def test_what_has_run_out_is_told_from_what_it_caused(happens: Callable[[], None], said: str) -> None:

@@ -284,7 +284,7 @@ def test_an_account_whose_every_request_hangs_holds_nobody_up(news: Newsletter) 
     news.account.fault_plan = FaultPlan(rates={Fault.HANG: 1.0}, hang_seconds=0.5)
     ran = news.incremental_sync(mailchimp={"retries": 0, "read_timeout_seconds": 1.0})
     assert not ran.success
-    assert "no whole answer came in time" in ran.message
+    assert "no complete answer arrived in time" in ran.message
     assert [line.split("/")[0] for line in ran.message.splitlines()[1:]] == ["- acme"]
     assert news.stage.missing("globex") == set()
     told = [number for number, it in enumerate(ran.told) if it.asset == "globex/newsletter/contact_changes"]
@@ -311,8 +311,8 @@ def test_a_run_whose_locks_are_lost_asks_for_nothing_more_and_the_next_one_makes
     ran = news.incremental_sync()
     assert told == [1]
     assert not ran.success
-    assert ran.message.startswith("the connection to the database that holds the accounts' locks has broken")
-    assert "start the run again: it goes on where it stopped" in ran.message
+    assert ran.message.startswith("the connection to the database that holds the accounts' locks was lost")
+    assert "start the run again: it resumes where it stopped" in ran.message
     assert news.missing & changed
     assert news.incremental_sync().success
     assert not news.missing & changed

@@ -83,9 +83,11 @@ def test_a_broken_file_of_a_folder_leaves_the_others_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("later", "words"),
     [
-        pytest.param(declared("acme-eu"), "is declared in", id="the same name"),
+        pytest.param(declared("acme-eu"), "is already declared in", id="the same name"),
         pytest.param(declared("acme_eu"), "acme-eu, which is the same name", id="the same but for a dash"),
-        pytest.param(declared("acme-eu", more="    enabled: false\n"), "is declared in", id="the same name, disabled"),
+        pytest.param(
+            declared("acme-eu", more="    enabled: false\n"), "is already declared in", id="the same name, disabled"
+        ),
         pytest.param(
             declared("hooli", account=", account: acme-eu, base_url: http://127.0.0.1:1/3.0"),
             "shares the account acme-eu",

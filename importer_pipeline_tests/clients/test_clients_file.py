@@ -120,7 +120,7 @@ def test_a_list_id_and_a_name_of_digits_need_no_quotes(tmp_path: Path) -> None:
         pytest.param(
             acme(mailchimp=f"{{api_key: {{env: A}}, account: {KEY}}}"),
             "clients.acme.mailchimp.account",
-            "built like a key",
+            "looks like a key",
             id="a key for an account's name",
         ),
         pytest.param(
@@ -168,7 +168,7 @@ def test_a_list_id_and_a_name_of_digits_need_no_quotes(tmp_path: Path) -> None:
             "overwrite each other",
             id="an id of all",
         ),
-        pytest.param(acme(more="  acme:\n    enabled: no\n"), "clients.acme", "stands twice", id="a client twice"),
+        pytest.param(acme(more="  acme:\n    enabled: no\n"), "clients.acme", "appears twice", id="a client twice"),
     ],
 )
 def test_a_problem_is_reported_with_its_place_and_remedy(tmp_path: Path, text: str, where: str, words: str) -> None:

@@ -85,7 +85,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -
     os.truncate(path, 10**12)
     with pytest.raises(YamlUnreadable, match="more than 10 MB") as caught:
         read_yaml(path)
-    assert "files of one folder" in caught.value.problem.remedy
+    assert "files in one folder" in caught.value.problem.remedy
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "---\n"], ids=["no byte", "a comment", "an empty document"])

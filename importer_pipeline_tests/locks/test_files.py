@@ -244,9 +244,11 @@ def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path, mode: int)
     """The remedy is shown."""
     folder = opened(tmp_path / "locks", mode)
     os.chown(folder, os.geteuid(), STRANGER)
-    with pytest.raises(LocksUnusable, match=r"within reach of others \(other users can write to .*locks\).*: take"):
+    with pytest.raises(
+        LocksUnusable, match=r"can be changed by other users \(other users can write to .*locks\).*: remove"
+    ):
         FileAccountLocks(folder).take(["acme"])
-    with pytest.raises(LocksUnusable, match="within reach of others"):
+    with pytest.raises(LocksUnusable, match="can be changed by other users"):
         FileRunLocks(folder).hold("run")
 
 
@@ -305,7 +307,7 @@ def test_a_lock_whose_file_is_gone_is_noticed(tmp_path: Path, settled: bool, los
     locks.check()
     locks.check()
     lose(path)
-    with pytest.raises(LocksLost, match=r"was removed or replaced while held.*: leave the files"):
+    with pytest.raises(LocksLost, match=r"was removed or replaced while held.*: do not touch the files"):
         locks.check()
 
 

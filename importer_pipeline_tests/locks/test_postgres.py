@@ -116,7 +116,7 @@ def test_a_holder_notices_at_once_that_its_session_was_ended(at: Database, postg
     assert postgres.end_sessions(at.url.rpartition("/")[2]) == 1
     until(lambda: postgres.advisory_locks(at.url.rpartition("/")[2]) == 0)
     for use in (locks.check, lambda: locks.take(["acme"]), lambda: locks.take(["globex"])):
-        with pytest.raises(LocksLost, match="start the run again: it goes on where it stopped"):
+        with pytest.raises(LocksLost, match="start the run again: it resumes where it stopped"):
             use()
     with another_process(HOLD, at.url, "acme", says="['acme']"):
         locks.release_all()
@@ -134,7 +134,7 @@ def test_a_run_that_may_have_been_declared_dead_takes_no_account(at: Database, p
     assert postgres.end_sessions(at.url.rpartition("/")[2]) == 1
     until(lambda: at.is_free("run"))  # In another session: whoever looks now declares it dead.
     for _ in range(2):
-        with pytest.raises(LocksLost, match="start the run again: it goes on where it stopped"):
+        with pytest.raises(LocksLost, match="start the run again: it resumes where it stopped"):
             at.accounts.take(["acme"])
     with another_process(HOLD, at.url, "acme", says="['acme']"):
         pass
@@ -222,7 +222,7 @@ def test_a_transaction_pooling_proxy_is_refused(
     """The reason is shown."""
     with transaction_pooler(postgres.port, sessions=sessions) as port:
         at = Database(postgres.url(database).replace(f":{postgres.port}/", f":{port}/"))
-        with pytest.raises(LocksUnusable, match=r"a proxy that pools transactions.*lead to Postgres itself"):
+        with pytest.raises(LocksUnusable, match=r"a proxy that pools transactions.*connect to Postgres directly"):
             use(at)
 
 
@@ -230,7 +230,7 @@ def test_a_transaction_pooling_proxy_is_refused(
 def test_a_database_without_a_server_is_reported_as_unreachable(
     use: Callable[[Database], object], unserved: Database
 ) -> None:
-    with pytest.raises(LocksUnusable, match=r"can't be reached \(OperationalError\): see whether it runs") as raised:
+    with pytest.raises(LocksUnusable, match=r"can't be reached \(OperationalError\): check that it runs") as raised:
         use(unserved)
     assert "postgres@" not in str(raised.value)
 

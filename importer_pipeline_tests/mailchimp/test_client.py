@@ -232,7 +232,7 @@ BAD_METADATA: dict[str, tuple[Any, type[ImporterError]]] = {
     "a bad token": ({"error": "invalid_token"}, KeyRefused),
     "401": (401, TurnedAway),
     "no endpoint": ({"dc": "us3"}, BrokenAnswer),
-    "an endpoint that is no URL": ({"api_endpoint": "us3"}, BrokenAnswer),
+    "an endpoint that is not a URL": ({"api_endpoint": "us3"}, BrokenAnswer),
     "no object": ([], BrokenAnswer),
     "404": (404, TurnedAway),
     "500": (500, Unavailable),
@@ -331,7 +331,7 @@ WRONG_SHAPES: dict[str, object] = {
 
 @pytest.mark.parametrize("shape", WRONG_SHAPES.values(), ids=WRONG_SHAPES)
 def test_a_page_of_another_shape_is_broken(shape: object) -> None:
-    with pytest.raises(BrokenAnswer, match=r"should hold|each member|expected") as caught:
+    with pytest.raises(BrokenAnswer, match="expected") as caught:
         read_members(Answer(status=200, headers={}, body=json.dumps(shape).encode()))
     assert "5d41" not in "".join(traceback.format_exception(caught.value))
 

@@ -71,15 +71,15 @@ def test_a_text_with_paths_in_braces_is_parsed(text: str, template: Template) ->
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        pytest.param("{id", "don't pair", id="not closed"),
-        pytest.param("id}", "don't pair", id="not opened"),
-        pytest.param("{i{d}}", "don't pair", id="nested"),
-        pytest.param("{{id}}", "holds no path", id="no path"),
-        pytest.param("{}", "no path into a member", id="an empty path"),
-        pytest.param("{ id }", "no path into a member", id="spaces in braces"),
+        pytest.param("{id", "unbalanced braces", id="not closed"),
+        pytest.param("id}", "unbalanced braces", id="not opened"),
+        pytest.param("{i{d}}", "unbalanced braces", id="nested"),
+        pytest.param("{{id}}", "contains no path", id="no path"),
+        pytest.param("{}", "not a path into a member", id="an empty path"),
+        pytest.param("{ id }", "not a path into a member", id="spaces in braces"),
         pytest.param("{id!r}", "formats a value", id="a conversion"),
         pytest.param("{id:>9}", "formats a value", id="a format"),
-        pytest.param("{tags[0]}", "no path into a member", id="an index"),
+        pytest.param("{tags[0]}", "not a path into a member", id="an index"),
     ],
 )
 def test_braces_that_say_nothing_are_refused(text: str, problem: str) -> None:
