@@ -90,7 +90,7 @@ def _meaning(error: BaseException) -> tuple[str, str] | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and those that led to it: also what libraries keep as the first argument or the reason of their own."""
+    """Yield the error and those that led to it: also what libraries keep as the first argument or the reason of their own."""
     seen = set[int]()
     ahead: list[object] = [error]
     while ahead and len(seen) < _DEEPEST:

@@ -48,17 +48,17 @@ def shown_path(path: object) -> str:
 
 
 def looks_like_a_secret(text: str) -> bool:
-    """Whether a text is built like a key or token, so that it may be one in the wrong place."""
+    """Return whether a text is built like a key or token, so that it may be one in the wrong place."""
     return _LIKE_A_SECRET.search(text) is not None
 
 
 def shown_key(key: str) -> str:
-    """A key as a message shows it: not if it is overlong or built like a secret."""
+    """Return a key as a message shows it: not if it is overlong or built like a secret."""
     return "..." if len(key) > MAX_SHOWN or looks_like_a_secret(key) else shown(key)
 
 
 def quoted(text: str) -> str:
-    """A text that can be no secret by its place, as a message shows it: quoted, but for one built like a secret."""
+    """Return a text that can be no secret by its place, as a message shows it: quoted, but for one built like a secret."""
     return "the text" if len(text) > MAX_SHOWN or looks_like_a_secret(text) else f'"{shown(text)}"'
 
 

@@ -36,7 +36,7 @@ _ADDRESS = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b")
 
 
 def checked_name(name: str) -> str:
-    """A client's, audience's or account's name, if it is one: it becomes part of keys, groups, folders and URLs."""
+    """Return a client's, audience's or account's name, if it is one: it becomes part of keys, groups, folders and URLs."""
     if looks_like_a_secret(name):
         raise refusal("this looks like a key, not like a name", "write a name such as acme-2")
     if _NAME.fullmatch(name) and len(name) <= _MAX_NAME:
@@ -148,7 +148,7 @@ class Audience(_Declared):
     """Where the values of a record come from."""
 
     def record_mapping(self) -> RecordMapping:
-        """The mapping, ready to use."""
+        """Return the mapping, ready to use."""
         return RecordMapping.of(self.record.model_dump(), list_id=self.list_id)
 
 
@@ -167,11 +167,11 @@ class MailchimpSettings(_Declared):
     """A name that clients on one Mailchimp account share; None: the account is this client's alone."""
 
     def account_name(self, client: str) -> str:
-        """What the account is called: the shared name, or that of its only client."""
+        """Return what the account is called: the shared name, or that of its only client."""
         return self.account or client
 
     def credentials(self) -> Credentials:
-        """The key or token as it is now. SecretMissing if it is not there, or can't be one."""
+        """Return the key or token as it is now. SecretMissing if it is not there, or can't be one."""
         if self.api_key is not None:
             return Credentials(kind=CredentialKind.API_KEY, secret=self.api_key.read())
         if self.access_token is not None:
@@ -204,7 +204,7 @@ class Client(_Declared):
     name: Name
     """What the client is called in asset keys and groups."""
     enabled: bool = Field(default=True, examples=["false"])
-    """Whether the client is imported."""
+    """True if the client is imported."""
     owner: Owner | None = Field(default=None, repr=False, examples=["team:crm"])
     """Who answers for the client's assets, as Dagster shows it: an e-mail address or team:name."""
     mailchimp: MailchimpSettings = Field(examples=["{api_key: {env: ACME_MAILCHIMP_API_KEY}}"])
@@ -220,7 +220,7 @@ class Client(_Declared):
         return self.mailchimp.account_name(self.name)
 
     def secret_problems(self) -> tuple[str, ...]:
-        """What hinders the client's secrets from being used now, or from staying secret: field and remedy, never a secret."""
+        """Return the problems of the client's secrets now, a line each: missing, unusable, or readable by others."""
         lacking = [f"{self.name}.{field}: {error}" for field, error in self._missing_secrets()]
         return (*lacking, *(f"{self.name}.{field}: {secret.exposure}" for field, secret in self._exposed_secrets()))
 
@@ -248,7 +248,7 @@ class Client(_Declared):
 
 
 def fingerprint(client: Client, audience: Audience) -> str:
-    """What a chain of hours is a chain of, in 16 hexadecimal digits: list, target URL, mapping and record format.
+    """Return what a chain of hours is a chain of, in 16 hexadecimal digits: list, target URL, mapping and record format.
 
     Keys are no part of it: rotating one changes nothing. Nor is how a mapping is written: `id` and `{id}` are one.
     """

@@ -60,7 +60,7 @@ class Clients:
     problems: tuple[str, ...]
 
     def select(self, clients: Sequence[str], audiences: Sequence[str]) -> list[tuple[Client, Audience]]:
-        """The audiences that a run's config asks for, each once, in the order of the files.
+        """Return the audiences that a run's config asks for, each once, in the order of the files.
 
         Args:
             clients: names of clients, all of whose audiences are taken.
@@ -82,7 +82,7 @@ class Clients:
         ]
 
     def of_shard(self, shard: Shard) -> "Clients":
-        """Those of them that a shard has. Problems are told everywhere: nobody knows whose they would be."""
+        """Return those of them that a shard has. Problems are told everywhere: nobody knows whose they would be."""
         return replace(self, clients=tuple(client for client in self.clients if shard.takes(client.account)))
 
     def max_connections(self) -> dict[str, int]:
@@ -119,12 +119,12 @@ def load_clients(path: Path) -> Clients:
 
 
 def default_clients_path() -> Path:
-    """What `IMPORTER_CLIENTS` names, else `clients.yaml` in the working folder."""
+    """Return what `IMPORTER_CLIENTS` names, else `clients.yaml` in the working folder."""
     return Path(os.environ.get(PATH_VARIABLE) or _DEFAULT_PATH)
 
 
 def clients_from_environment() -> Clients:
-    """The clients at the default path. Where nothing is declared yet: none, and a problem that says how to add one.
+    """Return the clients at the default path. Where nothing is declared yet: none, and a problem that says how to add one.
 
     Raises:
         ClientsFileInvalid: as `load_clients`; a path in `IMPORTER_CLIENTS` that is not there is an error, too.
@@ -168,7 +168,7 @@ def _take(file: ClientsFile, *, register: Register, clients: list[Client], probl
 
 
 def _is_there(path: Path) -> bool:
-    """Whether something has that name: a link that leads nowhere is no reason to say that nothing does."""
+    """Return whether something has that name: a link that leads nowhere is no reason to say that nothing does."""
     return os.path.lexists(path)
 
 

@@ -21,7 +21,7 @@ def name_problems(names: Iterable[str], *, where: tuple[str, ...]) -> Iterator[P
 
 
 def audience_problems(audiences: Sequence[Audience], *, where: tuple[str, ...]) -> Iterator[Problem]:
-    """What the audiences of one client may not share: a list, and the ids of their records."""
+    """Yield what the audiences of one client may not share: a list, and the ids of their records."""
     lists: dict[str, str] = {}
     senders: list[tuple[str, Template]] = []
     for audience in audiences:
@@ -91,13 +91,13 @@ def _too_alike(name: str, other: str, *, where: tuple[str, ...]) -> Problem:
 
 
 def _of_any_list(audience: Audience) -> Template | None:
-    """The template of an audience's ids, if the list is no part of it."""
+    """Return the template of an audience's ids, if the list is no part of it."""
     template = parse_template(audience.record.id)
     return None if LIST_ID in template.paths else template
 
 
 def _rival(template: Template, senders: Iterable[tuple[str, Template]]) -> str | None:
-    """The first of the senders whose ids may be equal to those of `template`."""
+    """Return the first of the senders whose ids may be equal to those of `template`."""
     first, last = template.literals[0], template.literals[-1][::-1]
     for name, other in senders:
         if not (_differ(first, other.literals[0]) or _differ(last, other.literals[-1][::-1])):
@@ -106,7 +106,7 @@ def _rival(template: Template, senders: Iterable[tuple[str, Template]]) -> str |
 
 
 def _differ(one: str, other: str) -> bool:
-    """Whether no text can begin with both."""
+    """Return whether no text can begin with both."""
     return not (one.startswith(other) or other.startswith(one))
 
 

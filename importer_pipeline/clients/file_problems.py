@@ -44,7 +44,7 @@ class Problem:
     remedy: str
 
     def line(self, file: str, number: int | None) -> str:
-        """The problem as it is shown, with the file's name and, if known, the line's number in it."""
+        """Return the problem as it is shown, with the file's name and, if known, the line's number in it."""
         path = shown_path(file)
         place = path if number is None else f"{path}, line {number}"
         keys = ".".join(shown_key(key) for key in self.where)
@@ -52,12 +52,12 @@ class Problem:
 
 
 def refusal(what: str, remedy: str) -> PydanticCustomError:
-    """The error to raise in a pydantic validator: its words reach the user as they are."""
+    """Return the error to raise in a pydantic validator: its words reach the user as they are."""
     return PydanticCustomError(_REFUSAL, "{what}: {remedy}", {"what": what, "remedy": remedy})
 
 
 def problem_of(error: ErrorDetails, *, model: type[BaseModel], where: tuple[str, ...]) -> Problem:
-    """An error of pydantic's as a problem.
+    """Return an error of pydantic's as a problem.
 
     Args:
         error: as `ValidationError.errors()` gives it.
@@ -70,12 +70,12 @@ def problem_of(error: ErrorDetails, *, model: type[BaseModel], where: tuple[str,
 
 
 def unknown_key(key: str, known: Iterable[str], *, where: tuple[str, ...]) -> Problem:
-    """A key that has no meaning at its place; the remedy is the nearest that has one."""
+    """Return a key that has no meaning at its place; the remedy is the nearest that has one."""
     return Problem(where=(*where, key), what="unknown key", remedy=_nearest(key, list(known)))
 
 
 def found(value: Any) -> str:
-    """What kind of thing stands in the file. Never the thing itself: it may be a secret in the wrong place."""
+    """Return what kind of thing stands in the file. Never the thing itself: it may be a secret in the wrong place."""
     kinds = {dict: "a mapping", list: "a list", str: "a text", type(None): "nothing"}
     return kinds.get(type(value), "a value")
 

@@ -41,7 +41,7 @@ class Secret(BaseModel):
         return f"the environment variable {self.env}" if self.env is not None else f"the file {shown_path(self.file)}"
 
     def read(self) -> SecretStr:
-        """The secret as it is now, without the white space around it.
+        """Return the secret as it is now, without the white space around it.
 
         Raises:
             SecretMissing: absent, unreadable, empty, or not fit for an HTTP header. Names the source only.

@@ -21,11 +21,11 @@ class Shard:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the one that has what there is once: the quarantine of all, and keeping the event log small."""
+        """True if it is the one that has what there is once: the quarantine of all, and keeping the event log small."""
         return self.index == 0
 
     def takes(self, account: str) -> bool:
-        """Whether the clients on a Mailchimp account are of this share.
+        """Return whether the clients on a Mailchimp account are of this share.
 
         Every shard has a claim on every account, by a hash of both, and the highest one wins. So one shard more takes its part
         from all others, and no account goes from one of these to another.
@@ -38,7 +38,7 @@ class Shard:
 
 
 def parse_shard(written: str) -> Shard | None:
-    """The shard that is written like `0/4`; None if it is none."""
+    """Return the shard that is written like `0/4`; None if it is none."""
     found = _WRITTEN.fullmatch(written)
     if found is None:
         return None

@@ -66,7 +66,7 @@ class YamlSource:
     lines: dict[tuple[str, ...], int]
 
     def line(self, where: tuple[str, ...]) -> int | None:
-        """The line of a place, or of the nearest above it that is in the file."""
+        """Return the line of a place, or of the nearest above it that is in the file."""
         while where and where not in self.lines:
             where = where[:-1]
         return self.lines.get(where)

@@ -102,7 +102,7 @@ class GivenUp(OSError):
 
 
 def fault_of(error: BaseException) -> Fault:
-    """What an exception means; `UNFORESEEN` if no line of `FAULTS` fits."""
+    """Return what an exception means; `UNFORESEEN` if no line of `FAULTS` fits."""
     layers = _layers(error)
     if given_up := [layer.fault for layer in layers if isinstance(layer, GivenUp)]:
         return given_up[0]
@@ -115,7 +115,7 @@ def with_variable(remedy: str, variable: str) -> str:
 
 
 def _layers(error: BaseException) -> list[BaseException]:
-    """The exception and those that it carries inside, as `requests` and `urllib3` wrap them."""
+    """Return the exception and those that it carries inside, as `requests` and `urllib3` wrap them."""
     found: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting:

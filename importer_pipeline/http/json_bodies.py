@@ -70,7 +70,7 @@ def _without_doubles(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
 
 
 def _is_dense(body: bytes) -> bool:
-    """Whether there are more values in the body than any page holds, judged by samples that nobody can foresee."""
+    """Return whether there are more values in the body than any page holds, judged by samples that nobody can foresee."""
     start = random.randrange(_SAMPLE_BYTES)
     sample = b"".join(body[at : at + _SAMPLE_BYTES] for at in range(start, len(body), len(body) // _SAMPLES))
     return sum(map(sample.count, (b",", b"[", b"{"))) > len(sample) // MIN_BYTES_OF_A_VALUE

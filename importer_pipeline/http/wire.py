@@ -66,7 +66,7 @@ class Answer:
     body: bytes = field(repr=False)
 
     def header(self, name: str) -> str | None:
-        """The value of a header, whatever the case of its name."""
+        """Return the value of a header, whatever the case of its name."""
         wanted = name.lower()
         return next((value for key, value in self.headers.items() if key.lower() == wanted), None)
 
@@ -233,7 +233,7 @@ class Wire:
 
 
 def _read(response: requests.Response, *, deadline: float, limit_bytes: int) -> bytes:
-    """The body, taken as it comes: a read of a given size would wait for a dripping server without end."""
+    """Return the body, taken as it comes: a read of a given size would wait for a dripping server without end."""
     raw = response.raw
     if not isinstance(raw, urllib3.HTTPResponse):
         return response.content  # An adapter that answers in this process.

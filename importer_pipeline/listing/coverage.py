@@ -110,11 +110,11 @@ class PageShape:
     total: int
     """Contacts in the listing at that moment (`total_items`)."""
     is_short: bool = False
-    """Whether it holds fewer contacts than its own total says. It is no contiguous cut then, and proves nothing."""
+    """True if it holds fewer contacts than its own total says. It is no contiguous cut then, and proves nothing."""
 
 
 def seconds(stamp: str) -> int:
-    """Epoch seconds of one of Mailchimp's timestamps, which are UTC; an unknown one is `""` (D) and sorts first.
+    """Return epoch seconds of one of Mailchimp's timestamps, which are UTC; an unknown one is `""` (D) and sorts first.
 
     Raises:
         BrokenAnswer: it is not a timestamp with the offset of UTC.
@@ -132,7 +132,7 @@ def seconds(stamp: str) -> int:
 
 
 def timestamp(second: int) -> str:
-    """The second as Mailchimp writes it, in UTC: other offsets were ignored without a word (U)."""
+    """Return the second as Mailchimp writes it, in UTC: other offsets were ignored without a word (U)."""
     return datetime.fromtimestamp(second, UTC).isoformat()
 
 
@@ -172,7 +172,7 @@ def page_shape(ask: PageRequest, stamps: Sequence[str], total: int) -> PageShape
 
 
 def covered(ask: PageRequest, shape: PageShape) -> TimeRange | None:
-    """The seconds of which the page holds every contact, or None if there are none."""
+    """Return the seconds of which the page holds every contact, or None if there are none."""
     if shape.is_short:
         return None
     reaches_end = shape.length < ask.count and ask.offset + shape.length >= shape.total
@@ -184,12 +184,12 @@ def covered(ask: PageRequest, shape: PageShape) -> TimeRange | None:
 
 
 def window_offsets(total: int, paging: Paging) -> range:
-    """Offsets of the windows of a listing of `total` contacts; always at least that of the first."""
+    """Return offsets of the windows of a listing of `total` contacts; always at least that of the first."""
     return range(0, max(total, 1), paging.step)
 
 
 def halves(ask: PageRequest, *, overlap: int) -> tuple[PageRequest, PageRequest] | None:
-    """Two pages that overlap and together hold what `ask` asks for; None if it is too small to be worth it."""
+    """Return two pages that overlap and together hold what `ask` asks for; None if it is too small to be worth it."""
     if ask.count < max(2, 3 * overlap):
         return None
     half = (ask.count + overlap + 1) // 2
@@ -201,7 +201,7 @@ def halves(ask: PageRequest, *, overlap: int) -> tuple[PageRequest, PageRequest]
 
 
 def joined(stretches: Iterable[TimeRange]) -> list[TimeRange]:
-    """The same seconds in as few stretches as possible, in order."""
+    """Return the same seconds in as few stretches as possible, in order."""
     result: list[TimeRange] = []
     for stretch in sorted(stretches):
         if result and stretch.first <= result[-1].last + 1:
@@ -212,7 +212,7 @@ def joined(stretches: Iterable[TimeRange]) -> list[TimeRange]:
 
 
 def missing(bounds: TimeRange, known: Iterable[TimeRange]) -> list[TimeRange]:
-    """The seconds of `bounds` that lie in none of the `known` stretches, in order."""
+    """Return the seconds of `bounds` that lie in none of the `known` stretches, in order."""
     result: list[TimeRange] = []
     start = bounds.first
     for stretch in joined(known):
@@ -235,7 +235,7 @@ def slices(stretch: TimeRange) -> list[TimeRange]:
 
 
 def alone(stretch: TimeRange, crowded: Iterable[int]) -> list[TimeRange]:
-    """The stretch cut so that each of the `crowded` seconds in it stands alone."""
+    """Return the stretch cut so that each of the `crowded` seconds in it stands alone."""
     result: list[TimeRange] = []
     start = stretch.first
     for second in sorted(second for second in set(crowded) if stretch.first <= second <= stretch.last):
@@ -268,7 +268,7 @@ class CrowdedSecond:
         self.keeps_order = True
 
     def new(self, ids: Iterable[str]) -> set[str]:
-        """Those of `ids` that no page has shown so far."""
+        """Return those of `ids` that no page has shown so far."""
         return {contact_id for contact_id in ids if contact_id not in self._lowest_total}
 
     def seen(self, ids: Sequence[str], total: int, *, offset: int) -> None:
@@ -303,7 +303,7 @@ class CrowdedSecond:
 
     @property
     def whole(self) -> bool:
-        """Whether every contact that stood still has been seen."""
+        """True if every contact that stood still has been seen."""
         return self.unseen == 0
 
 

@@ -18,12 +18,12 @@ _FORMAT = "%Y-%m-%d-%H:%M"
 
 
 def hour_key(second: int) -> str:
-    """The partition key of the hour that a second lies in: `2026-11-24-07:00`."""
+    """Return the partition key of the hour that a second lies in: `2026-11-24-07:00`."""
     return datetime.fromtimestamp(second - second % HOUR_SECONDS, UTC).strftime(_FORMAT)
 
 
 def parse_hour_key(key: str) -> TimeRange | None:
-    """The seconds of the hour with that key; None if it is no hour's key."""
+    """Return the seconds of the hour with that key; None if it is no hour's key."""
     try:
         start = int(datetime.strptime(key, _FORMAT).replace(tzinfo=UTC).timestamp())
     except ValueError:
@@ -32,7 +32,7 @@ def parse_hour_key(key: str) -> TimeRange | None:
 
 
 def hours_of(stretch: TimeRange) -> Iterator[TimeRange]:
-    """The whole hours that the stretch touches, in order."""
+    """Yield the whole hours that the stretch touches, in order."""
     start = stretch.first - stretch.first % HOUR_SECONDS
     while start <= stretch.last:
         yield TimeRange(start, start + HOUR_SECONDS - 1)
@@ -40,6 +40,6 @@ def hours_of(stretch: TimeRange) -> Iterator[TimeRange]:
 
 
 def last_second_over(server_time: int) -> int:
-    """The last second of the newest hour that is over and settled at that moment of Mailchimp's clock."""
+    """Return the last second of the newest hour that is over and settled at that moment of Mailchimp's clock."""
     settled = server_time - SETTLED_SECONDS
     return settled - settled % HOUR_SECONDS - 1

@@ -17,12 +17,12 @@ _KEY = re.compile(r"(archived-)?(0|[1-9][0-9]*)")
 
 
 def window_key(offset: int, *, archived: bool) -> str:
-    """The partition key of a window: `990`, or `archived-990` in the walk of the archived contacts."""
+    """Return the partition key of a window: `990`, or `archived-990` in the walk of the archived contacts."""
     return f"archived-{offset}" if archived else str(offset)
 
 
 def parse_window_key(key: str) -> tuple[bool, int] | None:
-    """Whether a key is of the walk of the archived contacts, and its offset; None if it is no window's key."""
+    """Return whether a key is of the walk of the archived contacts, and its offset; None if it is no window's key."""
     match = _KEY.fullmatch(key)
     return None if match is None else (match[1] is not None, int(match[2]))
 
@@ -101,6 +101,6 @@ class Latest:
 
     snapshot: Snapshot
     completed: bool
-    """Whether all of it has been brought in."""
+    """True if all of it has been brought in."""
     written: float = field(default=math.inf, compare=False)
     """When it was last said what it is, in epoch seconds by our clock; infinite where nobody knows."""

@@ -53,7 +53,7 @@ class Window:
     refused: int = 0
     """Contacts of them that went to the quarantine."""
     is_kept: bool = False
-    """Whether it was imported earlier and is not read again."""
+    """True if it was imported earlier and is not read again."""
 
     @classmethod
     def imported_earlier(cls, offset: int, imported: ImportedWindow) -> "Window":
@@ -71,7 +71,7 @@ class Window:
 
     @property
     def is_imported(self) -> bool:
-        """Whether all of its own pages have been delivered, and no other that is reported under it has failed."""
+        """True if all of its own pages have been delivered, and no other that is reported under it has failed."""
         return self.state is WindowState.IMPORTED
 
     @property
@@ -125,13 +125,13 @@ class Span:
     open_pages: int = 0
     """Pages asked for and neither delivered nor given up."""
     planned: bool = False
-    """Whether the answer of its first page has told how many there are."""
+    """True if the answer of its first page has told how many there are."""
     total: int = 0
     """Contacts in it, as the latest answer said."""
     round: int = 1
     """How often its pages have been asked for."""
     failed: bool = False
-    """Whether one of its pages is given up."""
+    """True if one of its pages is given up."""
     trouble: ImporterError | None = None
     """Why one of its pages is left to be read in parts, or proves nothing."""
     holes: list[ImporterError] = field(default_factory=list[ImporterError])
@@ -146,7 +146,7 @@ class Span:
         return set() if self.crowd is None else self.crowd.new(named) - {""}
 
     def has_found_unreadable(self, unseen: int) -> bool:
-        """Whether contacts that no page has shown are those that could not be read, each alone.
+        """Return whether contacts that no page has shown are those that could not be read, each alone.
 
         Where an order changes at each request, a place is no contact: the same one may have been met twice.
         """
@@ -167,16 +167,16 @@ class Reading:
     span: Span
     """The stretch that it is a page of."""
     is_suspect: bool = False
-    """Whether it is a part of what has failed again and again: it is not tried as often."""
+    """True if it is a part of what has failed again and again: it is not tried as often."""
 
     @property
     def only_counts(self) -> bool:
-        """Whether nothing of it is to be delivered."""
+        """True if nothing of it is to be delivered."""
         return self.span.purpose in (Purpose.COUNT, Purpose.PROBE)
 
     @property
     def is_probe(self) -> bool:
-        """Whether it asks for nobody, so that no contact can spoil its answer."""
+        """True if it asks for nobody, so that no contact can spoil its answer."""
         return self.span.purpose is Purpose.PROBE
 
 
@@ -229,7 +229,7 @@ def sections(windows: Mapping[int, Window], wanted: Set[int], *, bounds: TimeRan
 
 
 def left_alone(windows: Mapping[int, Window], *, bounds: TimeRange) -> list[TimeRange]:
-    """What lies between the nearest windows that are in around each that is not."""
+    """Return what lies between the nearest windows that are in around each that is not."""
     result: list[TimeRange] = []
     first, is_out = bounds.first, False
     for window in (windows[offset] for offset in sorted(windows)):

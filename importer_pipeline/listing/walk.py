@@ -141,7 +141,7 @@ class Walk:
 
     @property
     def finished(self) -> bool:
-        """Whether all that was asked for is in or has failed, and nothing between windows that are in is missing."""
+        """True if all that was asked for is in or has failed, and nothing between windows that are in is missing."""
         return self._open_spans == 0
 
     @property
@@ -156,7 +156,7 @@ class Walk:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every window is in and no second is missing: the proof that nobody who stood still was missed."""
+        """True if every window is in and no second is missing: the proof that nobody who stood still was missed."""
         return (
             self.planned
             and all(it.is_imported for it in self.windows.values())
@@ -165,11 +165,11 @@ class Walk:
 
     @property
     def has_ready(self) -> bool:
-        """Whether `next` has a page to read now."""
+        """True if `next` has a page to read now."""
         return bool(self._ready)
 
     def next(self) -> Reading | None:
-        """The page to read next, or None where the next step waits for an answer."""
+        """Return the page to read next, or None where the next step waits for an answer."""
         return self._ready.popleft() if self._ready else None
 
     def arrived(self, reading: Reading, shape: PageShape) -> None:
@@ -194,7 +194,7 @@ class Walk:
         self._ask_waiting(span)
 
     def unseen(self, reading: Reading, ids: Sequence[str]) -> set[str] | None:
-        """The ids of a page that its crowded second has not yet delivered, or None where all of a page is to be delivered."""
+        """Return the ids of a page that its crowded second has not delivered yet; None if the whole page is to be delivered."""
         crowd = reading.span.crowd
         return None if crowd is None else crowd.new(ids)
 

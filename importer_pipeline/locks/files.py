@@ -147,7 +147,7 @@ class FileRunLocks:
         return self._folders[-1] / f"{digest(run_id)}.lock"
 
     def _folder_name(self) -> str:
-        """A random name that the folder keeps."""
+        """Return a random name that the folder keeps."""
         path = self._folders[-1] / "folder"
         with _use(*self._folders):
             if not path.exists():
@@ -192,7 +192,7 @@ class _FolderState:
 
     @property
     def is_settled(self) -> bool:
-        """Whether a change from now on would bear another time."""
+        """True if a change from now on would bear another time."""
         return time.time_ns() - self.changed_nanoseconds > _SETTLED_NANOSECONDS
 
 
@@ -220,7 +220,7 @@ def _unusable(folder: Path, why: str) -> LocksUnusable:
 
 
 def _locked(path: Path) -> FileLock | None:
-    """A lock on the file, or None where another has it."""
+    """Return a lock on the file, or None where another has it."""
     # The lock belongs to who keeps the object, whichever thread releases it.
     lock = FileLock(path, timeout=0, thread_local=False)
     try:

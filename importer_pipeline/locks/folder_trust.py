@@ -35,7 +35,7 @@ def reach_of_others(folder: Path) -> str:
 
 
 def _ways_to(folder: Path) -> Iterator[Path]:
-    """The folder, and all that its path leads through, links and what they lead to."""
+    """Yield the folder, and all that its path leads through, links and what they lead to."""
     written, real = Path(os.path.abspath(folder)), Path(os.path.realpath(folder))
     yield folder
     yield from dict.fromkeys((written, real, *written.parents, *real.parents))
@@ -48,7 +48,7 @@ def _others_write(status: os.stat_result) -> bool:
 
 
 def _is_private(group: int) -> bool:
-    """Whether nobody but this user and root is in a group: on many systems each user has one of that kind."""
+    """Return whether nobody but this user and root is in a group: on many systems each user has one of that kind."""
     if group == _ROOT:
         return True
     try:

@@ -80,7 +80,7 @@ class LockSession:
 
     @property
     def stands(self) -> bool:
-        """Whether what it holds is still its own.
+        """True if what it holds is still its own.
 
         A server that ends a session closes the connection, which shows on the socket: nothing has to be sent to see it.
         """
@@ -177,7 +177,7 @@ class LockDatabase:
     """Makes a connection to it."""
 
     def session(self) -> LockSession:
-        """The session that this process has there; a new one where the one before has broken.
+        """Return the session that this process has there; a new one where the one before has broken.
 
         Raises:
             LocksUnusable: as `LockSession`.
@@ -292,7 +292,7 @@ class PostgresRunLocks:
 
 
 def _key(kind: str, name: str) -> int:
-    """The number of a lock: 64 bits, signed."""
+    """Return the number of a lock: 64 bits, signed."""
     whole = hashlib.sha256(f"importer_pipeline {kind}\n{name}".encode()).digest()
     return int.from_bytes(whole[:8], "big", signed=True)
 

@@ -56,11 +56,11 @@ class RunLocks(Protocol):
         ...
 
     def mark(self, run_id: str) -> str:
-        """What to mark the run with once its lock is held: its own, for its tags are copied to the run that repeats it."""
+        """Return the mark for the run, to set once its lock is held. It names the run, as a retry inherits its tags."""
         ...
 
     def if_free(self, run_id: str) -> AbstractContextManager[bool]:
-        """Whether the run's lock is free. While the block runs, no one else finds it so."""
+        """Return whether the run's lock is free. While the block runs, no one else finds it so."""
         ...
 
     def remove_old(self) -> None:
@@ -69,5 +69,5 @@ class RunLocks(Protocol):
 
 
 def digest(*parts: str) -> str:
-    """A name for these parts that tells nothing of them: 32 hexadecimal digits."""
+    """Return a name for these parts that tells nothing of them: 32 hexadecimal digits."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

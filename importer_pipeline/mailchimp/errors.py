@@ -1,10 +1,10 @@
-"""What it means when Mailchimp answers with something other than 200, or not at all.
+"""The meaning of Mailchimp's answers other than 200, and of no answer.
 
-Here: the tables by status and by fault, and what counts as Mailchimp's own word. Stays out: the bodies of good answers
-(`mailchimp.py`). No text of an answer is repeated: a problem's `detail` may hold an address.
+Holds the tables by status and by fault, and decides which answers are Mailchimp's own. Stays out: the bodies of good
+answers (`mailchimp/client.py`). No text of an answer is quoted: a problem's `detail` may contain an address.
 
-A refusal counts as Mailchimp's only with its problem document: a proxy, a firewall or an edge answers 4xx as well, for a
-minute or for one name, and it knows nothing of keys, lists and members.
+A refusal counts as Mailchimp's only with its problem document: a proxy, a firewall or an edge may answer 4xx as well, for
+a minute or for one name, and knows nothing about keys, lists and members.
 """
 
 import time
@@ -31,12 +31,12 @@ from importer_pipeline.http.wire import Answer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """What the caller must do, and what a person can.
+    """The error, problem and remedy for a status or a fault.
 
     Attributes:
-        error: by what the caller must do.
-        problem: what was seen.
-        remedy: what a person can do; empty where there is nothing to do but wait.
+        error: its class says what the caller must do.
+        problem: what was expected and seen.
+        remedy: what a person can do; empty if all they can do is wait.
     """
 
     error: type[ImporterError]
@@ -76,7 +76,7 @@ BY_STATUS: Mapping[int, Meaning] = {
     429: Meaning(error=TooManyRequests, problem="all ten connections of the Mailchimp account are in use"),
     504: Meaning(error=TooSlow, problem="Mailchimp did not finish the request in time"),
 }
-"""Statuses with a meaning of their own; 403 and 503 are told apart by more than their status."""
+"""Statuses with a meaning of their own; for 403 and 503 more than the status decides."""
 
 BY_CLASS: Mapping[int, Meaning] = {
     1: Meaning(error=BrokenAnswer, problem="expected an answer from Mailchimp, got an interim response"),
@@ -101,7 +101,7 @@ _FORBIDDEN = {
 
 
 def status_error(answer: Answer) -> ImporterError:
-    """Return the error for an answer that is not 200, whatever was asked for."""
+    """Return the error for an answer that is not 200, whatever was requested."""
     meaning = _meaning(answer)
     problem = f"{meaning.problem} (HTTP {answer.status})"
     if meaning.error is TooManyRequests:
@@ -111,13 +111,13 @@ def status_error(answer: Answer) -> ImporterError:
 
 
 def proves_absence(answer: Answer) -> bool:
-    """Tell whether Mailchimp itself says that what was asked for is not there."""
+    """Return whether Mailchimp itself says that what was requested does not exist."""
     return answer.status == 404 and _problem(answer) is not None
 
 
 def _meaning(answer: Answer) -> Meaning:
     status, problem = answer.status, _problem(answer)
-    if small_document(answer.body).get("type") == "akamai_error_message":  # Seen with 503 (V): it is about the address.
+    if small_document(answer.body).get("type") == "akamai_error_message":  # Seen with 503 (V): the address is blocked.
         return _BLOCKED
     if status == 403:
         return _BLOCKED if problem is None else _forbidden(problem)
@@ -139,7 +139,7 @@ def _forbidden(problem: Mapping[str, Any]) -> Meaning:
 
 
 def _problem(answer: Answer) -> Mapping[str, Any] | None:
-    """The problem document of an answer as Mailchimp writes them (D), whatever its content type; None if it has none."""
+    """Return the problem document of an answer (D), whatever its content type; None if it has none."""
     found = small_document(answer.body)
     texts = all(isinstance(found.get(name), str) for name in ("type", "title", "detail"))
     return found if texts and found.get("status") == answer.status else None
@@ -163,7 +163,7 @@ BY_FAULT: Mapping[Fault, Meaning] = {
         (Fault.UNFORESEEN, Unavailable, ""),
     )
 }
-"""No answer at all, or none that is whole."""
+"""No answer, or no complete one."""
 
 
 def fault_error(fault: Fault, variable: str = "") -> ImporterError:
@@ -171,7 +171,7 @@ def fault_error(fault: Fault, variable: str = "") -> ImporterError:
 
     Args:
         fault: why there is no answer.
-        variable: the environment variable that has a part in it; "" for none.
+        variable: the environment variable involved; "" for none.
     """
     meaning = BY_FAULT[fault]
     return meaning.error(meaning.problem, remedy=with_variable(meaning.remedy, variable))

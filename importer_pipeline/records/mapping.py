@@ -1,7 +1,7 @@
 """The values of a client's `record` section: paths into a Mailchimp member, and texts with paths in braces.
 
-Holds what a member can hold and how such a text is read. Stays out: the values of members (see `contacts`), and the
-clients file around the texts (see `client`).
+Knows which paths a member can have, and parses such texts. Stays out: the values of members (see `contacts`), and the
+clients file (see `client`).
 """
 
 import re
@@ -13,7 +13,7 @@ from importer_pipeline.errors import ClientsFileInvalid
 from importer_pipeline.redaction import quoted, shown
 
 LIST_ID = "list_id"
-"""The path that is filled in from the audience and never asked for."""
+"""The path that is filled in from the audience and never requested."""
 
 _ID_SCALARS = {"id", "contact_id", "unique_email_id", "web_id", LIST_ID}
 _PERSON_SCALARS = {"email_address", "full_name", "email_type", "email_client", "language", "vip", "member_rating"}
@@ -42,8 +42,8 @@ class Template:
     """A text with places for the values at `paths`.
 
     Attributes:
-        literals: the texts before, between and behind the values: one more than there are paths.
-        paths: where the values stand in a member.
+        literals: the texts before, between and after the values: one more than there are paths.
+        paths: the paths of the values in a member.
     """
 
     literals: tuple[str, ...]
@@ -51,7 +51,7 @@ class Template:
 
     @property
     def text(self) -> str:
-        """The template as it is written in the clients file, the same for all ways of writing it."""
+        """The template as written in the clients file, in its normal form."""
         if self.literals == ("", "") or not self.paths:
             return "".join(self.paths)
         braced = [f"{_escaped(literal)}{{{path}}}" for literal, path in zip(self.literals, self.paths, strict=False)]
@@ -64,11 +64,11 @@ class Template:
 
     @property
     def identifies(self) -> bool:
-        """Whether a value differs from contact to contact, so that an id can be made of it."""
+        """True if a value of it differs from contact to contact, so that it can be an id."""
         return any(path in _IDENTIFYING or path.startswith("merge_fields.") for path in self.paths)
 
     def filled(self, path: str, value: str) -> "Template":
-        """The template with `value` as fixed text in the place of `path`."""
+        """Return the template with `value` as fixed text in the place of `path`."""
         literals, paths = [self.literals[0]], []
         for own, literal in zip(self.paths, self.literals[1:], strict=True):
             if own == path:
@@ -79,7 +79,7 @@ class Template:
         return Template(literals=tuple(literals), paths=tuple(paths))
 
     def renamed(self, path: str, other: str) -> "Template":
-        """The template with `other` in the place of `path`."""
+        """Return the template with `other` in the place of `path`."""
         return Template(literals=self.literals, paths=tuple(other if own == path else own for own in self.paths))
 
 
@@ -87,7 +87,7 @@ def parse_template(text: str) -> Template:
     """Read one value of a `record` section. An empty text is the template of an always empty value.
 
     Raises:
-        ClientsFileInvalid: unbalanced braces, no path where one belongs, or a path that no member has.
+        ClientsFileInvalid: unbalanced braces, no path in the braces, or a path that no member has.
     """
     if not text.strip():
         return Template(literals=("",), paths=())
@@ -105,10 +105,10 @@ def parse_template(text: str) -> Template:
 
 
 def check_path(path: str) -> None:
-    """Make sure that a Mailchimp member can hold something at `path`.
+    """Check that a Mailchimp member can have a value at `path`.
 
     Raises:
-        ClientsFileInvalid: it can't; says what is nearest.
+        ClientsFileInvalid: it can't; the remedy suggests the nearest.
     """
     if not _PATH.fullmatch(path):
         raise ClientsFileInvalid(

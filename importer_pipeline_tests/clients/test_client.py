@@ -14,7 +14,7 @@ KEY = "0123456789abcdef0123456789abcdef"
 
 
 def client(folder: Path, *, mailchimp: Mapping[str, Any] | None = None, **audience: Any) -> Client:
-    """A client whose secrets are files in `folder`."""
+    """Return a client whose secrets are files in `folder`."""
     return Client.model_validate(
         {
             "name": "acme",

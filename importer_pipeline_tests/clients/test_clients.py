@@ -161,7 +161,7 @@ def test_a_file_that_the_environment_names_must_be_there(tmp_path: Path, monkeyp
 
 @pytest.fixture
 def three(tmp_path: Path) -> Clients:
-    """Two clients with three audiences, and one that is disabled."""
+    """Return two clients with three audiences, and one that is disabled."""
     acme = declared("acme", audiences=("news", "shop"))
     return load_clients(
         file(tmp_path / "c.yaml", acme, declared("globex"), declared("hooli", more="    enabled: no\n"))

@@ -19,7 +19,7 @@ def reading(folder: Path, text: str) -> ClientsFile:
 
 
 def acme(*, mailchimp: str = MAILCHIMP, target: str = TARGET, audiences: str = AUDIENCES, more: str = "") -> str:
-    """A file with one client, whose sections are given as YAML on one line each."""
+    """Return a file with one client, whose sections are given as YAML on one line each."""
     return f"clients:\n  acme:\n    mailchimp: {mailchimp}\n    target: {target}\n    audiences: {audiences}\n{more}"
 
 

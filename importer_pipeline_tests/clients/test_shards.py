@@ -63,7 +63,7 @@ def test_a_shard_is_written_with_how_many_there_are(written: str, shard: Shard |
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """A dozen clients."""
+    """Yield a dozen clients."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     made = Stage(tmp_path)
     for name in NAMES:
@@ -77,7 +77,7 @@ def definitions(clients: Clients, shard: Shard) -> dg.Definitions:
 
 
 def groups(made: dg.Definitions) -> set[str]:
-    """The clients that a code location shows."""
+    """Return the clients that a code location shows."""
     return {key.path[0] for key in made.resolve_asset_graph().get_all_asset_keys() if len(key.path) == 3}
 
 

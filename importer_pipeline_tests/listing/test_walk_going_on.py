@@ -402,7 +402,7 @@ def test_an_imported_window_fails_when_the_gap_above_it_fails() -> None:
 
 
 def some_windows(rng: Random, offsets: list[int]) -> set[int] | None:
-    """All that are not in, or any of them."""
+    """Return all that are not in, or any of them."""
     return None if rng.random() < 0.3 else set(rng.sample(offsets, rng.randint(0, len(offsets))))
 
 

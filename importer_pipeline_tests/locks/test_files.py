@@ -32,7 +32,7 @@ sys.stdin.read()
 
 
 def holder_of(folder: Path, *accounts: str) -> AbstractContextManager[subprocess.Popen[str]]:
-    """A process that holds the accounts."""
+    """Return a process that holds the accounts."""
     return another_process(HOLD, str(folder), *accounts, says=f"{sorted(accounts)}")
 
 
@@ -90,7 +90,7 @@ sys.stdin.read()
 
 
 def run_of_another_process(folder: Path, run_id: str) -> AbstractContextManager[subprocess.Popen[str]]:
-    """A process that has the run's lock."""
+    """Return a process that has the run's lock."""
     return another_process(HOLD_RUN, str(folder), run_id, says="True")
 
 

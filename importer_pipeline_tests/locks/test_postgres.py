@@ -171,7 +171,7 @@ def test_a_look_at_the_session_is_quick_enough_for_each_request(at: Database) ->
 
 
 def _statements(connection: sqlalchemy.Connection) -> list[tuple[object, ...]]:
-    """What the sessions that hold locks were asked last, and when."""
+    """Return what the sessions that hold locks were asked last, and when."""
     found = connection.execute(
         sqlalchemy.text(
             "SELECT query, query_start FROM pg_stat_activity WHERE application_name LIKE '%locks' ORDER BY 2"
@@ -242,7 +242,7 @@ def unserved(postgres: Postgres) -> Database:
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[Postgres]:
-    """A server with room for few locks."""
+    """Yield a server with room for few locks."""
     with postgres_server(settings=("max_connections=20", "max_locks_per_transaction=10")) as server:
         yield server
 
@@ -255,7 +255,7 @@ def test_a_server_out_of_locks_is_reported_with_the_setting(narrow: Postgres) ->
 
 
 def _is_empty(server: Postgres) -> bool:
-    """Whether no lock is held there. While there is no room for more, the server takes no one in who would look."""
+    """Return whether no lock is held there. While there is no room for more, the server takes no one in who would look."""
     with suppress(OperationalError):
         return server.advisory_locks("postgres") == 0
     return False

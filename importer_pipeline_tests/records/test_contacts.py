@@ -17,7 +17,7 @@ DEFAULT = RecordMapping.of({}, list_id=LIST_ID)
 
 
 def member(**values: Any) -> dict[str, Any]:
-    """A member as Mailchimp sends it, with the fields that the default mapping asks for."""
+    """Return a member as Mailchimp sends it, with the fields that the default mapping asks for."""
     usual = {
         "id": "b58996c504c5638798eb6b511e6f49af",
         "email_address": "ann@example.com",
@@ -29,7 +29,7 @@ def member(**values: Any) -> dict[str, Any]:
 
 
 def firstname(value: Any) -> tuple[str, int]:
-    """What the first name becomes where the merge field has `value`, and how often it was lacking."""
+    """Return what the first name becomes where the merge field has `value`, and how often it was lacking."""
     contacts, lacking = DEFAULT.contacts([member(merge_fields={"FNAME": value, "LNAME": "Lee"})])
     assert contacts[0].record is not None
     return contacts[0].record.firstname, lacking["merge_fields.FNAME"]
