@@ -1,7 +1,6 @@
-"""What it means when this machine has run out of something: which error says so, in whatever library it arises, and what to do.
+"""Detects that this machine is out of a resource: by the errors of any library, with a remedy for each.
 
-It says nothing of a client, a window or a contact, so nothing is tried again or quarantined for it: the run stops, and
-the next one goes on.
+No client, window or contact is at fault, so nothing is retried or quarantined: the run stops, and the next one resumes.
 """
 
 import errno
@@ -67,7 +66,7 @@ _BY_POSTGRES: Mapping[str, tuple[str, str]] = {
 
 
 def exhaustion_of(error: BaseException) -> MachineExhausted | None:
-    """Return the error to stop the run with, if this one was caused by something that has run out; else None."""
+    """Return the error to stop the run with, if a missing resource caused this one; else None."""
     for cause in _causes(error):
         if isinstance(cause, MachineExhausted):
             return cause
@@ -84,13 +83,13 @@ def _meaning(error: BaseException) -> tuple[str, str] | None:
     if isinstance(error, OSError) and error.errno is not None:
         return _BY_ERRNO.get(error.errno)
     if isinstance(error, sqlite3.Error):
-        # The low byte is the kind; what stands above it, the operation in which it arose.
+        # The low byte is the kind; the higher ones are the operation.
         return _BY_SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
     return _BY_POSTGRES.get(str(getattr(error, "pgcode", None)))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and those that led to it: also what libraries keep as the first argument or the reason of their own."""
+    """Yield the error and its causes, including those that libraries keep as an argument or as the reason."""
     seen = set[int]()
     ahead: list[object] = [error]
     while ahead and len(seen) < _DEEPEST:

@@ -1,6 +1,6 @@
-"""What audiences and clients may not share: names, lists, ids of records, the settings of one Mailchimp account.
+"""Checks between audiences and between clients: names, lists, ids of records, the settings of one Mailchimp account.
 
-Stays out: what is wrong with a single field (see `client`), and files (see `clients_file`).
+Stays out: checks of single fields (see `client`), and files (see `clients_file`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ from importer_pipeline.redaction import shown_key, shown_path
 
 
 def name_problems(names: Iterable[str], *, where: tuple[str, ...]) -> Iterator[Problem]:
-    """Names that are equal once `-` is written `_`, as Dagster does in the names of groups."""
+    """Yield a problem for each name that equals another once `-` is replaced by `_`, as Dagster does for groups."""
     first: dict[str, str] = {}
     for name in names:
         other = first.setdefault(_plain(name), name)
@@ -21,7 +21,7 @@ def name_problems(names: Iterable[str], *, where: tuple[str, ...]) -> Iterator[P
 
 
 def audience_problems(audiences: Sequence[Audience], *, where: tuple[str, ...]) -> Iterator[Problem]:
-    """Yield what the audiences of one client may not share: a list, and the ids of their records."""
+    """Yield a problem for each audience of a client that shares its list, or possibly ids of records, with another."""
     lists: dict[str, str] = {}
     senders: list[tuple[str, Template]] = []
     for audience in audiences:
@@ -39,15 +39,15 @@ def audience_problems(audiences: Sequence[Audience], *, where: tuple[str, ...]) 
 
 
 class Register:
-    """The clients declared so far, against which each further one is checked."""
+    """The clients declared so far; checks each further one against them."""
 
     def __init__(self) -> None:
-        """Nothing is declared yet."""
+        """Start without clients."""
         self._names: dict[str, tuple[str, str]] = {}
         self._accounts: dict[str, Client] = {}
 
     def add_name(self, name: str, *, file: str) -> Problem | None:
-        """Take a client's name, whether the client is enabled or not; a problem if it is taken."""
+        """Add the name of a client, enabled or not; return a problem if it is in use."""
         other, other_file = self._names.setdefault(_plain(name), (name, file))
         if (other, other_file) == (name, file):
             return None
@@ -61,7 +61,7 @@ class Register:
         )
 
     def add(self, client: Client) -> list[Problem]:
-        """Take an enabled client; if it can't be beside the earlier ones, the reasons, and it is not taken."""
+        """Add an enabled client; if it conflicts with earlier ones, return the problems instead."""
         where = ("clients", client.name)
         problems = list(self._account_problems(client, where))
         if not problems:
@@ -91,13 +91,13 @@ def _too_alike(name: str, other: str, *, where: tuple[str, ...]) -> Problem:
 
 
 def _of_any_list(audience: Audience) -> Template | None:
-    """Return the template of an audience's ids, if the list is no part of it."""
+    """Return the template of an audience's ids; None if the list's id is a part of it."""
     template = parse_template(audience.record.id)
     return None if LIST_ID in template.paths else template
 
 
 def _rival(template: Template, senders: Iterable[tuple[str, Template]]) -> str | None:
-    """Return the first of the senders whose ids may be equal to those of `template`."""
+    """Return the first of the senders whose ids may equal those of `template`."""
     first, last = template.literals[0], template.literals[-1][::-1]
     for name, other in senders:
         if not (_differ(first, other.literals[0]) or _differ(last, other.literals[-1][::-1])):
@@ -106,7 +106,7 @@ def _rival(template: Template, senders: Iterable[tuple[str, Template]]) -> str |
 
 
 def _differ(one: str, other: str) -> bool:
-    """Return whether no text can begin with both."""
+    """Return whether no text can start with both."""
     return not (one.startswith(other) or other.startswith(one))
 
 

@@ -1,6 +1,7 @@
-"""Where a secret is kept: an environment variable or a file, named in the clients file, read when the secret is used.
+"""References to secrets: an environment variable or a file, named in the clients file, read when the secret is used.
 
-Stays out: what the secret opens (see `credentials` and `target`), and the clients file around it (see `client`).
+Stays out: the use of the secret (see `mailchimp.credentials` and `target`), and the rest of the clients file (see
+`client`).
 """
 
 import os
@@ -16,7 +17,7 @@ from importer_pipeline.errors import SecretMissing
 from importer_pipeline.redaction import looks_like_a_secret, shown_path
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Shorter than what else is taken for a secret, because here a secret is what people write by mistake.
+# Stricter than elsewhere, because here people may write the secret itself by mistake.
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{16,}(-[a-z]+[0-9]+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_BYTES = 16_384
@@ -26,25 +27,25 @@ _WAYS = "write {env: NAME_OF_A_VARIABLE} or {file: /path/to/the/secret}"
 
 
 class Secret(BaseModel):
-    """A pointer to a secret: exactly one of `env` and `file`. It is read anew each time, so rotating works."""
+    """A reference to a secret: exactly one of `env` and `file`. It is read each time, so it can be rotated."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
     env: str | None = None
     """The environment variable that holds the secret."""
     file: Path | None = None
-    """The file that holds it; a relative path starts at the folder of the clients file."""
+    """The file that holds it; a relative path starts at the clients file's folder."""
 
     @property
     def source(self) -> str:
-        """What to look at, in words."""
+        """The variable or file, in words."""
         return f"the environment variable {self.env}" if self.env is not None else f"the file {shown_path(self.file)}"
 
     def read(self) -> SecretStr:
-        """Return the secret as it is now, without the white space around it.
+        """Read the secret, without the white space around it.
 
         Raises:
-            SecretMissing: absent, unreadable, empty, or not fit for an HTTP header. Names the source only.
+            SecretMissing: absent, unreadable, empty, or unfit for an HTTP header. Names the source only.
         """
         text = (self._from_env() if self.env is not None else self._from_file()).strip()
         if not text:
@@ -58,9 +59,9 @@ class Secret(BaseModel):
 
     @property
     def exposure(self) -> str:
-        """Who may read the secret besides the importer, and what to do; "" where nobody may.
+        """Problem and remedy if every user of this machine may read the secret; else "".
 
-        What Docker and Kubernetes mount is open to all in its container by default, and nobody else is in there.
+        Secrets mounted by Docker and Kubernetes are ignored: all may read them by default, but the container has no others.
         """
         if self.file is None or self.file.resolve().is_relative_to(_MOUNTED) or not others_may_read(self.file):
             return ""
@@ -91,7 +92,7 @@ class Secret(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _as_written(cls, written: Any, info: ValidationInfo) -> Any:
-        # One check for all, before any other: pydantic's own messages could show what stands there, which may be a key.
+        # Checked before pydantic does: its own messages could show the value, which may be a key.
         if isinstance(written, Secret):
             return written
         if isinstance(written, str):

@@ -1,6 +1,6 @@
-"""A YAML file read for people: texts stay texts, a key that stands twice is noticed, and every key knows its line.
+"""Reads YAML as people mean it: scalars stay texts, duplicate keys are found, and every key has its line number.
 
-Stays out: what the keys mean (see `clients_file`).
+Stays out: the meaning of the keys (see `clients_file`).
 """
 
 import re
@@ -23,11 +23,11 @@ _KEPT_TAGS = {"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"}
 _MAX_REASON = 200
 _QUOTED = re.compile(r"'[^'\s]{2,}'")
 MAX_BYTES = 10_000_000
-"""Of one file: some twenty thousand clients, and read within seconds."""
+"""Maximum size of one file: some twenty thousand clients, read within seconds."""
 
 
 class _Loader(_FastestLoader):
-    """Takes every scalar but an empty one as text: a list's id may be all digits, a client be called `no`."""
+    """Loads every scalar but an empty one as text: a list's id may be all digits, a client may be named `no`."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -40,12 +40,12 @@ class YamlUnreadable(Exception):
     """The file can't be read as YAML at all.
 
     Attributes:
-        problem: why, without anything that stands in the file.
-        line: where, if known; the first is 1.
+        problem: the reason, without content of the file.
+        line: its line number from 1, if known.
     """
 
     def __init__(self, problem: Problem, *, line: int | None) -> None:
-        """Why and where."""
+        """Keep the problem and its line."""
         super().__init__(problem.what)
         self.problem = problem
         self.line = line
@@ -53,12 +53,12 @@ class YamlUnreadable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YamlSource:
-    """What a file holds, and where.
+    """The content of a YAML file, with line numbers.
 
     Attributes:
         data: mappings, lists, texts and None.
-        problems: the keys that stand twice.
-        lines: for the keys that lead to a place, its line; the first is 1.
+        problems: the duplicate keys.
+        lines: line numbers from 1, by path of keys.
     """
 
     data: Any
@@ -66,14 +66,14 @@ class YamlSource:
     lines: dict[tuple[str, ...], int]
 
     def line(self, where: tuple[str, ...]) -> int | None:
-        """Return the line of a place, or of the nearest above it that is in the file."""
+        """Return the line of a path of keys, or of the nearest path above it in the file."""
         while where and where not in self.lines:
             where = where[:-1]
         return self.lines.get(where)
 
 
 def read_yaml(path: Path) -> YamlSource:
-    """Read a file. YamlUnreadable if it can't be opened, is no UTF-8, or is no YAML."""
+    """Read a file. YamlUnreadable if it can't be opened, or is not UTF-8 or not YAML."""
     try:
         content = read_regular_file(path, max_bytes=MAX_BYTES)
     except FileTooLarge:
@@ -92,7 +92,7 @@ def read_yaml(path: Path) -> YamlSource:
 
 def _parsed(text: str) -> YamlSource:
     try:
-        # Made here, not before: reading the first characters fails already where one of them is not allowed in YAML.
+        # Within the try: creating it reads the first characters, and fails if one of them is not allowed in YAML.
         loader = _Loader(text)
         try:
             return _source(loader)
@@ -127,7 +127,7 @@ def _note_keys(
     problems: list[Problem],
     seen: set[int],
 ) -> None:
-    # An alias leads to a node that was noted already, perhaps to one above.
+    # An alias leads to a node that was visited already, perhaps to one above.
     if not isinstance(node, yaml.MappingNode) or id(node) in seen:
         return
     seen.add(id(node))
