@@ -85,7 +85,9 @@ def test_a_disabled_client_is_left_alone(tmp_path: Path) -> None:
         pytest.param("clients:\n  acme: [\n", "not YAML", id="broken YAML"),
         pytest.param("clients:\n  acme: {mailchmp: {}}\n", "did you mean mailchimp?", id="unknown key"),
         pytest.param(
-            f"clients:\n  acme:\n    mailchimp: {{api_key: {KEY}}}\n", "must not stand in the file itself", id="secret"
+            f"clients:\n  acme:\n    mailchimp: {{api_key: {KEY}}}\n",
+            "must not be in the clients file itself",
+            id="secret",
         ),
     ],
 )

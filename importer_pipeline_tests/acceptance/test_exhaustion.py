@@ -50,7 +50,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     ("limit", "value", "said"),
     [
         pytest.param("RLIMIT_NOFILE", 18, "`ulimit -n 4096`", id="files"),
-        pytest.param("RLIMIT_FSIZE", 200_000, "make room where DAGSTER_HOME or the database is", id="disk"),
+        pytest.param("RLIMIT_FSIZE", 200_000, "free space on the disk of DAGSTER_HOME", id="disk"),
     ],
 )
 def test_a_command_that_runs_out_says_of_what_and_the_next_one_goes_on(

@@ -112,7 +112,7 @@ def test_two_refused_contacts_cost_two_contacts(four: Stage, manner: Manner) -> 
         (Fault.ERROR_500, "the target can't answer now (HTTP 500)"),
         (Fault.RESET, "no answer from the target: the connection ended before an answer arrived"),
         (Fault.CUT, "no answer from the target: the answer was cut off or garbled"),
-        (Fault.BROKEN_JSON, "the target should answer"),
+        (Fault.BROKEN_JSON, 'expected {"response": a number'),
     ],
     ids=lambda value: value.name.lower() if isinstance(value, Fault) else "",
 )

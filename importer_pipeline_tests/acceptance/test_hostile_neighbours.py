@@ -36,7 +36,7 @@ REMEDIES = {
     "date_9999": "found 9999-12-31.*: set this machine's clock right",
     "html_403": "blocks this machine's address.*: if it persists, ask Mailchimp's support",
     "dripped_body": "no answer from the target: no complete answer arrived in time.*: run it again when the target is back",
-    "gzip_bomb": "no answer from the target: the answer was larger than any.*: run it again when the target is back",
+    "gzip_bomb": "no answer from the target: .*larger than expected.*: run it again when the target is back",
     "silence": "no answer from the target: no complete answer arrived in time.*: run it again when the target is back",
     "html_405": "the target does not have this address.*: check target.url",
 }
