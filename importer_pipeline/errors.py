@@ -44,8 +44,8 @@
             └── LocksLost               another sync may hold the locks by now
 
 A message says what was expected, what was seen and what to do. It never contains a body, an address, a name or a key:
-messages end up in Dagster's event log, where nobody can erase them. The place (client, audience, window) is added by the
-engine: see `importer_pipeline.engine.sync`.
+messages end up in Dagster's event log, where nobody can erase them. The place (client, audience, window) is added by
+the engine: see `importer_pipeline.engine.sync`.
 """
 
 

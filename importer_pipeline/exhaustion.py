@@ -18,7 +18,8 @@ _FILES = (
 )
 _THREADS = (
     "this process can't start more threads",
-    f"raise the limit of processes (`ulimit -u`, TasksMax of its unit, pids_limit of its container) or of memory; {_NEXT_RUN}",
+    "raise the limit of processes (`ulimit -u`, TasksMax of its unit, pids_limit of its container) or of memory; "
+    f"{_NEXT_RUN}",
 )
 _MEMORY = (
     "this process is out of memory",
@@ -34,7 +35,8 @@ _READ_ONLY = (
 )
 _NO_DATABASE = (
     "a database below DAGSTER_HOME can't be opened",
-    f"let this user write there, free space on its disk, and raise the limit of open files (`ulimit -n 4096`); {_NEXT_RUN}",
+    "let this user write there, free space on its disk, and raise the limit of open files (`ulimit -n 4096`); "
+    f"{_NEXT_RUN}",
 )
 _SESSIONS = (
     "the database accepts no more connections",

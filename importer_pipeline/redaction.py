@@ -1,8 +1,8 @@
 """Makes texts from outside safe to show: an id, a key of a file, a path, the words of a foreign error. Pure.
 
-Log lines, events and errors are read in terminals and split at line ends, so a hostile text could add lines, colour them,
-or reverse their order. Only printable characters are shown as they are; all others are escaped as in Python, and long
-texts are cut.
+Log lines, events and errors are read in terminals and split at line ends, so a hostile text could add lines, colour
+them, or reverse their order. Only printable characters are shown as they are; all others are escaped as in Python, and
+long texts are cut.
 
 Stays out: the decision whether to show a text at all. Bodies, addresses, names and keys are never shown.
 """

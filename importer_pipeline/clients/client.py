@@ -199,7 +199,7 @@ class TargetSettings(_Declared):
 
 
 class Client(_Declared):
-    """A customer: one Mailchimp account, one account at the target, and the audiences to import from one to the other."""
+    """A customer: one Mailchimp account, one account at the target, and the audiences to import."""
 
     name: Name
     """The client's name in asset keys and groups."""
@@ -248,9 +248,10 @@ class Client(_Declared):
 
 
 def fingerprint(client: Client, audience: Audience) -> str:
-    """Return a hash of all that a chain of hours depends on, in 16 hexadecimal digits: list, target URL, mapping, format.
+    """Return a hash of all that a chain of hours depends on: list, target URL, mapping, format. 16 hexadecimal digits.
 
-    Keys are not part of it: rotating one changes nothing. Nor does the spelling of a mapping matter: `id` equals `{id}`.
+    Keys are not part of it: rotating one changes nothing. Nor does the spelling of a mapping matter: `id` equals
+    `{id}`.
     """
     record = {key: parse_template(text).text for key, text in audience.record.model_dump().items()}
     facts = [RECORD_FORMAT, audience.list_id, client.target.url, record]

@@ -73,13 +73,13 @@ class _Reading:
     def clients(self) -> tuple[Client, ...]:
         data = self._data
         if not isinstance(data, dict) or not data.get("clients"):
-            self._tell((), "no clients are declared here", f"start from this:\n{SMALLEST_FILE}")
+            self._report((), "no clients are declared here", f"start from this:\n{SMALLEST_FILE}")
             return ()
         self.problems.extend(unknown_key(str(key), ["clients"], where=()) for key in data if key != "clients")
         declared = data["clients"]
         if not isinstance(declared, dict):
             what = f"expected the clients by name, found {found(declared)}"
-            self._tell(("clients",), what, f"start from this:\n{SMALLEST_FILE}")
+            self._report(("clients",), what, f"start from this:\n{SMALLEST_FILE}")
             return ()
         names = self._names(declared, where=("clients",))
         sound = [client for name in names if (client := self._client(name, declared[name])) is not None]
@@ -116,25 +116,25 @@ class _Reading:
     def _names(self, written: Mapping[Any, Any], *, where: tuple[str, ...]) -> list[str]:
         names = [name for name in written if isinstance(name, str)]
         if len(names) < len(written):
-            self._tell(where, "a name is missing before a colon", "write one, such as acme")
+            self._report(where, "a name is missing before a colon", "write one, such as acme")
         self.problems.extend(name_problems(names, where=where))
         return names
 
     def _check_one_way_in(self, written: Any, *, where: tuple[str, ...]) -> None:
         # The model checks the same in the same words, but only once all its fields are valid.
         if isinstance(written, dict) and (written.get("api_key") is None) == (written.get("access_token") is None):
-            self._tell(where, *ONE_WAY_IN)
+            self._report(where, *ONE_WAY_IN)
 
     def _is_mapping(self, written: Any, where: tuple[str, ...]) -> bool:
         if not isinstance(written, dict):
-            self._tell(where, f"expected a mapping, found {found(written)}", "write its keys below it, indented")
+            self._report(where, f"expected a mapping, found {found(written)}", "write its keys below it, indented")
         return isinstance(written, dict)
 
     def _validated(
         self, model: type[_Model], written: Mapping[Any, Any], *, name: str, where: tuple[str, ...]
     ) -> _Model | None:
         if "name" in written:
-            self._tell((*where, "name"), "unknown key", f"the name is the key itself: {shown_key(name)}")
+            self._report((*where, "name"), "unknown key", f"the name is the key itself: {shown_key(name)}")
         try:
             return model.model_validate({**written, "name": name}, context={"folder": self._path.parent})
         except ValidationError as error:
@@ -142,8 +142,8 @@ class _Reading:
         for problem in (problem_of(detail, model=model, where=where) for detail in details):
             # The name is not a key of its own in the file, but the key above.
             place = where if problem.where == (*where, "name") else problem.where
-            self._tell(place, problem.what, problem.remedy)
+            self._report(place, problem.what, problem.remedy)
         return None
 
-    def _tell(self, where: tuple[str, ...], what: str, remedy: str) -> None:
+    def _report(self, where: tuple[str, ...], what: str, remedy: str) -> None:
         self.problems.append(Problem(where=where, what=what, remedy=remedy))

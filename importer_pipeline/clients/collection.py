@@ -86,7 +86,7 @@ class Clients:
         return replace(self, clients=tuple(client for client in self.clients if shard.takes(client.account)))
 
     def max_connections(self) -> dict[str, int]:
-        """Return the number of simultaneous requests per Mailchimp account: the lowest that one of its clients declares."""
+        """Return the limit of simultaneous requests per Mailchimp account: the lowest of its clients."""
         most: dict[str, int] = {}
         for client in self.clients:
             declared = client.mailchimp.max_connections
@@ -105,7 +105,7 @@ def load_clients(path: Path) -> Clients:
     """
     if path.is_dir():
         return _load_folder(path)
-    if not _is_there(path):
+    if not _exists(path):
         raise ClientsFileInvalid(
             f"there is no clients file at {shown_path(path)}",
             remedy=f"create one, or set {PATH_VARIABLE} to the file or to a folder of such files",
@@ -130,7 +130,7 @@ def clients_from_environment() -> Clients:
         ClientsFileInvalid: as `load_clients`; a path in `IMPORTER_CLIENTS` that does not exist is an error, too.
     """
     path = default_clients_path()
-    if not os.environ.get(PATH_VARIABLE) and not _is_there(path):
+    if not os.environ.get(PATH_VARIABLE) and not _exists(path):
         where = shown_path(path.absolute())
         how = f"no clients are declared: create {where}, or set {PATH_VARIABLE} to a file. Start from this:"
         return Clients(clients=(), problems=(f"{how}\n{SMALLEST_FILE}",))
@@ -167,7 +167,7 @@ def _take(file: ClientsFile, *, register: Register, clients: list[Client], probl
             clients.append(client)
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     """Return whether there is something at the path, if only a dangling link."""
     return os.path.lexists(path)
 

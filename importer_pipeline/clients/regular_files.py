@@ -36,7 +36,7 @@ def read_regular_file(path: Path, *, max_bytes: int) -> bytes:
         FileUnreadable: it does not exist, is not a file, may not be read, or (`FileTooLarge`) is too large.
     """
     try:
-        # Checked before it is opened, as opening some devices has effects; and after, as it may be another file by then.
+        # Checked before it is opened, as opening some devices has effects; and after, as it may be another by then.
         _check(os.stat(path))
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
             _check(os.fstat(file.fileno()))

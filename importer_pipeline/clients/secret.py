@@ -61,7 +61,7 @@ class Secret(BaseModel):
     def exposure(self) -> str:
         """Problem and remedy if every user of this machine may read the secret; else "".
 
-        Secrets mounted by Docker and Kubernetes are ignored: all may read them by default, but the container has no others.
+        Secrets mounted by Docker and Kubernetes are ignored: all may read them, but nobody else is in the container.
         """
         if self.file is None or self.file.resolve().is_relative_to(_MOUNTED) or not others_may_read(self.file):
             return ""

@@ -27,12 +27,12 @@ class Shard:
     def takes(self, account: str) -> bool:
         """Return whether the clients of a Mailchimp account are in this shard.
 
-        Every shard has a claim on every account, a hash of both, and the highest claim wins. So a new shard gets its part
-        from all others, and no account moves between these.
+        Every shard has a claim on every account, a hash of both, and the highest claim wins. So a new shard gets its
+        part from all others, and no account moves between these.
 
         Args:
-            account: its name: the client's own unless it shares the account. All clients of an account are in the same shard,
-                as only one sync at a time runs on it.
+            account: its name: the client's own unless it shares the account. All clients of an account are in the same
+                shard, as only one sync at a time runs on it.
         """
         return max(range(self.count), key=lambda index: _claim(index, account)) == self.index
 

@@ -1,8 +1,9 @@
 """Parses JSON from a server without trusting it. Pure.
 
-A duplicate key in an object has two values, and parsers differ in which they take: such a body proves nothing. Pages are
-the hot path: their own keys come before and after the members, so these parts are searched for duplicates, as bytes, and
-the whole is parsed again, key by key, only if there are any. Searching all of it would cost a tenth of parsing it.
+A duplicate key in an object has two values, and parsers differ in which they take: such a body proves nothing. Pages
+are the hot path: their own keys come before and after the members, so these parts are searched for duplicates, as
+bytes, and the whole is parsed again, key by key, only if there are any. Searching all of it would cost a tenth of
+parsing it.
 """
 
 import json
@@ -56,12 +57,12 @@ def small_document(body: bytes) -> dict[str, Any]:
 
 def _read_precisely(body: bytes) -> object:
     try:
-        return json.loads(body, object_pairs_hook=_without_doubles)
+        return json.loads(body, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
         raise NotJSON("not JSON, or with a key twice") from None
 
 
-def _without_doubles(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+def _without_duplicates(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise NotJSON("a key twice")

@@ -1,9 +1,9 @@
 """Connections that end by the deadline of their exchange, whatever the server does.
 
-`requests` and `urllib3` limit only each silence until the body: a server that drips its status line occupies a thread for
-hours. So these connections limit connecting, a proxy's CONNECT, the TLS handshake, sending and each read by the time
-left for the exchange, without a watching thread. Also holds what is known about idle connections and about a host's
-addresses. Stays out: requests, answers and their bodies (`wire.py`).
+`requests` and `urllib3` limit only each silence until the body: a server that drips its status line occupies a thread
+for hours. So these connections limit connecting, a proxy's CONNECT, the TLS handshake, sending and each read by the
+time left for the exchange, without a watching thread. Also holds what is known about idle connections and about a
+host's addresses. Stays out: requests, answers and their bodies (`wire.py`).
 """
 
 import errno

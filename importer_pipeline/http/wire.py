@@ -1,8 +1,8 @@
 """HTTP for both API clients: sends a request, reads the whole answer, classifies every failure.
 
-Holds pooled connections for several threads, timeouts, size limits, certificates, proxies. Stays out: the table of faults
-(`faults.py`), the meaning of a status or a body (`mailchimp/`, `target/`), retries, pauses and the number of connections
-(`engine/`).
+Holds pooled connections for several threads, timeouts, size limits, certificates, proxies. Stays out: the table of
+faults (`faults.py`), the meaning of a status or a body (`mailchimp/`, `target/`), retries, pauses and the number of
+connections (`engine/`).
 
 A request has the headers it is given and no others: no cookie is kept, no redirect followed, no netrc file read, so a
 key goes to its own server only. Proxies and certificate bundles of the environment are respected.

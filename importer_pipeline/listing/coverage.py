@@ -1,24 +1,24 @@
 """The proof that a page of a sorted listing gives, and what is still missing. Pure.
 
-An audience is read by offset while contacts leave the listing: a contact that changes gets a new `last_changed`, drops out
-of `since < last_changed <= before`, and all contacts after it move up one place. So a position proves nothing. But the
-`last_changed` of an unchanged contact stays the same. So progress is measured in time, and offsets are only a guess at
-where to look.
+An audience is read by offset while contacts leave the listing: a contact that changes gets a new `last_changed`, drops
+out of `since < last_changed <= before`, and all contacts after it move up one place. So a position proves nothing. But
+the `last_changed` of an unchanged contact stays the same. So progress is measured in time, and offsets are only a guess
+at where to look.
 
-**What a page proves.** A page is a contiguous cut of a sorted list at one moment, from its offset on. A contact that sorts
-strictly between two members of the cut is in the cut, so the page has *every* contact of each second strictly between
-its first and its last: it covers `[first + 1, last - 1]`. It covers from `since + 1` on if its offset is 0, and up to
-`before` if it reaches the end (`length < count` and `offset + length >= total`). A page beyond the end covers nothing; an
-empty list covers everything.
+**What a page proves.** A page is a contiguous cut of a sorted list at one moment, from its offset on. A contact that
+sorts strictly between two members of the cut is in the cut, so the page has *every* contact of each second strictly
+between its first and its last: it covers `[first + 1, last - 1]`. It covers from `since + 1` on if its offset is 0, and
+up to `before` if it reaches the end (`length < count` and `offset + length >= total`). A page beyond the end covers
+nothing; an empty list covers everything.
 
-**Why nothing is lost.** Take an unchanged contact at second t of `(since, before]`. When no second is missing, t lies in a
-covered time range, which a page proved at a moment when the contact was in the listing; so the contact was in that page.
-It does not matter what moved before or after, in which order the answers came, what was retried, or in which order the
-contacts of one second were sent. `last_changed` has a resolution of one second (V), and the order within a second is
-unknown: therefore a page does not cover its own first and last second.
+**Why nothing is lost.** Take an unchanged contact at second t of `(since, before]`. When no second is missing, t lies
+in a covered time range, which a page proved at a moment when the contact was in the listing; so the contact was in that
+page. It does not matter what moved before or after, in which order the answers came, what was retried, or in which
+order the contacts of one second were sent. `last_changed` has a resolution of one second (V), and the order within a
+second is unknown: therefore a page does not cover its own first and last second.
 
-**A crowded second.** A second that fills a page can't be covered by pages around it, so it is requested alone. If it fits
-into one page, that page proves it. If not, its pages are read repeatedly (see `CrowdedSecond`).
+**A crowded second.** A second that fills a page can't be covered by pages around it, so it is requested alone. If it
+fits into one page, that page proves it. If not, its pages are read repeatedly (see `CrowdedSecond`).
 
 Windows start `step` contacts apart and request a page each. So neighbours overlap, and an undisturbed walk leaves no
 gap. Gaps that remain are read by time: see `importer_pipeline.listing.walk`.
@@ -146,8 +146,8 @@ def page_shape(ask: PageRequest, stamps: Sequence[str], total: int) -> PageShape
         total: `total_items` of the answer.
 
     Raises:
-        BrokenAnswer: unsorted, outside its bounds, longer than requested, or of a listing that is too large to exist. A filter
-            or an order that the server ignored would void the proof.
+        BrokenAnswer: unsorted, outside its bounds, longer than requested, or of a listing that is too large to exist. A
+            filter or an order that the server ignored would void the proof.
     """
     length = len(stamps)
     expected = max(0, min(ask.count, total - ask.offset))
@@ -160,7 +160,7 @@ def page_shape(ask: PageRequest, stamps: Sequence[str], total: int) -> PageShape
     is_short = length < expected
     if not stamps:
         return PageShape(length=0, first=0, last=0, total=total, is_short=is_short)
-    # ISO 8601 of one offset sorts as text; another offset among them shows when first and last are parsed or out of order.
+    # ISO 8601 of one offset sorts as text; another offset among them is found by parsing or is out of order.
     if any(earlier > later for earlier, later in pairwise(stamps)):
         raise BrokenAnswer("expected contacts sorted by last_changed, found them unsorted")
     first, last = seconds(stamps[0]), seconds(stamps[-1])
@@ -253,10 +253,10 @@ class CrowdedSecond:
     """The contacts of a second that fill more than a page, and the proof that all of them have been seen.
 
     Their order may change at each request, so the pages of one round need not add up. But contacts only leave a second
-    that is past. So for each total T that was answered: all pages whose total was at most T show subsets of the set that
-    the second had when its total was T. Once their distinct ids are T, they are that whole set, and with it all unchanged
-    contacts. Comparing the ids of all pages with the last total would be wrong: a contact that was seen and has left
-    would make up for one that was not seen.
+    that is past. So for each total T that was answered: all pages whose total was at most T show subsets of the set
+    that the second had when its total was T. Once their distinct ids are T, they are that whole set, and with it all
+    unchanged contacts. Comparing the ids of all pages with the last total would be wrong: a contact that was seen and
+    has left would make up for one that was not seen.
 
     Attributes:
         keeps_order: whether each contact kept its place as long as the total was the same.

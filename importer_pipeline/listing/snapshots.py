@@ -103,4 +103,4 @@ class Latest:
     completed: bool
     """True if all of it has been imported."""
     written: float = field(default=math.inf, compare=False)
-    """When it was last recorded, in epoch seconds by our clock; infinite if unknown."""
+    """Time of its latest record, in epoch seconds by our clock; infinite if unknown."""

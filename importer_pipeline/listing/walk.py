@@ -3,20 +3,20 @@ receives the result; `importer_pipeline.engine.sync` reads, retries and delivers
 
     windows (from the end down) ──all imported or failed──> gaps, read by time ──none left──> finished
 
-A walk is a tree of spans. The pages of its first span, the whole time range, are the windows. After the last of them, the
-seconds that no page proved become spans of their own: read by time, in parallel, and reported under the window below
-them. A gap of a single second that fills a page is read in rounds (see `coverage.CrowdedSecond`).
+A walk is a tree of spans. The pages of its first span, the whole time range, are the windows. After the last of them,
+the seconds that no page proved become spans of their own: read by time, in parallel, and reported under the window
+below them. A gap of a single second that fills a page is read in rounds (see `coverage.CrowdedSecond`).
 
-A walk that resumes an earlier one knows the imported windows. The others lie in sections: each is the time range between
-the nearest imported windows, and its pages are the windows there. An imported window that is requested again is read by
-its own time.
+A walk that resumes an earlier one knows the imported windows. The others lie in sections: each is the time range
+between the nearest imported windows, and its pages are the windows there. An imported window that is requested again is
+read by its own time.
 
-A window that is not imported keeps its time range: the seconds between its nearest imported neighbours are not read until
-the window itself is.
+A window that is not imported keeps its time range: the seconds between its nearest imported neighbours are not read
+until the window itself is.
 
-A page that keeps failing is read by time: it proves nothing, so its seconds become a gap. A gap that can't be read is cut
-into slices, down to the second, and a second into pages, down to the contact, so that everything around it is delivered.
-Offsets that fail (too deep for the server, or beyond the real end) are not requested again.
+A page that keeps failing is read by time: it proves nothing, so its seconds become a gap. A gap that can't be read is
+cut into slices, down to the second, and a second into pages, down to the contact, so that everything around it is
+delivered. Offsets that fail (too deep for the server, or beyond the real end) are not requested again.
 """
 
 import sys
@@ -108,7 +108,7 @@ class Walk:
         self._ready.extend(Reading(ContactRequest(contact_id=contact_id), 0, span) for contact_id in contact_ids)
 
     def probe(self) -> None:
-        """Request, before anything else, a page of an empty time range: it has no contacts, whatever is in the listing."""
+        """Request, before anything else, a page of an empty time range, which can't have any contacts."""
         before = self._bounds.last
         span = Span(self._bounds, Purpose.PROBE, window=0, planned=True, open_pages=1)
         self._open_spans += 1
@@ -122,8 +122,8 @@ class Walk:
         Args:
             total: contacts of the listing when its first page was read.
             known: the imported windows, by offset.
-            wanted: offsets of the windows to read, including imported ones; None for all that are not imported. An empty
-                set reads nothing.
+            wanted: offsets of the windows to read, including imported ones; None for all that are not imported. An
+                empty set reads nothing.
         """
         self._plan(total)
         for offset, imported in known.items():
@@ -156,7 +156,7 @@ class Walk:
 
     @property
     def is_whole(self) -> bool:
-        """True if every window is imported and no second is missing: this proves that no unchanged contact was missed."""
+        """True if every window is imported and no second is missing: proof that no unchanged contact was missed."""
         return (
             self.planned
             and all(it.is_imported for it in self.windows.values())
@@ -194,7 +194,7 @@ class Walk:
         self._ask_waiting(span)
 
     def unseen(self, reading: Reading, ids: Sequence[str]) -> set[str] | None:
-        """Return the ids of a page that its crowded second has not delivered yet; None if the whole page is to be delivered."""
+        """Return the ids of a page that its crowded second has not delivered yet; None to deliver the whole page."""
         crowd = reading.span.crowd
         return None if crowd is None else crowd.new(ids)
 
@@ -225,7 +225,7 @@ class Walk:
         self._settle(reading)
 
     def failed(self, reading: Reading, error: ImporterError) -> None:
-        """Give up a page; its window fails, too, unless it is imported and the page is of a gap that a later run can read."""
+        """Give up a page and its window, unless that is imported and the page is of a gap that a later run can read."""
         span = reading.span
         span.failed = True
         is_left = isinstance(error, StopAudience | StopClient) and span.purpose is Purpose.GAP

@@ -1,8 +1,8 @@
 """The locks as files, for the processes of one user on one machine.
 
-The operating system releases them when the process dies, however it dies. But it locks the file, not its name: if the file
-is removed or its folder replaced, another sync can get a second lock of that name. So a folder that other users can
-change is refused, and the names are checked before each request.
+The operating system releases them when the process dies, however it dies. But it locks the file, not its name: if the
+file is removed or its folder replaced, another sync can get a second lock of that name. So a folder that other users
+can change is refused, and the names are checked before each request.
 """
 
 import os
@@ -31,7 +31,7 @@ _held_until_exit: dict[Path, FileLock] = {}
 
 
 def default_folder() -> Path:
-    """Return the folder for this user on this machine, which all of the user's processes share, whatever their DAGSTER_HOME.
+    """Return the folder that all processes of this user on this machine share, whatever their DAGSTER_HOME.
 
     It is not a temporary folder, as services may have one of their own.
     """
@@ -56,7 +56,7 @@ class FileAccountLocks:
             return {account for account in accounts if account in self._held or self._lock(account)}
 
     def check(self) -> None:
-        """See `AccountLocks`. The names are checked only if the folder has changed: one `stat` for any number of locks."""
+        """See `AccountLocks`. The names are checked only if the folder has changed: one `stat` for all locks."""
         try:
             state = _FolderState.of(self._folder)
             if state == self._looked_at:
@@ -70,7 +70,7 @@ class FileAccountLocks:
         if lost:
             raise LocksLost(
                 f"a lock file in {self._folder} was removed or replaced while held: another sync may have its account",
-                remedy="do not touch the files there while runs are active; the next run resumes where this one stopped",
+                remedy="do not touch the files there during a run; the next run resumes where this one stopped",
             )
         self._looked_at = state if state is not None and state.is_settled else None
 
@@ -204,7 +204,7 @@ def _use(*folders: Path) -> Generator[None]:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if why := reach_of_others(folder):
                 raise LocksUnusable(
-                    f"the folder {folder} for lock files can be changed by other users ({why}), who could remove a lock",
+                    f"other users can change the folder {folder} for lock files ({why}), and so remove a lock",
                     remedy="remove their write permission (chmod go-w), or set XDG_STATE_HOME to a folder of this user",
                 )
         yield

@@ -79,7 +79,7 @@ class LockSession:
         self._poll.register(driver.fileno(), select.POLLIN)
 
     @property
-    def stands(self) -> bool:
+    def is_alive(self) -> bool:
         """True if it still holds its locks.
 
         A server that ends a session closes the connection, which is visible on the socket without sending anything.
@@ -135,14 +135,14 @@ class LockSession:
             result = self._connection.execute(sqlalchemy.text(statement), parameters)
             return result.fetchall() if result.returns_rows else []
         except DBAPIError:
-            # SQLAlchemy would open another connection, which holds no locks. And it is unknown which locks a failed statement
-            # has taken.
+            # SQLAlchemy would open another connection, which holds no locks. And it is unknown which locks a failed
+            # statement has taken.
             self._lost = True
             self._connection.invalidate()
             raise
 
     def _refuse_pooling(self, connect: Connect) -> None:
-        """Raise if a proxy spreads the statements of this connection over sessions: locks would belong to all clients."""
+        """Raise if a proxy spreads the statements of this connection over sessions: locks would be anybody's."""
         (before,) = self._execute(_WHO)
         with connect() as other:
             # In a transaction, so that the proxy can't give its session to others meanwhile.
@@ -184,7 +184,7 @@ class LockDatabase:
         """
         with _making:
             session = _sessions.get(self.name)
-            if session is None or not session.stands:
+            if session is None or not session.is_alive:
                 session = _sessions[self.name] = LockSession(self.connect)
             return session
 
@@ -192,7 +192,8 @@ class LockDatabase:
         """Lock like `try_lock`, but only in the session that holds the lock of this process's run, if there is a run.
 
         Raises:
-            LocksLost: that session has broken. The run may have been reported as failed, and another one use its accounts.
+            LocksLost: that session has broken. The run may have been reported as failed, and another one use its
+                accounts.
             LocksUnusable: as `LockSession`.
         """
         session = _sessions_of_runs.get(self.name)
@@ -206,7 +207,7 @@ class LockDatabase:
         return bool(locked)
 
     def try_lock(self, keys: Sequence[int]) -> tuple[LockSession, set[int]]:
-        """Lock the free ones of the keys, and return the session: a new one if the previous one breaks at this moment."""
+        """Lock the free ones of the keys, and return the session: a new one if the previous one has just broken."""
         session = self.session()
         try:
             return session, session.try_lock(keys)
@@ -243,7 +244,7 @@ class PostgresAccountLocks:
 
     def check(self) -> None:
         """See `AccountLocks`."""
-        if self._session is not None and not self._session.stands:
+        if self._session is not None and not self._session.is_alive:
             raise _lost()
 
     def release(self, account: str) -> None:

@@ -1,7 +1,8 @@
 """Interfaces of the locks: one sync at a time per Mailchimp account, and run liveness.
 
-Two syncs of one account would use twenty connections, and the one that read earlier could write later. And to Dagster, a
-run whose process died looks like a running one. So both are locks that are released when their process dies, however it
+Two syncs of one account would use twenty connections, and the one that read earlier could write later. And to Dagster,
+a run whose process died looks like a running one. So both are locks that are released when their process dies, however
+it
 dies: files on one machine (`files`), or advisory locks in a database that several machines share (`postgres`).
 """
 
@@ -41,8 +42,8 @@ class AccountLocks(Protocol):
 class RunLocks(Protocol):
     """The locks of runs, each held by its run's process as long as that lives.
 
-    A free lock alone proves nothing: the run may not have taken it yet, or may have taken one of another kind. So a run is
-    marked once its lock is held, and only for a run with its mark does a free lock mean that its process is gone.
+    A free lock alone proves nothing: the run may not have taken it yet, or may have taken one of another kind. So a run
+    is marked once its lock is held, and only for a run with its mark does a free lock mean that its process is gone.
 
     Each method may raise `LocksUnusable`.
     """

@@ -43,7 +43,7 @@ _FIELD_BYTES = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailchimpLimits(Limits):
-    """Timeouts and size limits for Mailchimp. A call may take 120 s, and occupies its connection even if given up (D)."""
+    """Timeouts and size limits for Mailchimp. A call may take 120 s, and uses its connection even if given up (D)."""
 
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 150.0
@@ -70,8 +70,8 @@ class MembersPage:
 def body_limit_bytes(*, contacts: int, fields: str) -> int:
     """Return the maximum size of the answer to a request for members.
 
-    A text has up to 255 letters (D), escaped as up to six bytes each. Contacts whose texts are all that long are rare, and a
-    page that is too large is requested in parts.
+    A text has up to 255 letters (D), escaped as up to six bytes each. Contacts whose texts are all that long are rare,
+    and a page that is too large is requested in parts.
     """
     return _SMALL_BYTES + contacts * _FIELD_BYTES * (2 + fields.count(","))
 

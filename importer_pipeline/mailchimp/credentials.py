@@ -45,7 +45,7 @@ class Credentials:
             )
 
     def authorization(self) -> str:
-        """Return the value of the Authorization header: Basic for a key (any user name will do), Bearer for a token (D)."""
+        """Return the Authorization header's value: Basic for a key, with any user name; Bearer for a token (D)."""
         secret = self.secret.get_secret_value()
         if self.kind is CredentialKind.ACCESS_TOKEN:
             return f"Bearer {secret}"

@@ -3,8 +3,8 @@
 Holds the tables by status and by fault, and decides which answers are Mailchimp's own. Stays out: the bodies of good
 answers (`mailchimp/client.py`). No text of an answer is quoted: a problem's `detail` may contain an address.
 
-A refusal counts as Mailchimp's only with its problem document: a proxy, a firewall or an edge may answer 4xx as well, for
-a minute or for one name, and knows nothing about keys, lists and members.
+A refusal counts as Mailchimp's only with its problem document: a proxy, a firewall or an edge may answer 4xx as well,
+for a minute or for one name, and knows nothing about keys, lists and members.
 """
 
 import time
@@ -49,7 +49,7 @@ _BLOCKED = Meaning(
     problem="Mailchimp's network blocks this machine's address",
     remedy="if it persists, ask Mailchimp's support to unblock the address, or spread the clients over more addresses",
 )
-_BETWEEN = Meaning(
+_IN_BETWEEN = Meaning(
     error=TurnedAway,
     problem="expected Mailchimp's problem document, got an answer from something in between",
     remedy="if it persists, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
@@ -59,7 +59,7 @@ _REDIRECT = Meaning(
     problem="expected an answer from Mailchimp, got a redirect, which is not followed: it would send the key elsewhere",
     remedy="if it persists, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
 )
-_PATIENCE = Meaning(error=TooManyRequests, problem="Mailchimp can't answer now, and says when to retry")
+_WAIT = Meaning(error=TooManyRequests, problem="Mailchimp can't answer now, and says when to retry")
 
 BY_STATUS: Mapping[int, Meaning] = {
     401: Meaning(
@@ -87,7 +87,7 @@ BY_CLASS: Mapping[int, Meaning] = {
 }
 """All other statuses, by their hundreds."""
 
-_UNHEARD_OF = Meaning(
+_UNKNOWN_STATUS = Meaning(
     error=BrokenAnswer, problem="expected an answer from Mailchimp, got a status that HTTP does not have"
 )
 
@@ -122,10 +122,10 @@ def _meaning(answer: Answer) -> Meaning:
     if status == 403:
         return _BLOCKED if problem is None else _forbidden(problem)
     if 400 <= status < 500 and status != 429 and problem is None:
-        return _BETWEEN
+        return _IN_BETWEEN
     if status == 503 and answer.header("retry-after") is not None:
-        return _PATIENCE
-    return BY_STATUS.get(status) or BY_CLASS.get(status // 100, _UNHEARD_OF)
+        return _WAIT
+    return BY_STATUS.get(status) or BY_CLASS.get(status // 100, _UNKNOWN_STATUS)
 
 
 def _forbidden(problem: Mapping[str, Any]) -> Meaning:

@@ -25,7 +25,8 @@ DEFAULT_RECORD: Mapping[str, str] = {
 """The default source of each value of a record."""
 
 ID_OF_NO_ADDRESS = "d41d8cd98f00b204e9800998ecf8427e"
-"""Mailchimp's `id` of a contact without an address: the MD5 of an empty text (D: `id` is the MD5 of the lower-case address)."""
+"""Mailchimp's `id` of a contact without an address: the MD5 of an empty text (D: `id` is the MD5 of the lower-case
+address)."""
 
 _ALWAYS = ("id", "last_changed")
 _DEEPEST_FIELD = 2

@@ -66,7 +66,7 @@ class TargetClient:
         return f"Target(url={self._url!r})"
 
     def post(self, records: Sequence[Record]) -> Receipt:
-        """Send records; of several with the same id, the last. Sending a stored record again is harmless: it is upserted.
+        """Send records; of several with the same id, the last. A stored record can be sent again: it is upserted.
 
         Raises:
             TryAgain: no complete answer came, and the batch may have been stored; or the target asks to wait.
@@ -110,7 +110,8 @@ def read_receipt(answer: Answer, sent: int) -> Receipt:
     accepted = small_document(answer.body).get("response")
     if type(accepted) is not int or not 0 <= accepted <= sent:
         raise BrokenAnswer(
-            f'expected {{"response": a number from 0 to {sent}}} from the target, got something else (HTTP {answer.status})'
+            f'expected {{"response": a number from 0 to {sent}}} from the target, '
+            f"got something else (HTTP {answer.status})"
         )
     return Receipt(sent=sent, accepted=accepted)
 
@@ -147,11 +148,11 @@ def _header_value(api_key: SecretStr) -> str:
 class Cause(Enum):
     """A possible cause of an answer without a receipt; explained in `docs/guarantee.md`."""
 
-    PATIENCE = "the target has too much to do: rest, and try again"
+    BUSY = "the target is busy: wait, then retry"
     KEY = "the key"
     URL = "target.url"
     CONTENT = "what was sent"
-    PASSING = "something that passes: try again"
+    TRANSIENT = "something temporary: retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,40 +172,40 @@ _KEY = Meaning(
     "the target refuses the key",
     "check the client's target.api_key; if it is right, check whether a proxy or firewall refuses our requests",
 )
-_NOWHERE = Meaning((Cause.URL, Cause.CONTENT), "the target does not have this address", "check target.url")
+_NOT_FOUND = Meaning((Cause.URL, Cause.CONTENT), "the target does not have this address", "check target.url")
 _REDIRECT = Meaning(
     (Cause.URL, Cause.CONTENT),
     "the target answers with a redirect, which is not followed: it would send the key elsewhere",
     "set target.url to the address that it leads to",
 )
 _CONTENT = Meaning((Cause.CONTENT,), "the target refuses the batch")
-_TROUBLE = Meaning((Cause.PASSING, Cause.CONTENT), "the target can't answer now")
-_NEITHER = Meaning((Cause.PASSING, Cause.CONTENT), "expected a success or an error from the target, got neither")
+_UNAVAILABLE = Meaning((Cause.TRANSIENT, Cause.CONTENT), "the target can't answer now")
+_NO_RESULT = Meaning((Cause.TRANSIENT, Cause.CONTENT), "expected a success or an error from the target, got neither")
 
 MEANINGS: Mapping[int, Meaning] = {
     401: _KEY,
     402: _KEY,
     403: _KEY,
-    404: _NOWHERE,
-    405: _NOWHERE,
-    407: Meaning((Cause.PASSING,), "the proxy requires a login", "check the proxy in this machine's environment"),
-    408: Meaning((Cause.PASSING, Cause.CONTENT), "the target waited too long for the batch"),
-    410: _NOWHERE,
-    429: Meaning((Cause.PATIENCE,), "the target is busy"),
+    404: _NOT_FOUND,
+    405: _NOT_FOUND,
+    407: Meaning((Cause.TRANSIENT,), "the proxy requires a login", "check the proxy in this machine's environment"),
+    408: Meaning((Cause.TRANSIENT, Cause.CONTENT), "the target waited too long for the batch"),
+    410: _NOT_FOUND,
+    429: Meaning((Cause.BUSY,), "the target is busy"),
 }
 """The meanings of some statuses; all others mean what their class means (`MEANINGS_BY_CLASS`). A 503 with `Retry-After`
 counts as a 429. No answer at all, and a success without a receipt, count as a 5xx."""
 
-MEANINGS_BY_CLASS: Mapping[int, Meaning] = {3: _REDIRECT, 4: _CONTENT, 5: _TROUBLE}
+MEANINGS_BY_CLASS: Mapping[int, Meaning] = {3: _REDIRECT, 4: _CONTENT, 5: _UNAVAILABLE}
 """By the first digit. A status in neither table is no valid status of an answer."""
 
 
 def meaning_of(status: int) -> Meaning:
     """Return the meaning of a status other than success."""
-    return MEANINGS.get(status) or MEANINGS_BY_CLASS.get(status // 100, _NEITHER)
+    return MEANINGS.get(status) or MEANINGS_BY_CLASS.get(status // 100, _NO_RESULT)
 
 
-_OF_BATCH: Mapping[Meaning, str] = dict.fromkeys((_KEY, _NOWHERE, _REDIRECT), _CONTENT.problem)
+_OF_BATCH: Mapping[Meaning, str] = dict.fromkeys((_KEY, _NOT_FOUND, _REDIRECT), _CONTENT.problem)
 """The problem to report while the batch may be the cause, too. For an answer to an empty list it is not."""
 
 
@@ -213,7 +214,7 @@ def _status_error(answer: Answer, problem: str | None = None) -> ImporterError:
     meaning = meaning_of(answer.status)
     problem, remedy = f"{problem or meaning.problem} (HTTP {answer.status})", meaning.remedy
     retry_after_seconds = _retry_after_seconds(answer)
-    if meaning.causes[0] is Cause.PATIENCE or (answer.status == 503 and retry_after_seconds is not None):
+    if meaning.causes[0] is Cause.BUSY or (answer.status == 503 and retry_after_seconds is not None):
         return TooManyRequests(problem, retry_after_seconds=retry_after_seconds, remedy=remedy)
     match meaning.causes[0]:
         case Cause.KEY:
@@ -223,11 +224,11 @@ def _status_error(answer: Answer, problem: str | None = None) -> ImporterError:
         case Cause.CONTENT:
             return RecordRefused(problem, status=answer.status, remedy=remedy)
         case _:
-            return (BrokenAnswer if meaning is _NEITHER else Unavailable)(problem, remedy=remedy)
+            return (BrokenAnswer if meaning is _NO_RESULT else Unavailable)(problem, remedy=remedy)
 
 
 def _retry_after_seconds(answer: Answer) -> float | None:
-    """Return the wait that an answer asks for. A date is compared with the server's own clock, which may differ from ours."""
+    """Return the wait that an answer asks for. A date is compared with the server's clock, which may not be ours."""
     return answer.retry_after_seconds(_epoch_seconds(answer.header("date")) or time.time())
 
 

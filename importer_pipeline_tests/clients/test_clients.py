@@ -15,7 +15,7 @@ EXAMPLE = Path(__file__).parents[2] / "clients.example.yaml"
 
 
 def declared(name: str, *, audiences: tuple[str, ...] = ("newsletter",), more: str = "", account: str = "") -> str:
-    """One client as it stands below `clients:`."""
+    """Return the YAML of one client below `clients:`."""
     own = name.upper().replace("-", "_")
     lists = "".join(
         f'      {audience}: {{list_id: {index:010}, record: {{id: "{{list_id}}-{{id}}"}}}}\n'

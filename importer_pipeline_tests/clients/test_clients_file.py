@@ -1,4 +1,4 @@
-"""One clients file: what is wrong is told at once, with place and remedy, and no secret is shown."""
+"""One clients file: all problems are reported together, with place and remedy, and no secret is shown."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What audiences and clients may not share."""
+"""Checks between audiences and between clients."""
 
 from pathlib import Path
 

@@ -121,7 +121,8 @@ def test_adding_shards_loses_nothing_and_reads_nothing_twice(stage: Stage, insta
     read = len(stage.sandbox.answered)
     assert all(run(stage, instance, "incremental_sync", "import_changes", shard) for shard in shards(3))
     assert {name: stage.missing(name) for name in NAMES} == {name: set() for name in NAMES}
-    # No shard takes one of them for a newcomer: the chain of each goes on, with at most a page of either kind of contacts.
+    # No shard takes one of them for an unsynced audience: the chain of each goes on, with at most a page of either kind
+    # of contacts.
     again = [request for request in stage.sandbox.answered[read:] if "/members" in request.path]
     assert [request.query for request in again if "since_last_changed" not in request.query] == []
     assert len(again) <= 2 * len(NAMES)

@@ -1,4 +1,4 @@
-"""YAML read for people: texts stay texts, doubled keys are noticed, and what can't be read says where."""
+"""Reads YAML as people mean it: texts stay texts, duplicate keys are found, and errors have their line."""
 
 import os
 from pathlib import Path

@@ -13,7 +13,7 @@ from importer_pipeline.mailchimp.errors import fault_error as mailchimp_error
 from importer_pipeline.target.client import fault_error as target_error
 
 LASTING = {Fault.UNSENDABLE, Fault.UNTRUSTED, Fault.BUNDLE, Fault.PROXY_UNUSABLE}
-"""What no waiting helps against."""
+"""Faults that waiting does not help against."""
 
 # The roots of the two trees, which nobody raises as such.
 ROOTS = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)

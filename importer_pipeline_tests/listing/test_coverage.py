@@ -1,4 +1,4 @@
-"""What a page proves, what is missing, and when a crowded second is whole: tables by hand, and against sets of seconds."""
+"""The proof of a page, missing seconds, and whole crowded seconds: tables by hand, and against sets of seconds."""
 
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -33,8 +33,8 @@ STRETCHES = st.tuples(SECONDS, SECONDS).map(lambda ends: TimeRange(min(ends), ma
 FEW_STRETCHES = st.lists(STRETCHES, max_size=6)
 
 
-def seconds_of(*stretches: TimeRange) -> set[int]:
-    return {second for stretch in stretches for second in range(stretch.first, stretch.last + 1)}
+def seconds_of(*time_ranges: TimeRange) -> set[int]:
+    return {second for time_range in time_ranges for second in range(time_range.first, time_range.last + 1)}
 
 
 def ask(*, since: int = 10, before: int = 30, offset: int = 0, count: int = 5) -> PageRequest:
@@ -125,7 +125,7 @@ def test_a_page_that_can_be_the_answer_is_let_pass(asked: PageRequest, page: lis
     ("since", "named"), [(BEGINNING, "the beginning"), (0, r"1970-01-01T00:00:00\+00:00")], ids=["none", "a second"]
 )
 def test_an_error_about_bounds_names_the_lower_bound(since: int, named: str) -> None:
-    """Or says that there is none."""
+    """It says so if there is none."""
     with pytest.raises(BrokenAnswer, match=f"after {named} and up to"):
         page_shape(ask(since=since), stamps(31), 1)
 
@@ -149,19 +149,19 @@ def test_joined_ranges_hold_the_same_seconds(known: list[TimeRange]) -> None:
 
 
 @given(STRETCHES, FEW_STRETCHES)
-def test_missing_is_what_no_stretch_holds(bounds: TimeRange, known: list[TimeRange]) -> None:
+def test_missing_seconds_are_those_in_no_time_range(bounds: TimeRange, known: list[TimeRange]) -> None:
     result = missing(bounds, known)
     assert seconds_of(*result) == seconds_of(bounds) - seconds_of(*known)
     assert result == joined(result)
-    assert all(stretch.first <= stretch.last for stretch in result)
+    assert all(time_range.first <= time_range.last for time_range in result)
 
 
 @given(STRETCHES, st.lists(SECONDS, max_size=5))
-def test_crowded_seconds_are_cut_out_and_stand_alone(stretch: TimeRange, crowded: list[int]) -> None:
-    result = alone(stretch, crowded)
-    assert [second for part in result for second in range(part.first, part.last + 1)] == sorted(seconds_of(stretch))
-    assert all(TimeRange(second, second) in result for second in crowded if second in seconds_of(stretch))
-    cuts = len([second for second in set(crowded) if second in seconds_of(stretch)])
+def test_crowded_seconds_are_cut_out_and_stand_alone(time_range: TimeRange, crowded: list[int]) -> None:
+    result = alone(time_range, crowded)
+    assert [second for part in result for second in range(part.first, part.last + 1)] == sorted(seconds_of(time_range))
+    assert all(TimeRange(second, second) in result for second in crowded if second in seconds_of(time_range))
+    cuts = len([second for second in set(crowded) if second in seconds_of(time_range)])
     assert len(result) <= 2 * cuts + 1
 
 

@@ -1,4 +1,4 @@
-"""The keys of a snapshot's windows: in order, and each tells its walk and its offset."""
+"""The keys of a snapshot's windows: in order, with walk and offset."""
 
 import pytest
 from hypothesis import given

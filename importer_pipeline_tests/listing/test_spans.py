@@ -1,4 +1,4 @@
-"""Where windows that are not in lie, what is left alone around them, and under which window a gap is told: by hand, by sets."""
+"""Sections of missing windows, the seconds around them, and the window of a gap: tables by hand, and sets."""
 
 from itertools import pairwise
 
@@ -16,11 +16,11 @@ BOUNDS = TimeRange(0, 99)
 LOST = TriesUsedUp("no answer, 4 times")
 
 Covered = tuple[TimeRange, ...] | None
-"""What a window that is in covers; None for one that is not in."""
+"""The seconds that an imported window covers; None for one that is not imported."""
 
 
 def windows(*covered: Covered) -> dict[int, Window]:
-    """Windows at 0, 4, 8, ..., each of which is in if it covers something, or nothing at all."""
+    """Create windows at 0, 4, 8, ...; those with None are missing, the others imported."""
     return {
         number * STEP: Window(
             number * STEP, WindowState.MISSING if it is None else WindowState.IMPORTED, covered=list(it or ())
@@ -135,7 +135,7 @@ def test_left_alone_is_what_lies_around_a_window_that_is_not_in(
 def test_each_wanted_window_is_in_exactly_one_section(
     kinds: list[str],
 ) -> None:
-    """Windows that are in cover eight of the ten seconds in which each of them lies."""
+    """Imported windows cover eight of their ten seconds each."""
     of_kind: dict[str, Covered] = {"not in": None, "in and nothing": NOTHING}
     known = windows(*(of_kind.get(kind, one(10 * at + 1, 10 * at + 8)) for at, kind in enumerate(kinds)))
     bounds = TimeRange(0, 10 * len(kinds) - 1)
@@ -147,9 +147,9 @@ def test_each_wanted_window_is_in_exactly_one_section(
     assert all(earlier.bounds.last < later.bounds.first for earlier, later in pairwise(found))
     for section in found:
         assert all(
-            stretch.last < section.bounds.first or section.bounds.last < stretch.first
+            time_range.last < section.bounds.first or section.bounds.last < time_range.first
             for window in known.values()
-            for stretch in window.covered
+            for time_range in window.covered
         )
         assert section.start <= section.wanted[0]
 
@@ -189,7 +189,7 @@ def test_a_window_imported_earlier_keeps_all_that_is_recorded() -> None:
 
 
 def test_a_window_that_starts_over_counts_from_zero() -> None:
-    """What it covers stays proved."""
+    """Its covered seconds stay proved."""
     window = Window.imported_earlier(990, IMPORTED)
     window.start_over()
     assert window.imported == ImportedWindow(covered=IMPORTED.covered, read=0, accepted=0, refused=0, requests=0)

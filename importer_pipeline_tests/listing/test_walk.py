@@ -1,4 +1,4 @@
-"""One walk over a listing that changes: which page comes next, what is left alone, and that nobody who stood still is lost.
+"""One walk over a changing listing: the next page, what is not read, and that no unchanged contact is lost.
 
 Stays out: walks that know windows which are in (see `test_walk_going_on`).
 """
@@ -216,7 +216,7 @@ def test_a_crowded_second_with_a_failed_page_is_not_read_again() -> None:
     assert crowded.walk.windows[0].error is LOST
 
 
-def test_the_stretch_of_a_failed_window_is_left_alone() -> None:
+def test_the_seconds_of_a_failed_window_are_left_alone() -> None:
     failing = walker(*range(1, 16))
     for offset in (0, 12, 8, 4):
         reading = failing.next()
@@ -298,11 +298,11 @@ def test_a_gap_does_not_import_a_window_that_another_gap_failed() -> None:
         crowded.read(crowded.next())
     gaps = [crowded.next(), crowded.next()]
     assert [(gap.window, gap.ask.since, gap.ask.before) for gap in gaps] == [(0, 5, 8), (0, 8, 9)]
-    told = len(crowded.reports)
+    reported = len(crowded.reports)
     crowded.fail(gaps[0])
     crowded.read(gaps[1])
     assert crowded.walk.finished
-    assert crowded.reports[told:] == [(0, False, (TimeRange(0, 5),))]
+    assert crowded.reports[reported:] == [(0, False, (TimeRange(0, 5),))]
 
 
 def test_a_window_tells_its_failure_once() -> None:

@@ -1,4 +1,4 @@
-"""A walk that goes on where others have stopped, and what becomes of each window on the way."""
+"""A walk that resumes earlier ones, and the states of its windows."""
 
 from random import Random
 
@@ -83,7 +83,7 @@ def test_a_single_wanted_window_is_one_request(known: tuple[int, ...], ask: Page
 
 
 def test_the_first_wanted_window_is_read_before_the_others() -> None:
-    """Its page tells how many contacts there are."""
+    """Its page shows how many contacts there are."""
     later = going_on(six_windows(), 0, wanted={8, 16, 20})
     assert later.next().ask == PageRequest(since=5, before=BEFORE, offset=4, count=6)
     assert not later.walk.has_ready
@@ -103,7 +103,7 @@ def test_other_wanted_windows_are_read_though_the_first_fails() -> None:
 
 
 def test_a_failure_after_planning_repeats_no_request() -> None:
-    """The first page of a section fails after it has told how many contacts there are."""
+    """The first page of a section fails after it has shown how many contacts there are."""
     later = going_on(six_windows(), 0, wanted={8, 16})
     first = later.next()
     later.walk.arrived(first, later.listing.cut(first.ask).shape)
@@ -402,7 +402,7 @@ def test_an_imported_window_fails_when_the_gap_above_it_fails() -> None:
 
 
 def some_windows(rng: Random, offsets: list[int]) -> set[int] | None:
-    """Return all that are not in, or any of them."""
+    """Return None for all that are not imported, or some windows."""
     return None if rng.random() < 0.3 else set(rng.sample(offsets, rng.randint(0, len(offsets))))
 
 
@@ -413,13 +413,13 @@ def faults(rng: Random) -> Unkind:
 @settings(max_examples=300)
 @given(st.integers(0, 2**32))
 def test_resumed_walks_lose_no_unchanged_contact(seed: int) -> None:
-    """Each takes some windows, those that are in too, until the last one takes all that is left and nothing fails."""
+    """Each reads some windows, imported ones too, until the last one reads all that is left and nothing fails."""
     rng = Random(seed)
     first = Walker(some_listing(rng), Walk(since=-1, before=BEFORE, paging=PATIENT))
     first.walk.read_all()
     faults(rng).read(first)
     if not first.walk.planned:
-        return  # Nothing is known that one could go on with.
+        return  # Nothing is known that could be resumed.
     offsets = list(first.walk.windows)
     for is_last in (False, False, False, True):
         later = Walker(first.listing, Walk(since=-1, before=BEFORE, paging=PATIENT), seen=first.seen, known=first.known)

@@ -1,4 +1,4 @@
-"""One sync at a time per account, and a run's sign of life, across processes."""
+"""One sync at a time per account, and run liveness, across processes."""
 
 import gc
 import os
@@ -20,7 +20,7 @@ from importer_pipeline.locks.protocol import digest
 from importer_pipeline_tests.support.holders import another_process
 
 STRANGER = 54321
-"""A user and a group that are not ours."""
+"""ID of another user and group."""
 
 HOLD = """
 import sys, pathlib
@@ -245,10 +245,10 @@ def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path, mode: int)
     folder = opened(tmp_path / "locks", mode)
     os.chown(folder, os.geteuid(), STRANGER)
     with pytest.raises(
-        LocksUnusable, match=r"can be changed by other users \(other users can write to .*locks\).*: remove"
+        LocksUnusable, match=r"other users can change the folder .* \(other users can write to .*locks\).*: remove"
     ):
         FileAccountLocks(folder).take(["acme"])
-    with pytest.raises(LocksUnusable, match="can be changed by other users"):
+    with pytest.raises(LocksUnusable, match="other users can change the folder"):
         FileRunLocks(folder).hold("run")
 
 
@@ -291,7 +291,7 @@ def new_file(path: Path) -> Path:
 
 
 def long_ago(folder: Path) -> None:
-    """As if nothing had been changed in the folder for an hour."""
+    """Pretend that the last change of the folder was an hour ago."""
     os.utime(folder, (time.time() - 3600, time.time() - 3600))
 
 
@@ -327,7 +327,7 @@ def test_what_is_not_held_may_come_and_go(tmp_path: Path) -> None:
 
 
 def test_a_check_costs_no_look_at_each_file(tmp_path: Path) -> None:
-    """It is asked before each request, and a run may hold a thousand accounts."""
+    """It runs before each request, and a run may hold a thousand accounts."""
     locks = FileAccountLocks(tmp_path)
     locks.take(f"account {number}" for number in range(200))
     long_ago(tmp_path)

@@ -1,4 +1,4 @@
-"""The locks of a real Postgres, across processes, and what becomes of them when the connection breaks."""
+"""The locks of a real Postgres, across processes, and with broken connections."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ sys.stdin.read()
 
 
 class Database:
-    """A database, and this process's way to it: each kind of locks may be had as often as one likes."""
+    """A database, and its locks of both kinds for this process."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -171,7 +171,7 @@ def test_a_look_at_the_session_is_quick_enough_for_each_request(at: Database) ->
 
 
 def _statements(connection: sqlalchemy.Connection) -> list[tuple[object, ...]]:
-    """Return what the sessions that hold locks were asked last, and when."""
+    """Return the last statement of each session that holds locks, and its time."""
     found = connection.execute(
         sqlalchemy.text(
             "SELECT query, query_start FROM pg_stat_activity WHERE application_name LIKE '%locks' ORDER BY 2"
@@ -255,7 +255,7 @@ def test_a_server_out_of_locks_is_reported_with_the_setting(narrow: Postgres) ->
 
 
 def _is_empty(server: Postgres) -> bool:
-    """Return whether no lock is held there. While there is no room for more, the server takes no one in who would look."""
+    """Return whether no lock is held there. While the server has no room for locks, it accepts no session to look."""
     with suppress(OperationalError):
         return server.advisory_locks("postgres") == 0
     return False
@@ -265,7 +265,7 @@ def test_a_closed_session_holds_nothing(at: Database) -> None:
     session = LockSession(at.connect)
     assert session.try_lock([1, 2, 2]) == {1, 2}
     session.close()
-    assert not session.stands
+    assert not session.is_alive
     with pytest.raises(LocksLost):
         session.try_lock([3])
     other = LockSession(at.connect)

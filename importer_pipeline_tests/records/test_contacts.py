@@ -1,4 +1,4 @@
-"""Members become records: the values, what is lacking, what can't be sent, and what is asked of Mailchimp for it."""
+"""Mapping members to records: values, missing ones, contacts that can't be sent, and the fields to request."""
 
 import json
 from collections import Counter
@@ -29,7 +29,7 @@ def member(**values: Any) -> dict[str, Any]:
 
 
 def firstname(value: Any) -> tuple[str, int]:
-    """Return what the first name becomes where the merge field has `value`, and how often it was lacking."""
+    """Return the first name of a member whose merge field has `value`, and how often it was missing."""
     contacts, lacking = DEFAULT.contacts([member(merge_fields={"FNAME": value, "LNAME": "Lee"})])
     assert contacts[0].record is not None
     return contacts[0].record.firstname, lacking["merge_fields.FNAME"]
