@@ -35,7 +35,7 @@ REMEDIES = {
     "absurd_total": "expected a listing of up to .* contacts, found one that claims more.*: run it again",
     "date_9999": "found 9999-12-31.*: set this machine's clock right",
     "html_403": "blocks this machine's address.*: if it persists, ask Mailchimp's support",
-    "dripped_body": "no answer from the target: no complete answer arrived in time.*: run it again when the target is back",
+    "dripped_body": "no answer from the target: no complete answer.*: run it again when the target is back",
     "gzip_bomb": "no answer from the target: .*larger than expected.*: run it again when the target is back",
     "silence": "no answer from the target: no complete answer arrived in time.*: run it again when the target is back",
     "html_405": "the target does not have this address.*: check target.url",
