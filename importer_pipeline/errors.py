@@ -1,60 +1,60 @@
-"""Every error this package raises, arranged by what the caller must do.
+"""All errors that this package raises, by what the caller must do.
 
     ImporterError
     ├── TryAgain                    call again, after a pause
-    │   ├── TooManyRequests           429, or 503 with Retry-After: no failure, uses up no try
-    │   ├── Unavailable               5xx, a connection refused, reset or cut
-    │   │   ├── TooSlow                 504 or a reading time-out: ask for a smaller page
-    │   │   └── TurnedAway              something in between answers: an edge, a firewall, a proxy
-    │   └── BrokenAnswer              the answer can't be an answer to what was asked
-    │       ├── ClockDoubtful           its Date is far from our own clock
-    │       ├── PageTooShort            the page holds fewer contacts than its total says
-    │       └── MemberUnreadable        a member of the page makes no sense
-    ├── QuarantineContact           isolate the contact, keep it in the quarantine
+    │   ├── TooManyRequests           429, or 503 with Retry-After: not a failure, does not count as a retry
+    │   ├── Unavailable               5xx; a connection refused, reset or cut
+    │   │   ├── TooSlow                 504 or a read timeout: request a smaller page
+    │   │   └── TurnedAway              the answer is from an edge, a firewall or a proxy
+    │   └── BrokenAnswer              the answer does not fit the request
+    │       ├── ClockDoubtful           its Date is far from our clock
+    │       ├── PageTooShort            the page has fewer contacts than its total implies
+    │       └── MemberUnreadable        a member of the page is malformed
+    ├── QuarantineContact           isolate the contact, add it to the quarantine
     │   └── RecordRefused             the target answers 4xx to a batch: a record in it is bad
-    ├── QuarantineWindow            leave this window, go on with the others
-    │   ├── RequestRefused            400 and its like from Mailchimp: trying again can't help
-    │   ├── TriesUsedUp               what could have passed did not
+    ├── QuarantineWindow            fail this window, continue with the others
+    │   ├── RequestRefused            400 and the like from Mailchimp: a retry can't help
+    │   ├── TriesUsedUp               all retries failed
     │   ├── IsolationGivenUp          too many refused contacts in one window
-    │   └── SecondTooCrowded          the order within one second never stood still
-    ├── StopAudience                nothing more can be had of this audience
+    │   └── SecondTooCrowded          the order within one second kept changing
+    ├── StopAudience                stop this audience, continue with the others
     │   ├── ListNotFound              404: no such list in this account
-    │   ├── SnapshotUnusable          windows asked for that its snapshot can't have
-    │   ├── HourNotOver               an hour asked for that still goes on
+    │   ├── SnapshotUnusable          windows requested that its snapshot does not have
+    │   ├── HourNotOver               an hour requested that is not over
     │   ├── RecordsMostlyRefused      window after window refused by the target
-    │   └── TimeUsedUp                the run or the audience has taken all the time that it may
-    ├── StopClient                  nothing more can be had of this client in this run
-    │   ├── SecretMissing             an environment variable or file that holds no usable secret
+    │   └── TimeUsedUp                the run or the audience has reached its time limit
+    ├── StopClient                  stop this client in this run, continue with the others
+    │   ├── SecretMissing             an environment variable or file without a usable secret
     │   ├── KeyRefused                Mailchimp answers 401, or 403 with JSON
-    │   ├── ConnectionUnusable        a proxy, a certificate or a URL with which no request can be made
-    │   ├── ClocksDisagree            Mailchimp's clock and ours, again and again
-    │   ├── AddressBlocked            Mailchimp's edge turns away whoever comes from this address
+    │   ├── ConnectionUnusable        a proxy, a certificate or a URL that can't be used
+    │   ├── ClocksDisagree            Mailchimp's clock and ours differ repeatedly
+    │   ├── AddressBlocked            Mailchimp's edge blocks this machine's address
     │   ├── AccountBusy               minutes of nothing but 429
     │   ├── AccountDown               window after window without an answer
     │   ├── TargetKeyRefused          the target answers 401, 402 or 403 whatever is sent
     │   ├── TargetMisplaced           the target answers with a redirect, 404, 405 or 410
     │   ├── TargetBusy                minutes of nothing but 429 from the target
     │   └── TargetDown                window after window without a 2xx
-    └── StopRun                     nothing can be started, or go on
+    └── StopRun                     the run can't start or continue
         ├── ClientsFileInvalid        the clients file, or a file of its folder
-        ├── SettingsInvalid           an environment variable that can't be
-        ├── SelectionUnknown          the run config names what the clients file lacks
+        ├── SettingsInvalid           an environment variable with an invalid value
+        ├── SelectionUnknown          the run config names an unknown client or audience
         ├── MachineExhausted          no more files, threads, memory or disk
-        └── LocksUnusable             there can be no locks, so nothing would keep two syncs apart
-            └── LocksLost               the locks that were held may be another sync's by now
+        └── LocksUnusable             locks are impossible, so two syncs could overlap
+            └── LocksLost               another sync may hold the locks by now
 
-A message says what was expected, what was seen and what to do. It never holds a body, an address, a name or a key: all of
-them end in Dagster's event log, where nobody can erase them. Where it happened (client, audience, window) is added by who
-knows it: see `importer_pipeline.engine.sync`.
+A message says what was expected, what was seen and what to do. It never contains a body, an address, a name or a key:
+messages end up in Dagster's event log, where nobody can erase them. The place (client, audience, window) is added by
+the engine: see `importer_pipeline.engine.sync`.
 """
 
 
 class ImporterError(Exception):
-    """What went wrong, and the remedy.
+    """A problem and its remedy.
 
     Args:
         problem: what was expected and what was seen instead, without personal data.
-        remedy: what a person can do about it; empty where there is nothing to do but wait.
+        remedy: what a person can do about it; empty if all they can do is wait.
     """
 
     def __init__(self, problem: str, *, remedy: str = "") -> None:
@@ -64,14 +64,14 @@ class ImporterError(Exception):
 
 
 class TryAgain(ImporterError):
-    """It can pass: call again, after a pause."""
+    """It may pass: call again, after a pause."""
 
 
 class TooManyRequests(TryAgain):
-    """HTTP 429, or 503 with Retry-After: whoever is called asks for patience. No failure.
+    """HTTP 429, or 503 with Retry-After: the server asks to wait. Not a failure.
 
     Attributes:
-        retry_after_seconds: the wait that the answer asks for, as it stands there; None if it does not say.
+        retry_after_seconds: the wait that the answer asks for, unchanged; None if it asks for none.
     """
 
     def __init__(self, problem: str, *, retry_after_seconds: float | None = None, remedy: str = "") -> None:
@@ -80,34 +80,34 @@ class TooManyRequests(TryAgain):
 
 
 class Unavailable(TryAgain):
-    """No answer, or one that says that the server can't answer now."""
+    """No answer, or one that says that the server is unavailable."""
 
 
 class TooSlow(Unavailable):
-    """The server did not manage the page in time (HTTP 504 or a reading time-out): a smaller one may do."""
+    """The server did not finish the page in time (HTTP 504 or a read timeout): a smaller one may succeed."""
 
 
 class TurnedAway(Unavailable):
-    """The answer is not from whoever was called but from something in between, which may let the next request pass."""
+    """The answer is not from the server but from something in between, which may let the next request pass."""
 
 
 class BrokenAnswer(TryAgain):
-    """An answer that can't be one to what was asked: cut, unsorted, out of bounds, too short, or not JSON."""
+    """An answer that does not fit the request: cut, unsorted, out of bounds, too short, or not JSON."""
 
 
 class ClockDoubtful(BrokenAnswer):
-    """The answer's Date is further from our own clock than clocks that are in use ever are."""
+    """The answer's Date differs from our clock more than real clocks do."""
 
 
 class PageTooShort(BrokenAnswer):
-    """The page holds fewer contacts than its own total says that it must."""
+    """The page has fewer contacts than its own total implies."""
 
 
 class MemberUnreadable(BrokenAnswer):
-    """A member of the page is no object, or has no time of its last change.
+    """A member of the page is not an object, or has no time of its last change.
 
     Attributes:
-        contact_id: Mailchimp's `id` of it; "" where it has none.
+        contact_id: Mailchimp's `id` of it; "" if it has none.
     """
 
     def __init__(self, problem: str, *, contact_id: str, remedy: str = "") -> None:
@@ -116,11 +116,11 @@ class MemberUnreadable(BrokenAnswer):
 
 
 class QuarantineContact(ImporterError):
-    """One contact can't be imported; its window goes on."""
+    """One contact can't be imported; its window continues."""
 
 
 class RecordRefused(QuarantineContact):
-    """The target answers 4xx: a record of the batch is bad, and halving the batch tells which.
+    """The target answers 4xx: a record of the batch is bad, and halving the batch finds it.
 
     Attributes:
         status: the HTTP status.
@@ -132,55 +132,55 @@ class RecordRefused(QuarantineContact):
 
 
 class QuarantineWindow(ImporterError):
-    """One window can't be imported now; the others go on."""
+    """One window can't be imported now; the others continue."""
 
 
 class RequestRefused(QuarantineWindow):
-    """Mailchimp refuses this request for good (400 and its like)."""
+    """Mailchimp refuses this request permanently (400 and the like)."""
 
 
 class TriesUsedUp(QuarantineWindow):
-    """Each try failed in a way that could have passed."""
+    """All retries failed."""
 
 
 class IsolationGivenUp(QuarantineWindow):
-    """Finding the refused contacts of the window took more posts than one window may use."""
+    """Isolating the refused contacts of the window took more posts than one window may use."""
 
 
 class SecondTooCrowded(QuarantineWindow):
-    """More than a page of contacts share one second, and no round of reading agreed with its total."""
+    """More than a page of contacts share one second, and no round of reading matched its total."""
 
 
 class StopAudience(ImporterError):
-    """Nothing more can be had of this audience; the client's other audiences go on."""
+    """This audience must stop; the client's other audiences continue."""
 
 
 class ListNotFound(StopAudience):
-    """Mailchimp does not know the list (404)."""
+    """Mailchimp does not have the list (404)."""
 
 
 class SnapshotUnusable(StopAudience):
-    """Single windows are asked for, and the audience has no snapshot that holds them."""
+    """Single windows are requested, and the audience has no snapshot with them."""
 
 
 class HourNotOver(StopAudience):
-    """An hour is asked for that is not over by Mailchimp's clock."""
+    """An hour is requested that is not over by Mailchimp's clock."""
 
 
 class RecordsMostlyRefused(StopAudience):
-    """The target refused most records of several windows in a row."""
+    """The target refused most records of several consecutive windows."""
 
 
 class TimeUsedUp(StopAudience):
-    """The run, or the audience, has taken all the time that it may: what is left is the next run's."""
+    """The run, or the audience, has reached its time limit: the next run imports the rest."""
 
 
 class StopClient(ImporterError):
-    """Nothing more can be had of this client in this run; the other clients go on."""
+    """This client must stop in this run; the other clients continue."""
 
 
 class SecretMissing(StopClient):
-    """A secret is absent, empty, or not of the form that it must have."""
+    """A secret is absent, empty, or malformed."""
 
 
 class KeyRefused(StopClient):
@@ -188,15 +188,15 @@ class KeyRefused(StopClient):
 
 
 class ConnectionUnusable(StopClient):
-    """No request can be made with the proxy, the certificates or the URL that are set."""
+    """No request is possible with the configured proxy, certificates or URL."""
 
 
 class ClocksDisagree(StopClient):
-    """Mailchimp's clock and ours lie far apart, however often it is asked."""
+    """Mailchimp's clock and ours are far apart in repeated answers."""
 
 
 class AddressBlocked(StopClient):
-    """Mailchimp's edge turns away all requests from this machine's address."""
+    """Mailchimp's edge blocks all requests from this machine's address."""
 
 
 class AccountBusy(StopClient):
@@ -204,15 +204,15 @@ class AccountBusy(StopClient):
 
 
 class AccountDown(StopClient):
-    """Several windows in a row got no answer from Mailchimp."""
+    """Several consecutive windows got no answer from Mailchimp."""
 
 
 class TargetKeyRefused(StopClient):
-    """The target refuses the key (401, 402 or 403); of a batch, before it is clear that it is not what was sent."""
+    """The target refuses the key (401, 402 or 403). For a batch, the records may still be the cause."""
 
 
 class TargetMisplaced(StopClient):
-    """The target's URL leads nowhere, or to a redirect, which is never followed: it would carry the key elsewhere."""
+    """The target's URL leads nowhere, or to a redirect, which is not followed: it would send the key elsewhere."""
 
 
 class TargetBusy(StopClient):
@@ -220,18 +220,18 @@ class TargetBusy(StopClient):
 
 
 class TargetDown(StopClient):
-    """Several windows in a row got no 2xx from the target."""
+    """Several consecutive windows got no 2xx from the target."""
 
 
 class StopRun(ImporterError):
-    """The run can't start, or can't go on."""
+    """The run can't start or continue."""
 
 
 class ClientsFileInvalid(StopRun):
-    """The clients file says something that can't be.
+    """The clients file is invalid.
 
     Attributes:
-        problems: one sentence each, all that is wrong.
+        problems: all problems, one sentence each.
     """
 
     def __init__(self, problem: str, *, problems: tuple[str, ...] = (), remedy: str = "") -> None:
@@ -240,20 +240,20 @@ class ClientsFileInvalid(StopRun):
 
 
 class SettingsInvalid(StopRun):
-    """An environment variable has a value that it can't have."""
+    """An environment variable has an invalid value."""
 
 
 class SelectionUnknown(StopRun):
-    """The run config names a client or an audience that the clients file does not hold."""
+    """The run config names a client or an audience that the clients file does not have."""
 
 
 class MachineExhausted(StopRun):
-    """This machine has run out of something that every run needs: open files, threads, memory, room on a disk."""
+    """This machine is out of a resource that every run needs: open files, threads, memory, disk space."""
 
 
 class LocksUnusable(StopRun):
-    """There can be no locks, so nothing would keep two syncs of one account apart."""
+    """Locks are impossible, so two syncs of one account could overlap."""
 
 
 class LocksLost(LocksUnusable):
-    """The locks of accounts that were held are gone: another sync may have them by now."""
+    """The locks of accounts are lost: another sync may hold them by now."""

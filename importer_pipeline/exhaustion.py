@@ -1,7 +1,6 @@
-"""What it means when this machine has run out of something: which error says so, in whatever library it arises, and what to do.
+"""Detects that this machine is out of a resource: by the errors of any library, with a remedy for each.
 
-It says nothing of a client, a window or a contact, so nothing is tried again or quarantined for it: the run stops, and
-the next one goes on.
+No client, window or contact is at fault, so nothing is retried or quarantined: the run stops, and the next one resumes.
 """
 
 import errno
@@ -11,35 +10,37 @@ from collections.abc import Iterator, Mapping
 from importer_pipeline.errors import MachineExhausted
 
 _DEEPEST = 20
-_NEXT_RUN = "the next run goes on where this one stopped"
+_NEXT_RUN = "the next run resumes where this one stopped"
 
 _FILES = (
-    "this process may open no more files and connections",
+    "this process can't open more files or connections",
     f"raise its limit (`ulimit -n 4096`, or LimitNOFILE of its unit); {_NEXT_RUN}",
 )
 _THREADS = (
-    "this process may start no more threads",
-    f"raise the limit of processes (`ulimit -u`, TasksMax of its unit, pids_limit of its container) or of memory; {_NEXT_RUN}",
+    "this process can't start more threads",
+    "raise the limit of processes (`ulimit -u`, TasksMax of its unit, pids_limit of its container) or of memory; "
+    f"{_NEXT_RUN}",
 )
 _MEMORY = (
-    "there is no memory left for this process",
-    f"give it more, or let fewer runs go on at once (max_concurrent_runs in dagster.yaml); {_NEXT_RUN}",
+    "this process is out of memory",
+    f"give it more, or run fewer at once (max_concurrent_runs in dagster.yaml); {_NEXT_RUN}",
 )
 _DISK = (
-    "the disk is full or fails, or a file has reached the size that it may have",
-    f"make room where DAGSTER_HOME or the database is (the job prune_history deletes old runs); {_NEXT_RUN}",
+    "the disk is full or fails, or a file has reached its size limit",
+    f"free space on the disk of DAGSTER_HOME or of the database (the job prune_history deletes old runs); {_NEXT_RUN}",
 )
 _READ_ONLY = (
-    "what DAGSTER_HOME or the database is on can't be written to",
-    f"let this user write there, and look whether the disk was mounted read-only after an error; {_NEXT_RUN}",
+    "the disk of DAGSTER_HOME or of the database can't be written to",
+    f"let this user write there, and check whether the disk was mounted read-only after an error; {_NEXT_RUN}",
 )
 _NO_DATABASE = (
     "a database below DAGSTER_HOME can't be opened",
-    f"let this user write there, make room on its disk, and raise the limit of open files (`ulimit -n 4096`); {_NEXT_RUN}",
+    "let this user write there, free space on its disk, and raise the limit of open files (`ulimit -n 4096`); "
+    f"{_NEXT_RUN}",
 )
 _SESSIONS = (
-    "the database takes no more connections",
-    f"raise its max_connections, or let fewer runs go on at once; {_NEXT_RUN}",
+    "the database accepts no more connections",
+    f"raise its max_connections, or run fewer at once; {_NEXT_RUN}",
 )
 
 _BY_ERRNO: Mapping[int, tuple[str, str]] = {
@@ -67,7 +68,7 @@ _BY_POSTGRES: Mapping[str, tuple[str, str]] = {
 
 
 def exhaustion_of(error: BaseException) -> MachineExhausted | None:
-    """Return the error to stop the run with, if this one was caused by something that has run out; else None."""
+    """Return the error to stop the run with, if a missing resource caused this one; else None."""
     for cause in _causes(error):
         if isinstance(cause, MachineExhausted):
             return cause
@@ -84,13 +85,13 @@ def _meaning(error: BaseException) -> tuple[str, str] | None:
     if isinstance(error, OSError) and error.errno is not None:
         return _BY_ERRNO.get(error.errno)
     if isinstance(error, sqlite3.Error):
-        # The low byte is the kind; what stands above it, the operation in which it arose.
+        # The low byte is the kind; the higher ones are the operation.
         return _BY_SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
     return _BY_POSTGRES.get(str(getattr(error, "pgcode", None)))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and those that led to it: also what libraries keep as the first argument or the reason of their own."""
+    """Yield the error and its causes, including those that libraries keep as an argument or as the reason."""
     seen = set[int]()
     ahead: list[object] = [error]
     while ahead and len(seen) < _DEEPEST:

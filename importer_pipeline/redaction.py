@@ -1,32 +1,32 @@
-"""What may be shown of a text that comes from outside: an id, a key of a file, a path, the words of a foreign error. Pure.
+"""Makes texts from outside safe to show: an id, a key of a file, a path, the words of a foreign error. Pure.
 
-A log line, an event and an error's text are read in terminals and split at line ends, so whoever chooses a text could write
-lines of their own into them, colour them, or turn their order round. Only characters that print as themselves are shown; all
-others appear as Python would write them, and what is long is cut.
+Log lines, events and errors are read in terminals and split at line ends, so a hostile text could add lines, colour
+them, or reverse their order. Only printable characters are shown as they are; all others are escaped as in Python, and
+long texts are cut.
 
-Stays out: whether a text may be shown at all. Bodies, addresses, names and keys never are.
+Stays out: the decision whether to show a text at all. Bodies, addresses, names and keys are never shown.
 """
 
 import re
 from collections.abc import Sequence
 
 MAX_SHOWN = 63
-"""Characters of a word: as many as a client's name may have."""
+"""Maximum length of a word: that of a client's name."""
 
 MAX_SHOWN_OF_PATH = 400
-"""Characters of a file's path. The most that matters in it stands at its end, so it is cut at its beginning."""
+"""Maximum length of a path. Its end says most, so it is cut at its start."""
 
 _CUT = "..."
-# A long run of letters and digits that has both, as keys and tokens have.
+# A long run of letters and digits with both in it, like a key or token.
 _LIKE_A_SECRET = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[0-9A-Za-z]{24,}")
 
 
 def shown(text: str, *, max_characters: int = MAX_SHOWN) -> str:
-    """Return the text as it may be shown: on one line, without control characters, no longer than that.
+    """Return the text in a form safe to show: on one line, without control characters, cut to a length.
 
     Args:
-        text: whatever came from outside.
-        max_characters: of what is returned, the mark of a cut included.
+        text: a text from outside.
+        max_characters: maximum length of the result, including the mark of a cut.
     """
     whole = _escaped(text[: max_characters + 1])
     if len(text) <= max_characters and len(whole) <= max_characters:
@@ -42,24 +42,24 @@ def shown(text: str, *, max_characters: int = MAX_SHOWN) -> str:
 
 
 def shown_path(path: object) -> str:
-    """Return a file's path as it may be shown. Its bytes need not be text at all."""
+    """Return a file's path in a form safe to show. Its bytes need not be valid text."""
     text = str(path)
     whole = _escaped(text[-MAX_SHOWN_OF_PATH:])
     return whole if len(whole) <= MAX_SHOWN_OF_PATH >= len(text) else _CUT + whole[len(_CUT) - MAX_SHOWN_OF_PATH :]
 
 
 def looks_like_a_secret(text: str) -> bool:
-    """Whether a text is built like a key or token, so that it may be one in the wrong place."""
+    """Return whether a text looks like a key or token, so that it may be one in the wrong place."""
     return _LIKE_A_SECRET.search(text) is not None
 
 
 def shown_key(key: str) -> str:
-    """A key as a message shows it: not if it is overlong or built like a secret."""
+    """Return a file's key for a message; "..." if it is too long or looks like a secret."""
     return "..." if len(key) > MAX_SHOWN or looks_like_a_secret(key) else shown(key)
 
 
 def quoted(text: str) -> str:
-    """A text that can be no secret by its place, as a message shows it: quoted, but for one built like a secret."""
+    """Return a text in quotes for a message; just "the text" if it is too long or looks like a secret."""
     return "the text" if len(text) > MAX_SHOWN or looks_like_a_secret(text) else f'"{shown(text)}"'
 
 
@@ -79,8 +79,8 @@ def shortened(texts: Sequence[str], limit: int, *, total: int | None = None, sep
 
 
 def _escaped(text: str) -> str:
-    # What is printable to Python is no control character, no surrogate, no separator of lines and nothing that turns the order
-    # of what follows, but for the space.
+    # Printable in Python: no control character, no surrogate, no line separator, and nothing that reverses the order of
+    # the text.
     if text.isprintable():
         return text
     return "".join(

@@ -1,4 +1,4 @@
-"""What it costs, and what it takes, to import the package."""
+"""The cost and the requirements of importing the package."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 
 def printed(code: str) -> str:
-    """What a fresh interpreter prints."""
+    """Return the output of a fresh interpreter."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
@@ -29,9 +29,11 @@ def test_dagster_finds_one_set_of_definitions_in_the_package() -> None:
     assert printed(code) == "code_location"
 
 
-def test_the_definitions_of_the_package_are_those_of_its_module_whatever_was_imported_before() -> None:
+def test_the_package_exports_the_definitions_of_its_module() -> None:
+    """Whatever was imported before."""
     code = (
-        "import importer_pipeline.defs.names, importer_pipeline.definitions as definitions, importer_pipeline as package; "
+        "import importer_pipeline.defs.names; "
+        "import importer_pipeline.definitions as definitions, importer_pipeline as package; "
         "print(package.code_location is definitions.defs)"
     )
     assert printed(code) == "True"

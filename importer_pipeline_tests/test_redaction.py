@@ -1,4 +1,4 @@
-"""Whatever comes from outside: what is shown of it stands on one line, prints as it is, and is not long."""
+"""Texts from outside are shown on one line, without control characters, and not too long."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""Who is imported: the clients file, what can be wrong with it, where secrets are kept, and which shard a client is in.
+"""The clients to import: the clients file, its problems, references to secrets, and shards.
 
-Out of here: any request. May import records, and Mailchimp's credentials.
+Stays out: any request. May import records, and Mailchimp's credentials.
 """

@@ -1,6 +1,6 @@
-"""A client and its audiences, as the clients file declares them: every field, what it may hold, what follows from it.
+"""A client and its audiences, as the clients file declares them: all fields, and their checks.
 
-Stays out: reading files (see `clients_file`), and what one client may not share with another (see `cross_checks`).
+Stays out: reading files (see `clients_file`), and checks between clients (see `cross_checks`).
 """
 
 import hashlib
@@ -21,24 +21,24 @@ from importer_pipeline.records.mapping import parse_template
 from importer_pipeline.redaction import looks_like_a_secret, shown
 
 RECORD_FORMAT = 1
-"""Counts up when the importer makes other records of the same members: every audience then starts with a full sync."""
+"""Increased when the importer makes other records of the same members: every audience then needs a full sync."""
 
 MAX_CONNECTIONS = 10
-"""What Mailchimp allows at once per user account (D)."""
+"""Mailchimp's limit of simultaneous connections per user account (D)."""
 
 _NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _MAX_NAME = 63
 _LIST_ID = re.compile(r"[a-z0-9]{6,16}")
 _MAILCHIMP_HOSTS = ".api.mailchimp.com"
 _TEAM = "team:"
-# As Dagster takes owners, so that it never refuses the assets of a client for it.
+# Dagster's own rule for owners, so that it never refuses the assets of a client.
 _ADDRESS = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b")
 
 
 def checked_name(name: str) -> str:
-    """A client's, audience's or account's name, if it is one: it becomes part of keys, groups, folders and URLs."""
+    """Check the name of a client, audience or account: it becomes part of keys, groups, folders and URLs."""
     if looks_like_a_secret(name):
-        raise refusal("this is built like a key, not like a name", "write a name such as acme-2")
+        raise refusal("this looks like a key, not like a name", "write a name such as acme-2")
     if _NAME.fullmatch(name) and len(name) <= _MAX_NAME:
         return name
     written = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_MAX_NAME].rstrip("-")
@@ -60,16 +60,16 @@ def _checked_url(url: str) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise refusal("this is no URL", "write it as https://api.example.com") from None
+        raise refusal("this is not a URL", "write it as https://api.example.com") from None
     if parts.scheme not in {"http", "https"} or not host:
         raise refusal("expected a URL with http or https and a host", "write it as https://api.example.com")
     if "@" in parts.netloc:
-        raise refusal("a user name or password stands in the URL", "take it out: the key is sent in a header")
+        raise refusal("the URL contains a user name or password", "remove it: the key is sent in a header")
     if "?" in url or "#" in url:
         raise refusal("the URL has a query or a fragment", "end it with the path: https://api.example.com/v1")
     if re.search(r"[\s\\]", url) or not url.isprintable():
         raise refusal(
-            "white space, a backslash or what can't be seen stands in the URL", "write it as https://api.example.com"
+            "the URL contains white space, a backslash or an invisible character", "write it as https://api.example.com"
         )
     return url.rstrip("/")
 
@@ -78,7 +78,7 @@ def _checked_base_url(url: str) -> str:
     parts = urlsplit(url)
     if (parts.hostname or "").endswith(_MAILCHIMP_HOSTS) and (parts.scheme, parts.path) != ("https", "/3.0"):
         raise refusal(
-            "Mailchimp's API is asked over https and under /3.0", f"write https://{shown(parts.hostname or '')}/3.0"
+            "Mailchimp's API needs https and the path /3.0", f"write https://{shown(parts.hostname or '')}/3.0"
         )
     return url
 
@@ -103,7 +103,7 @@ def _checked_id(text: str) -> str:
         raise refusal("a record needs an id", "write id: id, or leave the key out")
     if not template.identifies:
         raise refusal(
-            "nothing in this id differs from contact to contact: they would overwrite each other",
+            "this id is the same for all contacts: they would overwrite each other",
             'write id: id, or id: "{list_id}-{id}"',
         )
     return text
@@ -123,10 +123,10 @@ class _Declared(BaseModel):
 
 
 class RecordSpec(_Declared):
-    """Where the values of a record come from: each a path into the Mailchimp member, or a text with paths in braces."""
+    """The sources of a record's values: each a path into the Mailchimp member, or a text with paths in braces."""
 
     id: IdValue = Field(default=DEFAULT_RECORD["id"], examples=["id"])
-    """What the target upserts by."""
+    """The key that the target upserts by."""
     firstname: Value = Field(default=DEFAULT_RECORD["firstname"], examples=["merge_fields.FNAME"])
     """The given name; "" to send none."""
     lastname: Value = Field(default=DEFAULT_RECORD["lastname"], examples=["merge_fields.LNAME"])
@@ -141,14 +141,14 @@ class Audience(_Declared):
     """A Mailchimp list of a client, and how its members become records."""
 
     name: Name
-    """What the audience is called in asset keys."""
+    """The audience's name in asset keys."""
     list_id: ListId = Field(examples=["1a2d7ebf82"])
     """Mailchimp's id of the list ("Audience ID")."""
     record: RecordSpec = Field(default=RecordSpec(), examples=["{id: id}"])
-    """Where the values of a record come from."""
+    """The sources of a record's values."""
 
     def record_mapping(self) -> RecordMapping:
-        """The mapping, ready to use."""
+        """Return the audience's record mapping."""
         return RecordMapping.of(self.record.model_dump(), list_id=self.list_id)
 
 
@@ -156,22 +156,22 @@ class MailchimpSettings(_Declared):
     """A client's Mailchimp account: exactly one of `api_key` and `access_token`."""
 
     api_key: Secret | None = Field(default=None, examples=["{env: ACME_MAILCHIMP_API_KEY}"])
-    """Where the API key is kept."""
+    """Reference to the API key."""
     access_token: Secret | None = Field(default=None, examples=["{env: ACME_MAILCHIMP_TOKEN}"])
-    """Where the OAuth token is kept."""
+    """Reference to the OAuth token."""
     base_url: BaseUrl | None = Field(default=None, examples=["https://us6.api.mailchimp.com/3.0"])
-    """The API's URL; None: that of the data centre which the key or token belongs to."""
+    """The API's URL; None: that of the data centre of the key or token."""
     max_connections: int = Field(default=MAX_CONNECTIONS, ge=1, le=MAX_CONNECTIONS, examples=[MAX_CONNECTIONS])
-    """Requests at once, 1 to 10: fewer where the client's other tools share the account."""
+    """Simultaneous requests, 1 to 10: fewer if other tools of the client use the account, too."""
     account: Name | None = Field(default=None, examples=["shared-account"])
     """A name that clients on one Mailchimp account share; None: the account is this client's alone."""
 
     def account_name(self, client: str) -> str:
-        """What the account is called: the shared name, or that of its only client."""
+        """Return the account's name: the shared name, or that of its only client."""
         return self.account or client
 
     def credentials(self) -> Credentials:
-        """The key or token as it is now. SecretMissing if it is not there, or can't be one."""
+        """Read the key or token. SecretMissing if there is none, or it is malformed."""
         if self.api_key is not None:
             return Credentials(kind=CredentialKind.API_KEY, secret=self.api_key.read())
         if self.access_token is not None:
@@ -186,7 +186,7 @@ class MailchimpSettings(_Declared):
 
 
 ONE_WAY_IN = ("expected exactly one of api_key and access_token", "write api_key: {env: ACME_MAILCHIMP_API_KEY}")
-"""What is wrong with Mailchimp settings that have both or none, and the remedy."""
+"""The problem of Mailchimp settings that have both or none, and the remedy."""
 
 
 class TargetSettings(_Declared):
@@ -195,18 +195,18 @@ class TargetSettings(_Declared):
     url: Url = Field(examples=["https://api.example.com"])
     """Records go to POST <url>/record."""
     api_key: Secret = Field(examples=["{env: ACME_TARGET_API_KEY}"])
-    """Where the key is kept; sent as the Authorization header's value."""
+    """Reference to the key, which is sent as the Authorization header's value."""
 
 
 class Client(_Declared):
-    """A customer: one Mailchimp account, one account at the target, and the audiences that go from one to the other."""
+    """A customer: one Mailchimp account, one account at the target, and the audiences to import."""
 
     name: Name
-    """What the client is called in asset keys and groups."""
+    """The client's name in asset keys and groups."""
     enabled: bool = Field(default=True, examples=["false"])
-    """Whether the client is imported."""
+    """True if the client is imported."""
     owner: Owner | None = Field(default=None, repr=False, examples=["team:crm"])
-    """Who answers for the client's assets, as Dagster shows it: an e-mail address or team:name."""
+    """Owner of the client's assets in Dagster: an e-mail address or team:name."""
     mailchimp: MailchimpSettings = Field(examples=["{api_key: {env: ACME_MAILCHIMP_API_KEY}}"])
     """The client's Mailchimp account."""
     target: TargetSettings = Field(examples=["{url: https://api.example.com, api_key: {env: ACME_TARGET_API_KEY}}"])
@@ -216,11 +216,11 @@ class Client(_Declared):
 
     @property
     def account(self) -> str:
-        """The name of the client's Mailchimp account: one sync at a time goes on per account."""
+        """The name of the client's Mailchimp account. Only one sync at a time runs per account."""
         return self.mailchimp.account_name(self.name)
 
     def secret_problems(self) -> tuple[str, ...]:
-        """What hinders the client's secrets from being used now, or from staying secret: field and remedy, never a secret."""
+        """Return the problems of the client's secrets now, a line each: missing, unusable, or readable by others."""
         lacking = [f"{self.name}.{field}: {error}" for field, error in self._missing_secrets()]
         return (*lacking, *(f"{self.name}.{field}: {secret.exposure}" for field, secret in self._exposed_secrets()))
 
@@ -248,9 +248,10 @@ class Client(_Declared):
 
 
 def fingerprint(client: Client, audience: Audience) -> str:
-    """What a chain of hours is a chain of, in 16 hexadecimal digits: list, target URL, mapping and record format.
+    """Return a hash of all that a chain of hours depends on: list, target URL, mapping, format. 16 hexadecimal digits.
 
-    Keys are no part of it: rotating one changes nothing. Nor is how a mapping is written: `id` and `{id}` are one.
+    Keys are not part of it: rotating one changes nothing. Nor does the spelling of a mapping matter: `id` equals
+    `{id}`.
     """
     record = {key: parse_template(text).text for key, text in audience.record.model_dump().items()}
     facts = [RECORD_FORMAT, audience.list_id, client.target.url, record]

@@ -1,6 +1,6 @@
-"""One clients file: read, and checked so that all that is wrong with it is told at once.
+"""Reads and checks one clients file, and reports all its problems together.
 
-Stays out: what a field may hold (see `client`), and several files (see `clients`).
+Stays out: the checks of single fields (see `client`), and several files (see `collection`).
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ clients:
     audiences:
       newsletter:
         list_id: 1a2d7ebf82"""
-"""The smallest clients file there is."""
+"""The smallest valid clients file."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _KEY_PAIR = ("api_key", "access_token")
@@ -35,12 +35,12 @@ _KEY_PAIR = ("api_key", "access_token")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientsFile:
-    """What one file declares.
+    """The clients and problems in one file.
 
     Attributes:
         path: the file.
         clients: those without a problem, disabled ones too, in the order of the file.
-        problems: all that is wrong, a line each: file, line, keys, what was expected and found, and what to do.
+        problems: all problems, a line each: file, line, keys, what was expected and found, and the remedy.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class ClientsFile:
 
 
 def read_clients_file(path: Path) -> ClientsFile:
-    """Read and check one file. Never raises for what stands in it: see `problems`."""
+    """Read and check one file. Never raises for its content: see `problems`."""
     try:
         source = read_yaml(path)
     except YamlUnreadable as error:
@@ -63,7 +63,7 @@ def read_clients_file(path: Path) -> ClientsFile:
 
 
 class _Reading:
-    """One file while it is read: what is sound comes out, what is not stands in `problems`."""
+    """One file while it is read: returns its valid parts, and collects `problems`."""
 
     def __init__(self, path: Path, source: YamlSource) -> None:
         self._path = path
@@ -73,13 +73,13 @@ class _Reading:
     def clients(self) -> tuple[Client, ...]:
         data = self._data
         if not isinstance(data, dict) or not data.get("clients"):
-            self._tell((), "no clients are declared here", f"start from this:\n{SMALLEST_FILE}")
+            self._report((), "no clients are declared here", f"start from this:\n{SMALLEST_FILE}")
             return ()
         self.problems.extend(unknown_key(str(key), ["clients"], where=()) for key in data if key != "clients")
         declared = data["clients"]
         if not isinstance(declared, dict):
             what = f"expected the clients by name, found {found(declared)}"
-            self._tell(("clients",), what, f"start from this:\n{SMALLEST_FILE}")
+            self._report(("clients",), what, f"start from this:\n{SMALLEST_FILE}")
             return ()
         names = self._names(declared, where=("clients",))
         sound = [client for name in names if (client := self._client(name, declared[name])) is not None]
@@ -96,7 +96,7 @@ class _Reading:
         audiences = self._audiences(written.get("audiences"), where=(*where, "audiences"))
         self._check_one_way_in(written.get("mailchimp"), where=(*where, "mailchimp"))
         settings = {key: value for key, value in written.items() if key != "audiences"}
-        # What is wrong with the audiences is told by now, but for their absence.
+        # Problems of the audiences are reported by now, but not their absence.
         if written.get("audiences"):
             settings["audiences"] = tuple(audiences)
         return self._validated(Client, settings, name=name, where=where)
@@ -116,34 +116,34 @@ class _Reading:
     def _names(self, written: Mapping[Any, Any], *, where: tuple[str, ...]) -> list[str]:
         names = [name for name in written if isinstance(name, str)]
         if len(names) < len(written):
-            self._tell(where, "a name is missing before a colon", "write one, such as acme")
+            self._report(where, "a name is missing before a colon", "write one, such as acme")
         self.problems.extend(name_problems(names, where=where))
         return names
 
     def _check_one_way_in(self, written: Any, *, where: tuple[str, ...]) -> None:
-        # The model checks the same, but only once all its fields are sound, and then in the same words.
+        # The model checks the same in the same words, but only once all its fields are valid.
         if isinstance(written, dict) and (written.get("api_key") is None) == (written.get("access_token") is None):
-            self._tell(where, *ONE_WAY_IN)
+            self._report(where, *ONE_WAY_IN)
 
     def _is_mapping(self, written: Any, where: tuple[str, ...]) -> bool:
         if not isinstance(written, dict):
-            self._tell(where, f"expected a mapping, found {found(written)}", "indent what belongs to it below it")
+            self._report(where, f"expected a mapping, found {found(written)}", "write its keys below it, indented")
         return isinstance(written, dict)
 
     def _validated(
         self, model: type[_Model], written: Mapping[Any, Any], *, name: str, where: tuple[str, ...]
     ) -> _Model | None:
         if "name" in written:
-            self._tell((*where, "name"), "unknown key", f"the name is what stands before the colon: {shown_key(name)}")
+            self._report((*where, "name"), "unknown key", f"the name is the key itself: {shown_key(name)}")
         try:
             return model.model_validate({**written, "name": name}, context={"folder": self._path.parent})
         except ValidationError as error:
             details = error.errors(include_url=False)
         for problem in (problem_of(detail, model=model, where=where) for detail in details):
-            # The name is no key of its own in the file: it is the one above.
+            # The name is not a key of its own in the file, but the key above.
             place = where if problem.where == (*where, "name") else problem.where
-            self._tell(place, problem.what, problem.remedy)
+            self._report(place, problem.what, problem.remedy)
         return None
 
-    def _tell(self, where: tuple[str, ...], what: str, remedy: str) -> None:
+    def _report(self, where: tuple[str, ...], what: str, remedy: str) -> None:
         self.problems.append(Problem(where=where, what=what, remedy=remedy))

@@ -1,6 +1,6 @@
-"""The clients that are declared: found by the environment, loaded from a file or a folder of files, selected for a run.
+"""The declared clients: located by the environment, loaded from a file or a folder of files, selected for a run.
 
-Stays out: what a client consists of (see `client`), and how one file is read (see `clients_file`).
+Stays out: the fields of a client (see `client`), and reading one file (see `clients_file`).
 """
 
 import os
@@ -53,17 +53,17 @@ class Clients:
 
     Attributes:
         clients: in the order of the files, and within a file in its order.
-        problems: what kept others from being loaded, a line each, with the remedy.
+        problems: why others were not loaded, a line each, with the remedy.
     """
 
     clients: tuple[Client, ...]
     problems: tuple[str, ...]
 
     def select(self, clients: Sequence[str], audiences: Sequence[str]) -> list[tuple[Client, Audience]]:
-        """The audiences that a run's config asks for, each once, in the order of the files.
+        """Return the audiences that a run's config selects, each once, in the order of the files.
 
         Args:
-            clients: names of clients, all of whose audiences are taken.
+            clients: names of clients whose audiences are all selected.
             audiences: single ones, as "client/audience". Nothing in either: all audiences of all clients.
 
         Raises:
@@ -82,11 +82,11 @@ class Clients:
         ]
 
     def of_shard(self, shard: Shard) -> "Clients":
-        """Those of them that a shard has. Problems are told everywhere: nobody knows whose they would be."""
+        """Return the clients of a shard. All shards report all problems: it is unknown which shard they would be in."""
         return replace(self, clients=tuple(client for client in self.clients if shard.takes(client.account)))
 
     def max_connections(self) -> dict[str, int]:
-        """How many requests each Mailchimp account bears at once: the least that one of its clients declares."""
+        """Return the limit of simultaneous requests per Mailchimp account: the lowest of its clients."""
         most: dict[str, int] = {}
         for client in self.clients:
             declared = client.mailchimp.max_connections
@@ -95,20 +95,20 @@ class Clients:
 
 
 def load_clients(path: Path) -> Clients:
-    """Load a clients file, or all `*.yaml` and `*.yml` of a folder (sorted by name; what is called otherwise is left alone).
+    """Load a clients file, or all `*.yaml` and `*.yml` of a folder, sorted by name; other files are ignored.
 
-    In a folder a file with a problem is left out and the others are loaded; a client that can't be beside one of an
-    earlier file is left out. `problems` tells of both, and of what has such a name and is no file.
+    In a folder, a file with a problem is left out and the others are loaded; a client in conflict with one of an
+    earlier file is left out. `problems` has both, and entries with such a name that are not files.
 
     Raises:
-        ClientsFileInvalid: the path is not there, or names a single file with problems; the message has them all.
+        ClientsFileInvalid: the path does not exist, or is a single file with problems; the message has them all.
     """
     if path.is_dir():
         return _load_folder(path)
-    if not _is_there(path):
+    if not _exists(path):
         raise ClientsFileInvalid(
             f"there is no clients file at {shown_path(path)}",
-            remedy=f"write one, or let {PATH_VARIABLE} name the file or a folder of such files",
+            remedy=f"create one, or set {PATH_VARIABLE} to the file or to a folder of such files",
         )
     file = read_clients_file(path)
     if file.problems:
@@ -119,20 +119,20 @@ def load_clients(path: Path) -> Clients:
 
 
 def default_clients_path() -> Path:
-    """What `IMPORTER_CLIENTS` names, else `clients.yaml` in the working folder."""
+    """Return the path in `IMPORTER_CLIENTS`; without it, `clients.yaml` in the working folder."""
     return Path(os.environ.get(PATH_VARIABLE) or _DEFAULT_PATH)
 
 
 def clients_from_environment() -> Clients:
-    """The clients at the default path. Where nothing is declared yet: none, and a problem that says how to add one.
+    """Load the clients at the default path. If nothing is declared yet: none, and a problem that says how to add one.
 
     Raises:
-        ClientsFileInvalid: as `load_clients`; a path in `IMPORTER_CLIENTS` that is not there is an error, too.
+        ClientsFileInvalid: as `load_clients`; a path in `IMPORTER_CLIENTS` that does not exist is an error, too.
     """
     path = default_clients_path()
-    if not os.environ.get(PATH_VARIABLE) and not _is_there(path):
+    if not os.environ.get(PATH_VARIABLE) and not _exists(path):
         where = shown_path(path.absolute())
-        how = f"no clients are declared: write {where}, or let {PATH_VARIABLE} name a file. Start from this:"
+        how = f"no clients are declared: create {where}, or set {PATH_VARIABLE} to a file. Start from this:"
         return Clients(clients=(), problems=(f"{how}\n{SMALLEST_FILE}",))
     return load_clients(path)
 
@@ -143,10 +143,10 @@ def _load_folder(folder: Path) -> Clients:
     except OSError as error:
         reason = error.strerror or "it can't be opened"
         raise ClientsFileInvalid(
-            f"the folder {shown_path(folder)} can't be read ({reason})", remedy="open it for this user"
+            f"the folder {shown_path(folder)} can't be read ({reason})", remedy="make it readable for this user"
         ) from None
     if not paths:
-        return Clients(clients=(), problems=(f"{shown_path(folder)}: no *.yaml or *.yml in this folder: write one",))
+        return Clients(clients=(), problems=(f"{shown_path(folder)}: no *.yaml or *.yml in this folder: create one",))
     register = Register()
     clients: list[Client] = []
     problems: list[str] = []
@@ -167,8 +167,8 @@ def _take(file: ClientsFile, *, register: Register, clients: list[Client], probl
             clients.append(client)
 
 
-def _is_there(path: Path) -> bool:
-    """Whether something has that name: a link that leads nowhere is no reason to say that nothing does."""
+def _exists(path: Path) -> bool:
+    """Return whether there is something at the path, if only a dangling link."""
     return os.path.lexists(path)
 
 

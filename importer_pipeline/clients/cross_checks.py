@@ -1,6 +1,6 @@
-"""What audiences and clients may not share: names, lists, ids of records, the settings of one Mailchimp account.
+"""Checks between audiences and between clients: names, lists, ids of records, the settings of one Mailchimp account.
 
-Stays out: what is wrong with a single field (see `client`), and files (see `clients_file`).
+Stays out: checks of single fields (see `client`), and files (see `clients_file`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ from importer_pipeline.redaction import shown_key, shown_path
 
 
 def name_problems(names: Iterable[str], *, where: tuple[str, ...]) -> Iterator[Problem]:
-    """Names that are equal once `-` is written `_`, as Dagster does in the names of groups."""
+    """Yield a problem for each name that equals another once `-` is replaced by `_`, as Dagster does for groups."""
     first: dict[str, str] = {}
     for name in names:
         other = first.setdefault(_plain(name), name)
@@ -21,7 +21,7 @@ def name_problems(names: Iterable[str], *, where: tuple[str, ...]) -> Iterator[P
 
 
 def audience_problems(audiences: Sequence[Audience], *, where: tuple[str, ...]) -> Iterator[Problem]:
-    """What the audiences of one client may not share: a list, and the ids of their records."""
+    """Yield a problem for each audience of a client that shares its list, or possibly ids of records, with another."""
     lists: dict[str, str] = {}
     senders: list[tuple[str, Template]] = []
     for audience in audiences:
@@ -30,7 +30,7 @@ def audience_problems(audiences: Sequence[Audience], *, where: tuple[str, ...]) 
             yield Problem(
                 where=(*where, audience.name, "list_id"),
                 what=f"{other} has the same list",
-                remedy="correct one of the ids, or leave one audience out",
+                remedy="correct one of the ids, or remove one audience",
             )
         elif (template := _of_any_list(audience)) is not None:
             if (rival := _rival(template, senders)) is not None:
@@ -39,15 +39,15 @@ def audience_problems(audiences: Sequence[Audience], *, where: tuple[str, ...]) 
 
 
 class Register:
-    """The clients declared so far, against which each further one is checked."""
+    """The clients declared so far; checks each further one against them."""
 
     def __init__(self) -> None:
-        """Nothing is declared yet."""
+        """Start without clients."""
         self._names: dict[str, tuple[str, str]] = {}
         self._accounts: dict[str, Client] = {}
 
     def add_name(self, name: str, *, file: str) -> Problem | None:
-        """Take a client's name, whether the client is enabled or not; a problem if it is taken."""
+        """Add the name of a client, enabled or not; return a problem if it is in use."""
         other, other_file = self._names.setdefault(_plain(name), (name, file))
         if (other, other_file) == (name, file):
             return None
@@ -56,12 +56,12 @@ class Register:
         known = "it" if other == name else f"{other}, which is the same name to Dagster,"
         return Problem(
             where=("clients", name),
-            what=f"{known} is declared in {shown_path(other_file)}, too, and that one stands",
-            remedy=f"take it out of {shown_path(file)} or of {shown_path(other_file)}, or rename one",
+            what=f"{known} is already declared in {shown_path(other_file)}, and that declaration is used",
+            remedy=f"remove it from {shown_path(file)} or from {shown_path(other_file)}, or rename one",
         )
 
     def add(self, client: Client) -> list[Problem]:
-        """Take an enabled client; if it can't be beside the earlier ones, the reasons, and it is not taken."""
+        """Add an enabled client; if it conflicts with earlier ones, return the problems instead."""
         where = ("clients", client.name)
         problems = list(self._account_problems(client, where))
         if not problems:
@@ -73,7 +73,7 @@ class Register:
         if other.mailchimp.base_url != client.mailchimp.base_url:
             yield Problem(
                 where=(*where, "mailchimp", "base_url"),
-                what=f"{other.name} shares the account {client.account}, and has another base_url (or none)",
+                what=f"{other.name} shares the account {client.account}, but has another base_url (or none)",
                 remedy="write the same base_url in both, or rename one account",
             )
 
@@ -91,13 +91,13 @@ def _too_alike(name: str, other: str, *, where: tuple[str, ...]) -> Problem:
 
 
 def _of_any_list(audience: Audience) -> Template | None:
-    """The template of an audience's ids, if the list is no part of it."""
+    """Return the template of an audience's ids; None if the list's id is a part of it."""
     template = parse_template(audience.record.id)
     return None if LIST_ID in template.paths else template
 
 
 def _rival(template: Template, senders: Iterable[tuple[str, Template]]) -> str | None:
-    """The first of the senders whose ids may be equal to those of `template`."""
+    """Return the first of the senders whose ids may equal those of `template`."""
     first, last = template.literals[0], template.literals[-1][::-1]
     for name, other in senders:
         if not (_differ(first, other.literals[0]) or _differ(last, other.literals[-1][::-1])):
@@ -106,7 +106,7 @@ def _rival(template: Template, senders: Iterable[tuple[str, Template]]) -> str |
 
 
 def _differ(one: str, other: str) -> bool:
-    """Whether no text can begin with both."""
+    """Return whether no text can start with both."""
     return not (one.startswith(other) or other.startswith(one))
 
 
@@ -115,7 +115,7 @@ def _collision(audience: Audience, other: str, *, where: tuple[str, ...]) -> Pro
     apart = Template(literals=("", "-" + own.literals[0], *own.literals[1:]), paths=(LIST_ID, *own.paths))
     return Problem(
         where=(*where, audience.name, "record", "id"),
-        what=f"{other} sends to the same target account, and nothing in the ids of their records tells the lists apart:"
-        " contacts that are in both would overwrite each other",
+        what=f"{other} sends to the same target account, and the ids of their records may be equal:"
+        " contacts in both lists would overwrite each other",
         remedy=f'write id: "{apart.text}"',
     )

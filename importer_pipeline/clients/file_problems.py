@@ -1,6 +1,6 @@
-"""What can be wrong in the clients file, in words: where, what was expected and found, and what to do.
+"""The problems of a clients file in words: the place, what was expected and found, and the remedy.
 
-Holds the words for pydantic's errors, too. Stays out: finding what is wrong (see `client`, `clients_file` and
+Holds the words for pydantic's errors, too. Stays out: the checks (see `client`, `clients_file` and
 `cross_checks`).
 """
 
@@ -31,11 +31,11 @@ _EXPECTED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem in a clients file.
 
     Attributes:
-        where: the keys that lead to it, from the top of the file.
-        what: what was expected and what was found; nothing that might be a secret.
+        where: the path of keys to it, from the top of the file.
+        what: what was expected and found; nothing that might be a secret.
         remedy: what to write instead.
     """
 
@@ -44,7 +44,7 @@ class Problem:
     remedy: str
 
     def line(self, file: str, number: int | None) -> str:
-        """The problem as it is shown, with the file's name and, if known, the line's number in it."""
+        """Return the problem as a line of text, with the file's name and, if known, the line number."""
         path = shown_path(file)
         place = path if number is None else f"{path}, line {number}"
         keys = ".".join(shown_key(key) for key in self.where)
@@ -52,17 +52,17 @@ class Problem:
 
 
 def refusal(what: str, remedy: str) -> PydanticCustomError:
-    """The error to raise in a pydantic validator: its words reach the user as they are."""
+    """Return the error to raise in a pydantic validator; the user sees its words unchanged."""
     return PydanticCustomError(_REFUSAL, "{what}: {remedy}", {"what": what, "remedy": remedy})
 
 
 def problem_of(error: ErrorDetails, *, model: type[BaseModel], where: tuple[str, ...]) -> Problem:
-    """An error of pydantic's as a problem.
+    """Convert an error of pydantic to a problem.
 
     Args:
         error: as `ValidationError.errors()` gives it.
         model: what was being validated.
-        where: the keys that lead to it.
+        where: the path of keys to it.
     """
     keys = tuple(str(part) for part in error["loc"])
     what, remedy = _words(error, fields=_fields_at(model, keys[:-1]), key=keys[-1] if keys else "")
@@ -70,12 +70,12 @@ def problem_of(error: ErrorDetails, *, model: type[BaseModel], where: tuple[str,
 
 
 def unknown_key(key: str, known: Iterable[str], *, where: tuple[str, ...]) -> Problem:
-    """A key that has no meaning at its place; the remedy is the nearest that has one."""
+    """Return the problem of an unknown key; the remedy suggests the nearest known one."""
     return Problem(where=(*where, key), what="unknown key", remedy=_nearest(key, list(known)))
 
 
 def found(value: Any) -> str:
-    """What kind of thing stands in the file. Never the thing itself: it may be a secret in the wrong place."""
+    """Return the kind of a value in the file. Never the value itself: it may be a secret in the wrong place."""
     kinds = {dict: "a mapping", list: "a list", str: "a text", type(None): "nothing"}
     return kinds.get(type(value), "a value")
 

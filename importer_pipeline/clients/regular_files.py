@@ -1,6 +1,6 @@
-"""Small files that people write, read whole: only what is a file, so that nothing waits and nothing is without end.
+"""Reads small files completely. Only regular files are read, so that a read neither blocks nor goes on without end.
 
-Stays out: what stands in them (see `yaml_source` and `secret`).
+Stays out: their content (see `yaml_source` and `secret`).
 """
 
 import errno
@@ -18,25 +18,25 @@ _KINDS = {
 
 
 class FileUnreadable(Exception):
-    """The file can't be read. The text says why in a few words, without its path."""
+    """The file can't be read. The text gives the reason, without the path."""
 
 
 class FileTooLarge(FileUnreadable):
-    """The file has more bytes than it may have."""
+    """The file is larger than allowed."""
 
 
 def read_regular_file(path: Path, *, max_bytes: int) -> bytes:
-    """Return what stands in a file.
+    """Return the content of a file.
 
     Args:
-        path: of the file, or of a link that leads to one.
-        max_bytes: that it may have.
+        path: of the file, or of a link to one.
+        max_bytes: its maximum size.
 
     Raises:
-        FileUnreadable: it is not there, is none, may not be read, or (`FileTooLarge`) is too large.
+        FileUnreadable: it does not exist, is not a file, may not be read, or (`FileTooLarge`) is too large.
     """
     try:
-        # Looked at before it is opened: some devices do something when they are. And after: it may be another one by then.
+        # Checked before it is opened, as opening some devices has effects; and after, as it may be another by then.
         _check(os.stat(path))
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
             _check(os.fstat(file.fileno()))
@@ -49,7 +49,7 @@ def read_regular_file(path: Path, *, max_bytes: int) -> bytes:
 
 
 def others_may_read(path: Path) -> bool:
-    """Tell whether every user of this machine may read or change a file: it is open to them, and so is the way to it."""
+    """Return whether every user of this machine may read or change a file, and reach it."""
     try:
         found = path.resolve(strict=True)
         is_open = found.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH)
@@ -61,7 +61,7 @@ def others_may_read(path: Path) -> bool:
 def _check(status: os.stat_result) -> None:
     kind = stat.S_IFMT(status.st_mode)
     if kind != stat.S_IFREG:
-        raise OSError(errno.EINVAL, _KINDS.get(kind, "it is no file"))
+        raise OSError(errno.EINVAL, _KINDS.get(kind, "it is not a file"))
 
 
 def _reason(path: Path, error: OSError | ValueError) -> str:

@@ -9,36 +9,36 @@ _WRITTEN = re.compile(r"(\d{1,4})/(\d{1,4})")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of several shares of the clients, that together are all of them, each once."""
+    """One of several shares of the clients; each client is in exactly one."""
 
     index: int = 0
-    """Which one, from 0 on."""
+    """Its index, from 0."""
     count: int = 1
-    """How many there are."""
+    """Number of shards."""
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the one that has what there is once: the quarantine of all, and keeping the event log small."""
+        """True for the shard that has the jobs common to all: the quarantine, and pruning the event log."""
         return self.index == 0
 
     def takes(self, account: str) -> bool:
-        """Whether the clients on a Mailchimp account are of this share.
+        """Return whether the clients of a Mailchimp account are in this shard.
 
-        Every shard has a claim on every account, by a hash of both, and the highest one wins. So one shard more takes its part
-        from all others, and no account goes from one of these to another.
+        Every shard has a claim on every account, a hash of both, and the highest claim wins. So a new shard gets its
+        part from all others, and no account moves between these.
 
         Args:
-            account: its name: a client's own unless it shares the account. All clients on one account are in one share, since
-                one sync at a time works on it.
+            account: its name: the client's own unless it shares the account. All clients of an account are in the same
+                shard, as only one sync at a time runs on it.
         """
         return max(range(self.count), key=lambda index: _claim(index, account)) == self.index
 
 
 def parse_shard(written: str) -> Shard | None:
-    """The shard that is written like `0/4`; None if it is none."""
+    """Parse a shard like `0/4`; None if it is not one."""
     found = _WRITTEN.fullmatch(written)
     if found is None:
         return None

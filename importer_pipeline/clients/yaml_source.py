@@ -1,6 +1,6 @@
-"""A YAML file read for people: texts stay texts, a key that stands twice is noticed, and every key knows its line.
+"""Reads YAML as people mean it: scalars stay texts, duplicate keys are found, and every key has its line number.
 
-Stays out: what the keys mean (see `clients_file`).
+Stays out: the meaning of the keys (see `clients_file`).
 """
 
 import re
@@ -23,11 +23,11 @@ _KEPT_TAGS = {"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"}
 _MAX_REASON = 200
 _QUOTED = re.compile(r"'[^'\s]{2,}'")
 MAX_BYTES = 10_000_000
-"""Of one file: some twenty thousand clients, and read within seconds."""
+"""Maximum size of one file: some twenty thousand clients, read within seconds."""
 
 
 class _Loader(_FastestLoader):
-    """Takes every scalar but an empty one as text: a list's id may be all digits, a client be called `no`."""
+    """Loads every scalar but an empty one as text: a list's id may be all digits, a client may be named `no`."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -40,12 +40,12 @@ class YamlUnreadable(Exception):
     """The file can't be read as YAML at all.
 
     Attributes:
-        problem: why, without anything that stands in the file.
-        line: where, if known; the first is 1.
+        problem: the reason, without content of the file.
+        line: its line number from 1, if known.
     """
 
     def __init__(self, problem: Problem, *, line: int | None) -> None:
-        """Why and where."""
+        """Keep the problem and its line."""
         super().__init__(problem.what)
         self.problem = problem
         self.line = line
@@ -53,12 +53,12 @@ class YamlUnreadable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YamlSource:
-    """What a file holds, and where.
+    """The content of a YAML file, with line numbers.
 
     Attributes:
         data: mappings, lists, texts and None.
-        problems: the keys that stand twice.
-        lines: for the keys that lead to a place, its line; the first is 1.
+        problems: the duplicate keys.
+        lines: line numbers from 1, by path of keys.
     """
 
     data: Any
@@ -66,33 +66,33 @@ class YamlSource:
     lines: dict[tuple[str, ...], int]
 
     def line(self, where: tuple[str, ...]) -> int | None:
-        """The line of a place, or of the nearest above it that is in the file."""
+        """Return the line of a path of keys, or of the nearest path above it in the file."""
         while where and where not in self.lines:
             where = where[:-1]
         return self.lines.get(where)
 
 
 def read_yaml(path: Path) -> YamlSource:
-    """Read a file. YamlUnreadable if it can't be opened, is no UTF-8, or is no YAML."""
+    """Read a file. YamlUnreadable if it can't be opened, or is not UTF-8 or not YAML."""
     try:
         content = read_regular_file(path, max_bytes=MAX_BYTES)
     except FileTooLarge:
         what = f"it has more than {MAX_BYTES // 1_000_000} MB, which is too much for one clients file"
-        raise _unreadable(what, "split it into files of one folder, and let IMPORTER_CLIENTS name that") from None
+        raise _unreadable(what, "split it into several files in one folder, and set IMPORTER_CLIENTS to that") from None
     except FileUnreadable as error:
-        remedy = "put a file there that the importer's user may read, or take the name away"
+        remedy = "put a file there that the importer's user may read, or remove it"
         raise _unreadable(f"it can't be read ({error})", remedy) from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _unreadable("it is not written in UTF-8", "save it as UTF-8", line=line) from None
+        raise _unreadable("it is not UTF-8", "save it as UTF-8", line=line) from None
     return _parsed(text)
 
 
 def _parsed(text: str) -> YamlSource:
     try:
-        # Made here, not before: reading the first characters fails already where one of them is not allowed in YAML.
+        # Within the try: creating it reads the first characters, and fails if one of them is not allowed in YAML.
         loader = _Loader(text)
         try:
             return _source(loader)
@@ -103,10 +103,10 @@ def _parsed(text: str) -> YamlSource:
         why = _QUOTED.sub("'...'", error.problem or "its structure is broken")
         place = "" if mark is None else f" (column {mark.column + 1})"
         line = None if mark is None else mark.line + 1
-        remedy = "look at the indentation, colons and quotes there"
+        remedy = "check the indentation, colons and quotes there"
         raise _unreadable(f"not YAML: {shown(why, max_characters=_MAX_REASON)}{place}", remedy, line=line) from None
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise _unreadable("not YAML: characters or tags that don't belong", "write plain text, without tags") from None
+        raise _unreadable("not YAML: invalid characters or tags", "write plain text without tags") from None
 
 
 def _source(loader: _Loader) -> YamlSource:
@@ -127,7 +127,7 @@ def _note_keys(
     problems: list[Problem],
     seen: set[int],
 ) -> None:
-    # An alias leads to a node that was noted already, perhaps to one above.
+    # An alias leads to a node that was visited already, perhaps to one above.
     if not isinstance(node, yaml.MappingNode) or id(node) in seen:
         return
     seen.add(id(node))
@@ -139,7 +139,7 @@ def _note_keys(
         # The last one counts, as it does for the data.
         lines[place] = key.start_mark.line + 1
         if key.value in first and key.tag not in _KEPT_TAGS:
-            what = f"stands twice, the first time in line {first[key.value]}"
+            what = f"appears twice, first in line {first[key.value]}"
             problems.append(Problem(where=place, what=what, remedy="keep one, or rename one"))
         first.setdefault(key.value, lines[place])
         _note_keys(value, place, lines=lines, problems=problems, seen=seen)

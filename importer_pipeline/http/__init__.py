@@ -1,4 +1,5 @@
-"""One HTTP request sent, its answer read whole within bounds, and every way to fail put into one word.
+"""Sends one HTTP request, reads its answer completely within limits, and classifies every failure.
 
-Out of here: what an answer means. The only room that imports `requests` and `urllib3`. May import nothing but the root.
+Stays out: the meaning of an answer. The only room that imports `requests` and `urllib3`. May import nothing but the
+root.
 """

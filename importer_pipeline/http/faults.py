@@ -1,7 +1,7 @@
-"""Why there is no answer: what `requests`, `urllib3` and the sockets under them raise, put into a few words.
+"""Faults: the exceptions of `requests`, `urllib3` and the sockets below them, by the reason why there is no answer.
 
-Here: the one table. Stays out: which of our errors a fault is, as that depends on who was asked
-(`mailchimp_errors.py`, `target.py`), and the sending itself (`wire.py`).
+Holds the table. Stays out: the error for a fault, which depends on the server (`mailchimp/errors.py`,
+`target/client.py`), and sending (`wire.py`).
 """
 
 import http.client
@@ -13,7 +13,7 @@ from urllib3 import exceptions as of_urllib3
 
 
 class Fault(Enum):
-    """Why there is no answer."""
+    """The reason why there is no answer."""
 
     NAME_UNKNOWN = "the host's name is not known"
     UNREACHABLE = "no connection could be made"
@@ -22,19 +22,19 @@ class Fault(Enum):
     BUNDLE = "the certificates of this machine can't be loaded"
     PROXY = "the proxy of this machine's environment failed"
     PROXY_UNUSABLE = "the proxy of this machine's environment can't be used"
-    SLOW = "no whole answer came in time"
-    HUNG_UP = "the connection ended before an answer came"
+    SLOW = "no complete answer arrived in time"
+    HUNG_UP = "the connection ended before an answer arrived"
     CUT = "the answer was cut off or garbled"
-    TOO_LARGE = "the answer was larger than any that is expected"
-    UNSENDABLE = "no request can be made of this URL"
-    UNFORESEEN = "the request failed in a way that is not foreseen"
+    TOO_LARGE = "the answer was larger than expected"
+    UNSENDABLE = "no request can be made with this URL"
+    UNFORESEEN = "the request failed for an unknown reason"
 
 
 OF_THE_PROXY = frozenset({Fault.PROXY, Fault.PROXY_UNUSABLE})
-"""Faults in which the variable that names the proxy has a part."""
+"""Faults that depend on the variable that names the proxy."""
 
 OF_THE_BUNDLE = frozenset({Fault.UNTRUSTED, Fault.BUNDLE})
-"""Faults in which the variable that names the certificates has a part."""
+"""Faults that depend on the variable that names the certificates."""
 
 
 FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
@@ -65,7 +65,7 @@ FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
     (of_urllib3.DecodeError, Fault.CUT),
     (of_urllib3.HeaderParsingError, Fault.CUT),
     (of_urllib3.BodyNotHttplibCompatible, Fault.CUT),
-    # Our own headers are checked when they are made; a Content-Length that contradicts itself goes by this name.
+    # Our own headers are checked when they are created; this one is a Content-Length that contradicts itself.
     (of_urllib3.InvalidHeader, Fault.CUT),
     (of_requests.InvalidHeader, Fault.CUT),
     (of_urllib3.PoolError, Fault.HUNG_UP),
@@ -85,16 +85,16 @@ FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
     (ConnectionError, Fault.HUNG_UP),
     (ValueError, Fault.UNSENDABLE),
 )
-"""The first line counts that the exception, or one that it carries inside, is an instance of. The wrapper stands before
-what it wraps where it tells more: a proxy whose name is not known is the proxy's fault."""
+"""The first line applies whose type matches the exception or one inside it. A wrapper comes before what it wraps if it
+says more: an unknown name of a proxy is a fault of the proxy."""
 
 QUOTABLE = frozenset({Fault.NAME_UNKNOWN, Fault.UNREACHABLE, Fault.TLS, Fault.UNTRUSTED, Fault.SLOW})
-"""Faults whose exceptions name a host and a path at most. The texts of others may quote a line of a body, a header, or
+"""Faults whose exceptions show a host and a path at most. The texts of others may quote a line of a body, a header, or
 the password of a proxy."""
 
 
 class GivenUp(OSError):
-    """The exchange was given up by ourselves, for the fault that it names; `urllib3` leaves its connection for it."""
+    """The importer gave up the exchange, for this fault; `urllib3` then drops the connection."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.value)
@@ -102,7 +102,7 @@ class GivenUp(OSError):
 
 
 def fault_of(error: BaseException) -> Fault:
-    """What an exception means; `UNFORESEEN` if no line of `FAULTS` fits."""
+    """Return the fault of an exception; `UNFORESEEN` if no line of `FAULTS` matches."""
     layers = _layers(error)
     if given_up := [layer.fault for layer in layers if isinstance(layer, GivenUp)]:
         return given_up[0]
@@ -110,12 +110,12 @@ def fault_of(error: BaseException) -> Fault:
 
 
 def with_variable(remedy: str, variable: str) -> str:
-    """Return a remedy that names the environment variable in force. Never its value: it may hold a password."""
+    """Add the name of the environment variable in force to a remedy. Never its value: it may contain a password."""
     return f"{remedy} ({variable} is set)" if variable else remedy
 
 
 def _layers(error: BaseException) -> list[BaseException]:
-    """The exception and those that it carries inside, as `requests` and `urllib3` wrap them."""
+    """Return the exception and those inside it, as `requests` and `urllib3` wrap them."""
     found: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting:
@@ -127,4 +127,4 @@ def _layers(error: BaseException) -> list[BaseException]:
 
 
 TRANSPORT = (OSError, ValueError, of_urllib3.HTTPError, http.client.HTTPException)
-"""What to catch around sending and reading."""
+"""Exceptions to catch around sending and reading."""

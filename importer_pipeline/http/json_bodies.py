@@ -1,8 +1,8 @@
-"""JSON as a server sent it, read without more belief than it has earned. Pure.
+"""Parses JSON from a server without trusting it. Pure.
 
-A key that stands twice in an object has two values, and parsers differ in which they take: such a body proves nothing. A
-page is the hot path: its own keys stand before its members and behind them, so they are looked for there, as bytes, and only
-where there are too many of them the whole is read again, key by key. A scan of the whole would cost as much as a tenth of
+A duplicate key in an object has two values, and parsers differ in which they take: such a body proves nothing. Pages
+are the hot path: their own keys come before and after the members, so these parts are searched for duplicates, as
+bytes, and the whole is parsed again, key by key, only if there are any. Searching all of it would cost a tenth of
 parsing it.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, cast
 from pydantic_core import from_json
 
 MIN_BYTES_OF_A_VALUE = 6
-"""On average, in a large body. Nothing that is asked for is denser, and `[[],[],[]...` takes twenty times its size parsed."""
+"""Minimum average in a large body. No expected answer is denser; parsed, `[[],[],[]...` takes twenty times its size."""
 
 _LARGE_BYTES = 256 * 1024
 _SAMPLES = 32
@@ -23,14 +23,14 @@ _PROVING_KEYS = (b'"total_items"', b'"members"')
 
 
 class NotJSON(ValueError):
-    """The body is not JSON, or JSON that says two things at once."""
+    """The body is not JSON, or has a duplicate key."""
 
 
 def page_document(body: bytes) -> object:
-    """Return the JSON of a page, at half the CPU of the standard library.
+    """Parse a page, at half the CPU cost of the standard library.
 
     Raises:
-        NotJSON: it is none, is nested too deep or is dense beyond belief, or has one of its keys twice.
+        NotJSON: it is not JSON, is nested too deep or is too dense, or has one of its own keys twice.
     """
     if len(body) > _LARGE_BYTES and _is_dense(body):
         raise NotJSON("more values than such a page can have")
@@ -39,15 +39,15 @@ def page_document(body: bytes) -> object:
     except ValueError:
         if b"\\u" not in body:
             raise NotJSON("not JSON") from None
-        return _read_precisely(body)  # Half a surrogate pair, which only the standard library lets pass.
-    # The bytes of a key in a text have a backslash before their last quotation mark, so they are not these.
+        return _read_precisely(body)  # A lone surrogate, which only the standard library accepts.
+    # Within a text, such a key has a backslash before its last quotation mark, so it does not match.
     opened = body.find(b"[") + 1
     around = body[:opened] + body[max(opened, body.rfind(b'"last_changed"')) :]
     return parsed if all(around.count(key) <= 1 for key in _PROVING_KEYS) else _read_precisely(body)
 
 
 def small_document(body: bytes) -> dict[str, Any]:
-    """Return the JSON object that a small body holds; an empty one if it holds none, or has a key twice."""
+    """Parse a small body with a JSON object; return an empty one if it is anything else, or has a key twice."""
     try:
         parsed = _read_precisely(body)
     except NotJSON:
@@ -57,12 +57,12 @@ def small_document(body: bytes) -> dict[str, Any]:
 
 def _read_precisely(body: bytes) -> object:
     try:
-        return json.loads(body, object_pairs_hook=_without_doubles)
+        return json.loads(body, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
         raise NotJSON("not JSON, or with a key twice") from None
 
 
-def _without_doubles(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+def _without_duplicates(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise NotJSON("a key twice")
@@ -70,7 +70,7 @@ def _without_doubles(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
 
 
 def _is_dense(body: bytes) -> bool:
-    """Whether there are more values in the body than any page holds, judged by samples that nobody can foresee."""
+    """Return whether the body has more values than any page, judged by random samples."""
     start = random.randrange(_SAMPLE_BYTES)
     sample = b"".join(body[at : at + _SAMPLE_BYTES] for at in range(start, len(body), len(body) // _SAMPLES))
     return sum(map(sample.count, (b",", b"[", b"{"))) > len(sample) // MIN_BYTES_OF_A_VALUE

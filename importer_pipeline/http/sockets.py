@@ -1,9 +1,9 @@
-"""Connections that end by the deadline of the exchange that they carry, whatever the other side does.
+"""Connections that end by the deadline of their exchange, whatever the server does.
 
-`requests` and `urllib3` bound each silence only, and look at nothing else until the body: a server that drips its status
-line holds a thread for hours. So the connections here bound connecting, a proxy's CONNECT, the TLS handshake, sending and
-each read by what is left of the exchange, without a thread that watches. Also here: what is known of a connection that was
-kept open, and of a host's addresses. Stays out: requests, answers and their bodies (`wire.py`).
+`requests` and `urllib3` limit only each silence until the body: a server that drips its status line occupies a thread
+for hours. So these connections limit connecting, a proxy's CONNECT, the TLS handshake, sending and each read by the
+time left for the exchange, without a watching thread. Also holds what is known about idle connections and about a
+host's addresses. Stays out: requests, answers and their bodies (`wire.py`).
 """
 
 import errno
@@ -27,10 +27,10 @@ from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameReso
 from importer_pipeline.http.faults import Fault, GivenUp
 
 MAX_IDLE_SECONDS = 50.0
-"""How long a connection may have been idle and still be used: routers forget them after a minute, without a word."""
+"""Maximum idle time of a connection that is used again: routers drop connections silently after a minute."""
 
 MAX_HEAD_BYTES = 256 * 1024
-"""Of status lines and headers, interim answers included."""
+"""Maximum size of status lines and headers, including interim answers."""
 
 _MEMORY_SECONDS = 900.0
 _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 45_000}
@@ -38,14 +38,14 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_US
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and its answer, as its connection sees it.
+    """One request and its answer, as the connection sees them.
 
     Attributes:
-        deadline: when it has to be over, by `time.monotonic`.
-        limit_bytes: what may be received, before it is decompressed.
-        fresh: whether it must be carried by a new connection.
-        reused: whether its connection had carried another before.
-        received: bytes that have come from the server.
+        deadline: time by which it must end, by `time.monotonic`.
+        limit_bytes: maximum of bytes to receive, before decompression.
+        fresh: whether it needs a new connection.
+        reused: whether its connection was used before.
+        received: bytes received from the server.
     """
 
     deadline: float
@@ -55,7 +55,7 @@ class Exchange:
     received: int = 0
 
     def left_seconds(self, timeout_seconds: float | None) -> float:
-        """Return how long to wait at most; raises TimeoutError when the exchange has to be over."""
+        """Return the maximum wait; raise TimeoutError once the deadline has passed."""
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the exchange took longer than it may")
@@ -67,7 +67,7 @@ _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 @contextmanager
 def carrying(exchange: Exchange) -> Generator[None]:
-    """Let the connections that this thread uses belong to an exchange."""
+    """Assign the connections that this thread uses to an exchange."""
     token = _current.set(exchange)
     try:
         yield
@@ -82,7 +82,7 @@ def _exchange() -> Exchange:
 
 
 class _BoundedReader(io.RawIOBase):
-    """What a socket receives, each read bounded by the time that is left."""
+    """Reads from a socket; each read is limited by the time left."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, *, limit_bytes: int) -> None:
         self._raw = raw
@@ -103,7 +103,7 @@ class _BoundedReader(io.RawIOBase):
         try:
             length = self._raw.readinto(buffer) or 0
         except TimeoutError as error:
-            if error.errno == errno.ETIMEDOUT:  # The system found that nobody is there any more: no slow answer.
+            if error.errno == errno.ETIMEDOUT:  # The system found the connection dead: not a slow answer.
                 raise ConnectionResetError(errno.ECONNRESET, "the connection was lost") from None
             raise
         self.received += length
@@ -118,7 +118,7 @@ class _BoundedReader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer read by the deadline; its connection is shut if there is more in it than the answer."""
+    """An answer read by the deadline; its connection is shut down if more bytes follow the answer."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -127,17 +127,17 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(self._reader)
 
     def begin(self) -> None:
-        """Read the status and the headers, and let the body follow."""
+        """Read the status and the headers, then allow the size of a body."""
         super().begin()
         self._reader.limit_bytes += _exchange().limit_bytes
 
     def _read_and_discard_trailer(self) -> None:
-        """Let no more follow a body in chunks than may stand before it."""
+        """Limit the trailer after a chunked body like the headers before it."""
         self._reader.limit_bytes = self._reader.received + MAX_HEAD_BYTES
         super()._read_and_discard_trailer()  # pyright: ignore[reportAttributeAccessIssue]
 
     def _close_conn(self) -> None:
-        """End the reading. What follows an answer unasked would be taken for the next one."""
+        """End the reading. Bytes after the answer would be taken for the next answer."""
         self._reader.is_done = True
         unread = isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
         if unread or (not self.fp.closed and self.fp.peek(1)):
@@ -147,14 +147,14 @@ class _Response(http.client.HTTPResponse):
 
 
 class Addresses:
-    """Which addresses could not be reached lately, so that the wait for one is paid once and not by each request."""
+    """Remembers unreachable addresses, so that only one request waits for each."""
 
     def __init__(self) -> None:
         self._failed_at: dict[Any, float] = {}
         self._lock = threading.Lock()
 
     def sorted(self, found: Sequence[Any], now: float) -> list[Any]:
-        """Return what `getaddrinfo` found with those last that failed lately."""
+        """Return the addresses from `getaddrinfo`, with recently failed ones last."""
         with self._lock:
             self._failed_at = {key: at for key, at in self._failed_at.items() if at > now - _MEMORY_SECONDS}
             return sorted(found, key=lambda info: info[4] in self._failed_at)
@@ -171,7 +171,7 @@ class Addresses:
 
 
 ADDRESSES = Addresses()
-"""Of this process."""
+"""Shared in this process."""
 
 
 def _connect(host: str, port: int, timeout_seconds: float | None) -> socket.socket:
@@ -204,7 +204,7 @@ def _connect(host: str, port: int, timeout_seconds: float | None) -> socket.sock
 
 
 def _keep_alive(connection: socket.socket) -> None:
-    """Let the system find out in tens of seconds that nobody is at the other end any more."""
+    """Let the system detect a dead connection within tens of seconds."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE.items():
@@ -213,7 +213,7 @@ def _keep_alive(connection: socket.socket) -> None:
 
 
 class _Bounded(urllib3.connection.HTTPConnection):
-    """What both kinds of connections have in common."""
+    """Common to both kinds of connections."""
 
     response_class = _Response
     idle_since: float = 0.0
@@ -222,7 +222,7 @@ class _Bounded(urllib3.connection.HTTPConnection):
         host = self._dns_host
         try:
             connection = _connect(host, self.port, self.timeout)
-            connection.settimeout(_exchange().left_seconds(self.timeout))  # What the TLS handshake may take.
+            connection.settimeout(_exchange().left_seconds(self.timeout))  # For the TLS handshake.
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except TimeoutError as error:
@@ -235,9 +235,7 @@ class _Bounded(urllib3.connection.HTTPConnection):
         try:
             super()._tunnel()
         except OSError as error:
-            if re.match(
-                r"Tunnel connection failed: 4\d\d\b", str(error)
-            ):  # Of a 5xx the next request may hear nothing.
+            if re.match(r"Tunnel connection failed: 4\d\d\b", str(error)):  # A 5xx may be gone at the next request.
                 raise GivenUp(Fault.PROXY_UNUSABLE) from None
             if str(error).startswith("Tunnel connection failed"):
                 raise GivenUp(Fault.PROXY) from None
@@ -255,7 +253,7 @@ class _BoundedTLS(_Bounded, urllib3.connection.HTTPSConnection):
 
 
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):
-    """Connections to one server, of which none is used that has been idle for long."""
+    """Connections to one server; none is used that has been idle for long."""
 
     ConnectionCls: ClassVar[Any] = _Bounded
 

@@ -1,11 +1,11 @@
-"""HTTP as both APIs need it: one request sent, its answer read whole, every way to fail put into a few words.
+"""HTTP for both API clients: sends a request, reads the whole answer, classifies every failure.
 
-Here: pooled connections that several threads share, time-outs, bounds, certificates, proxies. Stays out: what failed
-(`faults.py`), what a status or a body means (`mailchimp.py`, `target.py`), tries, pauses and the count of connections
-(`sync.py`).
+Holds pooled connections for several threads, timeouts, size limits, certificates, proxies. Stays out: the table of
+faults (`faults.py`), the meaning of a status or a body (`mailchimp/`, `target/`), retries, pauses and the number of
+connections (`engine/`).
 
-A request carries the headers it is given and nothing else: no cookie is kept, no redirect is followed, no netrc file is
-read, so a key goes to its own server only. Proxies and certificate bundles of the environment are respected.
+A request has the headers it is given and no others: no cookie is kept, no redirect followed, no netrc file read, so a
+key goes to its own server only. Proxies and certificate bundles of the environment are respected.
 """
 
 import os
@@ -30,7 +30,7 @@ from importer_pipeline.http.faults import OF_THE_BUNDLE, OF_THE_PROXY, QUOTABLE,
 from importer_pipeline.http.sockets import POOLS, Exchange, carrying
 
 Adapter = BaseAdapter
-"""What carries requests: the network, or the sandbox in this process."""
+"""Sends requests: over the network, or to the sandbox in this process."""
 
 _CONSULTED = tuple(
     spelled
@@ -45,19 +45,19 @@ _CONSULTED = tuple(
     )
     for spelled in (name, name.upper())
 )
-"""Variables that have a part in how a request is sent."""
+"""Environment variables that affect how a request is sent."""
 
 _CHUNK_BYTES = 128 * 1024
-_OVERHEAD = 2  # What framing in small chunks makes of a body.
+_OVERHEAD = 2  # Of a body sent in small chunks.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a server answered, read to its end.
+    """A complete HTTP response.
 
     Attributes:
         status: the HTTP status.
-        headers: the headers; see `header` for a look-up that ignores case.
+        headers: the headers; `header` ignores the case of their names.
         body: the body, decompressed. Not in the repr: it holds personal data.
     """
 
@@ -66,12 +66,12 @@ class Answer:
     body: bytes = field(repr=False)
 
     def header(self, name: str) -> str | None:
-        """The value of a header, whatever the case of its name."""
+        """Return the value of a header, whatever the case of its name."""
         wanted = name.lower()
         return next((value for key, value in self.headers.items() if key.lower() == wanted), None)
 
     def retry_after_seconds(self, now: float) -> float | None:
-        """How long to wait before the next request, if the answer says so."""
+        """Return the wait before the next request, if the answer asks for one."""
         said = self.header("retry-after")
         try:
             if said is None:
@@ -84,14 +84,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long and how much one server may take.
+    """Timeouts and size limits for one server.
 
     Attributes:
-        connect_timeout_seconds: until a connection stands.
-        read_timeout_seconds: of silence, while an answer is awaited or read.
+        connect_timeout_seconds: for connecting.
+        read_timeout_seconds: maximum silence while waiting for an answer or reading it.
         answer_timeout_seconds: from connecting to the last byte of the answer, whatever the server does.
-        body_limit_bytes: of an answer, decompressed.
-        connections: kept open to the server. More may be used at once; they are closed afterwards.
+        body_limit_bytes: maximum size of a body, decompressed.
+        connections: number of connections kept open. More may be used at once; they are closed afterwards.
     """
 
     connect_timeout_seconds: float
@@ -103,13 +103,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One server's URL with all that stays the same between requests to it.
+    """A server's URL with everything that its requests share.
 
     Attributes:
-        template: the request as it is sent, without path and body. Not in the repr: it holds the key.
-        base_url: what a request's path is put behind.
+        template: the request to send, without path and body. Not in the repr: it contains the key.
+        base_url: the prefix of each request's path.
         verify: True, or the certificate bundle that the environment names.
-        proxies: by scheme, from the environment. Not in the repr: they may hold a password.
+        proxies: by scheme, from the environment. Not in the repr: they may contain a password.
         proxy_variable: the environment variable that names the proxy in force; "" for none.
         bundle_variable: the environment variable that names the certificate bundle; "" for none.
     """
@@ -126,10 +126,10 @@ class Wire:
     """Sends requests and reads their answers; safe to use from several threads.
 
     Args:
-        limits: how long and how much an answer may take.
-        error_of: the error to raise for a fault, in the words of the API that is spoken to; with the name of the
-            environment variable that has a part in it, or "".
-        adapter: what carries the requests; None for the network.
+        limits: timeouts and size limits.
+        error_of: returns the error to raise for a fault, in the words of the API; gets the name of the environment
+            variable involved, or "".
+        adapter: sends the requests; None for the network.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Wire:
         self._adapter = adapter or _Connections(pool_connections=2, pool_maxsize=limits.connections)
 
     def route(self, method: str, base_url: str, headers: Mapping[str, str]) -> Route:
-        """Prepare what is common to the requests to one URL; raises `error_of`'s error if the URL can't be one."""
+        """Prepare the common part of the requests to one URL; raise `error_of`'s error if the URL is invalid."""
         base_url = base_url.rstrip("/")
         try:
             template = requests.Request(method, base_url, headers=dict(_COMMON_HEADERS)).prepare()
@@ -165,13 +165,13 @@ class Wire:
         """Send one request and read its answer to the end, whatever its status.
 
         Args:
-            route: where to, and with which headers.
-            path: put behind the route's URL: path and query, encoded.
-            body: what to send; None for nothing.
-            limit_bytes: of the answer's body, decompressed, where less than usual is expected.
+            route: the server and the headers.
+            path: path and query, encoded; appended to the route's URL.
+            body: the body; None for none.
+            limit_bytes: maximum size of the answer's body, decompressed, if lower than the usual limit.
 
         Raises:
-            ImporterError: what `error_of` makes of a fault.
+            ImporterError: by `error_of`, for a fault.
         """
         request = route.template.copy()
         request.url = f"{route.base_url}{path}"
@@ -189,15 +189,15 @@ class Wire:
                 raise exhausted from None
             fault = fault_of(error)
             if fault is Fault.HUNG_UP and exchange.reused and not exchange.received:
-                # A router has forgotten the connection, or the server closed it while it was idle: no failed try.
-                return self._send_anew(request, route, exchange, limit_bytes)
+                # A router dropped the connection, or the server closed it while it was idle: not a failed attempt.
+                return self._send_again(request, route, exchange, limit_bytes)
             raise self._error(fault, route) from (error if fault in QUOTABLE else None)
 
     def close(self) -> None:
         """Close the connections that are not in use."""
         self._adapter.close()
 
-    def _send_anew(
+    def _send_again(
         self, request: requests.PreparedRequest, route: Route, exchange: Exchange, limit_bytes: int
     ) -> Answer:
         exchange.fresh = True
@@ -233,12 +233,12 @@ class Wire:
 
 
 def _read(response: requests.Response, *, deadline: float, limit_bytes: int) -> bytes:
-    """The body, taken as it comes: a read of a given size would wait for a dripping server without end."""
+    """Read the body as it arrives: a read of a fixed size would wait for a dripping server without end."""
     raw = response.raw
     if not isinstance(raw, urllib3.HTTPResponse):
-        return response.content  # An adapter that answers in this process.
+        return response.content  # From an adapter that answers in this process.
     if "," in raw.headers.get("content-encoding", ""):
-        raise GivenUp(Fault.CUT)  # Packed several times, which nobody asked for.
+        raise GivenUp(Fault.CUT)  # Compressed several times, which was not requested.
     chunks: list[bytes] = []
     size = 0
     while chunk := raw.read1(_CHUNK_BYTES, decode_content=True):
@@ -252,7 +252,7 @@ def _read(response: requests.Response, *, deadline: float, limit_bytes: int) -> 
 
 
 def _settings_for(base_url: str) -> Mapping[str, Any]:
-    """Return what the environment says of requests to a URL: `proxies` and `verify`, as `requests` has them."""
+    """Return the environment's settings for requests to a URL: `proxies` and `verify`, as in `requests`."""
     url = parse_url(base_url)
     values = tuple(os.environ.get(name) for name in _CONSULTED)
     return _settings_by(f"{url.scheme}://{url.netloc}", values)
@@ -260,7 +260,7 @@ def _settings_for(base_url: str) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=1024)
 def _settings_by(origin: str, values: tuple[str | None, ...]) -> Mapping[str, Any]:
-    # `requests` reads all variables that there are, which takes long where each client has some of its own.
+    # `requests` reads all environment variables, which is slow where each client has some of its own.
     with requests.Session() as session:
         return session.merge_environment_settings(origin, {}, True, None, None)
 
@@ -275,9 +275,9 @@ def _first_set(*names: str) -> str:
 
 
 class _Connections(HTTPAdapter):
-    """The adapter of `requests`, with the certificates loaded once in a process.
+    """The adapter of `requests`, with the certificates loaded once per process.
 
-    As it stands, it loads them for each connection: 27 ms of CPU (a page of a thousand contacts costs less) and 0.7 MB.
+    The original loads them for each connection: 27 ms of CPU (more than a page of a thousand contacts) and 0.7 MB.
     """
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -293,7 +293,7 @@ class _Connections(HTTPAdapter):
         return manager
 
     def can_use(self, proxy: str | None) -> bool:
-        """Tell whether requests can be sent by a proxy, as far as its URL tells."""
+        """Return whether a proxy can be used, judged by its URL."""
         try:
             if proxy is not None:
                 url = str(prepend_scheme_if_needed(proxy, "http"))
@@ -305,7 +305,7 @@ class _Connections(HTTPAdapter):
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
     ) -> tuple[Any, Any]:
-        """Hand the shared TLS context to the pool, in place of the names of certificate files."""
+        """Pass the shared TLS context to the pool, instead of the names of certificate files."""
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
         if host["scheme"] != "https":
             return host, pool
@@ -319,14 +319,14 @@ class _Connections(HTTPAdapter):
 class _TLSContext(ssl.SSLContext):
     """A client's context that threads can share.
 
-    urllib3 sets the protocols again for each connection, which frees memory that another thread's handshake may be
-    copying at that moment. They are always the same, so once is enough.
+    urllib3 sets the protocols for each connection, which frees memory that another thread's handshake may be copying
+    at that moment. They are always the same, so they are set once.
     """
 
     _protocols: tuple[str, ...] = ()
 
     def set_alpn_protocols(self, alpn_protocols: Any) -> None:
-        """Set the protocols unless these are set already."""
+        """Set the protocols, unless they are set already."""
         if tuple(alpn_protocols) != self._protocols:
             super().set_alpn_protocols(alpn_protocols)
             self._protocols = tuple(alpn_protocols)

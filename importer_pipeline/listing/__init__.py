@@ -1,4 +1,4 @@
-"""How a listing that changes while it is paged is read whole: what a page proves, walks, snapshots and hours. Pure.
+"""Reads a listing completely while it changes: the proof of a page, walks, snapshots and hours. Pure.
 
-Out of here: requests, retries and anything about the target. May import nothing but the root.
+Stays out: requests, retries and anything about the target. May import nothing but the root.
 """

@@ -1,26 +1,27 @@
-"""What a page of a sorted listing proves, and what is still missing: pure, no I/O.
+"""The proof that a page of a sorted listing gives, and what is still missing. Pure.
 
-An audience is read by offset while contacts leave the listing: who changes gets a new `last_changed`, drops out of
-`since < last_changed <= before`, and all behind it move one place down. A position therefore proves nothing. The
-`last_changed` of a contact that stands still does: it never moves. So reading is accounted for in time, and offsets are only
-a guess at where to look.
+An audience is read by offset while contacts leave the listing: a contact that changes gets a new `last_changed`, drops
+out of `since < last_changed <= before`, and all contacts after it move up one place. So a position proves nothing. But
+the `last_changed` of an unchanged contact stays the same. So progress is measured in time, and offsets are only a guess
+at where to look.
 
-**What a page proves.** A page is the cut of a sorted list at one moment, from its offset on. Whoever sorts strictly between
-two members of a contiguous cut is in the cut, so the page holds *every* contact of each second strictly between its first
-and its last: it covers `[first + 1, last - 1]`. It covers from `since + 1` on if its offset is 0, and up to `before` if it
-reaches the end (`length < count` and `offset + length >= total`). Beyond the end it covers nothing; an empty list covers all.
+**What a page proves.** A page is a contiguous cut of a sorted list at one moment, from its offset on. A contact that
+sorts strictly between two members of the cut is in the cut, so the page has *every* contact of each second strictly
+between its first and its last: it covers `[first + 1, last - 1]`. It covers from `since + 1` on if its offset is 0, and
+up to `before` if it reaches the end (`length < count` and `offset + length >= total`). A page beyond the end covers
+nothing; an empty list covers everything.
 
-**Why nothing is lost.** Let a contact stand still at second t of `(since, before]`. When no second is missing, t lies in some
-covered stretch, which one page proved at a moment when the contact was in the listing; so the contact was in that page.
-What moved before or after, in which order the answers came, what was retried, and in which order the contacts of one second
-were sent don't enter. `last_changed` has a resolution of one second (V), and the order within a second is not known, which is
-why the first and the last second of a page are not covered by it.
+**Why nothing is lost.** Take an unchanged contact at second t of `(since, before]`. When no second is missing, t lies
+in a covered time range, which a page proved at a moment when the contact was in the listing; so the contact was in that
+page. It does not matter what moved before or after, in which order the answers came, what was retried, or in which
+order the contacts of one second were sent. `last_changed` has a resolution of one second (V), and the order within a
+second is unknown: therefore a page does not cover its own first and last second.
 
-**A crowded second.** A second that fills a page can't be covered by its neighbours; it is asked for alone. One page of it is
-whole at one moment. More than a page is read over and over (see `crowded_second`).
+**A crowded second.** A second that fills a page can't be covered by pages around it, so it is requested alone. If it
+fits into one page, that page proves it. If not, its pages are read repeatedly (see `crowded_second`).
 
-Windows lie `step` apart and ask for a page each, so that neighbours overlap and calm walks leave nothing missing. What is
-missing in the end is read by time. How a walk goes through all of this is in `importer_pipeline.listing.walk`.
+Windows start `step` contacts apart and request a page each. So neighbours overlap, and an undisturbed walk leaves no
+gap. Gaps that remain are read by time: see `importer_pipeline.listing.walk`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,30 +32,30 @@ from itertools import pairwise
 from importer_pipeline.errors import BrokenAnswer
 
 BEGINNING = -1
-"""`since` of a walk that takes all contacts from the first on."""
+"""`since` of a walk that has no lower bound."""
 
 MAX_CONTACTS = 10_000_000
-"""Contacts of the largest listing that is believed to exist: ten times the largest that we have heard of."""
+"""Maximum total that is believed: ten times the largest listing known to us."""
 
 SLICES = 8
-"""How many stretches are made of one that can't be read: each further cut takes another round of requests."""
+"""Parts that an unreadable time range is cut into: each further cut takes another round of requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paging:
-    """How a listing is cut into windows."""
+    """Parameters that cut a listing into windows."""
 
     page_size: int = 1000
-    """Contacts of a page; Mailchimp clamps more than 1000 without a word (D)."""
+    """Contacts per page; Mailchimp silently reduces more than 1000 (D)."""
     overlap: int = 10
-    """Contacts that neighbouring windows share, so that those who leave in between open no gap; at least 2, because neither
-    covers the second of a contact that is the last of the one and the first of the other."""
+    """Contacts that neighbouring windows share, so that contacts that leave in between open no gap. At least 2, because
+    neither window covers the second of a contact that is the last of one and the first of the other."""
     rounds: int = 50
-    """How often all pages of a crowded second are read before it is given up."""
+    """Maximum number of times that the pages of a crowded second are read."""
     slices: int = 200
-    """Stretches that may be read for one window to find what can't be read in it."""
+    """Time ranges that may be read for one window to isolate what can't be read in it."""
     holes: int = 10
-    """Contacts of one second that may be left out because they can't be read."""
+    """Contacts of one second that may be skipped because they can't be read."""
 
     @property
     def step(self) -> int:
@@ -64,21 +65,21 @@ class Paging:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """One page asked for: `since < last_changed <= before`, sorted by `last_changed`, from `offset` on."""
+    """A request for one page: `since < last_changed <= before`, sorted by `last_changed`, from `offset` on."""
 
     since: int
     """Epoch seconds, exclusive; `BEGINNING` for no bound."""
     before: int
     """Epoch seconds, inclusive."""
     offset: int
-    """Contacts of the listing that are passed over."""
+    """Contacts of the listing to skip."""
     count: int
-    """Contacts asked for."""
+    """Contacts requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactRequest(PageRequest):
-    """A page of one contact, which is asked for by its id, whenever it changed."""
+    """A request for one contact by its id, whenever it changed."""
 
     since: int = BEGINNING
     before: int = 0
@@ -98,22 +99,22 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageShape:
-    """What a page tells about the listing that it was cut from."""
+    """The shape of a page, and of the listing that it was cut from."""
 
     length: int
     """Contacts in the page."""
     first: int
-    """Second of its first contact; 0 when it is empty."""
+    """Second of its first contact; 0 if it is empty."""
     last: int
-    """Second of its last contact; 0 when it is empty."""
+    """Second of its last contact; 0 if it is empty."""
     total: int
     """Contacts in the listing at that moment (`total_items`)."""
     is_short: bool = False
-    """Whether it holds fewer contacts than its own total says. It is no contiguous cut then, and proves nothing."""
+    """True if it has fewer contacts than its own total implies. Then it is no contiguous cut, and proves nothing."""
 
 
 def seconds(stamp: str) -> int:
-    """Epoch seconds of one of Mailchimp's timestamps, which are UTC; an unknown one is `""` (D) and sorts first.
+    """Convert a timestamp of Mailchimp, which is UTC, to epoch seconds; an unknown one is `""` (D) and sorts first.
 
     Raises:
         BrokenAnswer: it is not a timestamp with the offset of UTC.
@@ -131,21 +132,21 @@ def seconds(stamp: str) -> int:
 
 
 def timestamp(second: int) -> str:
-    """The second as Mailchimp writes it, in UTC: other offsets were ignored without a word (U)."""
+    """Return the second as Mailchimp writes it, in UTC: other offsets were ignored silently (U)."""
     return datetime.fromtimestamp(second, UTC).isoformat()
 
 
 def page_shape(ask: PageRequest, stamps: Sequence[str], total: int) -> PageShape:
-    """Check that a page can be the answer to `ask`, and tell its shape.
+    """Check that a page can be the answer to `ask`, and return its shape.
 
     Args:
-        ask: what was asked for.
+        ask: the request.
         stamps: `last_changed` of each contact, in the order of the answer.
         total: `total_items` of the answer.
 
     Raises:
-        BrokenAnswer: unsorted, outside its bounds, longer than asked for, or of a listing that is too large to exist. A filter
-            or an order that the server ignored would void the proof, so this is never let pass.
+        BrokenAnswer: unsorted, outside its bounds, longer than requested, or of a listing that is too large to exist. A
+            filter or an order that the server ignored would void the proof.
     """
     length = len(stamps)
     expected = max(0, min(ask.count, total - ask.offset))
@@ -158,7 +159,7 @@ def page_shape(ask: PageRequest, stamps: Sequence[str], total: int) -> PageShape
     is_short = length < expected
     if not stamps:
         return PageShape(length=0, first=0, last=0, total=total, is_short=is_short)
-    # ISO 8601 of one offset sorts as text; another offset among them shows when first and last are parsed or out of order.
+    # ISO 8601 of one offset sorts as text; another offset among them is found by parsing or is out of order.
     if any(earlier > later for earlier, later in pairwise(stamps)):
         raise BrokenAnswer("expected contacts sorted by last_changed, found them unsorted")
     first, last = seconds(stamps[0]), seconds(stamps[-1])
@@ -171,7 +172,7 @@ def page_shape(ask: PageRequest, stamps: Sequence[str], total: int) -> PageShape
 
 
 def covered(ask: PageRequest, shape: PageShape) -> TimeRange | None:
-    """The seconds of which the page holds every contact, or None if there are none."""
+    """Return the seconds that the page covers; None if there are none."""
     if shape.is_short:
         return None
     reaches_end = shape.length < ask.count and ask.offset + shape.length >= shape.total
@@ -183,12 +184,12 @@ def covered(ask: PageRequest, shape: PageShape) -> TimeRange | None:
 
 
 def window_offsets(total: int, paging: Paging) -> range:
-    """Offsets of the windows of a listing of `total` contacts; always at least that of the first."""
+    """Return the offsets of the windows of a listing of `total` contacts; at least that of the first."""
     return range(0, max(total, 1), paging.step)
 
 
 def halves(ask: PageRequest, *, overlap: int) -> tuple[PageRequest, PageRequest] | None:
-    """Two pages that overlap and together hold what `ask` asks for; None if it is too small to be worth it."""
+    """Split a request into two for overlapping pages; None if it is too small for that."""
     if ask.count < max(2, 3 * overlap):
         return None
     half = (ask.count + overlap + 1) // 2
@@ -199,51 +200,51 @@ def halves(ask: PageRequest, *, overlap: int) -> tuple[PageRequest, PageRequest]
     )
 
 
-def joined(stretches: Iterable[TimeRange]) -> list[TimeRange]:
-    """The same seconds in as few stretches as possible, in order."""
+def joined(ranges: Iterable[TimeRange]) -> list[TimeRange]:
+    """Return the same seconds in as few time ranges as possible, in order."""
     result: list[TimeRange] = []
-    for stretch in sorted(stretches):
-        if result and stretch.first <= result[-1].last + 1:
-            result[-1] = TimeRange(result[-1].first, max(result[-1].last, stretch.last))
+    for time_range in sorted(ranges):
+        if result and time_range.first <= result[-1].last + 1:
+            result[-1] = TimeRange(result[-1].first, max(result[-1].last, time_range.last))
         else:
-            result.append(stretch)
+            result.append(time_range)
     return result
 
 
 def missing(bounds: TimeRange, known: Iterable[TimeRange]) -> list[TimeRange]:
-    """The seconds of `bounds` that lie in none of the `known` stretches, in order."""
+    """Return the seconds of `bounds` that lie in none of the `known` time ranges, in order."""
     result: list[TimeRange] = []
     start = bounds.first
-    for stretch in joined(known):
-        if stretch.first > start:
-            result.append(TimeRange(start, min(stretch.first - 1, bounds.last)))
-        start = max(start, stretch.last + 1)
+    for time_range in joined(known):
+        if time_range.first > start:
+            result.append(TimeRange(start, min(time_range.first - 1, bounds.last)))
+        start = max(start, time_range.last + 1)
         if start > bounds.last:
             break
     if start <= bounds.last:
         result.append(TimeRange(start, bounds.last))
-    return [stretch for stretch in result if stretch.first <= bounds.last]
+    return [time_range for time_range in result if time_range.first <= bounds.last]
 
 
-def slices(stretch: TimeRange) -> list[TimeRange]:
-    """Cut a stretch of several seconds into up to `SLICES` of about one length, in order."""
-    length = stretch.last - stretch.first + 1
-    starts = [stretch.first + length * part // SLICES for part in range(SLICES)]
-    ends = [*(start - 1 for start in starts[1:]), stretch.last]
+def slices(time_range: TimeRange) -> list[TimeRange]:
+    """Cut a time range of several seconds into up to `SLICES` parts of about the same length, in order."""
+    length = time_range.last - time_range.first + 1
+    starts = [time_range.first + length * part // SLICES for part in range(SLICES)]
+    ends = [*(start - 1 for start in starts[1:]), time_range.last]
     return [TimeRange(first, last) for first, last in zip(starts, ends, strict=True) if first <= last]
 
 
-def alone(stretch: TimeRange, crowded: Iterable[int]) -> list[TimeRange]:
-    """The stretch cut so that each of the `crowded` seconds in it stands alone."""
+def alone(time_range: TimeRange, crowded: Iterable[int]) -> list[TimeRange]:
+    """Cut a time range so that each of the `crowded` seconds in it is a part of its own."""
     result: list[TimeRange] = []
-    start = stretch.first
-    for second in sorted(second for second in set(crowded) if stretch.first <= second <= stretch.last):
+    start = time_range.first
+    for second in sorted(second for second in set(crowded) if time_range.first <= second <= time_range.last):
         if second > start:
             result.append(TimeRange(start, second - 1))
         result.append(TimeRange(second, second))
         start = second + 1
-    if start <= stretch.last:
-        result.append(TimeRange(start, stretch.last))
+    if start <= time_range.last:
+        result.append(TimeRange(start, time_range.last))
     return result
 
 

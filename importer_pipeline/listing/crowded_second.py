@@ -1,20 +1,20 @@
-"""A second that more contacts share than fit on a page: whether all of them have been seen. Pure."""
+"""A second with more contacts than fit on a page, and the proof that all of them have been seen. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 
 class CrowdedSecond:
-    """The contacts of one second that fill more than a page, and whether all of them have been seen.
+    """The contacts of a second that fill more than a page, and the proof that all of them have been seen.
 
-    Their order may change at each request, so pages of one round need not add up. But contacts only leave a second that is
-    past. So for each total T that was answered: all pages whose total was at most T show subsets of the set that the second
-    held when its total was T; once their distinct ids are T, they are that whole set, and with it everyone who stood still.
-    Counting the ids of all pages against the last total would be wrong: one who was seen and has left makes up for one who
-    was not seen.
+    Their order may change at each request, so the pages of one round need not add up. But contacts only leave a second
+    that is past. So for each total T that was answered: all pages whose total was at most T show subsets of the set
+    that the second had when its total was T. Once their distinct ids are T, they are that whole set, and with it all
+    unchanged contacts. Comparing the ids of all pages with the last total would be wrong: a contact that was seen and
+    has left would make up for one that was not seen.
 
     Attributes:
-        keeps_order: whether every contact has come at one place as long as the total was the same.
+        keeps_order: whether each contact kept its place as long as the total was the same.
     """
 
     def __init__(self) -> None:
@@ -24,16 +24,16 @@ class CrowdedSecond:
         self.keeps_order = True
 
     def new(self, ids: Iterable[str]) -> set[str]:
-        """Those of `ids` that no page has shown so far."""
+        """Return the `ids` that no page has shown so far."""
         return {contact_id for contact_id in ids if contact_id not in self._lowest_total}
 
     def seen(self, ids: Sequence[str], total: int, *, offset: int) -> None:
-        """Count one page in.
+        """Record a page.
 
         Args:
-            ids: Mailchimp's ids of the contacts in the page; they have been delivered.
+            ids: Mailchimp's ids of the contacts in the page, which have been delivered.
             total: `total_items` of that page.
-            offset: where in the second the page begins.
+            offset: start of the page within the second.
         """
         for place, contact_id in enumerate(ids, offset):
             if self._places.setdefault((total, contact_id), place) != place:
@@ -49,7 +49,7 @@ class CrowdedSecond:
 
     @property
     def unseen(self) -> int | None:
-        """How many contacts that stood still may not have been seen: 0 is proof that all have; None before any page."""
+        """Number of unchanged contacts that may not have been seen: 0 proves that all were; None before any page."""
         distinct, fewest = 0, None
         for total in sorted(self._ids_at):
             distinct += self._ids_at[total]
@@ -59,5 +59,5 @@ class CrowdedSecond:
 
     @property
     def whole(self) -> bool:
-        """Whether every contact that stood still has been seen."""
+        """True if every unchanged contact has been seen."""
         return self.unseen == 0

@@ -1,6 +1,6 @@
-"""An audience frozen at a moment, and what is in of it. Records. Pure.
+"""A snapshot of an audience, and its imported windows: records. Pure.
 
-How windows are read is in `walk`, and when a snapshot is gone on with in `resuming`.
+Stays out: reading windows (see `walk`), and whether a snapshot is resumed (see `planning.resuming`).
 """
 
 import math
@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from importer_pipeline.listing.coverage import Paging, TimeRange, window_offsets
 
 SNAPSHOT_FORMAT = 1
-"""Of the snapshots and windows that are kept; another one is not gone on with."""
+"""Format of recorded snapshots and windows; snapshots of another format are not resumed."""
 
 _KEY = re.compile(r"(archived-)?(0|[1-9][0-9]*)")
 
 
 def window_key(offset: int, *, archived: bool) -> str:
-    """The partition key of a window: `990`, or `archived-990` in the walk of the archived contacts."""
+    """Return the partition key of a window: `990`, or `archived-990` in the walk of the archived contacts."""
     return f"archived-{offset}" if archived else str(offset)
 
 
 def parse_window_key(key: str) -> tuple[bool, int] | None:
-    """Whether a key is of the walk of the archived contacts, and its offset; None if it is no window's key."""
+    """Return whether a window's key is in the walk of the archived contacts, and its offset; None for other keys."""
     match = _KEY.fullmatch(key)
     return None if match is None else (match[1] is not None, int(match[2]))
 
@@ -43,17 +43,17 @@ class Snapshot:
     """An audience frozen at a moment: the contacts with `since < last_changed <= before`."""
 
     id: str
-    """Tells it from the audience's other snapshots."""
+    """Identifies it among the audience's snapshots."""
     fingerprint: str
-    """What it was taken of and for: list, target, mapping (see `client.fingerprint`)."""
+    """Fingerprint of the list, target and mapping that it is for (see `client.fingerprint`)."""
     since: int
-    """Epoch seconds, exclusive; `windows.BEGINNING` for all."""
+    """Epoch seconds, exclusive; `coverage.BEGINNING` for all."""
     before: int
     """Epoch seconds, inclusive: a minute before it was taken, by Mailchimp's own clock."""
     total: int
     """Contacts that are not archived."""
     archived_total: int | None
-    """Archived contacts; None as long as Mailchimp has not told."""
+    """Archived contacts; None until Mailchimp has reported them."""
     page_size: int
     """Contacts of a page."""
     overlap: int
@@ -61,7 +61,7 @@ class Snapshot:
 
     @property
     def keys(self) -> list[str]:
-        """The keys of its windows, in order: those of the archived last."""
+        """The keys of its windows, in order, archived ones last."""
         paging = Paging(page_size=self.page_size, overlap=self.overlap)
         archived = () if self.archived_total is None else window_offsets(self.archived_total, paging)
         return [
@@ -72,14 +72,14 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedWindow:
-    """A window of which every contact is at the target or known as refused."""
+    """A window whose contacts are all at the target, or recorded as refused."""
 
     covered: tuple[TimeRange, ...]
-    """The seconds of which every contact has been delivered."""
+    """The seconds whose contacts have all been delivered."""
     read: int
     """Contacts read under it."""
     accepted: int
-    """Contacts that the target took."""
+    """Contacts that the target accepted."""
     refused: int
     """Contacts that went to the quarantine."""
     requests: int
@@ -88,11 +88,11 @@ class ImportedWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotProgress:
-    """How far a snapshot is."""
+    """The progress of a snapshot: its imported windows."""
 
     snapshot: Snapshot
     windows: Mapping[str, ImportedWindow]
-    """What is in, by key."""
+    """The imported windows, by key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +101,6 @@ class Latest:
 
     snapshot: Snapshot
     completed: bool
-    """Whether all of it has been brought in."""
+    """True if all of it has been imported."""
     written: float = field(default=math.inf, compare=False)
-    """When it was last said what it is, in epoch seconds by our clock; infinite where nobody knows."""
+    """Time of its latest record, in epoch seconds by our clock; infinite if unknown."""

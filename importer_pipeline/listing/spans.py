@@ -1,6 +1,6 @@
-"""What a walk keeps in mind: its windows with their states, the stretches under way, and single pages. Pure.
+"""The state of a walk: its windows, the time ranges that are being read, and single pages. Pure.
 
-What happens to them is in `walk`.
+Stays out: the changes of this state (see `walk`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -14,51 +14,51 @@ from importer_pipeline.listing.snapshots import ImportedWindow
 
 
 class WindowState(Enum):
-    """How far a window is."""
+    """The state of a window."""
 
     MISSING = "missing"
-    """Not in, and not asked for, or left when the audience was stopped."""
+    """Not imported and not requested, or dropped when the audience was stopped."""
     UNDER_WAY = "under way"
-    """Asked for."""
+    """Requested."""
     BY_TIME = "read by time"
-    """A page of it leads nowhere: it is in once what lies between its neighbours has been read by time."""
+    """A page of it can't be read: it is imported once the gap between its neighbours has been read by time."""
     IMPORTED = "in"
     """All of its own pages have been delivered."""
     FAILED = "failed"
-    """A page that is reported under it is given up."""
+    """A page that is reported under it has been given up."""
 
 
 @dataclass(eq=False, slots=True)
 class Window:
-    """The contacts between an offset of the listing and the next window's, and what became of them."""
+    """The contacts between an offset of the listing and the next window's offset, and their progress."""
 
     offset: int
-    """Its place in the listing when the snapshot was taken."""
+    """Its position in the listing when the snapshot was taken."""
     state: WindowState = WindowState.MISSING
     covered: list[TimeRange] = field(default_factory=list[TimeRange])
-    """Seconds of which every contact has been delivered, in as few stretches as possible."""
+    """Seconds whose contacts have all been delivered, in as few time ranges as possible."""
     error: ImporterError | None = None
-    """Why it could not be imported."""
+    """The reason why it could not be imported."""
     open_pages: int = 0
     """Its own pages that are neither delivered nor given up."""
     asked_at: float | None = None
-    """When its first page was asked for, by the engine's clock."""
+    """Time of the request for its first page, by the engine's clock."""
     elapsed_seconds: float = 0.0
-    """From then to the last delivery."""
+    """Time from then to the last delivery."""
     requests: int = 0
-    """Pages asked for under it, those that failed included."""
+    """Pages requested under it, including failed ones."""
     read: int = 0
-    """Contacts in its pages, those that gaps brought included."""
+    """Contacts in its pages, including those of gaps."""
     accepted: int = 0
-    """Contacts of them that the target took."""
+    """Contacts of them that the target accepted."""
     refused: int = 0
     """Contacts of them that went to the quarantine."""
     is_kept: bool = False
-    """Whether it was imported earlier and is not read again."""
+    """True if it was imported earlier, and is not read again."""
 
     @classmethod
     def imported_earlier(cls, offset: int, imported: ImportedWindow) -> "Window":
-        """One that was imported earlier."""
+        """Create a window that was imported earlier."""
         return cls(
             offset,
             WindowState.IMPORTED,
@@ -72,12 +72,12 @@ class Window:
 
     @property
     def is_imported(self) -> bool:
-        """Whether all of its own pages have been delivered, and no other that is reported under it has failed."""
+        """True if all of its own pages have been delivered, and no page reported under it has failed."""
         return self.state is WindowState.IMPORTED
 
     @property
     def imported(self) -> ImportedWindow:
-        """What is kept of it."""
+        """The record of it to keep."""
         return ImportedWindow(
             covered=tuple(self.covered),
             read=self.read,
@@ -87,17 +87,17 @@ class Window:
         )
 
     def cover(self, stretches: Iterable[TimeRange]) -> None:
-        """Every contact of these seconds has been delivered."""
+        """Record that every contact of these seconds has been delivered."""
         self.covered = joined([*self.covered, *stretches])
 
     def start_over(self) -> None:
-        """It is read again: what is counted starts at zero, and what is proved stays proved."""
+        """Prepare to read it again: its counts start at zero, and proved seconds stay proved."""
         self.requests = self.read = self.accepted = self.refused = 0
         self.is_kept = False
 
 
 class Purpose(Enum):
-    """What a span is read for."""
+    """The purpose of reading a span."""
 
     WINDOWS = "its pages are windows"
     GAP = "its pages are reported under the window below"
@@ -108,48 +108,48 @@ class Purpose(Enum):
 
 @dataclass(eq=False, slots=True)
 class Span:
-    """A stretch that is being read."""
+    """A time range that is being read."""
 
     bounds: TimeRange
-    """The seconds that have to be proved."""
+    """The seconds to prove."""
     purpose: Purpose
     window: int
-    """Offset of the window that its pages are reported under; where they are windows, of the one that stands at its start."""
+    """Offset of the window that its pages are reported under; if they are windows, of the one at its start."""
     first_offset: int = 0
-    """Offset, in its own listing, of the page that is asked for first."""
+    """Offset, in its own listing, of the page to request first."""
     waiting: list[int] = field(default_factory=list[int])
-    """Offsets of the windows that are asked for once that page has told how many contacts there are."""
+    """Offsets of the windows to request once that page has shown the number of contacts."""
     crowd: CrowdedSecond | None = None
-    """The count of its contacts, where it is a gap of a single second."""
+    """Its contacts, if it is a gap of a single second."""
     covered: list[TimeRange] = field(default_factory=list[TimeRange])
-    """What its delivered pages proved."""
+    """Seconds that its delivered pages have proved."""
     open_pages: int = 0
-    """Pages asked for and neither delivered nor given up."""
+    """Pages requested and neither delivered nor given up."""
     planned: bool = False
-    """Whether the answer of its first page has told how many there are."""
+    """True if its first page has shown how many pages there are."""
     total: int = 0
-    """Contacts in it, as the latest answer said."""
+    """Contacts in it, by the latest answer."""
     round: int = 1
-    """How often its pages have been asked for."""
+    """Number of the current round of requests for its pages."""
     failed: bool = False
-    """Whether one of its pages is given up."""
+    """True if one of its pages has been given up."""
     trouble: ImporterError | None = None
-    """Why one of its pages is left to be read in parts, or proves nothing."""
+    """The reason why one of its pages is to be read in parts, or proves nothing."""
     holes: list[ImporterError] = field(default_factory=list[ImporterError])
-    """Why single contacts of it could not be read in this round."""
+    """The reasons why single contacts of it could not be read in this round."""
     spoiled: ImporterError | None = None
-    """Why a page of some round of it could not be read."""
+    """The reason why a page of some round of it could not be read."""
 
     @property
     def named_holes(self) -> set[str]:
-        """Ids of contacts that could not be read in this round and were not in any before, where the answers name them."""
+        """Ids of contacts that could not be read in this round and were in no page before, if the answers name them."""
         named = (hole.contact_id for hole in self.holes if isinstance(hole, MemberUnreadable))
         return set() if self.crowd is None else self.crowd.new(named) - {""}
 
     def has_found_unreadable(self, unseen: int) -> bool:
-        """Whether contacts that no page has shown are those that could not be read, each alone.
+        """Return whether the contacts that no page has shown are those that could not be read alone.
 
-        Where an order changes at each request, a place is no contact: the same one may have been met twice.
+        If the order changes at each request, an offset does not identify a contact: the same one may fail twice.
         """
         if len(self.named_holes) >= unseen:
             return bool(self.holes)
@@ -159,60 +159,60 @@ class Span:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reading:
-    """One page to read, and what it is for."""
+    """A page to read, and its purpose."""
 
     ask: PageRequest
-    """The page."""
+    """The request."""
     window: int
     """Offset of the window that it is reported under."""
     span: Span
-    """The stretch that it is a page of."""
+    """The span that it is a page of."""
     is_suspect: bool = False
-    """Whether it is a part of what has failed again and again: it is not tried as often."""
+    """True if it is a part of a page that kept failing: it gets fewer retries."""
 
     @property
     def only_counts(self) -> bool:
-        """Whether nothing of it is to be delivered."""
+        """True if none of its contacts is to be delivered."""
         return self.span.purpose in (Purpose.COUNT, Purpose.PROBE)
 
     @property
     def is_probe(self) -> bool:
-        """Whether it asks for nobody, so that no contact can spoil its answer."""
+        """True if it requests no contact, so that none can spoil its answer."""
         return self.span.purpose is Purpose.PROBE
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Contacts of one second that Mailchimp has and can't send; all others of it have been delivered."""
+    """Contacts of one second that Mailchimp has but can't send; all others of it have been delivered."""
 
     window: int
     """Offset of the window that they are reported under."""
     second: int
-    """When they changed last."""
+    """The second of their last change."""
     contact_ids: tuple[str, ...]
-    """Mailchimp's `id` of each, "" where it is not known."""
+    """Mailchimp's `id` of each, "" if unknown."""
     reason: str
-    """What was seen, and what to do."""
+    """The problem and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What lies between neighbouring windows that are in, and the windows there that are to be read."""
+    """The seconds between neighbouring imported windows, and the windows to read there."""
 
     bounds: TimeRange
-    """Its seconds; last before first where the neighbours leave nothing."""
+    """Its seconds; last is before first if the neighbours leave no gap."""
     start: int
-    """Offset of the window that would stand at its start."""
+    """Offset of the window that would be at its start."""
     wanted: list[int]
     """Offsets of the windows to read, in order; at least one."""
 
 
 def sections(windows: Mapping[int, Window], wanted: Set[int], *, bounds: TimeRange, step: int) -> Iterator[Section]:
-    """Where the wanted windows that are not in lie.
+    """Yield the sections that contain the wanted windows that are not imported.
 
     Args:
         windows: all windows of the walk, by offset.
-        wanted: offsets of those to read.
+        wanted: offsets of the windows to read.
         bounds: the seconds of the walk.
         step: contacts from one window to the next.
     """
@@ -230,7 +230,7 @@ def sections(windows: Mapping[int, Window], wanted: Set[int], *, bounds: TimeRan
 
 
 def left_alone(windows: Mapping[int, Window], *, bounds: TimeRange) -> list[TimeRange]:
-    """What lies between the nearest windows that are in around each that is not."""
+    """Return the seconds around each window that is not imported, between its nearest imported neighbours."""
     result: list[TimeRange] = []
     first, is_out = bounds.first, False
     for window in (windows[offset] for offset in sorted(windows)):
@@ -246,7 +246,7 @@ def left_alone(windows: Mapping[int, Window], *, bounds: TimeRange) -> list[Time
 
 
 def window_below(windows: Mapping[int, Window], gap: TimeRange) -> int:
-    """Offset of the window that what is read in a gap is reported under."""
+    """Return the offset of the window under which a gap is reported."""
     below = [
         (window.covered[-1].last, window.offset)
         for window in windows.values()

@@ -1,21 +1,21 @@
-"""One walk: reading a listing between two moments until no second of it is missing. Pure: it says which page to read next
-and is told what became of it; who reads, retries and delivers is `importer_pipeline.engine.sync`.
+"""One walk: reads a listing between two moments until no second is missing. Pure: it returns the next page to read and
+receives the result; `importer_pipeline.engine.sync` reads, retries and delivers.
 
-    windows (from the end down) ──all in or failed──> gaps, read by time ──none left──> finished
+    windows (from the end down) ──all imported or failed──> gaps, read by time ──none left──> finished
 
-A walk is a tree of spans. The pages of its first span, the whole stretch, are the windows. When their last page is in, the
-seconds that no page proved become spans of their own: read by time, side by side, and reported under the window below them. A
-gap of a single second that fills a page is read in rounds (see `crowded_second`).
+A walk is a tree of spans. The pages of its first span, the whole time range, are the windows. After the last of them,
+the seconds that no page proved become spans of their own: read by time, in parallel, and reported under the window
+below them. A gap of a single second that fills a page is read in rounds (see `crowded_second`).
 
-A walk that goes on where an earlier one stopped knows windows that are in. Those that are not lie in sections: each is the
-stretch between the nearest windows that are in, and its pages are the windows that lie there. A window that is in and asked for
-all the same is read by its own time.
+A walk that resumes an earlier one knows the imported windows. The others lie in sections: each is the time range
+between the nearest imported windows, and its pages are the windows there. An imported window that is requested again is
+read by its own time.
 
-A window that is not in takes its stretch with it: the seconds between its nearest windows that are in are left alone until the
-window itself is read.
+A window that is not imported keeps its time range: the seconds between its nearest imported neighbours are not read
+until the window itself is.
 
-A page that keeps failing is left to be read by time: it proves nothing, so its seconds are a gap in the end (see `gaps`).
-Offsets that lead nowhere (too deep for the server, or beyond the true end) are not asked for again.
+A page that keeps failing is read by time: it proves nothing, so its seconds become a gap (see `gaps`). Offsets that fail
+(too deep for the server, or beyond the real end) are not requested again.
 """
 
 import sys
@@ -57,12 +57,12 @@ from importer_pipeline.listing.window_states import WindowStates
 class Walk:
     """The reading of one listing of `since < last_changed <= before`, or of single contacts.
 
-    To be started by one of `read_all`, `count`, `resume` and `recall`.
+    Start it with one of `read_all`, `count`, `resume` and `recall`.
 
     Attributes:
-        windows: by offset, as far as they are known.
-        reports: windows that came in, failed, or grew since this was last emptied by the caller.
-        unreadable: contacts that can't be read, since this was last emptied. Theirs is read before the windows in `reports`.
+        windows: the known windows, by offset.
+        reports: windows imported, failed, or grown since the caller last emptied this.
+        unreadable: contacts that can't be read, since the caller last emptied this. To be read before `reports`.
     """
 
     def __init__(self, *, since: int, before: int, paging: Paging) -> None:
@@ -81,11 +81,11 @@ class Walk:
         self.unreadable = self._gaps.unreadable
 
     def read_all(self) -> None:
-        """Read everything. The first page tells how many windows there are."""
+        """Read everything. The first page shows how many windows there are."""
         self._open_section(Section(self._bounds, start=0, wanted=[0]))
 
     def count(self) -> None:
-        """Find out how many windows there are, and read none."""
+        """Find out the number of windows, without reading them."""
         self._open_span(Span(self._bounds, Purpose.COUNT, window=0), count=1)
 
     def recall(self, contact_ids: Sequence[str]) -> None:
@@ -96,7 +96,7 @@ class Walk:
         self._ready.extend(Reading(ContactRequest(contact_id=contact_id), 0, span) for contact_id in contact_ids)
 
     def probe(self) -> None:
-        """Ask, before anything else, for a page of no time at all: it can hold nobody, whatever the listing holds."""
+        """Request, before anything else, a page of an empty time range, which can't have any contacts."""
         before = self._bounds.last
         span = Span(self._bounds, Purpose.PROBE, window=0, planned=True, open_pages=1)
         self._open_spans += 1
@@ -105,13 +105,13 @@ class Walk:
         )
 
     def resume(self, *, total: int, known: Mapping[int, ImportedWindow], wanted: Set[int] | None) -> None:
-        """Read more of a listing that has been read in part.
+        """Continue reading a listing that was read in part.
 
         Args:
             total: contacts of the listing when its first page was read.
-            known: the windows that are in, by offset.
-            wanted: offsets of the windows to read, also of those that are in; None for all that are not in. Without any,
-                nothing is read.
+            known: the imported windows, by offset.
+            wanted: offsets of the windows to read, including imported ones; None for all that are not imported. An
+                empty set reads nothing.
         """
         self._states.plan(total, self._paging)
         for offset, imported in known.items():
@@ -139,22 +139,22 @@ class Walk:
 
     @property
     def finished(self) -> bool:
-        """Whether all that was asked for is in or has failed, and nothing between windows that are in is missing."""
+        """True if all that was requested is imported or has failed, and no gap between imported windows is left."""
         return self._open_spans == 0
 
     @property
     def left(self) -> int:
-        """Windows that are neither in nor failed."""
+        """Number of windows that are neither imported nor failed."""
         return sum(window.state not in (WindowState.IMPORTED, WindowState.FAILED) for window in self.windows.values())
 
     @property
     def proved(self) -> list[TimeRange]:
-        """The seconds of which every contact has been delivered, in as few stretches as possible."""
+        """The seconds whose contacts have all been delivered, in as few time ranges as possible."""
         return joined(stretch for window in self.windows.values() for stretch in window.covered)
 
     @property
     def is_whole(self) -> bool:
-        """Whether every window is in and no second is missing: the proof that nobody who stood still was missed."""
+        """True if every window is imported and no second is missing: proof that no unchanged contact was missed."""
         return (
             self.planned
             and all(it.is_imported for it in self.windows.values())
@@ -163,15 +163,15 @@ class Walk:
 
     @property
     def has_ready(self) -> bool:
-        """Whether `next` has a page to read now."""
+        """True if `next` has a page to read now."""
         return bool(self._ready)
 
     def next(self) -> Reading | None:
-        """The page to read next, or None where the next step waits for an answer."""
+        """Return the page to read next; None if the next step waits for an answer."""
         return self._ready.popleft() if self._ready else None
 
     def arrived(self, reading: Reading, shape: PageShape) -> None:
-        """A page has been read; the first one of a span tells which others there are. It is not delivered yet."""
+        """Record that a page has been read, but not delivered. The first one of a span shows which others there are."""
         span = reading.span
         if span.planned:
             return
@@ -192,16 +192,16 @@ class Walk:
         self._ask_waiting(span)
 
     def unseen(self, reading: Reading, ids: Sequence[str]) -> set[str] | None:
-        """The ids of a page that its crowded second has not yet delivered, or None where all of a page is to be delivered."""
+        """Return the ids of a page that its crowded second has not delivered yet; None to deliver the whole page."""
         crowd = reading.span.crowd
         return None if crowd is None else crowd.new(ids)
 
     def delivered(self, reading: Reading, shape: PageShape, ids: Sequence[str]) -> None:
-        """All contacts of a page are at the target or known as refused, or it was only to count.
+        """Record that all contacts of a page are at the target or recorded as refused, or that it was only to count.
 
         Args:
-            reading: as `next` gave it.
-            shape: what the page told.
+            reading: as returned by `next`.
+            shape: the page's shape.
             ids: Mailchimp's ids of its contacts.
         """
         span = reading.span
@@ -223,7 +223,7 @@ class Walk:
         self._settle(reading)
 
     def failed(self, reading: Reading, error: ImporterError) -> None:
-        """A page is given up; its window fails with it, unless it is in and what lies above it is only left to a later run."""
+        """Give up a page and its window, unless that is imported and the page is of a gap that a later run can read."""
         span = reading.span
         span.failed = True
         is_left = isinstance(error, StopAudience | StopClient) and span.purpose is Purpose.GAP
@@ -238,16 +238,16 @@ class Walk:
         self._settle(reading)
 
     def split(self, reading: Reading, error: ImporterError) -> bool:
-        """Ask for two halves of a page that the server does not manage; False where it is too small for that."""
+        """Request two halves of a page that is too large for the server; return False if it is too small for that."""
         reading.span.spoiled = error
         return self._halve(reading, overlap=self._paging.overlap, is_suspect=reading.is_suspect)
 
     def read_around(self, reading: Reading, error: ImporterError) -> bool:
-        """Read what is around the part of a page that makes it fail again and again; False where that can't be done.
+        """Read around the part of a page that makes it fail repeatedly; return False if that is impossible.
 
         Args:
-            reading: as `next` gave it.
-            error: what it fails with.
+            reading: as returned by `next`.
+            error: its latest error.
         """
         span = reading.span
         if self._stopped is not None or reading.only_counts or span.purpose is Purpose.CONTACTS:
@@ -273,7 +273,7 @@ class Walk:
         return True
 
     def read_before(self, reading: Reading, error: ImporterError) -> bool:
-        """Read by time what offsets such as the page's do not lead to; False where it is no matter of its offset."""
+        """Read by time what offsets like the page's can't reach; return False if its offset is not the cause."""
         span, offset = reading.span, reading.ask.offset
         if self._stopped is not None or not self.planned or span.crowd is not None or not offset:
             return False
@@ -285,11 +285,11 @@ class Walk:
         return True
 
     def ends_before(self, reading: Reading, error: ImporterError) -> bool:
-        """Ask for nothing behind a page that shows nobody; False where its offset says nothing.
+        """Request nothing after a page without contacts; return False if its offset proves nothing.
 
         Args:
-            reading: as `next` gave it.
-            error: what is wrong with a total that leads there.
+            reading: as returned by `next`.
+            error: the problem of a total that leads there.
         """
         span, offset = reading.span, reading.ask.offset
         if span.crowd is None:
@@ -304,7 +304,7 @@ class Walk:
         return True
 
     def stop(self, error: ImporterError) -> None:
-        """Leave every page that is not under way, and what they would have led to."""
+        """Drop every page that is not under way, and all that would follow from them."""
         self._stopped = error
         while (reading := self.next()) is not None:
             reading.span.failed = True
@@ -331,7 +331,7 @@ class Walk:
         return True
 
     def _leave_to_time(self, reading: Reading, error: ImporterError) -> None:
-        """Settle a page without a proof: its seconds are a gap in the end."""
+        """Settle a page without a proof: its seconds become a gap."""
         span = reading.span
         span.trouble = error
         self._states.read_by_time(reading)
@@ -391,7 +391,7 @@ class Walk:
         self._ready.append(Reading(ask, window, span, is_suspect))
 
     def _ask_waiting(self, span: Span) -> None:
-        """Ask for the other windows of a section, from the end down. Beyond its end there is nothing left to ask for."""
+        """Request the other windows of a section, from its end down; there is nothing to request beyond its end."""
         waiting, span.waiting = span.waiting, []
         for offset in reversed(waiting):
             if offset - span.window < min(span.total, self._reach):
@@ -415,7 +415,7 @@ class Walk:
                 self._states.settle_by_time()
 
     def _close(self, span: Span) -> None:
-        """All pages of a span are in: read what they left, in rounds or by time."""
+        """Close a span whose pages are all settled: read what they left, in rounds or by time."""
         is_over = self._stopped is not None
         if span.crowd is not None and not span.failed and missing(span.bounds, span.covered):
             self._open_spans -= is_over or not self._gaps.next_round(span)

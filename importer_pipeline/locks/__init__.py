@@ -1,4 +1,4 @@
 """One sync at a time for each account, and a lock that shows whether a run is alive: in files, or in Postgres.
 
-Out of here: who takes which lock when. May import nothing but the root.
+Stays out: the decision when to take which lock. May import nothing but the root.
 """

@@ -1,8 +1,8 @@
-"""The locks of `locks` as files, for the processes of one user on one machine.
+"""The locks as files, for the processes of one user on one machine.
 
-The operating system holds them for the process and releases them when it dies, however it dies. It holds them on the file,
-though, not on its name: whoever can take the file away or swap its folder lets another sync have a second lock of that name.
-So a folder that other users can reach is refused, and before each request the names are looked at.
+The operating system releases them when the process dies, however it dies. But it locks the file, not its name: if the
+file is removed or its folder replaced, another sync can get a second lock of that name. So a folder that other users
+can change is refused, and the names are checked before each request.
 """
 
 import os
@@ -24,25 +24,25 @@ from importer_pipeline.locks.protocol import digest
 
 _OLD_SECONDS = 24 * 3600.0
 _SETTLED_NANOSECONDS = 2 * 10**9
-"""Two changes of a folder that follow each other may bear one time: what is younger than this is looked at again."""
+"""Two successive changes of a folder may have the same time, so a change younger than this is checked again."""
 
 _held_until_exit: dict[Path, FileLock] = {}
-"""The locks of this process's runs: they outlive the objects that took them."""
+"""The locks of this process's runs, which outlive the objects that took them."""
 
 
 def default_folder() -> Path:
-    """One folder for each user of a machine, so that all of the user's processes meet, whatever their DAGSTER_HOME is.
+    """Return the folder that all processes of this user on this machine share, whatever their DAGSTER_HOME.
 
-    Not among the temporary files, which services may have to themselves.
+    It is not a temporary folder, as services may have one of their own.
     """
     return platformdirs.user_state_path("importer_pipeline", appauthor=False) / "locks"
 
 
 class FileAccountLocks:
-    """See `locks.AccountLocks`.
+    """Locks of accounts as files.
 
     Args:
-        folder: where the files are; made if it is not there.
+        folder: for the files; created if it does not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,12 +51,12 @@ class FileAccountLocks:
         self._looked_at: _FolderState | None = None
 
     def take(self, accounts: Iterable[str]) -> set[str]:
-        """See `locks.AccountLocks`."""
+        """See `AccountLocks`."""
         with _use(self._folder):
             return {account for account in accounts if account in self._held or self._lock(account)}
 
     def check(self) -> None:
-        """See `locks.AccountLocks`. The names are looked at where the folder has changed since: one `stat` for any number."""
+        """See `AccountLocks`. The names are checked only if the folder has changed: one `stat` for all locks."""
         try:
             state = _FolderState.of(self._folder)
             if state == self._looked_at:
@@ -70,18 +70,18 @@ class FileAccountLocks:
         if lost:
             raise LocksLost(
                 f"a lock file in {self._folder} was removed or replaced while held: another sync may have its account",
-                remedy="leave the files there alone while runs go on; the next run goes on where this one stopped",
+                remedy="do not touch the files there during a run; the next run resumes where this one stopped",
             )
         self._looked_at = state if state is not None and state.is_settled else None
 
     def release(self, account: str) -> None:
-        """See `locks.AccountLocks`."""
+        """See `AccountLocks`."""
         held = self._held.pop(account, None)
         if held is not None:
             held.lock.release()
 
     def release_all(self) -> None:
-        """See `locks.AccountLocks`."""
+        """See `AccountLocks`."""
         for account in list(self._held):
             self.release(account)
 
@@ -95,11 +95,11 @@ class FileAccountLocks:
 
 
 class FileRunLocks:
-    """See `locks.RunLocks`.
+    """Locks of runs as files.
 
     Args:
-        folder: where the accounts' locks are, too; made if it is not there.
-        machine: what this machine is called, by which it is told from others that share the folder or a copy of it.
+        folder: the folder of the accounts' locks; created if it does not exist.
+        machine: name of this machine, which distinguishes it from others that share the folder or a copy of it.
     """
 
     def __init__(self, folder: Path, *, machine: str = platform.node()) -> None:
@@ -107,7 +107,7 @@ class FileRunLocks:
         self._machine = machine
 
     def hold(self, run_id: str) -> bool:
-        """See `locks.RunLocks`."""
+        """See `RunLocks`."""
         path = self._path(run_id)
         with _use(*self._folders):
             lock = _locked(path)
@@ -117,13 +117,13 @@ class FileRunLocks:
         return True
 
     def mark(self, run_id: str) -> str:
-        """See `locks.RunLocks`. It is of this folder on this machine."""
-        # The folder's path would not tell: containers on one machine have the same one, each in a file system of its own.
+        """See `RunLocks`. It is valid for this folder on this machine."""
+        # The folder's path is not enough: containers on one machine have the same path, each in its own file system.
         return digest(self._machine, self._folder_name(), run_id)
 
     @contextmanager
     def if_free(self, run_id: str) -> Generator[bool]:
-        """See `locks.RunLocks`."""
+        """See `RunLocks`."""
         with _use(*self._folders):
             lock = _locked(self._path(run_id))
         try:
@@ -133,9 +133,9 @@ class FileRunLocks:
                 lock.release()
 
     def remove_old(self) -> None:
-        """Remove the files of runs that started more than a day ago and are over.
+        """Remove the files of runs that started more than a day ago and have ended.
 
-        A run locks its file as soon as it has made it, so a file of that age that is free is no one's who comes to lock it.
+        A run locks its file right after creating it, so no run will come to lock a free file of that age.
         """
         with _use(*self._folders):
             for path in self._folders[-1].glob("*.lock"):
@@ -147,7 +147,7 @@ class FileRunLocks:
         return self._folders[-1] / f"{digest(run_id)}.lock"
 
     def _folder_name(self) -> str:
-        """A random name that the folder keeps."""
+        """Return the folder's random name, which is stored in it."""
         path = self._folders[-1] / "folder"
         with _use(*self._folders):
             if not path.exists():
@@ -158,7 +158,7 @@ class FileRunLocks:
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """Which file a name leads to."""
+    """The file that a name leads to."""
 
     device: int
     inode: int
@@ -171,7 +171,7 @@ class _Identity:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A lock, and which file its name led to when it was taken."""
+    """A lock, and the file that its name led to when it was taken."""
 
     lock: FileLock
     identity: _Identity
@@ -179,7 +179,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _FolderState:
-    """What changes when a file is put in a folder or taken away, and when its name leads to another one."""
+    """The state of a folder: changes when a file is added or removed, or the folder is replaced."""
 
     device: int
     inode: int
@@ -192,20 +192,20 @@ class _FolderState:
 
     @property
     def is_settled(self) -> bool:
-        """Whether a change from now on would bear another time."""
+        """True if any later change will have another time."""
         return time.time_ns() - self.changed_nanoseconds > _SETTLED_NANOSECONDS
 
 
 @contextmanager
 def _use(*folders: Path) -> Generator[None]:
-    """Makes the folders, the outer one first: what is made on the way to a folder is open to others."""
+    """Create the folders, the outer one first: folders created on the way to another are open to others."""
     try:
         for folder in folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if why := reach_of_others(folder):
                 raise LocksUnusable(
-                    f"the folder {folder} for lock files is within reach of others ({why}), who could undo a lock",
-                    remedy="take their right to write away (chmod go-w), or let XDG_STATE_HOME name a folder of this user's",
+                    f"other users can change the folder {folder} for lock files ({why}), and so remove a lock",
+                    remedy="remove their write permission (chmod go-w), or set XDG_STATE_HOME to a folder of this user",
                 )
         yield
     except OSError as error:
@@ -215,13 +215,13 @@ def _use(*folders: Path) -> Generator[None]:
 def _unusable(folder: Path, why: str) -> LocksUnusable:
     return LocksUnusable(
         f"the folder {folder} for lock files can't be used ({why})",
-        remedy="let this user write there, or let XDG_STATE_HOME name another folder",
+        remedy="let this user write there, or set XDG_STATE_HOME to another folder",
     )
 
 
 def _locked(path: Path) -> FileLock | None:
-    """A lock on the file, or None where another has it."""
-    # The lock belongs to who keeps the object, whichever thread releases it.
+    """Return a lock on the file; None if another process holds it."""
+    # The lock belongs to the owner of the object, whichever thread releases it.
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         lock.acquire()

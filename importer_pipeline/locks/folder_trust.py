@@ -1,6 +1,6 @@
-"""Whether a folder is out of the reach of other users: nobody else can put files in it, take them away, or swap it for another.
+"""Checks that other users can't change a folder: add or remove files, or replace it by another.
 
-Stays out: what is kept there (see `file_locks`).
+Stays out: the files in it (see `files`).
 """
 
 import grp
@@ -14,13 +14,13 @@ _ROOT = 0
 
 
 def reach_of_others(folder: Path) -> str:
-    """Return why another user could change what the folder holds or what its path leads to; "" where none but root could.
+    """Return how another user could change the folder's content or what its path leads to; "" if only root could.
 
     Args:
-        folder: is there.
+        folder: an existing folder.
 
     Raises:
-        OSError: it is not, or may not be looked at.
+        OSError: it does not exist, or can't be examined.
     """
     for path in _ways_to(folder):
         status = path.lstat()
@@ -28,14 +28,14 @@ def reach_of_others(folder: Path) -> str:
             return f"{path} belongs to another user"
         if stat.S_ISLNK(status.st_mode) or not _others_write(status):
             continue
-        # In a sticky folder, such as the one for temporary files, each user can remove and rename only what is their own.
+        # In a sticky folder, such as the one for temporary files, users can remove and rename only what they own.
         if path == folder or not status.st_mode & stat.S_ISVTX:
             return f"other users can write to {path}"
     return ""
 
 
 def _ways_to(folder: Path) -> Iterator[Path]:
-    """The folder, and all that its path leads through, links and what they lead to."""
+    """Yield the folder and all parts of its path, both links and their targets."""
     written, real = Path(os.path.abspath(folder)), Path(os.path.realpath(folder))
     yield folder
     yield from dict.fromkeys((written, real, *written.parents, *real.parents))
@@ -48,7 +48,7 @@ def _others_write(status: os.stat_result) -> bool:
 
 
 def _is_private(group: int) -> bool:
-    """Whether nobody but this user and root is in a group: on many systems each user has one of that kind."""
+    """Return whether only this user and root are in a group: on many systems each user has such a group."""
     if group == _ROOT:
         return True
     try:

@@ -1,8 +1,8 @@
-"""The locks of `locks` in a Postgres database: advisory locks, for processes on any machines.
+"""The locks in a Postgres database: advisory locks, for processes on any machines.
 
-A session of the database holds them, and they are gone when it ends: when its process dies, when its machine is gone (the
-server's keepalives find that out within a minute), or when the connection breaks. The holder notices the latter first, within
-half of that, and by looking at its socket before each request; a session that is told to end is noticed at once.
+A database session holds them, and they are released when it ends: when its process dies, when its machine is gone (the
+server's keepalives detect that within a minute), or when the connection breaks. The holder notices a broken connection
+first, within half a minute; and a session that the server ended at once, as it checks its socket before each request.
 
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
@@ -29,13 +29,13 @@ CONNECT_ARGUMENTS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-"""What libpq is to be given: a connection that nothing comes through is broken for us within 25 seconds."""
+"""Arguments for libpq: a dead connection counts as broken within 25 seconds."""
 
 _SETTINGS = (
     "SET application_name = 'importer_pipeline locks'",
     "SET statement_timeout = '10s'",
     "SET idle_session_timeout = 0",
-    # Later than ours: the server may give locks away only when we know that they are lost.
+    # Later than ours: the server may release the locks only once we know that they are lost.
     "SET tcp_keepalives_idle = 30",
     "SET tcp_keepalives_interval = 10",
     "SET tcp_keepalives_count = 3",
@@ -50,17 +50,17 @@ _WHO = "SELECT pg_backend_pid()"
 _OUT_OF_SHARED_MEMORY = "53200"
 
 Connect = Callable[[], sqlalchemy.Connection]
-"""Makes a connection in autocommit mode, with `CONNECT_ARGUMENTS`, that is in no pool."""
+"""Opens a connection in autocommit mode, with `CONNECT_ARGUMENTS` and outside any pool."""
 
 
 class LockSession:
-    """A session of the database and the locks that it holds; threads may share it.
+    """A database session and the locks that it holds; threads may share it.
 
     Args:
-        connect: makes its connection.
+        connect: opens its connection.
 
     Raises:
-        LocksUnusable: the database can't be reached, or only through a proxy that gives one session's statements to many.
+        LocksUnusable: the database can't be reached, or only through a proxy that pools transactions.
     """
 
     def __init__(self, connect: Connect) -> None:
@@ -79,13 +79,13 @@ class LockSession:
         self._poll.register(driver.fileno(), select.POLLIN)
 
     @property
-    def stands(self) -> bool:
-        """Whether what it holds is still its own.
+    def is_alive(self) -> bool:
+        """True if it still holds its locks.
 
-        A server that ends a session closes the connection, which shows on the socket: nothing has to be sent to see it.
+        A server that ends a session closes the connection, which is visible on the socket without sending anything.
         """
         if self._lost or not self._mutex.acquire(blocking=False):
-            return not self._lost  # Who is using it will notice.
+            return not self._lost  # Its current user will notice.
         try:
             if self._poll.poll(0):
                 self._execute("SELECT 1")  # It may have been a notice only.
@@ -96,10 +96,10 @@ class LockSession:
         return not self._lost
 
     def try_lock(self, keys: Sequence[int]) -> set[int]:
-        """Lock those of the keys that nobody holds, this session neither.
+        """Lock the keys that no session holds, not even this one.
 
         Raises:
-            LocksLost: the session is at its end.
+            LocksLost: the session has ended.
             LocksUnusable: the server has no room for more locks.
         """
         with self._mutex:
@@ -115,17 +115,17 @@ class LockSession:
             return locked
 
     def unlock(self, keys: Iterable[int]) -> None:
-        """Let others have these, of those that it holds."""
+        """Release those of the keys that it holds."""
         with self._mutex:
             free = [key for key in keys if key in self._held]
             if free and not self._lost:
-                with suppress(DBAPIError):  # Then they are free as it is.
+                with suppress(DBAPIError):  # Then they are free anyway.
                     self._execute(_UNLOCK, keys=free)
             if not self._lost:
                 self._held.difference_update(free)
 
     def close(self) -> None:
-        """End the session: whatever it holds is free."""
+        """End the session, which releases its locks."""
         with self._mutex:
             self._lost = True
             self._connection.close()
@@ -135,34 +135,34 @@ class LockSession:
             result = self._connection.execute(sqlalchemy.text(statement), parameters)
             return result.fetchall() if result.returns_rows else []
         except DBAPIError:
-            # SQLAlchemy would make another connection, which holds nothing. And of a statement that failed, nobody knows which
-            # locks it has taken.
+            # SQLAlchemy would open another connection, which holds no locks. And it is unknown which locks a failed
+            # statement has taken.
             self._lost = True
             self._connection.invalidate()
             raise
 
     def _refuse_pooling(self, connect: Connect) -> None:
-        """Raise if statements of this connection are executed now here, now there: a lock would be anybody's."""
+        """Raise if a proxy spreads the statements of this connection over sessions: locks would be anybody's."""
         (before,) = self._execute(_WHO)
         with connect() as other:
-            # In a transaction, so that the proxy can't take that server away from it meanwhile.
+            # In a transaction, so that the proxy can't give its session to others meanwhile.
             other.execute(sqlalchemy.text("BEGIN"))
             (another,) = other.execute(sqlalchemy.text(_WHO)).fetchall()
-            # Where the proxy has one server only, it has given it away by now, and a second question would wait for ever.
+            # A proxy with a single session has given it away by now, and a second query would wait for ever.
             (after,) = (another,) if another == before else self._execute(_WHO)
         if another == before or after != before:
             self._connection.close()
             raise LocksUnusable(
-                "the database is behind a proxy that pools transactions, which keeps no session's locks",
-                remedy="let the connection lead to Postgres itself, or let the proxy pool sessions",
+                "the database is behind a proxy that pools transactions, which loses the locks of a session",
+                remedy="connect to Postgres directly, or switch the proxy to session pooling",
             )
 
 
 _sessions: dict[str, LockSession] = {}
-"""The session of this process, for each database: it ends with the process."""
+"""The session of this process for each database; it ends with the process."""
 
 _sessions_of_runs: dict[str, LockSession] = {}
-"""The session in which this process showed last that a run of its own lives, for each database."""
+"""The session that holds the lock of this process's latest run, for each database."""
 
 _making = threading.Lock()
 
@@ -172,41 +172,42 @@ class LockDatabase:
     """A database in which locks are held."""
 
     name: str
-    """What tells it from others, as far as this process knows any."""
+    """Distinguishes it from other databases in this process."""
     connect: Connect = field(repr=False)
-    """Makes a connection to it."""
+    """Opens a connection to it."""
 
     def session(self) -> LockSession:
-        """The session that this process has there; a new one where the one before has broken.
+        """Return this process's session; open a new one if the previous one has broken.
 
         Raises:
             LocksUnusable: as `LockSession`.
         """
         with _making:
             session = _sessions.get(self.name)
-            if session is None or not session.stands:
+            if session is None or not session.is_alive:
                 session = _sessions[self.name] = LockSession(self.connect)
             return session
 
     def try_lock_for_run(self, keys: Sequence[int]) -> tuple[LockSession, set[int]]:
-        """As `try_lock`, but only in the session in which this process shows that its run lives, where it has a run.
+        """Lock like `try_lock`, but only in the session that holds the lock of this process's run, if there is a run.
 
         Raises:
-            LocksLost: that has broken. The run may have been declared dead since, and another one be at its accounts.
+            LocksLost: that session has broken. The run may have been reported as failed, and another one use its
+                accounts.
             LocksUnusable: as `LockSession`.
         """
         session = _sessions_of_runs.get(self.name)
         return self.try_lock(keys) if session is None else (session, session.try_lock(keys))
 
     def hold_for_run(self, key: int) -> bool:
-        """Lock what shows that a run of this process lives, until the process ends; whether it was free."""
+        """Lock a run of this process until the process exits; return whether the lock was free."""
         session, locked = self.try_lock([key])
         if locked:
             _sessions_of_runs[self.name] = session
         return bool(locked)
 
     def try_lock(self, keys: Sequence[int]) -> tuple[LockSession, set[int]]:
-        """Lock what is free of the keys, and in which session: a new one where the one before breaks at this moment."""
+        """Lock the free ones of the keys, and return the session: a new one if the previous one has just broken."""
         session = self.session()
         try:
             return session, session.try_lock(keys)
@@ -216,12 +217,12 @@ class LockDatabase:
 
 
 class PostgresAccountLocks:
-    """See `locks.AccountLocks`. All are in one session: once that has broken, there are no more to be had here.
+    """Locks of accounts in a database. All are in one session: once that has broken, no more can be taken.
 
-    It is the session in which the run shows that it lives. One that was declared dead gets no account any more.
+    The session also holds the lock of the run. So a run that was reported as failed gets no more accounts.
 
     Args:
-        database: where they are.
+        database: the database with the locks.
     """
 
     def __init__(self, database: LockDatabase) -> None:
@@ -230,7 +231,7 @@ class PostgresAccountLocks:
         self._held: dict[str, int] = {}
 
     def take(self, accounts: Iterable[str]) -> set[str]:
-        """See `locks.AccountLocks`."""
+        """See `AccountLocks`."""
         self.check()
         wanted = dict.fromkeys(accounts)
         keys = {account: _key("account", account) for account in wanted if account not in self._held}
@@ -242,16 +243,16 @@ class PostgresAccountLocks:
         return {account for account in wanted if account in self._held}
 
     def check(self) -> None:
-        """See `locks.AccountLocks`."""
-        if self._session is not None and not self._session.stands:
+        """See `AccountLocks`."""
+        if self._session is not None and not self._session.is_alive:
             raise _lost()
 
     def release(self, account: str) -> None:
-        """See `locks.AccountLocks`."""
+        """See `AccountLocks`."""
         self._release([account])
 
     def release_all(self) -> None:
-        """See `locks.AccountLocks`."""
+        """See `AccountLocks`."""
         self._release(list(self._held))
 
     def _release(self, accounts: Sequence[str]) -> None:
@@ -261,26 +262,26 @@ class PostgresAccountLocks:
 
 
 class PostgresRunLocks:
-    """See `locks.RunLocks`. Any process that uses the database can tell of any run whether it lives.
+    """Locks of runs in a database. Any process that uses the database can tell whether a run is alive.
 
     Args:
-        database: where they are.
+        database: the database with the locks.
     """
 
     def __init__(self, database: LockDatabase) -> None:
         self._database = database
 
     def hold(self, run_id: str) -> bool:
-        """See `locks.RunLocks`."""
+        """See `RunLocks`."""
         return self._database.hold_for_run(_key("run", run_id))
 
     def mark(self, run_id: str) -> str:
-        """See `locks.RunLocks`. The database is no part of it: wherever the run can be read, its lock can be looked at."""
+        """See `RunLocks`. The database is not part of it: whoever can read the run can check its lock."""
         return digest("postgres", run_id)
 
     @contextmanager
     def if_free(self, run_id: str) -> Generator[bool]:
-        """See `locks.RunLocks`."""
+        """See `RunLocks`."""
         session, locked = self._database.try_lock([_key("run", run_id)])
         try:
             yield bool(locked)
@@ -288,27 +289,27 @@ class PostgresRunLocks:
             session.unlock(locked)
 
     def remove_old(self) -> None:
-        """Nothing is left of a lock that nobody holds."""
+        """Do nothing: a lock that nobody holds leaves nothing behind."""
 
 
 def _key(kind: str, name: str) -> int:
-    """The number of a lock: 64 bits, signed."""
+    """Return the key of a lock: 64 bits, signed."""
     whole = hashlib.sha256(f"importer_pipeline {kind}\n{name}".encode()).digest()
     return int.from_bytes(whole[:8], "big", signed=True)
 
 
 def _lost() -> LocksLost:
     return LocksLost(
-        "the connection to the database that holds the accounts' locks has broken",
-        remedy="see whether the database was restarted, and start the run again: it goes on where it stopped",
+        "the connection to the database that holds the accounts' locks was lost",
+        remedy="check whether the database was restarted, and start the run again: it resumes where it stopped",
     )
 
 
 def _unreachable(error: DBAPIError) -> LocksUnusable:
-    # The driver's words may hold the address and the user, and nothing else that would be needed.
+    # The driver's message may contain the address and the user, and nothing else of use.
     return LocksUnusable(
         f"the database that holds the locks can't be reached ({type(error.orig).__name__})",
-        remedy="see whether it runs, and whether the settings of DAGSTER_HOME lead to it",
+        remedy="check that it runs, and that the storage settings in DAGSTER_HOME lead to it",
     )
 
 

@@ -1,8 +1,9 @@
-"""One sync at a time per Mailchimp account, and a run's sign of life: what locks of any kind owe to who uses them.
+"""Interfaces of the locks: one sync at a time per Mailchimp account, and run liveness.
 
-Two syncs of one account would use twenty connections, and the one that read earlier could write later. A run whose process
-died looks to Dagster like one that goes on. So both are locks that are gone when their holder's process dies, however it dies:
-those of one machine are files (`file_locks`), those that several machines share are a database's (`postgres_locks`).
+Two syncs of one account would use twenty connections, and the one that read earlier could write later. And to Dagster,
+a run whose process died looks like a running one. So both are locks that are released when their process dies, however
+it
+dies: files on one machine (`files`), or advisory locks in a database that several machines share (`postgres`).
 """
 
 import hashlib
@@ -12,62 +13,62 @@ from typing import Protocol
 
 
 class AccountLocks(Protocol):
-    """The locks of some accounts, as far as they are held.
+    """The locks of accounts that this object holds.
 
-    Each method may raise `LocksUnusable`: there can be no locks, or (`LocksLost`) those held are gone.
+    Each method may raise `LocksUnusable`: locks are impossible, or (`LocksLost`) those held are lost.
     """
 
     def take(self, accounts: Iterable[str]) -> set[str]:
-        """Lock those of the accounts that are free, without waiting.
+        """Lock the free ones of the accounts, without waiting.
 
         Returns:
-            those that are locked now, by this object.
+            those that this object now holds.
         """
         ...
 
     def check(self) -> None:
-        """Raise `LocksLost` if what is held may be another's by now. So quick that it can be asked before each request."""
+        """Raise `LocksLost` if another process may hold the locks by now. Fast enough to call before each request."""
         ...
 
     def release(self, account: str) -> None:
-        """Let others have the account."""
+        """Release the lock of an account."""
         ...
 
     def release_all(self) -> None:
-        """Let others have all of them."""
+        """Release all locks."""
         ...
 
 
 class RunLocks(Protocol):
-    """The locks of runs, each held by its run's process for as long as that lives.
+    """The locks of runs, each held by its run's process as long as that lives.
 
-    A free lock means nothing by itself: the run may not have come to take it, or have taken one of another kind. So a run is
-    marked once its lock is held, and only of a run that bears its mark here does a free lock tell that its process is gone.
+    A free lock alone proves nothing: the run may not have taken it yet, or may have taken one of another kind. So a run
+    is marked once its lock is held, and only for a run with its mark does a free lock mean that its process is gone.
 
     Each method may raise `LocksUnusable`.
     """
 
     def hold(self, run_id: str) -> bool:
-        """Lock the run until this process exits: at the end of its last step, a run has not yet said how it ended.
+        """Lock the run until this process exits: at the end of its last step, a run has not recorded yet how it ended.
 
         Returns:
-            whether it was free: this process may have it already, or another one that works on the same run.
+            True if it was free; False if this process, or another one of the same run, holds it already.
         """
         ...
 
     def mark(self, run_id: str) -> str:
-        """What to mark the run with once its lock is held: its own, for its tags are copied to the run that repeats it."""
+        """Return the mark for the run, to set once its lock is held. It names the run, as a retry inherits its tags."""
         ...
 
     def if_free(self, run_id: str) -> AbstractContextManager[bool]:
-        """Whether the run's lock is free. While the block runs, no one else finds it so."""
+        """Return whether the run's lock is free; hold it during the block, so that others find it taken."""
         ...
 
     def remove_old(self) -> None:
-        """Clear away what is left of the locks of runs that are long over."""
+        """Remove what is left of the locks of runs that ended long ago."""
         ...
 
 
 def digest(*parts: str) -> str:
-    """A name for these parts that tells nothing of them: 32 hexadecimal digits."""
+    """Return a hash of these parts: 32 hexadecimal digits."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

@@ -1,4 +1,5 @@
-"""Mailchimp's Marketing API: the requests, the meaning of each answer, and pages opened for the engine.
+"""Mailchimp's Marketing API: the requests, the meaning of each answer, and the parsing of pages for the engine.
 
-Out of here: tries, pauses and order, which the engine decides. May import http, records, listing, and the engine's `Page`.
+Stays out: retries, pauses and order, which the engine decides. May import http, records, listing, and the engine's
+`Page`.
 """

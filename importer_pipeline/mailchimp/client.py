@@ -1,9 +1,9 @@
-"""Mailchimp's Marketing API 3.0: the five requests that the importer makes, and what their answers mean.
+"""Mailchimp's Marketing API 3.0: the five requests that the importer sends, and the parsing of their answers.
 
-`MailchimpClient` is the wire: it returns an `Answer` with whatever status, read to the end, so that the caller can give the
-account's connection to another request before it reads on. The `read_...` functions are pure. Stays out: what other
-statuses and failed connections mean (`mailchimp_errors.py`), whether a page is sorted, within its bounds and long
-enough (`windows.py`), tries and the count of connections (`sync.py`).
+`MailchimpClient` only sends: it returns a complete `Answer` of any status, so that the caller can give the account's
+connection to another request before parsing it. The `read_...` functions are pure. Stays out: the meaning of other
+statuses and of failed connections (`mailchimp/errors.py`), the checks that a page is sorted, within its bounds and long
+enough (`listing/coverage.py`), retries and the number of connections (`engine/sync.py`).
 """
 
 import threading
@@ -43,7 +43,7 @@ _FIELD_BYTES = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailchimpLimits(Limits):
-    """Patience with Mailchimp: a call may take 120 s, and one given up on earlier holds its connection on (D)."""
+    """Timeouts and size limits for Mailchimp. A call may take 120 s, and uses its connection even if given up (D)."""
 
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 150.0
@@ -57,9 +57,9 @@ class MembersPage:
     """One page of a list's members.
 
     Attributes:
-        members: as Mailchimp sent them, each with a text as `last_changed`. Not in the repr: they are personal data.
+        members: as Mailchimp sent them, each with a text `last_changed`. Not in the repr: they are personal data.
         total_items: how many members match the request's filters (D).
-        server_time: when the page was sent, in epoch seconds by Mailchimp's clock; None where no Date header told.
+        server_time: when the page was sent, in epoch seconds by Mailchimp's clock; None without a Date header.
     """
 
     members: list[dict[str, Any]] = field(repr=False)
@@ -68,10 +68,10 @@ class MembersPage:
 
 
 def body_limit_bytes(*, contacts: int, fields: str) -> int:
-    """Return how large the answer to a request for members may be.
+    """Return the maximum size of the answer to a request for members.
 
-    A text holds 255 letters (D), escaped six bytes each; contacts whose texts are all as long come one at a time at most,
-    and a page that is too large is asked for in parts.
+    A text has up to 255 letters (D), escaped as up to six bytes each. Contacts whose texts are all that long are rare,
+    and a page that is too large is requested in parts.
     """
     return _SMALL_BYTES + contacts * _FIELD_BYTES * (2 + fields.count(","))
 
@@ -80,10 +80,10 @@ class MailchimpClient:
     """One Mailchimp account over HTTP. Threads may share it; it counts no connections.
 
     Args:
-        credentials: what opens the account.
-        base_url: the API's URL, like `https://us6.api.mailchimp.com/3.0`; None to find it by the credentials.
-        limits: how long and how much an answer may take.
-        oauth_metadata_url: who tells the data centre of a token. With another than Mailchimp's, any host is believed.
+        credentials: the account's API key or token.
+        base_url: the API's URL, like `https://us6.api.mailchimp.com/3.0`; None to derive it from the credentials.
+        limits: timeouts and size limits.
+        oauth_metadata_url: URL to ask for the data centre of a token. If it is not Mailchimp's, any host is trusted.
         adapter: what carries the requests; None for the network.
 
     Raises:
@@ -112,14 +112,13 @@ class MailchimpClient:
         return f"Account(base_url={self._base_url!r})"
 
     def members(self, list_id: str, ask: PageRequest, *, archived: bool, fields: str) -> Answer:
-        """Ask for one page of a list's members, by `last_changed` ascending.
+        """Request one page of a list's members, by `last_changed` ascending.
 
-        The bounds are as Mailchimp means them: `since` excluded, `before` included (V), sent in UTC, as other offsets
-        are ignored silently (U). Archived members are a listing of their own (V). `fields` are paths from the answer's
-        root (D).
+        Mailchimp excludes `since` and includes `before` (V). Both are sent in UTC, as other offsets are ignored
+        silently (U). Archived members are a separate listing (V). `fields` are paths from the answer's root (D).
 
         Raises:
-            TryAgain: there was no answer, or none that is whole.
+            TryAgain: there was no answer, or no complete one.
         """
         query = {
             "fields": fields,
@@ -137,18 +136,18 @@ class MailchimpClient:
         return self._get(path, limit_bytes=body_limit_bytes(contacts=ask.count, fields=fields))
 
     def member(self, list_id: str, contact_id: str, *, fields: str) -> Answer:
-        """Ask for one member by Mailchimp's `id`, archived or not; `fields` are paths from the member itself."""
+        """Request one member by Mailchimp's `id`, archived or not; `fields` are paths from the member."""
         path = f"/lists/{quote(list_id, safe='')}/members/{quote(contact_id, safe='')}"
         return self._get(
             f"{path}?{urlencode({'fields': fields})}", limit_bytes=body_limit_bytes(contacts=1, fields=fields)
         )
 
     def list(self, list_id: str) -> Answer:
-        """Ask for a list itself, to know that it is there."""
+        """Request a list itself, to check that it exists."""
         return self._get(f"/lists/{quote(list_id, safe='')}?fields=id")
 
     def ping(self) -> Answer:
-        """Ask for nothing, to try the key."""
+        """Send a ping, to check the key."""
         return self._get("/ping")
 
     def close(self) -> None:
@@ -159,7 +158,7 @@ class MailchimpClient:
         return self._wire.send(self._route(), path, limit_bytes=limit_bytes)
 
     def _route(self) -> Route:
-        """Where the account lives. For a token one thread asks, once; an attempt that failed leaves nothing behind."""
+        """Return the account's route. For a token, one thread asks for it, once; a failed attempt is not remembered."""
         if self._found is None:
             with self._finding:
                 if self._found is None:
@@ -181,23 +180,23 @@ class MailchimpClient:
 
 
 def read_members(answer: Answer) -> MembersPage:
-    """The page that an answer to `MailchimpClient.members` holds.
+    """Parse an answer to `MailchimpClient.members`.
 
     Raises:
-        BrokenAnswer: it is no list of members, each with a `last_changed`, and their total.
-        ImporterError: by the status; see `mailchimp_errors.py`.
+        BrokenAnswer: it is not a list of members, each with a `last_changed`, and their total.
+        ImporterError: by the status; see `mailchimp/errors.py`.
     """
     page = _object(answer, expected="a page of members")
     members: Any = page.get("members")
     total = page.get("total_items")
     if not isinstance(members, list):
-        raise BrokenAnswer('the page of members should hold a list "members", and it holds none')
+        raise BrokenAnswer('expected a list "members" in the page, found none')
     if type(total) is not int or total < 0:
-        raise BrokenAnswer('the page of members should hold a number "total_items" from 0, and it holds none')
+        raise BrokenAnswer('expected a number "total_items" from 0 in the page, found none')
     for member in members:
         if type(member) is not dict or type(member.get("last_changed")) is not str:
             raise MemberUnreadable(
-                'each member of a page should be an object with a text "last_changed", and one is not',
+                'expected each member of a page to be an object with a text "last_changed", and one is not',
                 contact_id=_id_of(member),
             )
     return MembersPage(members=members, total_items=total, server_time=server_time(answer))
@@ -209,28 +208,28 @@ def _id_of(member: object) -> str:
 
 
 def read_member(answer: Answer) -> dict[str, Any] | None:
-    """The member that an answer to `MailchimpClient.member` holds; None if there is none.
+    """Parse an answer to `MailchimpClient.member`; None if there is no such member.
 
-    None only where Mailchimp itself says so: a 404 of something in between says nothing of a member. Mailchimp answers 404
-    as well for a list that is not there: None says that this list has no such member, not that the list exists.
+    Only a 404 of Mailchimp itself counts: one of something in between says nothing about a member. Mailchimp also
+    answers 404 if there is no such list: None does not mean that the list exists.
     """
     return None if proves_absence(answer) else _object(answer, expected="a member")
 
 
 def server_time(answer: Answer) -> int | None:
-    """Return when the answer was sent, in epoch seconds by Mailchimp's clock; None where no Date header tells.
+    """Return when the answer was sent, in epoch seconds by Mailchimp's clock; None without a valid Date header.
 
-    Only the one form counts that HTTP lets a server send.
+    Only the one format counts that HTTP allows a server to send.
 
     Raises:
-        BrokenAnswer: it has several Dates: whoever added the other one, neither can be believed.
+        BrokenAnswer: it has several Dates, and it is unknown which of them is right.
     """
     date = answer.header("date")
     if date is None:
         return None
     if date.count(":") > 2:  # As several headers of one name are joined.
         raise BrokenAnswer(
-            "expected one Date header, found several", remedy="check what stands between here and Mailchimp"
+            "expected one Date header, found several", remedy="check the proxies between here and Mailchimp"
         )
     try:
         moment = parsedate_to_datetime(date)
@@ -240,12 +239,12 @@ def server_time(answer: Answer) -> int | None:
 
 
 def read_list(answer: Answer) -> None:
-    """Return if there is such a list; raise by the status if not."""
+    """Check that the list exists; raise by the status if not."""
     _object(answer, expected="a list")
 
 
 def read_ping(answer: Answer) -> None:
-    """Return if Mailchimp took the key; raise by the status if it did not."""
+    """Check that Mailchimp accepted the key; raise by the status if not."""
     if proves_absence(answer):
         raise RequestRefused("there is no Mailchimp API at this URL (HTTP 404)", remedy="check mailchimp.base_url")
     _object(answer, expected="a greeting")
@@ -258,7 +257,7 @@ def _object(answer: Answer, *, expected: str) -> dict[str, Any]:
         parsed = page_document(answer.body)
     except NotJSON:
         raise BrokenAnswer(
-            f"expected {expected} as JSON, got {len(answer.body)} bytes that are not such JSON"
+            f"expected {expected} as JSON, got {len(answer.body)} bytes that are not valid JSON"
         ) from None
     if not isinstance(parsed, dict):
         raise BrokenAnswer(f"expected {expected} as a JSON object, got other JSON")

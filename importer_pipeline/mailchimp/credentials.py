@@ -1,6 +1,6 @@
-"""What opens a Mailchimp account: an API key or an OAuth token, and the data centre that it leads to.
+"""Credentials of a Mailchimp account: an API key or an OAuth token, and the data centre that it belongs to.
 
-Stays out: where the secret comes from (`clients.py`), and asking anybody for anything (`mailchimp.py`).
+Stays out: where the secret is stored (`clients/secret.py`), and requests (`mailchimp/client.py`).
 """
 
 import base64
@@ -19,7 +19,7 @@ _MAILCHIMP_HOST = re.compile(r"[a-z0-9-]+\.api\.mailchimp\.com")
 
 
 class CredentialKind(StrEnum):
-    """The two kinds of secrets that Mailchimp takes."""
+    """The two kinds of secrets that Mailchimp accepts."""
 
     API_KEY = "api_key"
     ACCESS_TOKEN = "access_token"
@@ -40,47 +40,47 @@ class Credentials:
     def __post_init__(self) -> None:
         if not _PRINTABLE.fullmatch(self.secret.get_secret_value()):
             raise SecretMissing(
-                f"the Mailchimp {self.kind} is empty, or holds characters that no such secret has",
-                remedy="look for a space, a line break or a quotation mark where it is stored",
+                f"the Mailchimp {self.kind} is empty, or contains invalid characters",
+                remedy="check for a space, a line break or a quotation mark where it is stored",
             )
 
     def authorization(self) -> str:
-        """The value of the Authorization header: Basic for a key (any user name will do), Bearer for a token (D)."""
+        """Return the Authorization header's value: Basic for a key, with any user name; Bearer for a token (D)."""
         secret = self.secret.get_secret_value()
         if self.kind is CredentialKind.ACCESS_TOKEN:
             return f"Bearer {secret}"
         return "Basic " + base64.b64encode(f"importer:{secret}".encode()).decode()
 
     def key_base_url(self) -> str:
-        """The API's URL, by the data centre at the end of an API key (D). SecretMissing if the key names none."""
+        """Return the API's URL for the data centre at the end of an API key (D). SecretMissing if there is none."""
         _, dash, data_centre = self.secret.get_secret_value().rpartition("-")
         if not dash or not _DATA_CENTRE.fullmatch(data_centre):
             raise SecretMissing(
                 "the Mailchimp API key does not end in its data centre, like -us6",
-                remedy="copy the whole key from Mailchimp, or give mailchimp.base_url",
+                remedy="copy the whole key from Mailchimp, or set mailchimp.base_url",
             )
         return f"https://{data_centre}.api.mailchimp.com/3.0"
 
 
 def token_base_url(api_endpoint: object, *, any_host: bool) -> str:
-    """The API's URL from an OAuth token's metadata.
+    """Return the API's URL from an OAuth token's metadata.
 
     Args:
-        api_endpoint: as Mailchimp tells it, like `https://us3.api.mailchimp.com` (D).
-        any_host: believe in hosts other than Mailchimp's, too: right only where a person chose another server to ask.
+        api_endpoint: as Mailchimp returns it, like `https://us3.api.mailchimp.com` (D).
+        any_host: trust hosts other than Mailchimp's, too: only right if a person chose the server to ask.
 
     Raises:
-        BrokenAnswer: it is no URL, or the token would travel to a host that is not Mailchimp's.
+        BrokenAnswer: it is not a URL, or the token would be sent to a host that is not Mailchimp's.
     """
-    expected = "Mailchimp's OAuth metadata should name an https address under api.mailchimp.com"
+    expected = "expected an https address under api.mailchimp.com in Mailchimp's OAuth metadata"
     if not isinstance(api_endpoint, str):
-        raise BrokenAnswer(f"{expected}, and they name none")
+        raise BrokenAnswer(f"{expected}, found none")
     try:
         parts = urlsplit(api_endpoint)
         host = parts.hostname or ""
     except ValueError:
-        raise BrokenAnswer(f"{expected}, and what they name is no URL") from None
+        raise BrokenAnswer(f"{expected}, found no URL") from None
     trusted = parts.scheme == "https" and _MAILCHIMP_HOST.fullmatch(parts.netloc)
     if not host or not (trusted or any_host):
-        raise BrokenAnswer(f"{expected}, and they name another", remedy="the token was not sent there")
+        raise BrokenAnswer(f"{expected}, found another", remedy="the token was not sent there")
     return f"{parts.scheme}://{parts.netloc}/3.0"

@@ -1,10 +1,10 @@
-"""What it means when Mailchimp answers with something other than 200, or not at all.
+"""The meaning of Mailchimp's answers other than 200, and of no answer.
 
-Here: the tables by status and by fault, and what counts as Mailchimp's own word. Stays out: the bodies of good answers
-(`mailchimp.py`). No text of an answer is repeated: a problem's `detail` may hold an address.
+Holds the tables by status and by fault, and decides which answers are Mailchimp's own. Stays out: the bodies of good
+answers (`mailchimp/client.py`). No text of an answer is quoted: a problem's `detail` may contain an address.
 
-A refusal counts as Mailchimp's only with its problem document: a proxy, a firewall or an edge answers 4xx as well, for a
-minute or for one name, and it knows nothing of keys, lists and members.
+A refusal counts as Mailchimp's only with its problem document: a proxy, a firewall or an edge may answer 4xx as well,
+for a minute or for one name, and knows nothing about keys, lists and members.
 """
 
 import time
@@ -31,12 +31,12 @@ from importer_pipeline.http.wire import Answer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """What the caller must do, and what a person can.
+    """The error, problem and remedy for a status or a fault.
 
     Attributes:
-        error: by what the caller must do.
-        problem: what was seen.
-        remedy: what a person can do; empty where there is nothing to do but wait.
+        error: its class says what the caller must do.
+        problem: what was expected and seen.
+        remedy: what a person can do; empty if all they can do is wait.
     """
 
     error: type[ImporterError]
@@ -46,20 +46,20 @@ class Meaning:
 
 _BLOCKED = Meaning(
     error=TurnedAway,
-    problem="Mailchimp's network turns this machine's address away",
-    remedy="if it lasts, ask Mailchimp's support to unblock the address, or spread the clients over more addresses",
+    problem="Mailchimp's network blocks this machine's address",
+    remedy="if it persists, ask Mailchimp's support to unblock the address, or spread the clients over more addresses",
 )
-_BETWEEN = Meaning(
+_IN_BETWEEN = Meaning(
     error=TurnedAway,
-    problem="expected Mailchimp's problem document, got an answer of something that stands between",
-    remedy="if it lasts, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
+    problem="expected Mailchimp's problem document, got an answer from something in between",
+    remedy="if it persists, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
 )
 _REDIRECT = Meaning(
     error=TurnedAway,
-    problem="expected an answer from Mailchimp, got a redirect, which is not followed: it would carry the key elsewhere",
-    remedy="if it lasts, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
+    problem="expected an answer from Mailchimp, got a redirect, which is not followed: it would send the key elsewhere",
+    remedy="if it persists, check mailchimp.base_url, and the proxies and firewalls between here and Mailchimp",
 )
-_PATIENCE = Meaning(error=TooManyRequests, problem="Mailchimp can't answer now, and says when to ask again")
+_WAIT = Meaning(error=TooManyRequests, problem="Mailchimp can't answer now, and says when to retry")
 
 BY_STATUS: Mapping[int, Meaning] = {
     401: Meaning(
@@ -69,25 +69,27 @@ BY_STATUS: Mapping[int, Meaning] = {
     ),
     404: Meaning(
         error=ListNotFound,
-        problem="Mailchimp knows no such list in this account",
-        remedy="check the audience's list_id, and whose account the client's key opens",
+        problem="Mailchimp has no such list in this account",
+        remedy="check the audience's list_id, and which account the client's key belongs to",
     ),
     408: Meaning(error=Unavailable, problem="Mailchimp waited too long for the request"),
-    429: Meaning(error=TooManyRequests, problem="all ten connections of the Mailchimp account are taken"),
-    504: Meaning(error=TooSlow, problem="Mailchimp did not manage the request in time"),
+    429: Meaning(error=TooManyRequests, problem="all ten connections of the Mailchimp account are in use"),
+    504: Meaning(error=TooSlow, problem="Mailchimp did not finish the request in time"),
 }
-"""Statuses with a meaning of their own; 403 and 503 are told apart by more than their status."""
+"""Statuses with a meaning of their own; for 403 and 503 more than the status decides."""
 
 BY_CLASS: Mapping[int, Meaning] = {
-    1: Meaning(error=BrokenAnswer, problem="expected an answer from Mailchimp, got an interim one"),
-    2: Meaning(error=BrokenAnswer, problem="expected HTTP 200 from Mailchimp, got another success"),
+    1: Meaning(error=BrokenAnswer, problem="expected an answer from Mailchimp, got an interim response"),
+    2: Meaning(error=BrokenAnswer, problem="expected HTTP 200 from Mailchimp, got another 2xx status"),
     3: _REDIRECT,
     4: Meaning(error=RequestRefused, problem="Mailchimp refuses the request"),
     5: Meaning(error=Unavailable, problem="Mailchimp can't answer now"),
 }
 """All other statuses, by their hundreds."""
 
-_UNHEARD_OF = Meaning(error=BrokenAnswer, problem="expected an answer from Mailchimp, got a status that HTTP has not")
+_UNKNOWN_STATUS = Meaning(
+    error=BrokenAnswer, problem="expected an answer from Mailchimp, got a status that HTTP does not have"
+)
 
 # The titles of Mailchimp's 403 problems (D; "User Disabled" was seen with a space, V), in lower case without spaces.
 _FORBIDDEN = {
@@ -99,7 +101,7 @@ _FORBIDDEN = {
 
 
 def status_error(answer: Answer) -> ImporterError:
-    """Return the error for an answer that is not 200, whatever was asked for."""
+    """Return the error for an answer that is not 200, whatever was requested."""
     meaning = _meaning(answer)
     problem = f"{meaning.problem} (HTTP {answer.status})"
     if meaning.error is TooManyRequests:
@@ -109,21 +111,21 @@ def status_error(answer: Answer) -> ImporterError:
 
 
 def proves_absence(answer: Answer) -> bool:
-    """Tell whether Mailchimp itself says that what was asked for is not there."""
+    """Return whether Mailchimp itself says that what was requested does not exist."""
     return answer.status == 404 and _problem(answer) is not None
 
 
 def _meaning(answer: Answer) -> Meaning:
     status, problem = answer.status, _problem(answer)
-    if small_document(answer.body).get("type") == "akamai_error_message":  # Seen with 503 (V): it is about the address.
+    if small_document(answer.body).get("type") == "akamai_error_message":  # Seen with 503 (V): the address is blocked.
         return _BLOCKED
     if status == 403:
         return _BLOCKED if problem is None else _forbidden(problem)
     if 400 <= status < 500 and status != 429 and problem is None:
-        return _BETWEEN
+        return _IN_BETWEEN
     if status == 503 and answer.header("retry-after") is not None:
-        return _PATIENCE
-    return BY_STATUS.get(status) or BY_CLASS.get(status // 100, _UNHEARD_OF)
+        return _WAIT
+    return BY_STATUS.get(status) or BY_CLASS.get(status // 100, _UNKNOWN_STATUS)
 
 
 def _forbidden(problem: Mapping[str, Any]) -> Meaning:
@@ -132,12 +134,12 @@ def _forbidden(problem: Mapping[str, Any]) -> Meaning:
     return Meaning(
         error=KeyRefused,
         problem=f"Mailchimp refuses the key: {reason}",
-        remedy="have the client look at the account, and at the role of the key's user",
+        remedy="ask the client to check the account, and the role of the key's user",
     )
 
 
 def _problem(answer: Answer) -> Mapping[str, Any] | None:
-    """The problem document of an answer as Mailchimp writes them (D), whatever its content type; None if it has none."""
+    """Return the problem document of an answer (D), whatever its content type; None if it has none."""
     found = small_document(answer.body)
     texts = all(isinstance(found.get(name), str) for name in ("type", "title", "detail"))
     return found if texts and found.get("status") == answer.status else None
@@ -146,9 +148,9 @@ def _problem(answer: Answer) -> Mapping[str, Any] | None:
 BY_FAULT: Mapping[Fault, Meaning] = {
     fault: Meaning(error=error, problem=f"no answer from Mailchimp: {fault.value}", remedy=remedy)
     for fault, error, remedy in (
-        (Fault.NAME_UNKNOWN, Unavailable, "the data centre of the key, or mailchimp.base_url, may be wrong"),
+        (Fault.NAME_UNKNOWN, Unavailable, "check the data centre of the key, or mailchimp.base_url"),
         (Fault.UNREACHABLE, Unavailable, ""),
-        (Fault.TLS, Unavailable, "check what stands between this machine and Mailchimp"),
+        (Fault.TLS, Unavailable, "check the proxies and firewalls between this machine and Mailchimp"),
         (Fault.UNTRUSTED, ConnectionUnusable, "check this machine's clock and certificates"),
         (Fault.BUNDLE, ConnectionUnusable, "check this machine's certificates"),
         (Fault.PROXY, Unavailable, "check the proxy in this machine's environment"),
@@ -161,7 +163,7 @@ BY_FAULT: Mapping[Fault, Meaning] = {
         (Fault.UNFORESEEN, Unavailable, ""),
     )
 }
-"""No answer at all, or none that is whole."""
+"""No answer, or no complete one."""
 
 
 def fault_error(fault: Fault, variable: str = "") -> ImporterError:
@@ -169,7 +171,7 @@ def fault_error(fault: Fault, variable: str = "") -> ImporterError:
 
     Args:
         fault: why there is no answer.
-        variable: the environment variable that has a part in it; "" for none.
+        variable: the environment variable involved; "" for none.
     """
     meaning = BY_FAULT[fault]
     return meaning.error(meaning.problem, remedy=with_variable(meaning.remedy, variable))

@@ -1,4 +1,4 @@
-"""Answers of Mailchimp opened: read, checked against what was asked for, and mapped to a page for the engine."""
+"""Parses answers of Mailchimp, checks them against the request, and maps them to a page for the engine."""
 
 from importer_pipeline.engine.pages import Page
 from importer_pipeline.errors import BrokenAnswer
@@ -9,10 +9,10 @@ from importer_pipeline.records.contacts import RecordMapping
 
 
 def open_page(answer: Answer, ask: PageRequest, mapping: RecordMapping) -> Page:
-    """The page that an answer of `GET /lists/{list_id}/members` holds.
+    """Return the page in an answer to `GET /lists/{list_id}/members`.
 
     Raises:
-        ImporterError: what `read_members` makes of other answers; BrokenAnswer if it can't be the answer to `ask`.
+        ImporterError: as `read_members`; BrokenAnswer if it can't be the answer to `ask`.
     """
     page = read_members(answer)
     stamps = [member["last_changed"] for member in page.members]
@@ -22,10 +22,10 @@ def open_page(answer: Answer, ask: PageRequest, mapping: RecordMapping) -> Page:
 
 
 def open_contact(answer: Answer, ask: ContactRequest, mapping: RecordMapping) -> Page:
-    """The page of one contact, or of none, that an answer of `GET /lists/{list_id}/members/{id}` holds.
+    """Return the page of one contact, or none, in an answer to `GET /lists/{list_id}/members/{id}`.
 
     Raises:
-        ImporterError: what `read_member` makes of other answers; BrokenAnswer if it is another contact than asked for.
+        ImporterError: as `read_member`; BrokenAnswer if it is another contact than requested.
     """
     member = read_member(answer)
     members = [] if member is None else [member]

@@ -1,4 +1,4 @@
 """A contact as Mailchimp sends it, the record that the target takes, and the mapping between them.
 
-Out of here: how contacts are fetched and how records are sent. May import nothing but the root.
+Stays out: how contacts are fetched and how records are sent. May import nothing but the root.
 """

@@ -22,10 +22,11 @@ DEFAULT_RECORD: Mapping[str, str] = {
     "email": "email_address",
     "status": "status",
 }
-"""Where each value of a record comes from, if the clients file doesn't say otherwise."""
+"""The default source of each value of a record."""
 
 ID_OF_NO_ADDRESS = "d41d8cd98f00b204e9800998ecf8427e"
-"""Mailchimp's `id` of a contact without an address: the MD5 of nothing (D: `id` is the lower-case address's MD5)."""
+"""Mailchimp's `id` of a contact without an address: the MD5 of an empty text (D: `id` is the MD5 of the lower-case
+address)."""
 
 _ALWAYS = ("id", "last_changed")
 _DEEPEST_FIELD = 2
@@ -35,7 +36,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Record(NamedTuple):
-    """A contact in the target's format. Its `repr` shows nothing of it.
+    """A contact in the target's format. Its `repr` shows none of its values.
 
     Attributes:
         id: what the target upserts by.
@@ -52,7 +53,7 @@ class Record(NamedTuple):
     status: str
 
     def __repr__(self) -> str:
-        """Nothing of the person."""
+        """Show nothing of the person."""
         return "Record(...)"
 
 
@@ -61,7 +62,7 @@ class Contact(NamedTuple):
 
     Attributes:
         contact_id: Mailchimp's `id` of the member; "" if it has none.
-        record: what the target takes; None if it can't be sent.
+        record: the record to send; None if there can be none.
         reason: why it can't be sent, and what to do; "" if it can.
     """
 
@@ -70,21 +71,21 @@ class Contact(NamedTuple):
     reason: str
 
     def __repr__(self) -> str:
-        """Nothing of the person but Mailchimp's id."""
+        """Show nothing of the person but Mailchimp's id."""
         return f"Contact(contact_id={self.contact_id!r}, sendable={self.record is not None})"
 
 
-# Tuples of known length, made without the checks of the generated constructors, at two thirds of their cost.
+# The lengths are known to be right, so the checks of the generated constructors are skipped: a third of their cost.
 _record = partial(tuple.__new__, Record)
 _contact = partial(tuple.__new__, Contact)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordMapping:
-    """How the members of one audience become records. Made by `of`.
+    """The mapping from the members of one audience to records. Created by `of`.
 
     Attributes:
-        paths: the paths of a member that are needed: `id` and `last_changed`, then what the mapping reads.
+        paths: the paths of a member that are requested: `id` and `last_changed`, then what the mapping reads.
         fields: the value of Mailchimp's `fields` parameter that asks for these paths and for `total_items`.
         templates: one for each value of a record, in its order, with the list's id filled in.
         id_text: the id's template as the clients file has it.
@@ -97,14 +98,14 @@ class RecordMapping:
 
     @staticmethod
     def of(spec: Mapping[str, str], *, list_id: str) -> "RecordMapping":
-        """The mapping that `spec` describes: value of the record -> path or text with paths in braces.
+        """Create a mapping from a spec: value of the record -> path, or text with paths in braces.
 
         Args:
             spec: keys as in `DEFAULT_RECORD`, which fills in those that are absent.
             list_id: the audience's list, for the path `list_id`.
 
         Raises:
-            ClientsFileInvalid: unknown keys, paths that can't be, or an empty id.
+            ClientsFileInvalid: an unknown key, an impossible path, or an empty id.
         """
         unknown = sorted(set(spec) - set(DEFAULT_RECORD))
         if unknown:
@@ -118,18 +119,18 @@ class RecordMapping:
 
     @property
     def member_fields(self) -> str:
-        """The same for one member that is asked for by its id: paths from the member itself."""
+        """The same for a single member that is requested by its id: paths start at the member."""
         return ",".join(path.removeprefix("members.") for path in self.fields.split(",") if path != "total_items")
 
     def contacts(self, members: Sequence[dict[str, Any]]) -> tuple[list[Contact], Counter[str]]:
         """Map the members of a page, in their order.
 
-        A value that a member lacks (no such key, or null, there or on the way) is sent as "" and counted. "" is not
-        lacking, nor is what would stand in an empty address. Numbers and truth values are sent as JSON writes them (3.0
-        as 3), objects and arrays as compact JSON. Halves of surrogate pairs, which no UTF-8 can hold, become U+FFFD.
+        A missing value (no such key, or null, there or on the way) is sent as "" and counted. An empty text does not
+        count as missing, and neither do the parts of an empty address. Numbers and booleans are sent as JSON writes
+        them (3.0 as 3), objects and arrays as compact JSON. Lone surrogates, which UTF-8 can't hold, become U+FFFD.
 
         Returns:
-            the contacts, and how often each mapped path was lacking (paths that never were are absent).
+            the contacts, and how often each mapped path was missing (only paths that were).
         """
         page = _Page(members)
         columns = {path: page.texts(path) for path in dict.fromkeys(["id", *self._mapped()])}
@@ -145,7 +146,7 @@ class RecordMapping:
         return chain.from_iterable(template.paths for template in self.templates)
 
     def _without_id(self, columns: Mapping[str, list[str]]) -> Iterator[tuple[int, str]]:
-        """The positions of contacts whose record can't have an id, each with the path that is to blame."""
+        """Yield the positions of contacts whose record can't have an id, each with the path that causes it."""
         for path in self.templates[0].paths:
             useless = {"", ID_OF_NO_ADDRESS} if path == "id" else {""}
             if not useless.isdisjoint(columns[path]):
@@ -153,20 +154,20 @@ class RecordMapping:
 
     def _reason(self, path: str) -> str:
         if path not in {"id", "email_address", "unique_email_id"}:
-            return f"no {path}, of which record.id is made: map record.id to what every contact has, such as id"
+            return f"no {path}, which record.id needs: map record.id to a field that every contact has, such as id"
         instead = parse_template(self.id_text).renamed(path, "contact_id").text
         return f'no email address, so no {path} of its own: map record.id to "{instead}" to import such contacts'
 
 
 class _Page:
-    """The members of a page by columns: what one path has of each, as text. A column is cheaper than its values."""
+    """The members of a page by columns: the values at one path, as text. This is cheaper than value by value."""
 
     def __init__(self, members: Sequence[Any]) -> None:
         self._values: dict[str, list[Any]] = {"": list(members)}
         self.lacking: Counter[str] = Counter()
 
     def texts(self, path: str) -> list[str]:
-        """The values at `path`; `lacking` then tells how many members have none."""
+        """Return the values at `path`, and count in `lacking` how many members have none."""
         values = self._column(path)
         if not set(map(type, values)) <= {str}:
             if path == "id":
@@ -189,7 +190,7 @@ class _Page:
 def _child(parent: Any, key: str) -> Any:
     if isinstance(parent, dict):
         return parent.get(key)
-    # An address that is not set is "" instead of an object (V): its parts are as empty as it is.
+    # An address that is not set is "" instead of an object (V): its parts are empty, too.
     return "" if parent == "" else None
 
 
@@ -213,8 +214,8 @@ def _rendered(template: Template, columns: Mapping[str, list[str]], count: int) 
 
 
 def _fields(paths: Sequence[str]) -> str:
-    # A wrong path is ignored silently (D), and none deeper than merge_fields.FNAME was ever seen to work: what lies
-    # deeper is asked for with the whole above it.
+    # A wrong path is ignored silently (D), and none deeper than merge_fields.FNAME was ever seen to work: anything
+    # deeper is requested with the whole object above it.
     asked = [".".join(path.split(".")[:_DEEPEST_FIELD]) for path in paths]
     whole = [path for path in asked if path.partition(".")[0] == path or path.partition(".")[0] not in asked]
     return ",".join([*(f"members.{path}" for path in dict.fromkeys(whole)), "total_items"])

@@ -1,7 +1,7 @@
 """The values of a client's `record` section: paths into a Mailchimp member, and texts with paths in braces.
 
-Holds what a member can hold and how such a text is read. Stays out: the values of members (see `contacts`), and the
-clients file around the texts (see `client`).
+Knows which paths a member can have, and parses such texts. Stays out: the values of members (see `contacts`), and the
+clients file (see `client`).
 """
 
 import re
@@ -13,7 +13,7 @@ from importer_pipeline.errors import ClientsFileInvalid
 from importer_pipeline.redaction import quoted, shown
 
 LIST_ID = "list_id"
-"""The path that is filled in from the audience and never asked for."""
+"""The path that is filled in from the audience and never requested."""
 
 _ID_SCALARS = {"id", "contact_id", "unique_email_id", "web_id", LIST_ID}
 _PERSON_SCALARS = {"email_address", "full_name", "email_type", "email_client", "language", "vip", "member_rating"}
@@ -42,8 +42,8 @@ class Template:
     """A text with places for the values at `paths`.
 
     Attributes:
-        literals: the texts before, between and behind the values: one more than there are paths.
-        paths: where the values stand in a member.
+        literals: the texts before, between and after the values: one more than there are paths.
+        paths: the paths of the values in a member.
     """
 
     literals: tuple[str, ...]
@@ -51,7 +51,7 @@ class Template:
 
     @property
     def text(self) -> str:
-        """The template as it is written in the clients file, the same for all ways of writing it."""
+        """The template as written in the clients file, in its normal form."""
         if self.literals == ("", "") or not self.paths:
             return "".join(self.paths)
         braced = [f"{_escaped(literal)}{{{path}}}" for literal, path in zip(self.literals, self.paths, strict=False)]
@@ -64,11 +64,11 @@ class Template:
 
     @property
     def identifies(self) -> bool:
-        """Whether a value differs from contact to contact, so that an id can be made of it."""
+        """True if a value of it differs from contact to contact, so that it can be an id."""
         return any(path in _IDENTIFYING or path.startswith("merge_fields.") for path in self.paths)
 
     def filled(self, path: str, value: str) -> "Template":
-        """The template with `value` as fixed text in the place of `path`."""
+        """Return the template with `value` as fixed text in the place of `path`."""
         literals, paths = [self.literals[0]], []
         for own, literal in zip(self.paths, self.literals[1:], strict=True):
             if own == path:
@@ -79,7 +79,7 @@ class Template:
         return Template(literals=tuple(literals), paths=tuple(paths))
 
     def renamed(self, path: str, other: str) -> "Template":
-        """The template with `other` in the place of `path`."""
+        """Return the template with `other` in the place of `path`."""
         return Template(literals=self.literals, paths=tuple(other if own == path else own for own in self.paths))
 
 
@@ -87,7 +87,7 @@ def parse_template(text: str) -> Template:
     """Read one value of a `record` section. An empty text is the template of an always empty value.
 
     Raises:
-        ClientsFileInvalid: unbalanced braces, no path where one belongs, or a path that no member has.
+        ClientsFileInvalid: unbalanced braces, no path in the braces, or a path that no member has.
     """
     if not text.strip():
         return Template(literals=("",), paths=())
@@ -98,21 +98,21 @@ def parse_template(text: str) -> Template:
         parts = list(Formatter().parse(text))
     except ValueError:
         raise ClientsFileInvalid(
-            f"the braces in {quoted(text)} don't pair",
-            remedy="write a path as {path}, and a brace that shall be sent as {{ or }}",
+            f"unbalanced braces in {quoted(text)}",
+            remedy="write a path as {path}, and a literal brace as {{ or }}",
         ) from None
     return _template_of(text, parts)
 
 
 def check_path(path: str) -> None:
-    """Make sure that a Mailchimp member can hold something at `path`.
+    """Check that a Mailchimp member can have a value at `path`.
 
     Raises:
-        ClientsFileInvalid: it can't; says what is nearest.
+        ClientsFileInvalid: it can't; the remedy suggests the nearest.
     """
     if not _PATH.fullmatch(path):
         raise ClientsFileInvalid(
-            f"{quoted(path)} is no path into a member",
+            f"{quoted(path)} is not a path into a member",
             remedy='write a path such as merge_fields.FNAME, or a text with paths in braces such as "{list_id}-{id}"',
         )
     first, *rest = path.split(".")
@@ -138,7 +138,7 @@ def _template_of(text: str, parts: list[tuple[str, str | None, str | None, str |
         paths.append(path)
         literals.append("")
     if not paths:
-        raise ClientsFileInvalid(f"{quoted(text)} holds no path", remedy="write a path in braces: {email_address}")
+        raise ClientsFileInvalid(f"{quoted(text)} contains no path", remedy="write a path in braces: {email_address}")
     return Template(literals=tuple(literals), paths=tuple(paths))
 
 
@@ -150,7 +150,7 @@ def _check_keyed(path: str, first: str, rest: list[str]) -> None:
     if rest and not _TAG.fullmatch(rest[0]):
         upper = rest[0].upper()
         remedy = f"write merge_fields.{upper}" if _TAG.fullmatch(upper) else "look it up in the audience's settings"
-        raise ClientsFileInvalid(f"{quoted(rest[0])} is no merge tag (capital letters, digits and _)", remedy=remedy)
+        raise ClientsFileInvalid(f"{quoted(rest[0])} is not a merge tag (capital letters, digits and _)", remedy=remedy)
     if len(rest) > 1 and (len(rest) > 2 or rest[1] not in _ADDRESS_PARTS):
         known = ", ".join(sorted(_ADDRESS_PARTS))
         raise ClientsFileInvalid(

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What became of a batch.
+    """The result of sending a batch.
 
     Attributes:
-        sent: how many records went out, each id once.
-        accepted: how many of them the target took.
+        sent: how many records were sent, each id once.
+        accepted: how many of them the target accepted.
     """
 
     sent: int
@@ -17,5 +17,5 @@ class Receipt:
 
     @property
     def complete(self) -> bool:
-        """Whether no record was refused."""
+        """True if all records were accepted."""
         return self.accepted == self.sent

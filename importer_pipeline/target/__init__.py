@@ -1,4 +1,4 @@
-"""The target's API: the one request, and the meaning of each answer.
+"""The target's API: its one request, and the meaning of each answer.
 
-Out of here: tries, and which record of a batch was refused. May import http and records.
+Stays out: retries, and which record of a batch was refused. May import http and records.
 """

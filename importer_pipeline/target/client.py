@@ -1,7 +1,7 @@
-"""The target's API: records are posted in batches, and the answer tells how many were accepted.
+"""The target's API: records are posted in batches, and the answer says how many were accepted.
 
-Here: the one request, and what a status, a body or a failed connection of the target's means. Stays out: tries, finding
-a refused record in its batch (`posting.py`, `delivery.py`), and what a record is made of (`contacts.py`).
+Holds the one request, and the meaning of a status, a body or a failed connection. Stays out: retries, finding a refused
+record in its batch (`engine/posting.py`, `engine/delivery.py`), and the content of a record (`records/contacts.py`).
 """
 
 import time
@@ -34,7 +34,7 @@ from importer_pipeline.records.receipt import Receipt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetLimits(Limits):
-    """Patience with the target."""
+    """Timeouts and size limits for the target."""
 
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
@@ -66,13 +66,13 @@ class TargetClient:
         return f"Target(url={self._url!r})"
 
     def post(self, records: Sequence[Record]) -> Receipt:
-        """Send records; of those with one id the last. Sending again what was stored already is harmless: it upserts.
+        """Send records; of several with the same id, the last. A stored record can be sent again: it is upserted.
 
         Raises:
-            TryAgain: no whole answer came, and the batch may have been stored; or one that asks for patience.
+            TryAgain: no complete answer came, and the batch may have been stored; or the target asks to wait.
             RecordRefused: a record of the batch is bad.
-            TargetKeyRefused: the key is; or a record, of which something before the target thinks so.
-            TargetMisplaced: the URL is; or a record, as above.
+            TargetKeyRefused: the key is refused; or a record, by a firewall before the target that answers alike.
+            TargetMisplaced: the URL is wrong; or a record is refused, as above.
         """
         unique = {record.id: record for record in records}
         if not unique:
@@ -80,14 +80,14 @@ class TargetClient:
         return read_receipt(self._send(unique.values()), len(unique))
 
     def probe(self) -> Receipt:
-        """Send no record: an empty list, which stores nothing and holds nothing that could be refused.
+        """Send an empty list, which stores nothing and holds no record that could be refused.
 
         Returns:
-            the receipt of nothing: the target is up, and takes the key.
+            the receipt of the empty list: the target is up, and accepts the key.
 
         Raises:
-            TryAgain: the target is in trouble, whatever is sent.
-            RecordRefused: it is up and takes the key, but no empty list.
+            TryAgain: the target has a problem, whatever is sent.
+            RecordRefused: it is up and accepts the key, but no empty list.
             TargetKeyRefused: it refuses the key, whatever is sent.
             TargetMisplaced: the URL leads nowhere.
         """
@@ -104,13 +104,14 @@ class TargetClient:
 
 
 def read_receipt(answer: Answer, sent: int) -> Receipt:
-    """The receipt that an answer to a batch of `sent` records holds; raises as `TargetClient.post` if it holds none."""
+    """Return the receipt in an answer to a batch of `sent` records; raise as `TargetClient.post` if there is none."""
     if not 200 <= answer.status < 300:
         raise _status_error(answer, _OF_BATCH.get(meaning_of(answer.status)))
     accepted = small_document(answer.body).get("response")
     if type(accepted) is not int or not 0 <= accepted <= sent:
         raise BrokenAnswer(
-            f'the target should answer {{"response": a number from 0 to {sent}}}, and did not (HTTP {answer.status})'
+            f'expected {{"response": a number from 0 to {sent}}} from the target, '
+            f"got something else (HTTP {answer.status})"
         )
     return Receipt(sent=sent, accepted=accepted)
 
@@ -118,7 +119,7 @@ def read_receipt(answer: Answer, sent: int) -> Receipt:
 def read_probe(answer: Answer) -> Receipt:
     """Return the receipt of an empty batch; raise as `TargetClient.probe`.
 
-    A success without a number says nothing: a target that answers so to everything takes no contact, whichever it is.
+    A success without a number proves nothing: a target that always answers so accepts no contact at all.
     """
     if not 200 <= answer.status < 300:
         raise _status_error(answer)
@@ -138,82 +139,82 @@ def _header_value(api_key: SecretStr) -> str:
     value = api_key.get_secret_value()
     if not value or value != value.strip() or not value.isprintable() or any(ord(letter) > 255 for letter in value):
         raise SecretMissing(
-            "the target's API key is empty, or holds characters that an HTTP header can't",
-            remedy="look for a space, a line break or a quotation mark where it is stored",
+            "the target's API key is empty, or contains characters that an HTTP header can't carry",
+            remedy="check for a space, a line break or a quotation mark where it is stored",
         )
     return value
 
 
 class Cause(Enum):
-    """What an answer that is no receipt may be due to; told for readers in `docs/guarantee.md`."""
+    """A possible cause of an answer without a receipt; explained in `docs/guarantee.md`."""
 
-    PATIENCE = "the target has too much to do: rest, and try again"
+    BUSY = "the target is busy: wait, then retry"
     KEY = "the key"
     URL = "target.url"
     CONTENT = "what was sent"
-    PASSING = "something that passes: try again"
+    TRANSIENT = "something temporary: retry"
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a status may mean."""
+    """The meaning of a status."""
 
     causes: tuple[Cause, ...]
-    """What it may be due to. Where that is more than one, `posting` finds out which."""
+    """Its possible causes. If there are several, `engine.posting` finds out which."""
     problem: str
-    """What was seen, in words."""
+    """The problem, in words."""
     remedy: str = ""
-    """What to do about it, unless it is due to what was sent."""
+    """The remedy, unless the cause is what was sent."""
 
 
 _KEY = Meaning(
     (Cause.KEY, Cause.CONTENT),
     "the target refuses the key",
-    "check the client's target.api_key; if it is right, ask whether something before the target refuses our requests",
+    "check the client's target.api_key; if it is right, check whether a proxy or firewall refuses our requests",
 )
-_NOWHERE = Meaning((Cause.URL, Cause.CONTENT), "the target knows no such address", "check target.url")
+_NOT_FOUND = Meaning((Cause.URL, Cause.CONTENT), "the target does not have this address", "check target.url")
 _REDIRECT = Meaning(
     (Cause.URL, Cause.CONTENT),
-    "the target answers with a redirect, which is not followed: it would carry the key elsewhere",
-    "give as target.url the address that it leads to",
+    "the target answers with a redirect, which is not followed: it would send the key elsewhere",
+    "set target.url to the address that it leads to",
 )
 _CONTENT = Meaning((Cause.CONTENT,), "the target refuses the batch")
-_TROUBLE = Meaning((Cause.PASSING, Cause.CONTENT), "the target can't answer now")
-_NEITHER = Meaning((Cause.PASSING, Cause.CONTENT), "expected a success or an error from the target, got neither")
+_UNAVAILABLE = Meaning((Cause.TRANSIENT, Cause.CONTENT), "the target can't answer now")
+_NO_RESULT = Meaning((Cause.TRANSIENT, Cause.CONTENT), "expected a success or an error from the target, got neither")
 
 MEANINGS: Mapping[int, Meaning] = {
     401: _KEY,
     402: _KEY,
     403: _KEY,
-    404: _NOWHERE,
-    405: _NOWHERE,
-    407: Meaning((Cause.PASSING,), "the proxy wants a login", "check the proxy in this machine's environment"),
-    408: Meaning((Cause.PASSING, Cause.CONTENT), "the target waited too long for the batch"),
-    410: _NOWHERE,
-    429: Meaning((Cause.PATIENCE,), "the target has too much to do"),
+    404: _NOT_FOUND,
+    405: _NOT_FOUND,
+    407: Meaning((Cause.TRANSIENT,), "the proxy requires a login", "check the proxy in this machine's environment"),
+    408: Meaning((Cause.TRANSIENT, Cause.CONTENT), "the target waited too long for the batch"),
+    410: _NOT_FOUND,
+    429: Meaning((Cause.BUSY,), "the target is busy"),
 }
-"""What certain statuses may mean; beyond them it is their class that counts (`MEANINGS_BY_CLASS`). A 503 with `Retry-After`
-is as a 429. No answer at all, and a success without a receipt, are as a 5xx."""
+"""The meanings of some statuses; all others mean what their class means (`MEANINGS_BY_CLASS`). A 503 with `Retry-After`
+counts as a 429. No answer at all, and a success without a receipt, count as a 5xx."""
 
-MEANINGS_BY_CLASS: Mapping[int, Meaning] = {3: _REDIRECT, 4: _CONTENT, 5: _TROUBLE}
-"""By the first digit. What is in neither table is no HTTP status of an answer."""
+MEANINGS_BY_CLASS: Mapping[int, Meaning] = {3: _REDIRECT, 4: _CONTENT, 5: _UNAVAILABLE}
+"""By the first digit. A status in neither table is no valid status of an answer."""
 
 
 def meaning_of(status: int) -> Meaning:
-    """Return what a status may mean, other than success."""
-    return MEANINGS.get(status) or MEANINGS_BY_CLASS.get(status // 100, _NEITHER)
+    """Return the meaning of a status other than success."""
+    return MEANINGS.get(status) or MEANINGS_BY_CLASS.get(status // 100, _NO_RESULT)
 
 
-_OF_BATCH: Mapping[Meaning, str] = dict.fromkeys((_KEY, _NOWHERE, _REDIRECT), _CONTENT.problem)
-"""What is said while it is not clear whether it is the batch or something else: of an answer to nothing it is clear."""
+_OF_BATCH: Mapping[Meaning, str] = dict.fromkeys((_KEY, _NOT_FOUND, _REDIRECT), _CONTENT.problem)
+"""The problem to report while the batch may be the cause, too. For an answer to an empty list it is not."""
 
 
 def _status_error(answer: Answer, problem: str | None = None) -> ImporterError:
-    """The error by which the engine knows what to do; the first of the causes decides."""
+    """Return the error for an answer that is no success; the first of its causes decides."""
     meaning = meaning_of(answer.status)
     problem, remedy = f"{problem or meaning.problem} (HTTP {answer.status})", meaning.remedy
     retry_after_seconds = _retry_after_seconds(answer)
-    if meaning.causes[0] is Cause.PATIENCE or (answer.status == 503 and retry_after_seconds is not None):
+    if meaning.causes[0] is Cause.BUSY or (answer.status == 503 and retry_after_seconds is not None):
         return TooManyRequests(problem, retry_after_seconds=retry_after_seconds, remedy=remedy)
     match meaning.causes[0]:
         case Cause.KEY:
@@ -223,11 +224,11 @@ def _status_error(answer: Answer, problem: str | None = None) -> ImporterError:
         case Cause.CONTENT:
             return RecordRefused(problem, status=answer.status, remedy=remedy)
         case _:
-            return (BrokenAnswer if meaning is _NEITHER else Unavailable)(problem, remedy=remedy)
+            return (BrokenAnswer if meaning is _NO_RESULT else Unavailable)(problem, remedy=remedy)
 
 
 def _retry_after_seconds(answer: Answer) -> float | None:
-    """The rest that an answer asks for. A date is held against the server's own clock, which may differ from ours."""
+    """Return the wait that an answer asks for. A date is compared with the server's clock, which may not be ours."""
     return answer.retry_after_seconds(_epoch_seconds(answer.header("date")) or time.time())
 
 
@@ -241,7 +242,7 @@ def _epoch_seconds(date: str | None) -> float | None:
 _TRANSPORT: Mapping[Fault, tuple[type[ImporterError], str]] = {
     Fault.NAME_UNKNOWN: (Unavailable, "check the host in target.url"),
     Fault.UNREACHABLE: (Unavailable, ""),
-    Fault.TLS: (Unavailable, "check what stands between this machine and the target"),
+    Fault.TLS: (Unavailable, "check the proxies and firewalls between this machine and the target"),
     Fault.UNTRUSTED: (ConnectionUnusable, "check this machine's clock and certificates, and the target's"),
     Fault.BUNDLE: (ConnectionUnusable, "check this machine's certificates"),
     Fault.PROXY: (Unavailable, "check the proxy in this machine's environment"),
@@ -260,7 +261,7 @@ def fault_error(fault: Fault, variable: str = "") -> ImporterError:
 
     Args:
         fault: why there is no answer.
-        variable: the environment variable that has a part in it; "" for none.
+        variable: the environment variable involved; "" for none.
     """
     kind, remedy = _TRANSPORT[fault]
     return kind(f"no answer from the target: {fault.value}", remedy=with_variable(remedy, variable))

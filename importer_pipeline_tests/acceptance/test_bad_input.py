@@ -86,7 +86,9 @@ def test_a_disabled_client_is_skipped(tmp_path: Path) -> None:
         pytest.param("clients:\n  acme: [\n", "not YAML", id="broken YAML"),
         pytest.param("clients:\n  acme: {mailchmp: {}}\n", "did you mean mailchimp?", id="unknown key"),
         pytest.param(
-            f"clients:\n  acme:\n    mailchimp: {{api_key: {KEY}}}\n", "must not stand in the file itself", id="secret"
+            f"clients:\n  acme:\n    mailchimp: {{api_key: {KEY}}}\n",
+            "must not be in the clients file itself",
+            id="secret",
         ),
     ],
 )
@@ -109,9 +111,7 @@ def test_the_definitions_are_valid_without_clients(tmp_path: Path) -> None:
     """On the command line, the definitions load without clients and say how to begin."""
     finished = dagster("definitions", "validate", folder=tmp_path, home=dagster_home(tmp_path))
     assert finished.code == 0
-    assert (
-        f"no clients are declared: write {tmp_path / 'clients.yaml'}, or let IMPORTER_CLIENTS name" in finished.output
-    )
+    assert f"no clients are declared: create {tmp_path / 'clients.yaml'}, or set IMPORTER_CLIENTS to" in finished.output
     assert "api_key: {env: ACME_MAILCHIMP_API_KEY}" in finished.output
     assert "Traceback" not in finished.output
 
@@ -147,9 +147,7 @@ def test_a_broken_file_of_a_folder_does_not_stop_the_rest(
         (folder / "bad.yaml").write_text(f"clients:\n  hooli:\n    mailchimp: {{api_key: {KEY}}}\n")
         validated = dagster("definitions", "validate", folder=tmp_path, clients=folder, home=home)
         ran = dagster(*full_sync_command(tmp_path), folder=tmp_path, clients=folder, home=home)
-    broken = (
-        f"{folder / 'bad.yaml'}, line 3: clients.hooli.mailchimp.api_key: a secret must not stand in the file itself"
-    )
+    broken = f"{folder / 'bad.yaml'}, line 3: clients.hooli.mailchimp.api_key: a secret must not be in the clients file itself"
     for finished in (validated, ran):
         assert broken in finished.output
         assert "acme.mailchimp.api_key: the environment variable NO_SUCH_VARIABLE is not set" in finished.output

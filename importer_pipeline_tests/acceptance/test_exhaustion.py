@@ -50,7 +50,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     ("limit", "value", "said"),
     [
         pytest.param("RLIMIT_NOFILE", 18, "`ulimit -n 4096`", id="files"),
-        pytest.param("RLIMIT_FSIZE", 200_000, "make room where DAGSTER_HOME or the database is", id="disk"),
+        pytest.param("RLIMIT_FSIZE", 200_000, "free space on the disk of DAGSTER_HOME", id="disk"),
     ],
 )
 def test_a_command_that_runs_out_names_the_resource(
@@ -70,7 +70,7 @@ def test_a_command_that_runs_out_names_the_resource(
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if said in line]
     assert lines, done.stderr
-    assert "the next run goes on where this one stopped" in lines[0]
+    assert "the next run resumes where this one stopped" in lines[0]
     again = dagster(*command, folder=tmp_path, clients=clients, home=home)
     assert (again.code, stage.missing("acme")) == (0, set())
     with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -87,7 +87,7 @@ def test_a_run_that_gets_no_threads_quarantines_nothing(stage: Stage) -> None:
             quarantined = instance.get_dynamic_partitions("quarantine")
     finally:
         threading.stack_size(before)
-    assert ran.message.startswith("this process may start no more threads: raise the limit of processes")
+    assert ran.message.startswith("this process can't start more threads: raise the limit of processes")
     assert (ran.success, quarantined) == (False, [])
 
 
@@ -104,7 +104,7 @@ def test_running_out_of_files_is_no_failure_of_the_server() -> None:
         os.close(lowest)
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
         try:
-            with pytest.raises(MachineExhausted, match="may open no more files and connections: raise its limit"):
+            with pytest.raises(MachineExhausted, match="can't open more files or connections: raise its limit"):
                 wire.send(route, "/")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -144,7 +144,7 @@ def no_memory() -> None:
         (full_database, "the disk is full"),
         (unwritable_database, "can't be written to"),
         (no_database, "can't be opened"),
-        (no_memory, "no memory left"),
+        (no_memory, "out of memory"),
     ],
 )
 def test_the_exhausted_resource_is_found_below_its_effects(happens: Callable[[], None], said: str) -> None:

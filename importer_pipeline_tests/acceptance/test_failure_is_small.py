@@ -72,7 +72,7 @@ def test_a_hanging_account_delays_no_other(four: Stage) -> None:
     config = run_config(mailchimp={"read_timeout_seconds": 1.0, "retries": 0, "page_size": 50})
     ran = full_sync(four.load(), config)
     assert_only_acme_is_out(four, ran)
-    assert "no whole answer came in time" in ran.message
+    assert "no complete answer arrived in time" in ran.message
     ended = [
         line.text for line in ran.log if line.asset in ran.materialized or line.text.startswith("acme/newsletter is")
     ]
@@ -110,9 +110,9 @@ def test_two_refused_contacts_cost_two_contacts(four: Stage, manner: Manner) -> 
     [
         (Fault.BLOCKED_HTML, "the target refuses the batch (HTTP 403)"),
         (Fault.ERROR_500, "the target can't answer now (HTTP 500)"),
-        (Fault.RESET, "no answer from the target: the connection ended before an answer came"),
+        (Fault.RESET, "no answer from the target: the connection ended before an answer arrived"),
         (Fault.CUT, "no answer from the target: the answer was cut off or garbled"),
-        (Fault.BROKEN_JSON, "the target should answer"),
+        (Fault.BROKEN_JSON, 'expected {"response": a number'),
     ],
     ids=lambda value: value.name.lower() if isinstance(value, Fault) else "",
 )
@@ -193,7 +193,7 @@ def test_a_redirect_from_the_target_is_not_followed(four: Stage) -> None:
         posts = len(moved.received)
     assert_only_acme_is_out(four, ran)
     assert "the target answers with a redirect, which is not followed" in ran.message
-    assert "give as target.url the address that it leads to" in ran.message
+    assert "set target.url to the address that it leads to" in ran.message
     assert 1 <= posts <= 4
     assert four.clients["acme"].target.records == {}
 
@@ -220,7 +220,7 @@ def test_an_unknown_list_does_not_affect_the_other_audience(stage: Stage) -> Non
     assert stage.missing("acme") - customers == newsletter - customers
     assert len(acme.target.records) == len(acme.lists[1])
     assert ran.materialized == ["acme/customers/contacts"]
-    assert "- acme/newsletter: Mailchimp knows no such list in this account (HTTP 404)" in ran.message
+    assert "- acme/newsletter: Mailchimp has no such list in this account (HTTP 404)" in ran.message
     assert "check the audience's list_id" in ran.message
 
 

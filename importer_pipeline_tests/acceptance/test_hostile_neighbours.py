@@ -29,16 +29,16 @@ HOSTILE = {
 CONTACTS = 1500
 HOURS_AGO = 5
 REMEDIES = {
-    "dripped_headers": "no whole answer came in time.*: run it again when Mailchimp is back",
-    "endless_continue": "no whole answer came in time.*: run it again when Mailchimp is back",
-    "empty_lists": "the answer was larger than any that is expected.*: run it again when Mailchimp is back",
+    "dripped_headers": "no complete answer arrived in time.*: run it again when Mailchimp is back",
+    "endless_continue": "no complete answer arrived in time.*: run it again when Mailchimp is back",
+    "empty_lists": "the answer was larger than expected.*: run it again when Mailchimp is back",
     "absurd_total": "expected a listing of up to .* contacts, found one that claims more.*: run it again",
     "date_9999": "found 9999-12-31.*: set this machine's clock right",
-    "html_403": "turns this machine's address away.*: if it lasts, ask Mailchimp's support",
-    "dripped_body": "no answer from the target: no whole answer came in time.*: run it again when the target is back",
-    "gzip_bomb": "no answer from the target: the answer was larger than any.*: run it again when the target is back",
-    "silence": "no answer from the target: no whole answer came in time.*: run it again when the target is back",
-    "html_405": "the target knows no such address.*: check target.url",
+    "html_403": "blocks this machine's address.*: if it persists, ask Mailchimp's support",
+    "dripped_body": "no answer from the target: no complete answer.*: run it again when the target is back",
+    "gzip_bomb": "no answer from the target: .*larger than expected.*: run it again when the target is back",
+    "silence": "no answer from the target: no complete answer arrived in time.*: run it again when the target is back",
+    "html_405": "the target does not have this address.*: check target.url",
 }
 """Problem and remedy in the message, for each behaviour."""
 MAX_MEGABYTES = 500

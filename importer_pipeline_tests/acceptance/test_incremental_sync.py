@@ -276,7 +276,7 @@ def test_an_account_whose_every_request_hangs_delays_no_other(news: Newsletter) 
     news.account.fault_plan = FaultPlan(rates={Fault.HANG: 1.0}, hang_seconds=0.5)
     ran = news.incremental_sync(mailchimp={"retries": 0, "read_timeout_seconds": 1.0})
     assert not ran.success
-    assert "no whole answer came in time" in ran.message
+    assert "no complete answer arrived in time" in ran.message
     assert [line.split("/")[0] for line in ran.message.splitlines()[1:]] == ["- acme"]
     assert news.stage.missing("globex") == set()
     reported = [number for number, it in enumerate(ran.log) if it.asset == "globex/newsletter/contact_changes"]
@@ -302,8 +302,8 @@ def test_a_run_that_loses_its_locks_makes_no_more_requests(news: Newsletter, pos
     ran = news.incremental_sync()
     assert ended == [1]
     assert not ran.success
-    assert ran.message.startswith("the connection to the database that holds the accounts' locks has broken")
-    assert "start the run again: it goes on where it stopped" in ran.message
+    assert ran.message.startswith("the connection to the database that holds the accounts' locks was lost")
+    assert "start the run again: it resumes where it stopped" in ran.message
     assert news.missing & changed
     assert news.incremental_sync().success
     assert not news.missing & changed

@@ -121,7 +121,12 @@ def test_every_kind_of_failure_has_occurred(wrong: Wrong) -> None:
     named = {line.split("/")[0].removeprefix("- ") for line in message.splitlines() if line.startswith("- ")}
     assert named == {*_FAULTS, *_OTHERS} - {"fine", "token"}
     assert [len(wrong.stage.clients[name].target.records) for name in ("fine", "token")] == [_CONTACTS] * 2
-    for said in ("a secret must not stand in the file itself", "not YAML", "NO_SUCH_VARIABLE is not set", "/members?"):
+    for said in (
+        "a secret must not be in the clients file itself",
+        "not YAML",
+        "NO_SUCH_VARIABLE is not set",
+        "/members?",
+    ):
         assert said in wrong.finished.output
 
 

@@ -14,7 +14,7 @@ KEY = "0123456789abcdef0123456789abcdef"
 
 
 def client(folder: Path, *, mailchimp: Mapping[str, Any] | None = None, **audience: Any) -> Client:
-    """A client whose secrets are files in `folder`."""
+    """Return a client whose secrets are files in `folder`."""
     return Client.model_validate(
         {
             "name": "acme",
@@ -49,7 +49,7 @@ def test_secrets_that_are_there_are_no_problem(tmp_path: Path) -> None:
     assert client(tmp_path).secret_problems() == ()
 
 
-def test_each_secret_that_is_missing_is_told_with_its_client_and_field(tmp_path: Path) -> None:
+def test_a_missing_secret_is_reported_with_client_and_field(tmp_path: Path) -> None:
     problems = client(tmp_path).secret_problems()
     assert [problem.split(":")[0] for problem in problems] == ["acme.mailchimp.api_key", "acme.target.api_key"]
     assert str(tmp_path / "mailchimp") in problems[0]
@@ -111,7 +111,7 @@ def test_the_fingerprint_changes_with_list_and_mapping(tmp_path: Path, audience:
     assert (fingerprint(before, before.audiences[0]) == fingerprint(after, after.audiences[0])) is same
 
 
-def test_the_fingerprint_changes_with_the_targets_url_and_not_with_its_key(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_target_url_not_its_key(tmp_path: Path) -> None:
     one = client(tmp_path)
     moved = one.model_copy(update={"target": one.target.model_copy(update={"url": "https://b.example.com"})})
     rotated = client(tmp_path / "elsewhere")
@@ -120,6 +120,6 @@ def test_the_fingerprint_changes_with_the_targets_url_and_not_with_its_key(tmp_p
     assert fingerprint(one, audience) != fingerprint(moved, audience)
 
 
-def test_the_fingerprint_stays_what_it_is_in_the_event_logs_of_today(tmp_path: Path) -> None:
+def test_the_fingerprint_matches_existing_event_logs(tmp_path: Path) -> None:
     one = client(tmp_path)
     assert fingerprint(one, one.audiences[0]) == "9704dd41ce883c53"

@@ -15,7 +15,7 @@ EXAMPLE = Path(__file__).parents[2] / "clients.example.yaml"
 
 
 def declared(name: str, *, audiences: tuple[str, ...] = ("newsletter",), more: str = "", account: str = "") -> str:
-    """One client as it stands below `clients:`."""
+    """Return the YAML of one client below `clients:`."""
     own = name.upper().replace("-", "_")
     lists = "".join(
         f'      {audience}: {{list_id: {index:010}, record: {{id: "{{list_id}}-{{id}}"}}}}\n'
@@ -83,9 +83,11 @@ def test_a_broken_file_of_a_folder_leaves_the_others_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("later", "words"),
     [
-        pytest.param(declared("acme-eu"), "is declared in", id="the same name"),
+        pytest.param(declared("acme-eu"), "is already declared in", id="the same name"),
         pytest.param(declared("acme_eu"), "acme-eu, which is the same name", id="the same but for a dash"),
-        pytest.param(declared("acme-eu", more="    enabled: false\n"), "is declared in", id="the same name, disabled"),
+        pytest.param(
+            declared("acme-eu", more="    enabled: false\n"), "is already declared in", id="the same name, disabled"
+        ),
         pytest.param(
             declared("hooli", account=", account: acme-eu, base_url: http://127.0.0.1:1/3.0"),
             "shares the account acme-eu",
@@ -93,9 +95,7 @@ def test_a_broken_file_of_a_folder_leaves_the_others_be(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_client_that_can_not_be_beside_one_of_an_earlier_file_is_left_out(
-    tmp_path: Path, later: str, words: str
-) -> None:
+def test_a_client_in_conflict_with_an_earlier_file_is_left_out(tmp_path: Path, later: str, words: str) -> None:
     file(tmp_path / "a.yaml", declared("acme-eu"))
     file(tmp_path / "b.yaml", later, declared("globex"))
     clients = load_clients(tmp_path)
@@ -105,7 +105,7 @@ def test_a_client_that_can_not_be_beside_one_of_an_earlier_file_is_left_out(
     assert clients.problems[0].startswith(f"{tmp_path / 'b.yaml'}: clients.")
 
 
-def test_a_name_in_two_files_is_told_with_both(tmp_path: Path) -> None:
+def test_a_name_in_two_files_is_reported_with_both(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         file(tmp_path / name, declared("acme"))
     [problem] = load_clients(tmp_path).problems
@@ -113,7 +113,7 @@ def test_a_name_in_two_files_is_told_with_both(tmp_path: Path) -> None:
     assert str(tmp_path / "b.yaml") in problem
 
 
-def test_a_name_that_a_disabled_client_of_an_earlier_file_has_is_taken(tmp_path: Path) -> None:
+def test_a_disabled_client_of_an_earlier_file_keeps_its_name(tmp_path: Path) -> None:
     file(tmp_path / "a.yaml", declared("acme", more="    enabled: false\n"))
     file(tmp_path / "b.yaml", declared("acme"))
     clients = load_clients(tmp_path)
@@ -141,9 +141,8 @@ def test_the_file_in_the_working_folder_is_the_default(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("variable", [None, ""], ids=["not set", "empty"])
-def test_a_fresh_checkout_has_no_clients_and_is_told_how_to_add_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None
-) -> None:
+def test_a_fresh_checkout_has_no_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None) -> None:
+    """The problem says how to add one."""
     monkeypatch.delenv("IMPORTER_CLIENTS", raising=False)
     if variable is not None:
         monkeypatch.setenv("IMPORTER_CLIENTS", variable)
@@ -162,7 +161,7 @@ def test_a_file_that_the_environment_names_must_be_there(tmp_path: Path, monkeyp
 
 @pytest.fixture
 def three(tmp_path: Path) -> Clients:
-    """Two clients with three audiences, and one that is disabled."""
+    """Return two clients with three audiences, and one that is disabled."""
     acme = declared("acme", audiences=("news", "shop"))
     return load_clients(
         file(tmp_path / "c.yaml", acme, declared("globex"), declared("hooli", more="    enabled: no\n"))
@@ -195,7 +194,7 @@ def test_a_run_takes_what_its_config_names(
         pytest.param((), ("news",), "enabled are acme/news", id="an audience without its client"),
     ],
 )
-def test_a_name_that_is_not_declared_is_told_with_what_is_near_and_known(
+def test_an_undeclared_name_is_reported_with_suggestions(
     three: Clients, of_clients: tuple[str, ...], of_audiences: tuple[str, ...], words: str
 ) -> None:
     with pytest.raises(SelectionUnknown) as caught:
@@ -209,7 +208,7 @@ def test_of_many_known_names_ten_are_listed(tmp_path: Path) -> None:
         clients.select(["zzz"], [])
 
 
-def test_the_least_number_of_connections_that_an_accounts_clients_declare_holds(tmp_path: Path) -> None:
+def test_the_lowest_connection_limit_of_an_account_applies(tmp_path: Path) -> None:
     one = declared("acme", account=", account: big, max_connections: 7")
     two = declared("globex", account=", account: big, max_connections: 4")
     disabled = declared("hooli", account=", account: big, max_connections: 1", more="    enabled: false\n")

@@ -1,4 +1,4 @@
-"""One clients file: what is wrong is told at once, with place and remedy, and no secret is shown."""
+"""One clients file: all problems are reported together, with place and remedy, and no secret is shown."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def reading(folder: Path, text: str) -> ClientsFile:
 
 
 def acme(*, mailchimp: str = MAILCHIMP, target: str = TARGET, audiences: str = AUDIENCES, more: str = "") -> str:
-    """A file with one client, whose sections are given as YAML on one line each."""
+    """Return a file with one client, whose sections are given as YAML on one line each."""
     return f"clients:\n  acme:\n    mailchimp: {mailchimp}\n    target: {target}\n    audiences: {audiences}\n{more}"
 
 
@@ -37,7 +37,7 @@ def test_the_smallest_file_declares_a_client(tmp_path: Path) -> None:
     assert (audience.name, audience.list_id, audience.record.id) == ("newsletter", "1a2d7ebf82", "id")
 
 
-def test_every_field_is_taken(tmp_path: Path) -> None:
+def test_every_field_is_read(tmp_path: Path) -> None:
     mailchimp = "{access_token: {file: token}, base_url: http://127.0.0.1:8900/3.0/, max_connections: 4, account: big}"
     audiences = record(
         '{id: "{list_id}-{id}", firstname: full_name, lastname: "", email: email_address, status: status}'
@@ -120,7 +120,7 @@ def test_a_list_id_and_a_name_of_digits_need_no_quotes(tmp_path: Path) -> None:
         pytest.param(
             acme(mailchimp=f"{{api_key: {{env: A}}, account: {KEY}}}"),
             "clients.acme.mailchimp.account",
-            "built like a key",
+            "looks like a key",
             id="a key for an account's name",
         ),
         pytest.param(
@@ -168,10 +168,10 @@ def test_a_list_id_and_a_name_of_digits_need_no_quotes(tmp_path: Path) -> None:
             "overwrite each other",
             id="an id of all",
         ),
-        pytest.param(acme(more="  acme:\n    enabled: no\n"), "clients.acme", "stands twice", id="a client twice"),
+        pytest.param(acme(more="  acme:\n    enabled: no\n"), "clients.acme", "appears twice", id="a client twice"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place_and_remedy(tmp_path: Path, text: str, where: str, words: str) -> None:
+def test_a_problem_is_reported_with_its_place_and_remedy(tmp_path: Path, text: str, where: str, words: str) -> None:
     problems = reading(tmp_path, text).problems
     told = [problem for problem in problems if f": {where}: " in problem] if where else list(problems)
     assert any(words in problem for problem in told), problems
@@ -187,7 +187,7 @@ def test_a_name_that_dagster_or_a_path_could_not_bear_is_refused(tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", ["a", "acme", "acme-eu_2", "2026", "x" * 63, "no"])
-def test_a_plain_name_is_taken(tmp_path: Path, name: str) -> None:
+def test_a_plain_name_is_accepted(tmp_path: Path, name: str) -> None:
     file = reading(tmp_path, acme().replace("  acme:", f"  {name}:"))
     assert (file.problems, [client.name for client in file.clients]) == ((), [name])
 
@@ -206,14 +206,14 @@ def test_a_plain_name_is_taken(tmp_path: Path, name: str) -> None:
         "https://api.example.com/a b",
     ],
 )
-def test_what_is_no_url_of_a_target_is_refused_without_being_shown(tmp_path: Path, url: str) -> None:
+def test_an_invalid_target_url_is_refused_and_not_shown(tmp_path: Path, url: str) -> None:
     problems = reading(tmp_path, acme(target=f'{{url: "{url}", api_key: {{env: A}}}}')).problems
     assert len(problems) == 1
     assert "clients.acme.target.url" in problems[0]
     assert "sesame" not in problems[0]
 
 
-def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines(tmp_path: Path) -> None:
+def test_all_problems_are_reported_together_in_line_order(tmp_path: Path) -> None:
     text = acme(
         mailchimp="{max_connections: 50, acount: x}",
         target="{url: x}",

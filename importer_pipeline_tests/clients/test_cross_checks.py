@@ -1,4 +1,4 @@
-"""What audiences and clients may not share."""
+"""Checks between audiences and between clients."""
 
 from pathlib import Path
 
@@ -56,12 +56,12 @@ def test_audiences_whose_ids_nothing_tells_apart_are_refused(tmp_path: Path, one
         ("{id}-a", "{id}-b"),
     ],
 )
-def test_audiences_whose_ids_tell_the_lists_apart_are_taken(tmp_path: Path, one: str, other: str) -> None:
+def test_audiences_whose_ids_tell_the_lists_apart_are_accepted(tmp_path: Path, one: str, other: str) -> None:
     both = f"{audience('a', '1a2d7ebf82', one)}, {audience('b', '5f00d1e3c4', other)}"
     assert problems(tmp_path, client("acme", both)) == ()
 
 
-def test_what_the_refusal_of_an_id_says_to_write_is_taken(tmp_path: Path) -> None:
+def test_the_suggested_id_is_accepted(tmp_path: Path) -> None:
     one = audience("a", "1a2d7ebf82", "x-{id}")
     [told] = problems(tmp_path, client("acme", f"{one}, {audience('b', '5f00d1e3c4', 'x-{id}')}"))
     advice = told.rpartition('write id: "')[2].removesuffix('"')
@@ -83,13 +83,14 @@ def test_clients_may_share_one_account_at_the_target(tmp_path: Path) -> None:
     assert told == ()
 
 
-def test_clients_with_accounts_of_their_own_at_the_target_may_have_the_same_ids(tmp_path: Path) -> None:
+def test_clients_of_separate_target_accounts_may_share_ids(tmp_path: Path) -> None:
     both = client("acme", audience("a", "1a2d7ebf82")), client("globex", audience("a", "1a2d7ebf82"))
     assert problems(tmp_path, *both) == ()
 
 
 @pytest.mark.parametrize("more", ["", ", enabled: false"], ids=["enabled", "disabled"])
-def test_clients_whose_names_differ_by_a_dash_alone_are_refused_and_both_shown(tmp_path: Path, more: str) -> None:
+def test_client_names_that_differ_only_by_a_dash_are_refused(tmp_path: Path, more: str) -> None:
+    """Both are shown."""
     told = problems(
         tmp_path,
         client("acme-eu", audience("a", "1a2d7ebf82")),
@@ -99,7 +100,7 @@ def test_clients_whose_names_differ_by_a_dash_alone_are_refused_and_both_shown(t
     assert "acme_eu and acme-eu" in told[0]
 
 
-def test_audiences_whose_names_differ_by_a_dash_alone_are_refused(tmp_path: Path) -> None:
+def test_audience_names_that_differ_only_by_a_dash_are_refused(tmp_path: Path) -> None:
     both = f"{audience('a-b', '1a2d7ebf82')}, {audience('a_b', '5f00d1e3c4', '{list_id}-{id}')}"
     [told] = problems(tmp_path, client("acme", both))
     assert "clients.acme.audiences.a_b: a_b and a-b" in told
@@ -117,7 +118,7 @@ def test_clients_on_one_account_must_ask_the_same_url(tmp_path: Path) -> None:
     assert "clients.globex.mailchimp.base_url: acme shares the account big" in told[0]
 
 
-def test_clients_on_one_account_may_have_their_own_keys_and_limits(tmp_path: Path) -> None:
+def test_clients_on_one_account_may_differ_in_keys_and_limits(tmp_path: Path) -> None:
     told = problems(
         tmp_path,
         client("acme", audience("a", "1a2d7ebf82"), mailchimp=", account: big, max_connections: 3"),
@@ -126,7 +127,7 @@ def test_clients_on_one_account_may_have_their_own_keys_and_limits(tmp_path: Pat
     assert told == ()
 
 
-def test_a_disabled_client_stands_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_disabled_client_conflicts_with_nobody(tmp_path: Path) -> None:
     told = problems(
         tmp_path,
         client("acme", audience("a", "1a2d7ebf82"), target=SHARED, more=", enabled: false"),

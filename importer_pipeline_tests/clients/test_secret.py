@@ -50,7 +50,7 @@ def test_a_secret_that_was_rotated_is_seen_by_the_next_reading(tmp_path: Path) -
         pytest.param(b"sesame\nopen", "several lines", id="two lines"),
         pytest.param(b"sesame\x00", "several lines", id="a control character"),
         pytest.param("sesame\u2013open".encode(), "Latin-1", id="beyond Latin-1"),
-        pytest.param(b"sesame\xff\xfe", "no text in UTF-8", id="not UTF-8"),
+        pytest.param(b"sesame\xff\xfe", "not UTF-8 text", id="not UTF-8"),
         pytest.param(b"sesame" * 10_000, "too long", id="far too long"),
     ],
 )
@@ -71,7 +71,7 @@ def test_a_file_that_is_not_there_or_is_a_folder_is_named(tmp_path: Path) -> Non
         assert str(path) in str(caught.value)
 
 
-def test_an_environment_variable_that_is_not_set_or_empty_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unset_or_empty_environment_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACME_KEY", raising=False)
     with pytest.raises(SecretMissing, match="ACME_KEY is not set"):
         Secret(env="ACME_KEY").read()
@@ -83,19 +83,21 @@ def test_an_environment_variable_that_is_not_set_or_empty_is_named(monkeypatch: 
 @pytest.mark.parametrize(
     ("written", "problem"),
     [
-        pytest.param(KEY, "must not stand in the file", id="the secret itself"),
-        pytest.param({"env": KEY}, "no name of an environment variable", id="the secret as a variable's name"),
-        pytest.param({"env": "abcdef0123456789"}, "no name of an environment variable", id="a short key as a name"),
-        pytest.param({"file": KEY}, "file is no path", id="the secret as a path"),
+        pytest.param(KEY, "must not be in the clients file", id="the secret itself"),
+        pytest.param({"env": KEY}, "not the name of an environment variable", id="the secret as a variable's name"),
+        pytest.param(
+            {"env": "abcdef0123456789"}, "not the name of an environment variable", id="a short key as a name"
+        ),
+        pytest.param({"file": KEY}, "file is not a path", id="the secret as a path"),
         pytest.param({KEY: None}, "exactly one of env and file", id="the secret as a key"),
         pytest.param({"env": "A", "file": "b"}, "exactly one of env and file", id="both"),
         pytest.param({}, "exactly one of env and file", id="neither"),
         pytest.param({"env": "A", "vault": KEY}, "exactly one of env and file", id="an unknown key"),
-        pytest.param({"env": "A B"}, "no name of an environment variable", id="a name with a space"),
-        pytest.param({"env": [KEY]}, "no name of an environment variable", id="a list for a name"),
-        pytest.param({"file": " "}, "file is no path", id="an empty path"),
-        pytest.param([KEY], "expected where the secret is kept", id="a list"),
-        pytest.param(17, "expected where the secret is kept", id="a number"),
+        pytest.param({"env": "A B"}, "not the name of an environment variable", id="a name with a space"),
+        pytest.param({"env": [KEY]}, "not the name of an environment variable", id="a list for a name"),
+        pytest.param({"file": " "}, "file is not a path", id="an empty path"),
+        pytest.param([KEY], "expected a reference to a secret", id="a list"),
+        pytest.param(17, "expected a reference to a secret", id="a number"),
     ],
 )
 def test_what_points_to_no_secret_is_refused_without_being_shown(written: Any, problem: str) -> None:
@@ -105,7 +107,7 @@ def test_what_points_to_no_secret_is_refused_without_being_shown(written: Any, p
     assert "{env:" in str(caught.value) or "never the secret itself" in str(caught.value)
 
 
-def test_a_relative_path_starts_at_the_folder_of_the_clients_file(tmp_path: Path) -> None:
+def test_a_relative_path_starts_at_the_clients_files_folder(tmp_path: Path) -> None:
     secret = Secret.model_validate({"file": "keys/acme"}, context={"folder": tmp_path})
     absolute = Secret.model_validate({"file": "/run/secrets/acme"}, context={"folder": tmp_path})
     assert (secret.file, absolute.file) == (tmp_path / "keys/acme", Path("/run/secrets/acme"))
@@ -141,7 +143,7 @@ def test_a_file_that_others_may_read_is_warned_of(mode: int, way: int, exposed: 
     finally:
         shutil.rmtree(base)
     assert bool(found) is exposed
-    assert not exposed or found.endswith(": chmod o-rwx it")
+    assert not exposed or found.endswith(": run chmod o-rwx on it")
 
 
 def test_what_is_mounted_below_run_is_not_warned_of() -> None:

@@ -33,12 +33,13 @@ def owner(account: str, count: int) -> int:
 
 
 @given(st.text(max_size=80), st.integers(1, 40))
-def test_each_account_is_in_one_shard_and_goes_to_none_but_a_new_one(account: str, count: int) -> None:
+def test_an_account_has_one_shard_and_moves_only_to_a_new_one(account: str, count: int) -> None:
     assert owner(account, count + 1) in {owner(account, count), count}
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 20])
-def test_shards_are_of_about_the_same_size_and_one_more_takes_its_part(count: int) -> None:
+def test_shards_have_about_the_same_size(count: int) -> None:
+    """Another shard takes its part from all of them."""
     sizes = Counter(owner(account, count) for account in ACCOUNTS)
     fair = len(ACCOUNTS) / count
     assert all(abs(sizes[index] - fair) < 5 * fair**0.5 + 1 for index in range(count))
@@ -62,7 +63,7 @@ def test_a_shard_is_written_with_how_many_there_are(written: str, shard: Shard |
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """A dozen clients."""
+    """Yield a dozen clients."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     made = Stage(tmp_path)
     for name in NAMES:
@@ -76,11 +77,12 @@ def definitions(clients: Clients, shard: Shard) -> dg.Definitions:
 
 
 def groups(made: dg.Definitions) -> set[str]:
-    """The clients that a code location shows."""
+    """Return the clients that a code location shows."""
     return {key.path[0] for key in made.resolve_asset_graph().get_all_asset_keys() if len(key.path) == 3}
 
 
-def test_the_shards_are_all_clients_each_once_and_the_first_has_the_quarantine(stage: Stage) -> None:
+def test_each_client_is_in_one_shard(stage: Stage) -> None:
+    """The first shard has the quarantine."""
     clients = stage.load(stage.on_own_accounts())
     made = [definitions(clients, shard) for shard in shards(3)]
     shown = [groups(each) for each in made]
@@ -114,22 +116,19 @@ def run(stage: Stage, instance: dg.DagsterInstance, job: str, op: str, shard: Sh
     return ran_of(result, instance).success
 
 
-def test_when_there_are_more_shards_nothing_is_lost_and_nothing_read_twice(
-    stage: Stage, instance: dg.DagsterInstance
-) -> None:
+def test_adding_shards_loses_nothing_and_reads_nothing_twice(stage: Stage, instance: dg.DagsterInstance) -> None:
     assert all(run(stage, instance, "full_sync", "import_contacts", shard) for shard in shards(2))
     read = len(stage.sandbox.answered)
     assert all(run(stage, instance, "incremental_sync", "import_changes", shard) for shard in shards(3))
     assert {name: stage.missing(name) for name in NAMES} == {name: set() for name in NAMES}
-    # No shard takes one of them for a newcomer: the chain of each goes on, with at most a page of either kind of contacts.
+    # No shard takes one of them for an unsynced audience: the chain of each goes on, with at most a page of either kind
+    # of contacts.
     again = [request for request in stage.sandbox.answered[read:] if "/members" in request.path]
     assert [request.query for request in again if "since_last_changed" not in request.query] == []
     assert len(again) <= 2 * len(NAMES)
 
 
-def test_what_another_shard_could_not_import_comes_back_by_the_first_one(
-    stage: Stage, instance: dg.DagsterInstance
-) -> None:
+def test_the_first_shard_redrives_failures_of_other_shards(stage: Stage, instance: dg.DagsterInstance) -> None:
     name = next(
         name
         for name in NAMES

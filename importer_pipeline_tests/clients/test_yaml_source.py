@@ -1,4 +1,4 @@
-"""YAML read for people: texts stay texts, doubled keys are noticed, and what can't be read says where."""
+"""Reads YAML as people mean it: texts stay texts, duplicate keys are found, and errors have their line."""
 
 import os
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_nothing_and_null_are_none(tmp_path: Path) -> None:
         pytest.param('a: 1\n"a": 2\n', ("a",), 2, id="once in quotes"),
     ],
 )
-def test_a_key_that_stands_twice_is_a_problem(tmp_path: Path, text: str, where: tuple[str, ...], line: int) -> None:
+def test_a_duplicate_key_is_a_problem(tmp_path: Path, text: str, where: tuple[str, ...], line: int) -> None:
     source = read_yaml(written(tmp_path, text))
     assert [problem.where for problem in source.problems] == [where]
     assert source.line(where) == line
@@ -44,7 +44,7 @@ def test_what_is_merged_in_may_be_overridden(tmp_path: Path) -> None:
     assert source.data["two"] == {"url": "3", "key": "4"}
 
 
-def test_a_place_that_is_not_in_the_file_has_the_line_of_the_nearest_above(tmp_path: Path) -> None:
+def test_an_absent_place_has_the_line_of_the_nearest_key_above(tmp_path: Path) -> None:
     source = read_yaml(written(tmp_path, "a:\n  b:\n    c: 1\n"))
     assert [source.line(where) for where in [("a", "b", "x"), ("a", "x"), ("x",), ()]] == [2, 1, None, None]
 
@@ -79,12 +79,13 @@ def test_a_file_that_can_not_be_opened_says_why(tmp_path: Path) -> None:
         read_yaml(tmp_path)
 
 
-def test_what_is_too_large_is_refused_before_it_is_read_with_the_remedy(tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """The remedy is shown."""
     path = written(tmp_path, "a: 1\n")
     os.truncate(path, 10**12)
     with pytest.raises(YamlUnreadable, match="more than 10 MB") as caught:
         read_yaml(path)
-    assert "files of one folder" in caught.value.problem.remedy
+    assert "files in one folder" in caught.value.problem.remedy
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "---\n"], ids=["no byte", "a comment", "an empty document"])

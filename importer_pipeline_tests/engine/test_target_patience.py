@@ -9,8 +9,8 @@ from importer_pipeline.errors import TargetBusy, TooManyRequests
 from importer_pipeline_tests.support.factories import NOW, Engine, plan
 
 URL = "https://shared.example.com"
-FULL = TooManyRequests("the target has too much to do (HTTP 429)", retry_after_seconds=40.0)
-SILENT = TooManyRequests("the target has too much to do (HTTP 429)")
+FULL = TooManyRequests("the target is busy (HTTP 429)", retry_after_seconds=40.0)
+SILENT = TooManyRequests("the target is busy (HTTP 429)")
 
 
 def posts_of(engine: Engine) -> list[Post]:

@@ -205,7 +205,7 @@ def test_a_probe_that_is_turned_away_is_sent_again_later() -> None:
     engine.holds([1])
     (post,) = settle(engine)
     engine.fail(post, FORBIDDEN)
-    engine.fail(engine.probe(), TooManyRequests("the target has too much to do (HTTP 429)", retry_after_seconds=40.0))
+    engine.fail(engine.probe(), TooManyRequests("the target is busy (HTTP 429)", retry_after_seconds=40.0))
     assert engine.take() is None
     assert engine.wait() == pytest.approx(40.0)
     engine.lives(engine.probe())

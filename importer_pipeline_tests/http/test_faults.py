@@ -13,7 +13,7 @@ from importer_pipeline.mailchimp.errors import fault_error as mailchimp_error
 from importer_pipeline.target.client import fault_error as target_error
 
 LASTING = {Fault.UNSENDABLE, Fault.UNTRUSTED, Fault.BUNDLE, Fault.PROXY_UNUSABLE}
-"""What no waiting helps against."""
+"""Faults that waiting does not help against."""
 
 # The roots of the two trees, which nobody raises as such.
 ROOTS = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
@@ -39,12 +39,12 @@ def test_every_exception_of_urllib3_is_a_fault_that_is_foreseen(kind: type[BaseE
 
 
 @pytest.mark.parametrize("kind", raised_by(http.client), ids=lambda kind: kind.__name__)
-def test_every_exception_of_the_standard_client_is_a_fault_that_is_foreseen(kind: type[BaseException]) -> None:
+def test_every_exception_of_http_client_is_a_foreseen_fault(kind: type[BaseException]) -> None:
     assert fault_of(bare(kind)) is not Fault.UNFORESEEN
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=lambda kind: kind.__name__)
-def test_what_no_line_names_is_unforeseen_and_never_passes_for_something_else(root: type[BaseException]) -> None:
+def test_an_exception_that_no_line_names_is_unforeseen(root: type[BaseException]) -> None:
     assert fault_of(bare(root)) is Fault.UNFORESEEN
 
 
@@ -115,5 +115,5 @@ def test_a_fault_of_the_environment_names_its_variable(error_of: Callable[[Fault
     assert "HTTPS_PROXY" in str(error_of(Fault.PROXY_UNUSABLE, "HTTPS_PROXY"))
 
 
-def test_no_fault_whose_exception_may_quote_an_answer_is_quotable() -> None:
+def test_no_fault_that_may_quote_an_answer_is_quotable() -> None:
     assert QUOTABLE.isdisjoint({Fault.CUT, Fault.HUNG_UP, Fault.UNSENDABLE, Fault.PROXY, Fault.UNFORESEEN})

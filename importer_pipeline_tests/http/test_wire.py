@@ -120,7 +120,8 @@ FAULTY: dict[str, tuple[Fault, list[Step]]] = {
 
 
 @pytest.mark.parametrize(("fault", "steps"), FAULTY.values(), ids=FAULTY)
-def test_an_answer_that_is_not_whole_is_a_fault_and_its_connection_is_left(fault: Fault, steps: list[Step]) -> None:
+def test_an_incomplete_answer_is_a_fault(fault: Fault, steps: list[Step]) -> None:
+    """Its connection is not used again."""
     with Loopback(lambda request: steps if "bad" in request.line else [reply(200, b"good")]) as server:
         wire = Wire(limits=LIMITS, error_of=Seen)
         route = wire.route("GET", server.url, {})
@@ -181,7 +182,7 @@ def test_a_url_that_leads_nowhere_is_a_fault(url: str, fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("key", ["two\r\nlines", "\u20ac"], ids=["two lines", "not latin-1"])
-def test_a_header_that_cannot_be_sent_is_a_fault_that_does_not_quote_it(key: str) -> None:
+def test_a_header_that_cannot_be_sent_is_a_fault_without_quoting(key: str) -> None:
     with Loopback(always(reply())) as server, pytest.raises(Seen) as caught:
         ask(server.url, key=key)
     assert key not in "".join(traceback.format_exception(caught.value))
@@ -246,7 +247,7 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
     assert proxy.received[0].line == "GET http://nowhere.invalid/y?z=1 HTTP/1.1"
 
 
-def test_a_host_that_the_environment_excepts_is_asked_without_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_in_no_proxy_is_asked_without_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with Loopback(always(reply(200, b"direct"))) as server:
@@ -258,9 +259,7 @@ def test_a_host_that_the_environment_excepts_is_asked_without_the_proxy(monkeypa
     [f"http://user:{KEY}@127.0.0.1:1", f"http://user:{KEY}@[::1", f"http://user:{KEY}@127.0.0.1:99999"],
     ids=["not there", "no URL", "no port"],
 )
-def test_a_proxy_that_fails_is_a_fault_that_does_not_quote_its_password(
-    monkeypatch: pytest.MonkeyPatch, proxy: str
-) -> None:
+def test_a_failing_proxy_is_a_fault_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy)
     with pytest.raises(Seen) as caught:
         ask("http://nowhere.invalid")
@@ -277,9 +276,7 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted() -> None:
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_a_certificate_in_the_bundle_of_the_environment_is_trusted(
-    monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
+def test_a_certificate_of_the_configured_bundle_is_trusted(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, str(CERTIFICATE))
     with Loopback(always(reply(200, b"trusted")), tls=True) as server:
         assert ask(server.url).body == b"trusted"
@@ -314,7 +311,7 @@ def test_a_server_that_does_not_speak_tls_is_a_fault() -> None:
     assert caught.value.fault is Fault.TLS
 
 
-def test_threads_share_the_connections_and_each_gets_its_own_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_share_connections_and_get_their_own_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
     barrier = threading.Barrier(8)
     with Loopback(lambda request: [0.001, reply(200, request.line.split()[1].encode())], tls=True) as server:
@@ -376,7 +373,7 @@ def test_a_body_is_sent_with_its_length() -> None:
     assert "transfer-encoding" not in request.headers
 
 
-def test_the_server_is_told_who_asks() -> None:
+def test_the_server_receives_the_user_agent() -> None:
     with Loopback(always(reply())) as server:
         ask(server.url)
     assert server.received[0].headers["user-agent"].startswith("importer_pipeline")

@@ -1,4 +1,4 @@
-"""What a page proves, what is missing, and when a crowded second is whole: tables by hand, and against sets of seconds."""
+"""The proof of a page, missing seconds, and whole crowded seconds: tables by hand, and against sets of seconds."""
 
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -33,8 +33,8 @@ STRETCHES = st.tuples(SECONDS, SECONDS).map(lambda ends: TimeRange(min(ends), ma
 FEW_STRETCHES = st.lists(STRETCHES, max_size=6)
 
 
-def seconds_of(*stretches: TimeRange) -> set[int]:
-    return {second for stretch in stretches for second in range(stretch.first, stretch.last + 1)}
+def seconds_of(*time_ranges: TimeRange) -> set[int]:
+    return {second for time_range in time_ranges for second in range(time_range.first, time_range.last + 1)}
 
 
 def ask(*, since: int = 10, before: int = 30, offset: int = 0, count: int = 5) -> PageRequest:
@@ -72,7 +72,7 @@ def test_a_page_proves(offset: int, page: tuple[int, ...], total: int, proved: T
 
 
 @given(st.lists(st.integers(11, 30)), st.integers(0, 12), st.integers(1, 8))
-def test_a_page_holds_every_contact_of_the_seconds_that_it_proves(moments: list[int], offset: int, count: int) -> None:
+def test_a_page_holds_every_contact_of_its_proved_seconds(moments: list[int], offset: int, count: int) -> None:
     listed, asked = sorted(moments), ask(offset=offset, count=count)
     page = range(offset, offset + count)
     proved = covered(asked, page_shape(asked, stamps(*listed[offset : offset + count]), len(listed)))
@@ -124,7 +124,8 @@ def test_a_page_that_can_be_the_answer_is_let_pass(asked: PageRequest, page: lis
 @pytest.mark.parametrize(
     ("since", "named"), [(BEGINNING, "the beginning"), (0, r"1970-01-01T00:00:00\+00:00")], ids=["none", "a second"]
 )
-def test_an_error_about_bounds_names_the_lower_one_or_says_that_there_is_none(since: int, named: str) -> None:
+def test_an_error_about_bounds_names_the_lower_bound(since: int, named: str) -> None:
+    """It says so if there is none."""
     with pytest.raises(BrokenAnswer, match=f"after {named} and up to"):
         page_shape(ask(since=since), stamps(31), 1)
 
@@ -140,26 +141,27 @@ def test_an_unknown_time_sorts_before_all_others() -> None:
 
 
 @given(FEW_STRETCHES)
-def test_joined_stretches_hold_the_same_seconds_in_as_few_as_possible(known: list[TimeRange]) -> None:
+def test_joined_ranges_hold_the_same_seconds(known: list[TimeRange]) -> None:
+    """In as few ranges as possible."""
     result = joined(known)
     assert seconds_of(*result) == seconds_of(*known)
     assert all(earlier.last + 1 < later.first for earlier, later in pairwise(result))
 
 
 @given(STRETCHES, FEW_STRETCHES)
-def test_missing_is_what_no_stretch_holds(bounds: TimeRange, known: list[TimeRange]) -> None:
+def test_missing_seconds_are_those_in_no_time_range(bounds: TimeRange, known: list[TimeRange]) -> None:
     result = missing(bounds, known)
     assert seconds_of(*result) == seconds_of(bounds) - seconds_of(*known)
     assert result == joined(result)
-    assert all(stretch.first <= stretch.last for stretch in result)
+    assert all(time_range.first <= time_range.last for time_range in result)
 
 
 @given(STRETCHES, st.lists(SECONDS, max_size=5))
-def test_crowded_seconds_are_cut_out_and_stand_alone(stretch: TimeRange, crowded: list[int]) -> None:
-    result = alone(stretch, crowded)
-    assert [second for part in result for second in range(part.first, part.last + 1)] == sorted(seconds_of(stretch))
-    assert all(TimeRange(second, second) in result for second in crowded if second in seconds_of(stretch))
-    cuts = len([second for second in set(crowded) if second in seconds_of(stretch)])
+def test_crowded_seconds_are_cut_out_and_stand_alone(time_range: TimeRange, crowded: list[int]) -> None:
+    result = alone(time_range, crowded)
+    assert [second for part in result for second in range(part.first, part.last + 1)] == sorted(seconds_of(time_range))
+    assert all(TimeRange(second, second) in result for second in crowded if second in seconds_of(time_range))
+    cuts = len([second for second in set(crowded) if second in seconds_of(time_range)])
     assert len(result) <= 2 * cuts + 1
 
 
@@ -193,7 +195,8 @@ def test_the_windows_of_a_thousand_a_page_lie_990_apart() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.sets(st.sampled_from("abcdef"))), max_size=8))
-def test_a_crowded_second_is_whole_when_pages_up_to_a_total_show_as_many_ids(pages: list[tuple[int, set[str]]]) -> None:
+def test_a_crowded_second_is_whole_when_its_ids_match_a_total(pages: list[tuple[int, set[str]]]) -> None:
+    """The IDs are those of all pages up to that total."""
     crowd = CrowdedSecond()
     for total, ids in pages:
         crowd.seen(sorted(ids), total, offset=0)
@@ -202,7 +205,7 @@ def test_a_crowded_second_is_whole_when_pages_up_to_a_total_show_as_many_ids(pag
 
 
 @given(st.integers(0, 2**32))
-def test_when_a_crowded_second_is_whole_everyone_who_stood_still_has_been_seen(seed: int) -> None:
+def test_a_whole_crowded_second_has_shown_each_unchanged_contact(seed: int) -> None:
     rng, crowd, shown = Random(seed), CrowdedSecond(), set[str]()
     held = {str(number) for number in range(rng.randint(1, 12))}
     while not crowd.whole:
@@ -214,7 +217,7 @@ def test_when_a_crowded_second_is_whole_everyone_who_stood_still_has_been_seen(s
     assert held <= shown
 
 
-def test_one_who_was_seen_and_has_left_does_not_make_up_for_one_who_was_not_seen() -> None:
+def test_a_seen_contact_that_left_does_not_replace_an_unseen_one() -> None:
     crowd = CrowdedSecond()
     crowd.seen(["x", "a"], 4, offset=0)
     crowd.seen(["a", "b"], 3, offset=0)

@@ -32,7 +32,7 @@ def test_what_is_no_hours_key_is_none(key: str) -> None:
     assert parse_hour_key(key) is None
 
 
-def test_the_hours_of_a_stretch_are_all_that_it_touches() -> None:
+def test_the_hours_of_a_time_range_are_all_that_overlap_it() -> None:
     assert list(hours_of(TimeRange(SEVEN + 10, SEVEN + 20))) == [HOUR]
     assert [hour.first for hour in hours_of(TimeRange(SEVEN - 1, SEVEN + HOUR_SECONDS))] == [
         SEVEN - HOUR_SECONDS,

@@ -1,4 +1,4 @@
-"""The keys of a snapshot's windows: in order, and each tells its walk and its offset."""
+"""The keys of a snapshot's windows: in order, with walk and offset."""
 
 import pytest
 from hypothesis import given
@@ -47,12 +47,12 @@ def test_what_is_no_key_is_read_as_none(text: str) -> None:
     assert parse_window_key(text) is None
 
 
-def test_the_keys_of_a_snapshot_are_in_order_and_those_of_the_archived_last() -> None:
+def test_the_keys_of_a_snapshot_are_in_order_archived_last() -> None:
     taken = snapshot(total=2500, archived_total=1001, page_size=1000, overlap=10)
     assert taken.keys == ["0", "990", "1980", "archived-0", "archived-990"]
 
 
-def test_a_snapshot_that_does_not_know_its_archived_contacts_has_no_keys_for_them() -> None:
+def test_no_archived_keys_while_the_archived_total_is_unknown() -> None:
     assert snapshot(total=9, archived_total=None).keys == ["0", "4", "8"]
 
 
@@ -61,7 +61,7 @@ def test_an_empty_snapshot_has_a_window_in_each_walk() -> None:
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000) | st.none(), st.integers(5, 50), st.integers(2, 4))
-def test_the_keys_of_a_snapshot_are_those_of_its_two_walks_by_offset(
+def test_the_keys_of_a_snapshot_are_the_offsets_of_both_walks(
     total: int, archived_total: int | None, page_size: int, overlap: int
 ) -> None:
     taken = snapshot(total=total, archived_total=archived_total, page_size=page_size, overlap=overlap)

@@ -1,4 +1,4 @@
-"""Where windows that are not in lie, what is left alone around them, and under which window a gap is told: by hand, by sets."""
+"""Sections of missing windows, the seconds around them, and the window of a gap: tables by hand, and sets."""
 
 from itertools import pairwise
 
@@ -16,11 +16,11 @@ BOUNDS = TimeRange(0, 99)
 LOST = TriesUsedUp("no answer, 4 times")
 
 Covered = tuple[TimeRange, ...] | None
-"""What a window that is in covers; None for one that is not in."""
+"""The seconds that an imported window covers; None for one that is not imported."""
 
 
 def windows(*covered: Covered) -> dict[int, Window]:
-    """Windows at 0, 4, 8, ..., each of which is in if it covers something, or nothing at all."""
+    """Create windows at 0, 4, 8, ...; those with None are missing, the others imported."""
     return {
         number * STEP: Window(
             number * STEP, WindowState.MISSING if it is None else WindowState.IMPORTED, covered=list(it or ())
@@ -93,7 +93,7 @@ def test_where_no_window_is_wanted_there_is_no_section() -> None:
     assert sections_of(windows(None, one(10, 19), None)) == []
 
 
-def test_a_window_that_has_failed_is_not_in_though_half_of_it_is_proved() -> None:
+def test_a_half_proved_failed_window_is_not_imported() -> None:
     known = windows(one(0, 9), one(10, 14), one(20, 99))
     known[4].state, known[4].error = WindowState.FAILED, LOST
     assert sections_of(known, 4) == [Section(TimeRange(10, 19), 4, [4])]
@@ -132,10 +132,10 @@ def test_left_alone_is_what_lies_around_a_window_that_is_not_in(
 
 
 @given(st.lists(st.sampled_from(["in", "not in", "in and nothing"]), min_size=1, max_size=12))
-def test_every_window_that_is_wanted_is_in_one_section_and_what_is_left_alone_are_their_seconds(
+def test_each_wanted_window_is_in_exactly_one_section(
     kinds: list[str],
 ) -> None:
-    """Windows that are in cover eight of the ten seconds in which each of them lies."""
+    """Imported windows cover eight of their ten seconds each."""
     of_kind: dict[str, Covered] = {"not in": None, "in and nothing": NOTHING}
     known = windows(*(of_kind.get(kind, one(10 * at + 1, 10 * at + 8)) for at, kind in enumerate(kinds)))
     bounds = TimeRange(0, 10 * len(kinds) - 1)
@@ -147,9 +147,9 @@ def test_every_window_that_is_wanted_is_in_one_section_and_what_is_left_alone_ar
     assert all(earlier.bounds.last < later.bounds.first for earlier, later in pairwise(found))
     for section in found:
         assert all(
-            stretch.last < section.bounds.first or section.bounds.last < stretch.first
+            time_range.last < section.bounds.first or section.bounds.last < time_range.first
             for window in known.values()
-            for stretch in window.covered
+            for time_range in window.covered
         )
         assert section.start <= section.wanted[0]
 
@@ -167,11 +167,12 @@ def test_every_window_that_is_wanted_is_in_one_section_and_what_is_left_alone_ar
         ),
     ],
 )
-def test_a_gap_is_told_under_the_window_below_it(covered: list[Covered], gap: TimeRange, below: int) -> None:
+def test_a_gap_is_reported_under_the_window_below_it(covered: list[Covered], gap: TimeRange, below: int) -> None:
     assert window_below(windows(*covered), gap) == below
 
 
-def test_a_gap_is_not_told_under_a_window_that_has_failed_though_half_of_it_is_proved() -> None:
+def test_a_gap_is_not_reported_under_a_failed_window() -> None:
+    """Half of the window is proved."""
     known = windows(one(0, 9), one(10, 19), one(40, 99))
     known[4].state, known[4].error = WindowState.FAILED, LOST
     assert window_below(known, TimeRange(30, 39)) == 0
@@ -180,25 +181,26 @@ def test_a_gap_is_not_told_under_a_window_that_has_failed_though_half_of_it_is_p
 IMPORTED = ImportedWindow(covered=(TimeRange(3, 5), TimeRange(9, 9)), read=7, accepted=5, refused=2, requests=3)
 
 
-def test_a_window_that_was_imported_earlier_is_in_and_keeps_all_that_is_kept_of_it() -> None:
+def test_a_window_imported_earlier_keeps_all_that_is_recorded() -> None:
     window = Window.imported_earlier(990, IMPORTED)
     assert window.is_imported
     assert window.offset == 990
     assert window.imported == IMPORTED
 
 
-def test_a_window_that_starts_over_counts_anew_and_keeps_what_is_proved() -> None:
+def test_a_window_that_starts_over_counts_from_zero() -> None:
+    """Its covered seconds stay proved."""
     window = Window.imported_earlier(990, IMPORTED)
     window.start_over()
     assert window.imported == ImportedWindow(covered=IMPORTED.covered, read=0, accepted=0, refused=0, requests=0)
 
 
-def test_what_a_window_covers_is_kept_in_as_few_stretches_as_possible() -> None:
+def test_covered_seconds_are_kept_in_as_few_ranges_as_possible() -> None:
     window = Window.imported_earlier(990, IMPORTED)
     window.cover([TimeRange(6, 8), TimeRange(20, 21)])
     assert window.covered == [TimeRange(3, 9), TimeRange(20, 21)]
 
 
 @pytest.mark.parametrize("state", [WindowState.MISSING, WindowState.UNDER_WAY, WindowState.FAILED])
-def test_no_other_state_is_in(state: WindowState) -> None:
+def test_no_other_state_counts_as_imported(state: WindowState) -> None:
     assert not Window(0, state).is_imported

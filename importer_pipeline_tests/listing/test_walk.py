@@ -1,4 +1,4 @@
-"""One walk over a listing that changes: which page comes next, what is left alone, and that nobody who stood still is lost.
+"""One walk over a changing listing: the next page, what is not read, and that no unchanged contact is lost.
 
 Stays out: walks that know windows which are in (see `test_walk_going_on`).
 """
@@ -27,7 +27,7 @@ from importer_pipeline_tests.support.walkers import (
 )
 
 
-def test_an_empty_listing_takes_one_page_and_its_window_covers_all() -> None:
+def test_an_empty_listing_is_covered_by_one_page() -> None:
     empty = walker()
     empty.rest()
     assert empty.asked == [PageRequest(since=-1, before=BEFORE, offset=0, count=6)]
@@ -35,7 +35,7 @@ def test_an_empty_listing_takes_one_page_and_its_window_covers_all() -> None:
     assert empty.walk.total == 0
 
 
-def test_windows_are_read_from_the_first_and_then_from_the_end_down() -> None:
+def test_windows_are_read_first_one_first_then_from_the_end() -> None:
     calm = walker(*range(1, 16))
     calm.rest()
     assert calm.offsets == [0, 12, 8, 4]
@@ -51,7 +51,7 @@ def test_a_calm_walk_leaves_nothing_missing() -> None:
     assert covered_by(calm.walk)[-1].last == BEFORE
 
 
-def test_a_full_page_at_the_end_leaves_the_end_to_the_window_behind_it() -> None:
+def test_a_full_page_leaves_the_end_to_the_next_window() -> None:
     full = walker(1, 2, 3, 4, 5, 6)
     full.rest()
     assert full.offsets == [0, 4]
@@ -72,7 +72,8 @@ def test_a_walk_is_planned_by_its_first_page_and_only_once() -> None:
     assert planned.offsets == [0, 4]
 
 
-def test_what_leaves_open_between_windows_is_read_by_time_and_told_under_the_window_below() -> None:
+def test_a_gap_that_leaving_contacts_open_is_read_by_time() -> None:
+    """It is reported under the window below."""
     left = walker(*range(1, 16))
     left.read(left.next())
     left.listing.leave("0", "1", "2")
@@ -82,7 +83,7 @@ def test_what_leaves_open_between_windows_is_read_by_time_and_told_under_the_win
     assert left.reports[-1] == (0, True, (TimeRange(0, 8),))
 
 
-def test_a_tie_that_does_not_meet_the_window_below_is_read_by_time() -> None:
+def test_a_tie_that_misses_the_window_below_is_read_by_time() -> None:
     """The counterexample to counting by positions: the order within a second moves one of two under the next window."""
     tied = walker(1, 2, 3, 4, 5, 5, paging=Paging(page_size=4, overlap=0))
     tied.read(tied.next())
@@ -96,7 +97,7 @@ def test_a_tie_that_does_not_meet_the_window_below_is_read_by_time() -> None:
     assert {"1", "2", "3", "4", "5"} <= tied.seen
 
 
-def test_a_window_beyond_the_end_proves_nothing_and_is_in() -> None:
+def test_a_window_beyond_the_end_proves_nothing_and_is_imported() -> None:
     shrunk = walker(*range(1, 16))
     shrunk.read(shrunk.next())
     shrunk.listing.leave(*(str(number) for number in range(10)))
@@ -105,7 +106,8 @@ def test_a_window_beyond_the_end_proves_nothing_and_is_in() -> None:
     assert {str(number) for number in range(10, 15)} <= shrunk.seen
 
 
-def test_a_gap_of_several_pages_is_read_page_after_page_under_the_window_below() -> None:
+def test_a_gap_of_several_pages_is_read_page_by_page() -> None:
+    """All are reported under the window below."""
     shrunk = walker(*range(1, 25))
     shrunk.read(shrunk.next())
     windows = {reading.window: reading for reading in (shrunk.next() for _ in range(5))}
@@ -149,7 +151,7 @@ def test_a_second_that_fills_a_page_is_asked_for_alone() -> None:
     assert len(crowded.seen) == 11
 
 
-def test_a_crowded_second_is_read_in_rounds_until_its_ids_are_its_total() -> None:
+def test_a_crowded_second_is_read_until_its_ids_match_its_total() -> None:
     crowded = walker(*[7] * 14, rng=Random(3), paging=Paging(page_size=6, overlap=2, rounds=50))
     crowded.rest()
     rounds = [ask.offset for ask in crowded.asked if ask.since == 6]
@@ -165,7 +167,7 @@ def test_a_crowded_second_in_stable_order_takes_one_round() -> None:
     assert [ask.offset for ask in crowded.asked if ask.since == 6] == [0, 6, 12]
 
 
-def test_contacts_of_a_crowded_second_that_were_delivered_are_not_delivered_again() -> None:
+def test_contacts_of_a_crowded_second_are_delivered_once() -> None:
     crowded = walker(*[7] * 8)
     while (reading := crowded.next()).ask.since != 6:
         crowded.read(reading)
@@ -173,12 +175,12 @@ def test_contacts_of_a_crowded_second_that_were_delivered_are_not_delivered_agai
     assert crowded.walk.unseen(reading, [*cut.ids, "new"]) == {"new"}
 
 
-def test_a_page_that_is_not_of_a_crowded_second_is_delivered_whole() -> None:
+def test_a_page_outside_crowded_seconds_is_delivered_whole() -> None:
     calm = walker(1, 2)
     assert calm.walk.unseen(calm.next(), ["0", "1"]) is None
 
 
-def test_a_crowded_second_that_never_stands_still_is_given_up_after_its_rounds() -> None:
+def test_an_unstable_crowded_second_is_given_up_after_its_rounds() -> None:
     crowded = walker(5, *[7] * 8)
     while crowded.walk.has_ready:
         reading = crowded.next()
@@ -196,7 +198,7 @@ def test_a_crowded_second_that_never_stands_still_is_given_up_after_its_rounds()
     )
 
 
-def test_a_crowded_second_at_the_very_beginning_is_told_under_the_first_window() -> None:
+def test_a_crowded_second_at_the_start_is_in_the_first_window() -> None:
     crowded = walker(*[0] * 8, 5, 6)
     crowded.rest()
     assert crowded.reports[-1][:2] == (0, True)
@@ -204,7 +206,7 @@ def test_a_crowded_second_at_the_very_beginning_is_told_under_the_first_window()
     assert len(crowded.seen) == 10
 
 
-def test_a_crowded_second_of_which_a_page_fails_is_not_read_again() -> None:
+def test_a_crowded_second_with_a_failed_page_is_not_read_again() -> None:
     crowded = walker(*[7] * 8)
     while (reading := crowded.next()).ask.since != 6:
         crowded.read(reading)
@@ -214,7 +216,7 @@ def test_a_crowded_second_of_which_a_page_fails_is_not_read_again() -> None:
     assert crowded.walk.windows[0].error is LOST
 
 
-def test_the_stretch_of_a_failed_window_is_left_alone() -> None:
+def test_the_seconds_of_a_failed_window_are_left_alone() -> None:
     failing = walker(*range(1, 16))
     for offset in (0, 12, 8, 4):
         reading = failing.next()
@@ -244,7 +246,7 @@ def test_failed_windows_leave_no_gap_to_read(lost: set[int]) -> None:
     assert {offset for offset, window in failing.walk.windows.items() if window.error} == lost
 
 
-def test_the_second_behind_what_the_window_above_a_failed_one_covers_is_read() -> None:
+def test_the_second_behind_the_window_above_a_failed_one_is_read() -> None:
     failing = walker(*range(1, 9), 9, 10, 10, 10, 11, 11, 12, 13)
     for _ in range(3):
         failing.read(failing.next())
@@ -255,7 +257,8 @@ def test_the_second_behind_what_the_window_above_a_failed_one_covers_is_read() -
     assert failing.walk.windows[8].covered == [TimeRange(10, 11)]
 
 
-def test_a_failed_window_takes_the_last_second_with_it_though_that_is_all_that_is_missing() -> None:
+def test_the_last_second_is_left_to_the_failed_window() -> None:
+    """No other second is missing."""
     failing = walker(1, 2, 3, 4, 5, 7, 7, 7, before=7)
     failing.read(failing.next())
     assert failing.walk.windows[0].covered == [TimeRange(0, 6)]
@@ -287,7 +290,7 @@ def test_a_gap_that_fails_fails_the_window_below_it() -> None:
     assert {offset for offset, window in left.walk.windows.items() if window.error} == {0}
 
 
-def test_a_gap_that_is_in_does_not_bring_a_window_in_that_another_gap_has_failed() -> None:
+def test_a_gap_does_not_import_a_window_that_another_gap_failed() -> None:
     crowded = walker(*range(1, 8), *[9] * 6, 10, 11, 12)
     crowded.read(crowded.next())
     crowded.listing.leave("0", "1", "2")
@@ -295,11 +298,11 @@ def test_a_gap_that_is_in_does_not_bring_a_window_in_that_another_gap_has_failed
         crowded.read(crowded.next())
     gaps = [crowded.next(), crowded.next()]
     assert [(gap.window, gap.ask.since, gap.ask.before) for gap in gaps] == [(0, 5, 8), (0, 8, 9)]
-    told = len(crowded.reports)
+    reported = len(crowded.reports)
     crowded.fail(gaps[0])
     crowded.read(gaps[1])
     assert crowded.walk.finished
-    assert crowded.reports[told:] == [(0, False, (TimeRange(0, 5),))]
+    assert crowded.reports[reported:] == [(0, False, (TimeRange(0, 5),))]
 
 
 def test_a_window_tells_its_failure_once() -> None:
@@ -310,7 +313,7 @@ def test_a_window_tells_its_failure_once() -> None:
     assert halved.reports == [(0, False, ())]
 
 
-def test_a_page_that_is_halved_is_read_in_parts_and_its_window_is_in_once_both_are() -> None:
+def test_a_halved_page_imports_its_window_with_both_halves() -> None:
     halved = walker(*range(1, 6))
     whole = halved.next()
     assert halved.walk.split(whole, SLOW)
@@ -346,7 +349,7 @@ def test_what_halves_leave_open_is_read_by_time() -> None:
     assert {"3", "4"} <= halved.seen
 
 
-def test_a_page_of_a_gap_that_is_halved_does_not_open_its_window_again() -> None:
+def test_halving_a_page_of_a_gap_does_not_reopen_its_window() -> None:
     left = walker(*range(1, 16))
     left.read(left.next())
     left.listing.leave("0", "1", "2")
@@ -358,7 +361,7 @@ def test_a_page_of_a_gap_that_is_halved_does_not_open_its_window_again() -> None
     assert left.reports[-1] == (0, True, (TimeRange(0, 8),))
 
 
-def test_a_walk_that_is_stopped_leaves_what_is_not_under_way_and_opens_no_gap() -> None:
+def test_a_stopped_walk_drops_its_queue_and_opens_no_gap() -> None:
     stopped = walker(*range(1, 16))
     stopped.read(stopped.next())
     under_way = stopped.next()
@@ -372,7 +375,7 @@ def test_a_walk_that_is_stopped_leaves_what_is_not_under_way_and_opens_no_gap() 
     assert stopped.walk.left == 2
 
 
-def test_a_walk_that_is_stopped_before_its_last_window_is_in_opens_no_gap() -> None:
+def test_a_walk_stopped_before_its_last_window_opens_no_gap() -> None:
     stopped = walker(*range(1, 16))
     stopped.read(stopped.next())
     stopped.listing.leave("0", "1", "2")
@@ -398,7 +401,8 @@ def test_a_walk_that_is_stopped_in_a_gap_asks_for_no_more_of_it() -> None:
     assert not stopped.walk.has_ready
 
 
-def test_a_walk_that_is_stopped_in_a_crowded_second_asks_for_no_other_round_and_its_window_stays_in() -> None:
+def test_a_walk_stopped_in_a_crowded_second_starts_no_round() -> None:
+    """The window stays imported."""
     crowded = walker(*[7] * 8)
     while (reading := crowded.next()).ask.since != 6:
         crowded.read(reading)
@@ -413,7 +417,7 @@ def test_a_walk_that_is_stopped_in_a_crowded_second_asks_for_no_other_round_and_
     assert TimeRange(7, 7) in missing(TimeRange(0, BEFORE), covered_by(crowded.walk))
 
 
-def test_a_count_asks_for_one_contact_and_knows_all_windows_by_it() -> None:
+def test_a_count_learns_all_windows_from_one_contact() -> None:
     counting = Walker(Listing(range(1, 24)), Walk(since=-1, before=BEFORE, paging=SMALL))
     counting.walk.count()
     reading = counting.next()

@@ -1,4 +1,4 @@
-"""A walk that goes on where others have stopped, and what becomes of each window on the way."""
+"""A walk that resumes earlier ones, and the states of its windows."""
 
 from random import Random
 
@@ -27,7 +27,8 @@ from importer_pipeline_tests.support.walkers import (
 )
 
 
-def test_what_is_not_in_is_read_between_its_nearest_windows_that_are_with_offsets_counted_from_the_lower_one() -> None:
+def test_missing_windows_are_read_between_imported_neighbours() -> None:
+    """The offsets count from the lower neighbour."""
     later = resumed_walk(six_windows(), 0, 12)
     for section in (later.next(), later.next()):
         later.read(section)
@@ -54,7 +55,7 @@ def test_what_is_not_in_is_read_between_its_nearest_windows_that_are_with_offset
         pytest.param(20, PageRequest(since=21, before=BEFORE, offset=0, count=6), id="the last"),
     ],
 )
-def test_a_window_that_alone_is_not_in_is_one_request(offset: int, ask: PageRequest) -> None:
+def test_a_single_missing_window_is_one_request(offset: int, ask: PageRequest) -> None:
     earlier = six_windows()
     whole = earlier.known[offset].covered
     later = resumed_walk(earlier, *earlier.known.keys() - {offset})
@@ -72,9 +73,8 @@ def test_a_window_that_alone_is_not_in_is_one_request(offset: int, ask: PageRequ
         pytest.param((4, 16), PageRequest(since=9, before=17, offset=4, count=6), id="between two"),
     ],
 )
-def test_a_window_that_is_wanted_alone_is_one_request_among_what_is_not_in(
-    known: tuple[int, ...], ask: PageRequest
-) -> None:
+def test_a_single_wanted_window_is_one_request(known: tuple[int, ...], ask: PageRequest) -> None:
+    """Other windows are missing, too."""
     later = resumed_walk(six_windows(), *known, wanted={12})
     later.rest()
     assert later.asked == [ask]
@@ -82,7 +82,8 @@ def test_a_window_that_is_wanted_alone_is_one_request_among_what_is_not_in(
     assert later.walk.left == 5 - len(known)
 
 
-def test_of_several_wanted_windows_the_first_tells_how_many_contacts_there_are_and_the_others_follow() -> None:
+def test_the_first_wanted_window_is_read_before_the_others() -> None:
+    """Its page shows how many contacts there are."""
     later = resumed_walk(six_windows(), 0, wanted={8, 16, 20})
     assert later.next().ask == PageRequest(since=5, before=BEFORE, offset=4, count=6)
     assert not later.walk.has_ready
@@ -92,7 +93,8 @@ def test_of_several_wanted_windows_the_first_tells_how_many_contacts_there_are_a
     assert {offset for offset, _, _ in later.reports} == {8, 16, 20}
 
 
-def test_where_the_page_that_would_have_told_fails_the_others_are_asked_for_all_the_same() -> None:
+def test_other_wanted_windows_are_read_though_the_first_fails() -> None:
+    """The number of contacts then is the earlier one."""
     later = resumed_walk(six_windows(), 0, wanted={8, 16, 20})
     later.fail(later.next())
     later.rest()
@@ -100,7 +102,8 @@ def test_where_the_page_that_would_have_told_fails_the_others_are_asked_for_all_
     assert [(offset, is_imported) for offset, is_imported, _ in later.reports] == [(8, False), (20, True), (16, True)]
 
 
-def test_a_page_that_fails_after_its_section_has_been_planned_asks_for_nothing_again() -> None:
+def test_a_failure_after_planning_repeats_no_request() -> None:
+    """The first page of a section fails after it has shown how many contacts there are."""
     later = resumed_walk(six_windows(), 0, wanted={8, 16})
     first = later.next()
     later.walk.arrived(first, later.listing.cut(first.ask).shape)
@@ -109,7 +112,7 @@ def test_a_page_that_fails_after_its_section_has_been_planned_asks_for_nothing_a
     assert later.offsets == [4, 12]
 
 
-def test_windows_beyond_the_end_of_their_section_are_in_without_a_request() -> None:
+def test_windows_beyond_their_section_need_no_request() -> None:
     earlier = six_windows()
     earlier.listing.leave(*(str(number) for number in range(6, 11)))
     later = resumed_walk(earlier, 0, 12)
@@ -123,7 +126,7 @@ def test_windows_beyond_the_end_of_their_section_are_in_without_a_request() -> N
     assert later.walk.left == 0
 
 
-def test_windows_between_neighbours_that_leave_nothing_are_in_without_a_request() -> None:
+def test_windows_between_touching_neighbours_need_no_request() -> None:
     shrunk = walker(*range(1, 24))
     shrunk.read(shrunk.next())
     shrunk.listing.leave(*(str(number) for number in range(4, 23)))
@@ -146,7 +149,7 @@ def test_a_window_that_proves_nothing_is_no_neighbour() -> None:
     assert later.next().ask == PageRequest(since=5, before=BEFORE, offset=0, count=6)
 
 
-def test_a_wanted_window_that_is_in_is_read_by_its_own_time_in_one_request() -> None:
+def test_an_imported_window_is_read_again_by_its_own_time() -> None:
     earlier = six_windows()
     later = resumed_walk(earlier, *earlier.known, wanted={8})
     later.seen = set()
@@ -156,20 +159,21 @@ def test_a_wanted_window_that_is_in_is_read_by_its_own_time_in_one_request() -> 
     assert later.reports == [(8, True, (TimeRange(10, 13),))]
 
 
-def test_what_a_window_that_is_read_again_counts_starts_at_zero() -> None:
+def test_the_counts_of_a_window_read_again_start_at_zero() -> None:
     walk = Walk(since=-1, before=BEFORE, paging=SMALL)
     walk.resume(total=23, known={8: imported(TimeRange(10, 13))}, wanted={8})
     assert walk.windows[8].imported == imported(TimeRange(10, 13), read=0, accepted=0, refused=0, requests=0)
 
 
-def test_a_window_that_is_in_keeps_what_it_counted() -> None:
+def test_an_imported_window_keeps_its_counts() -> None:
     known = imported(TimeRange(0, 5))
     walk = Walk(since=-1, before=BEFORE, paging=SMALL)
     walk.resume(total=23, known={0: known}, wanted=set())
     assert walk.windows[0].imported == known
 
 
-def test_a_wanted_window_that_is_in_and_proves_nothing_is_told_without_a_request() -> None:
+def test_a_wanted_window_that_covers_nothing_needs_no_request() -> None:
+    """It was imported earlier and is reported again."""
     shrunk = walker(*range(1, 16))
     shrunk.read(shrunk.next())
     shrunk.listing.leave(*(str(number) for number in range(10)))
@@ -180,7 +184,8 @@ def test_a_wanted_window_that_is_in_and_proves_nothing_is_told_without_a_request
     assert later.reports == [(12, True, ())]
 
 
-def test_what_earlier_walks_left_open_between_windows_that_are_in_is_read_at_once() -> None:
+def test_a_gap_between_imported_windows_is_read_at_once() -> None:
+    """An earlier walk left it open."""
     earlier = walker(*range(1, 24))
     earlier.read(earlier.next())
     earlier.listing.leave("0", "1", "2")
@@ -192,7 +197,8 @@ def test_what_earlier_walks_left_open_between_windows_that_are_in_is_read_at_onc
     assert later.reports == [(0, True, (TimeRange(0, 8),))]
 
 
-def test_what_halves_left_open_within_a_window_that_is_in_is_read_at_once() -> None:
+def test_a_gap_within_an_imported_window_is_read_at_once() -> None:
+    """Two halves of a page left it open."""
     later = Walker(Listing(range(1, 6)), Walk(since=-1, before=BEFORE, paging=SMALL))
     later.walk.resume(total=4, known={0: imported(TimeRange(0, 1), TimeRange(4, BEFORE))}, wanted=None)
     later.rest()
@@ -200,7 +206,7 @@ def test_what_halves_left_open_within_a_window_that_is_in_is_read_at_once() -> N
     assert later.reports == [(0, True, (TimeRange(0, BEFORE),))]
 
 
-def test_what_is_open_between_windows_that_are_in_is_read_once_all_that_was_wanted_is_in() -> None:
+def test_gaps_are_read_after_the_wanted_windows() -> None:
     earlier = walker(*range(1, 24))
     earlier.read(earlier.next())
     earlier.listing.leave("0", "1", "2")
@@ -214,7 +220,7 @@ def test_what_is_open_between_windows_that_are_in_is_read_once_all_that_was_want
     assert [(ask.since + 1, ask.before) for ask in later.asked[1:]] == [(6, 8)]
 
 
-def test_what_is_open_between_windows_that_are_in_waits_for_the_last_section_and_is_read_once() -> None:
+def test_gaps_are_read_once_after_the_last_section() -> None:
     earlier = walker(*range(1, 24))
     earlier.read(earlier.next())
     earlier.listing.leave("0", "1", "2")
@@ -230,7 +236,7 @@ def test_what_is_open_between_windows_that_are_in_waits_for_the_last_section_and
     assert [(ask.since + 1, ask.before) for ask in later.asked[2:]] == [(6, 8)]
 
 
-def test_what_surrounds_windows_that_are_not_in_is_left_alone() -> None:
+def test_the_seconds_around_missing_windows_are_left_alone() -> None:
     earlier = six_windows()
     later = resumed_walk(earlier, 0, 8, 20, wanted={16})
     later.rest()
@@ -247,7 +253,7 @@ def test_a_walk_with_nothing_to_do_is_finished_at_once() -> None:
         assert not later.walk.reports
 
 
-def test_where_nothing_is_wanted_nothing_is_asked() -> None:
+def test_without_wanted_windows_nothing_is_requested() -> None:
     earlier = walker(*range(1, 24))
     earlier.read(earlier.next())
     earlier.listing.leave("0", "1", "2")
@@ -259,14 +265,15 @@ def test_where_nothing_is_wanted_nothing_is_asked() -> None:
     assert not later.walk.has_ready
 
 
-def test_what_is_known_of_no_window_of_the_listing_is_passed_over() -> None:
+def test_known_windows_outside_the_listing_are_ignored() -> None:
     later = resumed_walk(six_windows(), 0, 4, 20, wanted={4, 20, 24}, total=12)
     assert set(later.walk.windows) == {0, 4, 8}
     assert later.next().ask == PageRequest(since=5, before=9, offset=0, count=6)
     assert not later.walk.has_ready
 
 
-def test_a_walk_that_is_stopped_asks_for_nothing_when_the_first_page_of_a_section_fails() -> None:
+def test_a_stopped_walk_requests_nothing_after_a_failure() -> None:
+    """The first page of a section fails."""
     stopped = resumed_walk(six_windows(), 0)
     first = stopped.next()
     stopped.walk.stop(LOST)
@@ -275,21 +282,23 @@ def test_a_walk_that_is_stopped_asks_for_nothing_when_the_first_page_of_a_sectio
     assert stopped.walk.left == 4
 
 
-def test_a_walk_is_whole_once_all_its_windows_are_in_and_no_second_is_missing() -> None:
+def test_a_walk_is_whole_with_all_windows_and_all_seconds() -> None:
     later = resumed_walk(six_windows(), 0, 4, 8, 12, 16)
     assert not later.walk.is_whole
     later.rest()
     assert later.walk.is_whole
 
 
-def test_a_walk_is_not_whole_while_a_second_is_missing_between_its_windows_though_all_of_them_are_in() -> None:
+def test_a_walk_with_a_missing_second_is_not_whole() -> None:
+    """All its windows are imported."""
     open_between = Walk(since=-1, before=BEFORE, paging=SMALL)
     open_between.resume(total=8, known={0: imported(TimeRange(0, 5)), 4: imported(TimeRange(7, BEFORE))}, wanted=set())
     assert open_between.left == 0
     assert not open_between.is_whole
 
 
-def test_a_walk_is_not_whole_while_a_window_is_not_in_though_no_second_is_missing() -> None:
+def test_a_walk_with_a_missing_window_is_not_whole() -> None:
+    """No second of it is missing."""
     left = Walk(since=-1, before=BEFORE, paging=SMALL)
     left.resume(total=8, known={0: imported(TimeRange(0, BEFORE))}, wanted=set())
     assert not left.is_whole
@@ -300,7 +309,7 @@ def states(reading: Walker) -> dict[int, WindowState]:
     return {offset: window.state for offset, window in reading.walk.windows.items()}
 
 
-def test_a_window_is_missing_until_its_first_page_is_asked_for() -> None:
+def test_a_window_is_missing_until_its_first_page_is_requested() -> None:
     later = resumed_walk(six_windows(), 0, 12, wanted={4, 8})
     first = later.next()
     assert (states(later)[4], states(later)[8]) == (WindowState.UNDER_WAY, WindowState.MISSING)
@@ -308,7 +317,7 @@ def test_a_window_is_missing_until_its_first_page_is_asked_for() -> None:
     assert states(later)[8] is WindowState.UNDER_WAY
 
 
-def test_a_window_is_in_once_its_last_page_is_delivered() -> None:
+def test_a_window_is_imported_when_its_last_page_is_delivered() -> None:
     halved = walker(*range(1, 5))
     assert halved.walk.split(halved.next(), SLOW)
     halved.read(halved.next())
@@ -317,7 +326,8 @@ def test_a_window_is_in_once_its_last_page_is_delivered() -> None:
     assert states(halved) == {0: WindowState.IMPORTED}
 
 
-def test_a_window_that_is_missing_is_in_at_once_where_its_section_ends_before_it() -> None:
+def test_a_missing_window_beyond_its_section_is_imported() -> None:
+    """All contacts that it held have changed since."""
     earlier = six_windows()
     earlier.listing.leave(*(str(number) for number in range(6, 11)))
     later = resumed_walk(earlier, 0, 12, wanted={4, 8})
@@ -326,7 +336,8 @@ def test_a_window_that_is_missing_is_in_at_once_where_its_section_ends_before_it
     assert (states(later)[4], states(later)[8]) == (WindowState.UNDER_WAY, WindowState.IMPORTED)
 
 
-def test_a_window_that_is_under_way_has_failed_when_a_page_of_it_is_given_up_and_stays_so() -> None:
+def test_a_window_under_way_fails_when_a_page_is_given_up() -> None:
+    """It stays failed when its other pages are delivered."""
     halved = walker(*range(1, 6))
     assert halved.walk.split(halved.next(), SLOW)
     halved.fail(halved.next())
@@ -335,7 +346,8 @@ def test_a_window_that_is_under_way_has_failed_when_a_page_of_it_is_given_up_and
     assert states(halved)[0] is WindowState.FAILED
 
 
-def test_a_window_that_is_under_way_is_missing_again_when_its_walk_is_stopped_before_its_page_is_read() -> None:
+def test_a_window_under_way_is_missing_after_a_stop() -> None:
+    """Its walk is stopped before its page is read."""
     stopped = walker(*range(1, 16))
     stopped.read(stopped.next())
     assert states(stopped)[4] is WindowState.UNDER_WAY
@@ -343,7 +355,8 @@ def test_a_window_that_is_under_way_is_missing_again_when_its_walk_is_stopped_be
     assert states(stopped)[4] is WindowState.MISSING
 
 
-def test_a_window_of_which_half_was_left_is_not_brought_in_by_its_other_half() -> None:
+def test_half_of_a_page_does_not_import_its_window() -> None:
+    """The walk was stopped before the other half was read."""
     stopped = walker(*range(1, 5))
     assert stopped.walk.split(stopped.next(), SLOW)
     half = stopped.next()
@@ -353,7 +366,8 @@ def test_a_window_of_which_half_was_left_is_not_brought_in_by_its_other_half() -
     assert stopped.reports == []
 
 
-def test_a_window_of_which_half_has_failed_stays_so_when_its_walk_is_stopped() -> None:
+def test_a_failed_window_stays_failed_after_a_stop() -> None:
+    """Half of its page had failed."""
     stopped = walker(*range(1, 5))
     assert stopped.walk.split(stopped.next(), SLOW)
     stopped.fail(stopped.next())
@@ -362,7 +376,8 @@ def test_a_window_of_which_half_has_failed_stays_so_when_its_walk_is_stopped() -
     assert stopped.walk.windows[0].error is LOST
 
 
-def test_a_window_that_is_in_grows_by_what_lies_open_above_it_and_stays_in() -> None:
+def test_an_imported_window_grows_by_the_gap_above_it() -> None:
+    """It stays imported meanwhile."""
     left = walker(*range(1, 16))
     left.read(left.next())
     left.listing.leave("0", "1", "2")
@@ -374,7 +389,7 @@ def test_a_window_that_is_in_grows_by_what_lies_open_above_it_and_stays_in() -> 
     assert [covered for window, _, covered in left.reports if window == 0] == [(TimeRange(0, 5),), (TimeRange(0, 8),)]
 
 
-def test_a_window_that_is_in_has_failed_when_what_lies_open_above_it_is_given_up() -> None:
+def test_an_imported_window_fails_when_the_gap_above_it_fails() -> None:
     left = walker(*range(1, 16))
     left.read(left.next())
     left.listing.leave("0", "1", "2")
@@ -387,7 +402,7 @@ def test_a_window_that_is_in_has_failed_when_what_lies_open_above_it_is_given_up
 
 
 def some_windows(rng: Random, offsets: list[int]) -> set[int] | None:
-    """All that are not in, or any of them."""
+    """Return None for all that are not imported, or some windows."""
     return None if rng.random() < 0.3 else set(rng.sample(offsets, rng.randint(0, len(offsets))))
 
 
@@ -397,14 +412,14 @@ def faults(rng: Random) -> Unkind:
 
 @settings(max_examples=300)
 @given(st.integers(0, 2**32))
-def test_walks_that_go_on_where_others_failed_or_died_lose_nobody_who_stood_still(seed: int) -> None:
-    """Each takes some windows, those that are in too, until the last one takes all that is left and nothing fails."""
+def test_resumed_walks_lose_no_unchanged_contact(seed: int) -> None:
+    """Each reads some windows, imported ones too, until the last one reads all that is left and nothing fails."""
     rng = Random(seed)
     first = Walker(some_listing(rng), Walk(since=-1, before=BEFORE, paging=PATIENT))
     first.walk.read_all()
     faults(rng).read(first)
     if not first.walk.planned:
-        return  # Nothing is known that one could go on with.
+        return  # Nothing is known that could be resumed.
     offsets = list(first.walk.windows)
     for is_last in (False, False, False, True):
         later = Walker(first.listing, Walk(since=-1, before=BEFORE, paging=PATIENT), seen=first.seen, known=first.known)

@@ -1,4 +1,4 @@
-"""One sync at a time per account, and a run's sign of life, across processes."""
+"""One sync at a time per account, and run liveness, across processes."""
 
 import gc
 import os
@@ -20,7 +20,7 @@ from importer_pipeline.locks.protocol import digest
 from importer_pipeline_tests.support.holders import another_process
 
 STRANGER = 54321
-"""A user and a group that are not ours."""
+"""ID of another user and group."""
 
 HOLD = """
 import sys, pathlib
@@ -32,11 +32,11 @@ sys.stdin.read()
 
 
 def holder_of(folder: Path, *accounts: str) -> AbstractContextManager[subprocess.Popen[str]]:
-    """A process that holds the accounts."""
+    """Return a process that holds the accounts."""
     return another_process(HOLD, str(folder), *accounts, says=f"{sorted(accounts)}")
 
 
-def test_free_accounts_are_taken_and_busy_ones_are_not_waited_for(tmp_path: Path) -> None:
+def test_free_accounts_are_locked_without_waiting_for_busy_ones(tmp_path: Path) -> None:
     with holder_of(tmp_path, "acme"):
         assert FileAccountLocks(tmp_path).take(["acme", "globex"]) == {"globex"}
 
@@ -50,7 +50,7 @@ def test_an_account_is_free_once_its_holder_is_killed(tmp_path: Path) -> None:
         assert locks.take(["acme"]) == {"acme"}
 
 
-def test_what_is_held_already_is_taken_again(tmp_path: Path) -> None:
+def test_a_held_account_can_be_taken_again(tmp_path: Path) -> None:
     locks = FileAccountLocks(tmp_path)
     locks.take(["acme"])
     assert locks.take(["acme"]) == {"acme"}
@@ -90,7 +90,7 @@ sys.stdin.read()
 
 
 def run_of_another_process(folder: Path, run_id: str) -> AbstractContextManager[subprocess.Popen[str]]:
-    """A process that has the run's lock."""
+    """Return a process that has the run's lock."""
     return another_process(HOLD_RUN, str(folder), run_id, says="True")
 
 
@@ -111,7 +111,8 @@ def test_a_run_s_lock_is_free_once_its_process_is_killed(tmp_path: Path) -> None
         assert is_free(tmp_path, "run")
 
 
-def test_a_run_s_lock_is_held_until_the_process_exits_whatever_becomes_of_the_object(tmp_path: Path) -> None:
+def test_a_runs_lock_is_held_until_the_process_exits(tmp_path: Path) -> None:
+    """Whatever becomes of the object that took it."""
     assert FileRunLocks(tmp_path).hold("run")
     gc.collect()
     assert not is_free(tmp_path, "run")
@@ -129,7 +130,8 @@ def test_while_one_looks_at_a_dead_run_no_other_finds_it_free(tmp_path: Path) ->
     assert is_free(tmp_path, "run")
 
 
-def test_all_objects_of_a_folder_mark_a_run_alike_those_that_come_first_at_once_too(tmp_path: Path) -> None:
+def test_all_objects_of_a_folder_mark_a_run_alike(tmp_path: Path) -> None:
+    """Even if several of them are the first at the same moment."""
     together = threading.Barrier(8)
 
     def marks(_: int) -> list[str]:
@@ -158,7 +160,7 @@ def test_a_mark_is_of_one_run_in_one_folder_on_one_machine(tmp_path: Path) -> No
     assert len(others - {mark}) == 4
 
 
-def test_files_are_removed_of_runs_that_are_long_over_and_of_no_others(tmp_path: Path) -> None:
+def test_only_files_of_runs_that_ended_long_ago_are_removed(tmp_path: Path) -> None:
     locks = FileRunLocks(tmp_path)
     assert is_free(tmp_path, "over")
     assert locks.hold("long")
@@ -172,7 +174,7 @@ def test_files_are_removed_of_runs_that_are_long_over_and_of_no_others(tmp_path:
     assert not is_free(tmp_path, "long")
 
 
-def test_runs_that_start_while_files_are_removed_keep_their_locks(tmp_path: Path) -> None:
+def test_runs_that_start_during_a_cleanup_keep_their_locks(tmp_path: Path) -> None:
     done = threading.Event()
 
     def remove() -> None:
@@ -216,7 +218,7 @@ USES: dict[str, Callable[[FileRunLocks], object]] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_folder_that_cannot_be_used_for_runs_is_named_with_the_remedy(
+def test_an_unusable_folder_for_runs_is_named_with_the_remedy(
     tmp_path: Path, use: Callable[[FileRunLocks], object]
 ) -> None:
     (tmp_path / "runs").touch()
@@ -238,12 +240,15 @@ def opened(path: Path, mode: int, *, owner: int = 0) -> Path:
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702, 0o770])
-def test_a_folder_that_others_can_write_to_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    """The remedy is shown."""
     folder = opened(tmp_path / "locks", mode)
     os.chown(folder, os.geteuid(), STRANGER)
-    with pytest.raises(LocksUnusable, match=r"within reach of others \(other users can write to .*locks\).*: take"):
+    with pytest.raises(
+        LocksUnusable, match=r"other users can change the folder .* \(other users can write to .*locks\).*: remove"
+    ):
         FileAccountLocks(folder).take(["acme"])
-    with pytest.raises(LocksUnusable, match="within reach of others"):
+    with pytest.raises(LocksUnusable, match="other users can change the folder"):
         FileRunLocks(folder).hold("run")
 
 
@@ -286,7 +291,7 @@ def new_file(path: Path) -> Path:
 
 
 def long_ago(folder: Path) -> None:
-    """As if nothing had been changed in the folder for an hour."""
+    """Pretend that the last change of the folder was an hour ago."""
     os.utime(folder, (time.time() - 3600, time.time() - 3600))
 
 
@@ -302,7 +307,7 @@ def test_a_lock_whose_file_is_gone_is_noticed(tmp_path: Path, settled: bool, los
     locks.check()
     locks.check()
     lose(path)
-    with pytest.raises(LocksLost, match=r"was removed or replaced while held.*: leave the files"):
+    with pytest.raises(LocksLost, match=r"was removed or replaced while held.*: do not touch the files"):
         locks.check()
 
 
@@ -322,7 +327,7 @@ def test_what_is_not_held_may_come_and_go(tmp_path: Path) -> None:
 
 
 def test_a_check_costs_no_look_at_each_file(tmp_path: Path) -> None:
-    """It is asked before each request, and a run may hold a thousand accounts."""
+    """It runs before each request, and a run may hold a thousand accounts."""
     locks = FileAccountLocks(tmp_path)
     locks.take(f"account {number}" for number in range(200))
     long_ago(tmp_path)

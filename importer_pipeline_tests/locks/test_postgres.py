@@ -1,4 +1,4 @@
-"""The locks of a real Postgres, across processes, and what becomes of them when the connection breaks."""
+"""The locks of a real Postgres, across processes, and with broken connections."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ sys.stdin.read()
 
 
 class Database:
-    """A database, and this process's way to it: each kind of locks may be had as often as one likes."""
+    """A database, and its locks of both kinds for this process."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -70,7 +70,7 @@ def at(postgres: Postgres, database: str) -> Database:
     return Database(postgres.url(database))
 
 
-def test_free_accounts_are_taken_and_busy_ones_are_not_waited_for(at: Database) -> None:
+def test_free_accounts_are_locked_without_waiting_for_busy_ones(at: Database) -> None:
     with another_process(HOLD, at.url, "acme", says="['acme']"):
         assert at.accounts.take(["acme", "globex"]) == {"globex"}
 
@@ -84,7 +84,8 @@ def test_an_account_is_free_once_its_holder_is_killed(at: Database) -> None:
         until(lambda: locks.take(["acme"]) == {"acme"})
 
 
-def test_what_is_held_already_is_taken_again_by_its_holder_and_by_no_other_of_the_process(at: Database) -> None:
+def test_a_held_account_can_be_taken_again_by_its_holder_only(at: Database) -> None:
+    """No other object of the process gets it."""
     locks = at.accounts
     assert locks.take(["acme"]) == {"acme"}
     assert (locks.take(["acme"]), at.accounts.take(["acme"])) == ({"acme"}, set())
@@ -101,22 +102,21 @@ def test_a_released_account_is_free_for_others(at: Database, names: list[str]) -
     assert theirs.take(names) == set(names)
 
 
-def test_a_thousand_accounts_are_taken_at_once(at: Database, postgres: Postgres) -> None:
+def test_a_thousand_accounts_are_locked_at_once(at: Database, postgres: Postgres) -> None:
     names = [f"account {number}" for number in range(1000)]
     assert at.accounts.take(names) == set(names)
     assert postgres.advisory_locks(at.url.rpartition("/")[2]) == 1000
 
 
-def test_whoever_held_an_account_whose_session_was_ended_knows_it_at_once_and_takes_no_other(
-    at: Database, postgres: Postgres
-) -> None:
+def test_a_holder_notices_at_once_that_its_session_was_ended(at: Database, postgres: Postgres) -> None:
+    """It gets no other account."""
     locks = at.accounts
     assert locks.take(["acme"]) == {"acme"}
     locks.check()
     assert postgres.end_sessions(at.url.rpartition("/")[2]) == 1
     until(lambda: postgres.advisory_locks(at.url.rpartition("/")[2]) == 0)
     for use in (locks.check, lambda: locks.take(["acme"]), lambda: locks.take(["globex"])):
-        with pytest.raises(LocksLost, match="start the run again: it goes on where it stopped"):
+        with pytest.raises(LocksLost, match="start the run again: it resumes where it stopped"):
             use()
     with another_process(HOLD, at.url, "acme", says="['acme']"):
         locks.release_all()
@@ -134,7 +134,7 @@ def test_a_run_that_may_have_been_declared_dead_takes_no_account(at: Database, p
     assert postgres.end_sessions(at.url.rpartition("/")[2]) == 1
     until(lambda: at.is_free("run"))  # In another session: whoever looks now declares it dead.
     for _ in range(2):
-        with pytest.raises(LocksLost, match="start the run again: it goes on where it stopped"):
+        with pytest.raises(LocksLost, match="start the run again: it resumes where it stopped"):
             at.accounts.take(["acme"])
     with another_process(HOLD, at.url, "acme", says="['acme']"):
         pass
@@ -171,7 +171,7 @@ def test_a_look_at_the_session_is_quick_enough_for_each_request(at: Database) ->
 
 
 def _statements(connection: sqlalchemy.Connection) -> list[tuple[object, ...]]:
-    """What the sessions that hold locks were asked last, and when."""
+    """Return the last statement of each session that holds locks, and its time."""
     found = connection.execute(
         sqlalchemy.text(
             "SELECT query, query_start FROM pg_stat_activity WHERE application_name LIKE '%locks' ORDER BY 2"
@@ -188,7 +188,8 @@ def test_a_run_s_lock_is_free_once_its_process_is_killed(at: Database) -> None:
         until(lambda: at.is_free("run"))
 
 
-def test_a_run_s_lock_is_held_until_the_process_exits_whatever_becomes_of_the_object(at: Database) -> None:
+def test_a_runs_lock_is_held_until_the_process_exits(at: Database) -> None:
+    """Whatever becomes of the object that took it."""
     assert at.runs.hold("run")
     assert not at.is_free("run")
     with another_process(HOLD_RUN, at.url, "run", says="False"):
@@ -215,20 +216,21 @@ USES: dict[str, Callable[[Database], object]] = {
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 @pytest.mark.parametrize("sessions", [1, 2, 5])
-def test_a_proxy_that_pools_transactions_is_refused_with_the_reason(
+def test_a_transaction_pooling_proxy_is_refused(
     postgres: Postgres, database: str, use: Callable[[Database], object], sessions: int
 ) -> None:
+    """The reason is shown."""
     with transaction_pooler(postgres.port, sessions=sessions) as port:
         at = Database(postgres.url(database).replace(f":{postgres.port}/", f":{port}/"))
-        with pytest.raises(LocksUnusable, match=r"a proxy that pools transactions.*lead to Postgres itself"):
+        with pytest.raises(LocksUnusable, match=r"a proxy that pools transactions.*connect to Postgres directly"):
             use(at)
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_database_that_nobody_serves_is_said_to_be_out_of_reach(
+def test_a_database_without_a_server_is_reported_as_unreachable(
     use: Callable[[Database], object], unserved: Database
 ) -> None:
-    with pytest.raises(LocksUnusable, match=r"can't be reached \(OperationalError\): see whether it runs") as raised:
+    with pytest.raises(LocksUnusable, match=r"can't be reached \(OperationalError\): check that it runs") as raised:
         use(unserved)
     assert "postgres@" not in str(raised.value)
 
@@ -240,12 +242,12 @@ def unserved(postgres: Postgres) -> Database:
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[Postgres]:
-    """A server with room for few locks."""
+    """Yield a server with room for few locks."""
     with postgres_server(settings=("max_connections=20", "max_locks_per_transaction=10")) as server:
         yield server
 
 
-def test_a_server_without_room_for_more_locks_is_named_with_the_setting(narrow: Postgres) -> None:
+def test_a_server_out_of_locks_is_reported_with_the_setting(narrow: Postgres) -> None:
     at = Database(narrow.url())
     with pytest.raises(LocksUnusable, match="max_locks_per_transaction"):
         at.accounts.take([f"account {number}" for number in range(20_000)])
@@ -253,7 +255,7 @@ def test_a_server_without_room_for_more_locks_is_named_with_the_setting(narrow: 
 
 
 def _is_empty(server: Postgres) -> bool:
-    """Whether no lock is held there. While there is no room for more, the server takes no one in who would look."""
+    """Return whether no lock is held there. While the server has no room for locks, it accepts no session to look."""
     with suppress(OperationalError):
         return server.advisory_locks("postgres") == 0
     return False
@@ -263,7 +265,7 @@ def test_a_closed_session_holds_nothing(at: Database) -> None:
     session = LockSession(at.connect)
     assert session.try_lock([1, 2, 2]) == {1, 2}
     session.close()
-    assert not session.stands
+    assert not session.is_alive
     with pytest.raises(LocksLost):
         session.try_lock([3])
     other = LockSession(at.connect)

@@ -80,7 +80,8 @@ def requested(
     return parts.path, {name: value for name, (value,) in parse_qs(parts.query).items()}, server.received[0]
 
 
-def test_a_page_is_asked_for_by_time_and_offset_in_the_order_of_change() -> None:
+def test_a_page_is_requested_by_time_and_offset() -> None:
+    """In the order of `last_changed`."""
     path, query, _ = requested(ASK)
     assert path == "/3.0/lists/1a2d7ebf82/members"
     assert query == {
@@ -167,9 +168,7 @@ TRANSPORT: dict[str, tuple[type[ImporterError], list[Step]]] = {
 
 
 @pytest.mark.parametrize(("kind", "steps"), TRANSPORT.values(), ids=TRANSPORT)
-def test_a_failed_connection_says_that_it_was_mailchimps_and_holds_no_key(
-    kind: type[ImporterError], steps: list[Step]
-) -> None:
+def test_a_failed_connection_names_mailchimp_and_no_key(kind: type[ImporterError], steps: list[Step]) -> None:
     with Loopback(lambda _: steps) as server:
         mailchimp = account(server.url, limits=replace(LIMITS, read_timeout_seconds=0.05))
         with pytest.raises(kind, match="Mailchimp") as caught:
@@ -178,7 +177,7 @@ def test_a_failed_connection_says_that_it_was_mailchimps_and_holds_no_key(
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_data_centre_that_does_not_exist_is_named_as_the_likely_cause() -> None:
+def test_an_unknown_data_centre_is_named_as_the_likely_cause() -> None:
     mailchimp = account("http://nowhere.invalid/3.0")
     with pytest.raises(Unavailable, match="data centre"):
         mailchimp.ping()
@@ -211,7 +210,7 @@ class Metadata:
         return [request for request in self.server.received if "metadata" in request.line]
 
 
-def test_a_token_is_asked_once_where_it_belongs_by_however_many_threads() -> None:
+def test_threads_look_up_the_data_centre_of_a_token_once() -> None:
     mailchimp = Metadata("here", pause=0.03)
     with mailchimp.server:
         shared = mailchimp.account()
@@ -233,7 +232,7 @@ BAD_METADATA: dict[str, tuple[Any, type[ImporterError]]] = {
     "a bad token": ({"error": "invalid_token"}, KeyRefused),
     "401": (401, TurnedAway),
     "no endpoint": ({"dc": "us3"}, BrokenAnswer),
-    "an endpoint that is no URL": ({"api_endpoint": "us3"}, BrokenAnswer),
+    "an endpoint that is not a URL": ({"api_endpoint": "us3"}, BrokenAnswer),
     "no object": ([], BrokenAnswer),
     "404": (404, TurnedAway),
     "500": (500, Unavailable),
@@ -242,7 +241,7 @@ BAD_METADATA: dict[str, tuple[Any, type[ImporterError]]] = {
 
 
 @pytest.mark.parametrize(("answer", "kind"), BAD_METADATA.values(), ids=BAD_METADATA)
-def test_metadata_that_lead_nowhere_are_an_error_and_are_not_kept(answer: Any, kind: type[ImporterError]) -> None:
+def test_unusable_metadata_are_an_error_and_not_kept(answer: Any, kind: type[ImporterError]) -> None:
     mailchimp = Metadata(answer, "here")
     with mailchimp.server:
         asking = mailchimp.account()
@@ -294,7 +293,7 @@ def test_two_dates_are_broken() -> None:
 
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(st.text())
-def test_whatever_stands_as_a_date_is_a_moment_none_or_broken(date: str) -> None:
+def test_any_date_header_is_a_moment_none_or_broken(date: str) -> None:
     try:
         assert type(server_time(page(date=date))) in (int, type(None))
     except BrokenAnswer:
@@ -332,7 +331,7 @@ WRONG_SHAPES: dict[str, object] = {
 
 @pytest.mark.parametrize("shape", WRONG_SHAPES.values(), ids=WRONG_SHAPES)
 def test_a_page_of_another_shape_is_broken(shape: object) -> None:
-    with pytest.raises(BrokenAnswer, match=r"should hold|each member|expected") as caught:
+    with pytest.raises(BrokenAnswer, match="expected") as caught:
         read_members(Answer(status=200, headers={}, body=json.dumps(shape).encode()))
     assert "5d41" not in "".join(traceback.format_exception(caught.value))
 
@@ -407,7 +406,7 @@ def test_each_answer_but_200_is_an_error(read: Any, status: int, kind: type[Impo
         read(problem(status))
 
 
-def test_404_of_a_page_is_about_its_list_and_of_a_ping_about_the_url() -> None:
+def test_404_of_a_page_means_its_list_and_of_a_ping_the_url() -> None:
     with pytest.raises(ListNotFound):
         read_members(problem(404))
     with pytest.raises(RequestRefused, match="base_url"):

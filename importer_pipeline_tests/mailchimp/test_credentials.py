@@ -61,7 +61,7 @@ def test_the_data_centre_is_the_end_of_the_key(key: str, url: str) -> None:
         "abc-US6",
     ],
 )
-def test_a_key_without_a_data_centre_is_missing_and_is_not_quoted(key: str) -> None:
+def test_a_key_without_a_data_centre_is_refused_and_not_quoted(key: str) -> None:
     with pytest.raises(SecretMissing, match="data centre") as caught:
         api_key(key).key_base_url()
     assert key == "us6" or key not in str(caught.value)
@@ -97,7 +97,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("endpoint", ELSEWHERE, ids=repr)
-def test_a_token_does_not_travel_to_a_host_that_is_not_mailchimps(endpoint: object) -> None:
+def test_a_token_is_sent_to_no_host_but_mailchimps(endpoint: object) -> None:
     with pytest.raises(BrokenAnswer):
         token_base_url(endpoint, any_host=False)
 

@@ -68,6 +68,6 @@ def test_a_page_that_can_not_be_the_answer_is_broken(members: list[dict[str, Any
 GONE = {"type": "about:blank", "title": "Resource Not Found", "status": 404, "detail": "?"}
 
 
-def test_another_answer_than_a_page_is_what_mailchimp_says_that_it_is() -> None:
+def test_an_answer_without_a_page_is_the_error_it_stands_for() -> None:
     with pytest.raises(ListNotFound):
         open_page(Answer(status=404, headers={}, body=json.dumps(GONE).encode()), ASK, MAPPING)

@@ -1,4 +1,4 @@
-"""Members become records: the values, what is lacking, what can't be sent, and what is asked of Mailchimp for it."""
+"""Mapping members to records: values, missing ones, contacts that can't be sent, and the fields to request."""
 
 import json
 from collections import Counter
@@ -17,7 +17,7 @@ DEFAULT = RecordMapping.of({}, list_id=LIST_ID)
 
 
 def member(**values: Any) -> dict[str, Any]:
-    """A member as Mailchimp sends it, with the fields that the default mapping asks for."""
+    """Return a member as Mailchimp sends it, with the fields that the default mapping asks for."""
     usual = {
         "id": "b58996c504c5638798eb6b511e6f49af",
         "email_address": "ann@example.com",
@@ -29,7 +29,7 @@ def member(**values: Any) -> dict[str, Any]:
 
 
 def firstname(value: Any) -> tuple[str, int]:
-    """What the first name becomes where the merge field has `value`, and how often it was lacking."""
+    """Return the first name of a member whose merge field has `value`, and how often it was missing."""
     contacts, lacking = DEFAULT.contacts([member(merge_fields={"FNAME": value, "LNAME": "Lee"})])
     assert contacts[0].record is not None
     return contacts[0].record.firstname, lacking["merge_fields.FNAME"]
@@ -159,20 +159,21 @@ def test_mailchimp_is_asked_for_what_the_mapping_reads(spec: Mapping[str, str], 
         pytest.param(None, id="null for a member"),
     ],
 )
-def test_a_member_without_an_id_of_its_own_is_not_sent_and_the_others_are(broken: Any) -> None:
+def test_only_members_without_an_id_of_their_own_are_not_sent(broken: Any) -> None:
     contacts, _ = DEFAULT.contacts([member(), broken, member()])
     assert [contact.record is None for contact in contacts] == [False, True, False]
     assert 'map record.id to "contact_id"' in contacts[1].reason
 
 
-def test_a_contact_without_an_address_is_sent_where_the_id_comes_from_elsewhere() -> None:
+def test_a_contact_without_an_address_is_sent_with_another_id() -> None:
+    """The mapping makes the ID of something else."""
     mapping = RecordMapping.of({"id": "{list_id}-{contact_id}"}, list_id=LIST_ID)
     contacts, _ = mapping.contacts([member(id=ID_OF_NO_ADDRESS, contact_id="c1"), member(id=None, contact_id="c2")])
     assert [contact.record and contact.record.id for contact in contacts] == [f"{LIST_ID}-c1", f"{LIST_ID}-c2"]
     assert [contact.contact_id for contact in contacts] == [ID_OF_NO_ADDRESS, ""]
 
 
-def test_the_reason_keeps_the_rest_of_the_id_and_nothing_of_the_person() -> None:
+def test_the_reason_shows_the_mapping_and_nothing_of_the_person() -> None:
     mapping = RecordMapping.of({"id": "{list_id}-{id}"}, list_id=LIST_ID)
     contacts, _ = mapping.contacts([member(id=ID_OF_NO_ADDRESS)])
     assert '"{list_id}-{contact_id}"' in contacts[0].reason
@@ -225,9 +226,7 @@ SPECS = st.fixed_dictionaries(
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=150)
 @given(members=st.lists(MEMBERS, max_size=6), spec=SPECS)
-def test_whatever_mailchimp_sends_each_member_becomes_one_contact_that_json_can_hold(
-    members: list[Any], spec: dict[str, str]
-) -> None:
+def test_any_member_becomes_one_contact_that_json_can_hold(members: list[Any], spec: dict[str, str]) -> None:
     mapping = RecordMapping.of(spec, list_id=LIST_ID)
     contacts, lacking = mapping.contacts(members)
     assert len(contacts) == len(members)

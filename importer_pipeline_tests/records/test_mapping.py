@@ -24,7 +24,7 @@ from importer_pipeline.records.mapping import Template, check_path, parse_templa
         "list_id",
     ],
 )
-def test_a_path_that_a_member_can_have_is_taken(path: str) -> None:
+def test_a_possible_path_is_accepted(path: str) -> None:
     assert parse_template(path) == Template(literals=("", ""), paths=(path,))
 
 
@@ -48,7 +48,7 @@ def test_a_path_that_a_member_can_have_is_taken(path: str) -> None:
         pytest.param("id.", "write a path", id="an empty part"),
     ],
 )
-def test_a_path_that_no_member_can_have_is_refused_with_what_to_write(path: str, remedy: str) -> None:
+def test_an_impossible_path_is_refused_with_a_suggestion(path: str, remedy: str) -> None:
     with pytest.raises(ClientsFileInvalid) as caught:
         check_path(path)
     assert remedy in caught.value.remedy
@@ -64,22 +64,22 @@ def test_a_path_that_no_member_can_have_is_refused_with_what_to_write(path: str,
         pytest.param("Ms {full_name}", Template(literals=("Ms ", ""), paths=("full_name",)), id="a text before"),
     ],
 )
-def test_a_text_with_paths_in_braces_is_taken_apart(text: str, template: Template) -> None:
+def test_a_text_with_paths_in_braces_is_parsed(text: str, template: Template) -> None:
     assert parse_template(text) == template
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        pytest.param("{id", "don't pair", id="not closed"),
-        pytest.param("id}", "don't pair", id="not opened"),
-        pytest.param("{i{d}}", "don't pair", id="nested"),
-        pytest.param("{{id}}", "holds no path", id="no path"),
-        pytest.param("{}", "no path into a member", id="an empty path"),
-        pytest.param("{ id }", "no path into a member", id="spaces in braces"),
+        pytest.param("{id", "unbalanced braces", id="not closed"),
+        pytest.param("id}", "unbalanced braces", id="not opened"),
+        pytest.param("{i{d}}", "unbalanced braces", id="nested"),
+        pytest.param("{{id}}", "contains no path", id="no path"),
+        pytest.param("{}", "not a path into a member", id="an empty path"),
+        pytest.param("{ id }", "not a path into a member", id="spaces in braces"),
         pytest.param("{id!r}", "formats a value", id="a conversion"),
         pytest.param("{id:>9}", "formats a value", id="a format"),
-        pytest.param("{tags[0]}", "no path into a member", id="an index"),
+        pytest.param("{tags[0]}", "not a path into a member", id="an index"),
     ],
 )
 def test_braces_that_say_nothing_are_refused(text: str, problem: str) -> None:
@@ -90,7 +90,7 @@ def test_braces_that_say_nothing_are_refused(text: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other"), [("id", "{id}"), ("{list_id}-{id}", "{list_id}-{id}"), ("{{{id}}}", "{{{id}}}")]
 )
-def test_the_same_mapping_has_the_same_text_however_it_is_written(one: str, other: str) -> None:
+def test_equal_mappings_have_the_same_text(one: str, other: str) -> None:
     assert parse_template(one).text == parse_template(other).text
     assert parse_template(parse_template(one).text) == parse_template(one)
 

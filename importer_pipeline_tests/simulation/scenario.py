@@ -146,7 +146,7 @@ class Misfortune(Enum):
     REVOKED = "its key is refused"
     LIST_GONE = "one of its lists is unknown"
     OUTAGE = "its account answers nothing but 500"
-    TAKEN = "all ten connections of its account are taken"
+    TAKEN = "all ten connections of its account are in use"
     TARGET_DOWN = "its target answers nothing but 500"
     TARGET_REVOKED = "its target refuses the key"
     TARGET_REFUSES = "its target refuses every record"

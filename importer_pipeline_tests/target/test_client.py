@@ -50,7 +50,8 @@ def answered(status: int, body: object) -> Answer:
     return Answer(status=status, headers={}, body=body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
-def test_records_are_posted_as_a_list_of_objects_with_the_key_as_it_is() -> None:
+def test_records_are_posted_as_a_list_of_objects() -> None:
+    """The key is sent unchanged."""
     receipt, (request,) = post([reply(200, {"response": 2})])
     assert request.line == "POST /api/record HTTP/1.1"
     assert request.headers["authorization"] == KEY
@@ -60,7 +61,8 @@ def test_records_are_posted_as_a_list_of_objects_with_the_key_as_it_is() -> None
     assert receipt.complete
 
 
-def test_of_records_with_one_id_the_last_is_sent_and_counted_once() -> None:
+def test_of_records_with_the_same_id_only_the_last_is_sent() -> None:
+    """It is counted once."""
     changed = RECORDS[0]._replace(status="unsubscribed")
     receipt, (request,) = post([reply(200, {"response": 2})], [*RECORDS, changed])
     assert sorted((record["id"], record["status"]) for record in json.loads(request.body)) == [
@@ -125,7 +127,7 @@ def by_class(status: int) -> type[ImporterError]:
     return special.get(status) or classes.get(status // 100, BrokenAnswer)
 
 
-def test_every_status_has_one_meaning_and_no_text_of_an_answer_is_repeated() -> None:
+def test_each_status_has_one_meaning_without_text_of_the_answer() -> None:
     for status in [*range(200), *range(300, 1000)]:
         answer = answered(status, {"response": 2, "detail": "zoe@example.com"})
         for read in (partial(read_receipt, sent=2), read_probe):
@@ -198,7 +200,7 @@ FAILURES: dict[str, list[Step]] = {
 
 
 @pytest.mark.parametrize("steps", FAILURES.values(), ids=FAILURES)
-def test_a_failed_connection_can_pass_and_asks_for_no_smaller_page(steps: list[Step]) -> None:
+def test_a_failed_connection_is_retried_without_a_smaller_page(steps: list[Step]) -> None:
     with Loopback(lambda _: steps) as server:
         posting = target(server.url, limits=replace(LIMITS, read_timeout_seconds=0.05))
         with pytest.raises(Unavailable, match="target") as caught:
@@ -228,7 +230,7 @@ def test_a_url_that_is_none_is_misplaced(url: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", " ", " sesame", "sesame\n", "a\r\nb", "\u20ac", "a\0b"])
-def test_a_key_that_no_header_could_hold_is_missing_and_is_not_quoted(key: str) -> None:
+def test_a_key_unfit_for_a_header_is_refused_and_not_quoted(key: str) -> None:
     with pytest.raises(SecretMissing) as caught:
         TargetClient("http://example.com", SecretStr(key), limits=LIMITS)
     assert not key.strip() or key not in str(caught.value)
