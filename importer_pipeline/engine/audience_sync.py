@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from importer_pipeline.engine.audience_plan import AudiencePlan, ContactsScope, HoursScope, SnapshotScope
-from importer_pipeline.engine.audience_report import AudienceReport, DeliveredPage
+from importer_pipeline.engine.audience_report import AudienceReport
 from importer_pipeline.engine.contacts_report import ContactsReport
 from importer_pipeline.engine.hours_report import HoursReport
 from importer_pipeline.engine.outcomes import Outcome, RefusedContact
-from importer_pipeline.engine.pages import Page
+from importer_pipeline.engine.pages import ListingKind, Page
+from importer_pipeline.engine.report import DeliveredPage, Report
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.listing.coverage import BEGINNING, ContactRequest, PageRequest, Paging
 from importer_pipeline.listing.snapshots import SnapshotProgress, parse_window_key, window_key
@@ -27,7 +28,7 @@ class Fetch:
 
     audience: "AudienceSync"
     walk: Walk
-    archived: bool
+    listing: ListingKind
     reading: Reading
     asked_at: float
     """When it was last asked for, by the engine's clock."""
@@ -35,6 +36,11 @@ class Fetch:
     """How often it has failed in a way that could have passed."""
     was_empty: bool = False
     """Whether its answer said that there is no contact, which is believed when it is said again."""
+
+    @property
+    def archived(self) -> bool:
+        """True if it asks for archived contacts."""
+        return self.listing.is_archived
 
     @property
     def ask(self) -> PageRequest:
@@ -77,7 +83,7 @@ class AudienceSync:
         self.given_up_in_a_row = 0
         self._again: deque[Fetch] = deque()
         self._waiting: set[Fetch] = set()
-        self._walks: dict[bool, Walk] = {}
+        self._walks: dict[ListingKind, Walk] = {}
         self._before = 0
         self._taken_again = False
         self._started_at: float | None = None
@@ -91,12 +97,12 @@ class AudienceSync:
                 self._before = snapshot.before
                 self._paging = replace(paging, page_size=snapshot.page_size, overlap=snapshot.overlap)
                 self._resume(scope, scope.earlier)
-            self._report = AudienceReport(plan, scope, snapshot_id=snapshot_id, paging=self._paging)
+            self._report: Report = AudienceReport(plan, scope, snapshot_id=snapshot_id, paging=self._paging)
         elif isinstance(scope, HoursScope):
             self._report = HoursReport(plan, scope)
         else:
-            self._walks[False] = Walk(since=BEGINNING, before=0, paging=paging)
-            self._walks[False].recall(scope.contact_ids)
+            self._walks[ListingKind.ACTIVE] = Walk(since=BEGINNING, before=0, paging=paging)
+            self._walks[ListingKind.ACTIVE].recall(scope.contact_ids)
             self._report = ContactsReport(plan, scope)
 
     @property
@@ -145,7 +151,7 @@ class AudienceSync:
 
     def is_current(self, fetch: Fetch) -> bool:
         """Whether the request belongs to the snapshot that is being read, and not to one that was taken again since."""
-        return self._walks.get(fetch.archived) is fetch.walk
+        return self._walks.get(fetch.listing) is fetch.walk
 
     def moment_is_right(self, fetch: Fetch, server_time: int) -> bool:
         """Whether the page was cut at the right moment by Mailchimp's clock; if not, the audience begins anew.
@@ -153,7 +159,7 @@ class AudienceSync:
         The first page of an audience is asked for with our idea of Mailchimp's time. Only its answer tells the truth.
         """
         scope = self.plan.scope
-        if isinstance(scope, ContactsScope) or self._walks[False].planned:
+        if isinstance(scope, ContactsScope) or self._walks[ListingKind.ACTIVE].planned:
             return True
         if scope.is_right(self._before, server_time, is_second_try=self._taken_again):
             return True
@@ -179,8 +185,8 @@ class AudienceSync:
         """A page has been read; it is not delivered yet."""
         fetch.walk.arrived(fetch.reading, page.shape)
         scope = self.plan.scope
-        if True not in self._walks and fetch.walk.planned and not isinstance(scope, ContactsScope):
-            self._walks[True] = self._new_walk(scope)
+        if ListingKind.ARCHIVED not in self._walks and fetch.walk.planned and not isinstance(scope, ContactsScope):
+            self._walks[ListingKind.ARCHIVED] = self._new_walk(scope)
 
     def unseen(self, fetch: Fetch, ids: list[str]) -> set[str] | None:
         """See `Walk.unseen`."""
@@ -228,7 +234,7 @@ class AudienceSync:
 
     def failed(self, fetch: Fetch, error: ImporterError) -> None:
         """A page is given up, and its window with it."""
-        if isinstance(self._report, ContactsReport) and fetch.contact_id is not None:
+        if fetch.contact_id is not None:
             self._report.failed(fetch.contact_id, error)
         fetch.walk.failed(fetch.reading, error)
         self._report.collect(self._walks, self._before)
@@ -309,7 +315,7 @@ class AudienceSync:
         if isinstance(scope, HoursScope) and before < scope.first:
             self._has_nothing = True
         else:
-            self._walks[False] = self._new_walk(scope)
+            self._walks[ListingKind.ACTIVE] = self._new_walk(scope)
 
     def _new_walk(self, scope: SnapshotScope | HoursScope) -> Walk:
         walk = Walk(since=scope.since, before=self._before, paging=self._paging)
@@ -321,32 +327,35 @@ class AudienceSync:
 
     def _resume(self, scope: SnapshotScope, earlier: SnapshotProgress) -> None:
         wanted = scope.wanted
-        totals = {False: earlier.snapshot.total, True: earlier.snapshot.archived_total}
-        for archived, total in totals.items():
+        totals = {
+            ListingKind.ACTIVE: earlier.snapshot.total,
+            ListingKind.ARCHIVED: earlier.snapshot.archived_total,
+        }
+        for kind, total in totals.items():
             if total is None:
-                self._walks[archived] = self._new_walk(scope)
+                self._walks[kind] = self._new_walk(scope)
                 continue
-            self._walks[archived] = Walk(since=earlier.snapshot.since, before=self._before, paging=self._paging)
-            self._walks[archived].resume(
+            self._walks[kind] = Walk(since=earlier.snapshot.since, before=self._before, paging=self._paging)
+            self._walks[kind].resume(
                 total=total,
                 known={
-                    offset: earlier.windows[window_key(offset, archived=archived)]
-                    for offset in _offsets(earlier.windows, archived=archived)
+                    offset: earlier.windows[window_key(offset, archived=kind.is_archived)]
+                    for offset in _offsets(earlier.windows, kind)
                 },
-                wanted=None if wanted is None else _offsets(wanted, archived=archived),
+                wanted=None if wanted is None else _offsets(wanted, kind),
             )
 
     def _next_fetch(self, now: float) -> Fetch | None:
         if self._again:
             return self._again.popleft()
         # The archived walk first: it is short as a rule, and its first page tells how long the whole will take.
-        for archived in (True, False):
-            if archived in self._walks and (reading := self._walks[archived].next()) is not None:
-                return Fetch(self, self._walks[archived], archived, reading, now)
+        for kind in (ListingKind.ARCHIVED, ListingKind.ACTIVE):
+            if kind in self._walks and (reading := self._walks[kind].next()) is not None:
+                return Fetch(self, self._walks[kind], kind, reading, now)
         return None
 
 
-def _offsets(keys: Iterable[str], *, archived: bool) -> set[int]:
-    """The offsets of those windows that are of one of the two walks."""
+def _offsets(keys: Iterable[str], kind: ListingKind) -> set[int]:
+    """Return the offsets of the windows that belong to one listing."""
     parsed = (parse_window_key(key) for key in keys)
-    return {it[1] for it in parsed if it is not None and it[0] is archived}
+    return {it[1] for it in parsed if it is not None and it[0] is kind.is_archived}

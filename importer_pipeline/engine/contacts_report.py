@@ -7,7 +7,6 @@ that is known of a window or hour each time.
 from collections import deque
 
 from importer_pipeline.engine.audience_plan import AudiencePlan, ContactsScope
-from importer_pipeline.engine.audience_report import DeliveredPage, Walks, errors_of
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefusedAgain,
@@ -16,6 +15,7 @@ from importer_pipeline.engine.outcomes import (
     Part,
     RefusedContact,
 )
+from importer_pipeline.engine.report import DeliveredPage, Walks, errors_of
 from importer_pipeline.errors import ImporterError, QuarantineWindow
 
 

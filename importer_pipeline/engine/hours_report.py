@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 from importer_pipeline.engine.audience_plan import AudiencePlan, HoursScope
-from importer_pipeline.engine.audience_report import DeliveredPage, Quarantined, Walks, errors_of, refused_of
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefused,
@@ -22,6 +21,8 @@ from importer_pipeline.engine.outcomes import (
     PartitionRef,
     RefusedContact,
 )
+from importer_pipeline.engine.pages import ListingKind
+from importer_pipeline.engine.report import DeliveredPage, Quarantined, Walks, errors_of, refused_of
 from importer_pipeline.errors import HourNotOver, ImporterError
 from importer_pipeline.listing.coverage import TimeRange, missing, seconds, timestamp
 from importer_pipeline.listing.hours import hour_key, hours_of
@@ -78,6 +79,9 @@ class HoursReport:
                 delivered.refused, dict(zip((it.contact_id for it in page.contacts), hours, strict=True))
             )
 
+    def failed(self, contact_id: str, error: ImporterError) -> None:
+        """Do nothing: contacts are not requested by their IDs here."""
+
     def collect(self, walks: Walks, before: int) -> None:
         """Tell the hours that have been proved."""
         self._note_unreadable(walks)
@@ -95,11 +99,11 @@ class HoursReport:
         """Nothing more comes of the audience."""
         self._note_unreadable(walks)
         bounds, errors = self._bounds(before), errors_of(walks)
-        open_seconds = [gap for archived in (False, True) for gap in self._open_seconds(walks, archived, bounds)]
+        open_seconds = [gap for kind in ListingKind for gap in self._open_seconds(walks, kind, bounds)]
         failed: list[str] = []
         left, chain_from = 0, self._scope.chain_from
         # Before Mailchimp has answered, nobody knows which hours are over by its clock.
-        has_answered = False in walks and walks[False].planned
+        has_answered = ListingKind.ACTIVE in walks and walks[ListingKind.ACTIVE].planned
         for hour in hours_of(bounds) if bounds.first <= bounds.last else ():
             if not any(gap.first <= hour.last and hour.first <= gap.last for gap in open_seconds):
                 self._tell(hour, bounds, chain_from=chain_from)
@@ -151,10 +155,10 @@ class HoursReport:
         proved = [walk.proved for walk in walks.values()]
         return min(it[0].last if it and it[0].first <= since + 1 else since for it in proved)
 
-    def _open_seconds(self, walks: Walks, archived: bool, bounds: TimeRange) -> list[TimeRange]:
+    def _open_seconds(self, walks: Walks, kind: ListingKind, bounds: TimeRange) -> list[TimeRange]:
         if bounds.first > bounds.last:
             return []
-        return missing(bounds, walks[archived].proved if archived in walks else ())
+        return missing(bounds, walks[kind].proved if kind in walks else ())
 
     def _tell(self, hour: TimeRange, bounds: TimeRange, *, chain_from: str | None) -> None:
         if hour in self._told:

@@ -1,10 +1,23 @@
-"""A page of contacts, as the engine takes it."""
+"""A page of contacts, as the engine takes it, and the listing that it is part of. Records, pure."""
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import Enum
 
 from importer_pipeline.listing.coverage import PageShape
 from importer_pipeline.records.contacts import Contact
+
+
+class ListingKind(Enum):
+    """One of the two listings of an audience; each has a walk of its own."""
+
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+
+    @property
+    def is_archived(self) -> bool:
+        """True if it lists the archived contacts."""
+        return self is ListingKind.ARCHIVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

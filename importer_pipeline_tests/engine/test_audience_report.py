@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope
-from importer_pipeline.engine.audience_report import AudienceReport, DeliveredPage
+from importer_pipeline.engine.audience_report import AudienceReport
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefused,
@@ -19,6 +19,8 @@ from importer_pipeline.engine.outcomes import (
     WindowFailed,
     WindowImported,
 )
+from importer_pipeline.engine.pages import ListingKind
+from importer_pipeline.engine.report import DeliveredPage
 from importer_pipeline.errors import ImporterError, KeyRefused, TooSlow, TriesUsedUp
 from importer_pipeline.listing.coverage import BEGINNING, TimeRange
 from importer_pipeline.listing.snapshots import ImportedWindow, SnapshotProgress, window_key
@@ -26,6 +28,7 @@ from importer_pipeline.listing.spans import Reading
 from importer_pipeline.listing.walk import Walk
 from importer_pipeline_tests.support.factories import SMALL, Listing, imported, page_of, plan, snapshot
 
+ACTIVE, ARCHIVED = ListingKind
 BEFORE = 1000
 LOST = TriesUsedUp("no answer, 4 times")
 REVOKED = KeyRefused("the key is refused")
@@ -38,18 +41,18 @@ class Audience:
     """Two walks, read by hand, and what is told of them."""
 
     report: AudienceReport
-    listings: dict[bool, Listing]
-    walks: dict[bool, Walk] = field(default_factory=dict[bool, Walk])
+    listings: dict[ListingKind, Listing]
+    walks: dict[ListingKind, Walk] = field(default_factory=dict[ListingKind, Walk])
     told: list[Outcome] = field(default_factory=list[Outcome])
 
-    def start(self, *, archived: bool) -> None:
+    def start(self, kind: ListingKind) -> None:
         """A walk from the beginning."""
-        self.walks[archived] = Walk(since=BEGINNING, before=BEFORE, paging=SMALL)
-        self.walks[archived].read_all()
+        self.walks[kind] = Walk(since=BEGINNING, before=BEFORE, paging=SMALL)
+        self.walks[kind].read_all()
 
-    def next(self, *, archived: bool = False) -> Reading:
+    def next(self, kind: ListingKind = ACTIVE) -> Reading:
         """The next page of a walk."""
-        reading = self.walks[archived].next()
+        reading = self.walks[kind].next()
         assert reading is not None
         self.report.asked()
         return reading
@@ -57,16 +60,16 @@ class Audience:
     def read(
         self,
         reading: Reading,
+        kind: ListingKind = ACTIVE,
         *,
-        archived: bool = False,
         refused: list[RefusedContact] | None = None,
         lacking: dict[str, int] | None = None,
     ) -> None:
         """A page is at the target, but for those that it refused."""
-        page = page_of(self.listings[archived].cut(reading.ask), server_time=0, lacking=lacking)
-        walk, bad = self.walks[archived], refused or []
+        page = page_of(self.listings[kind].cut(reading.ask), server_time=0, lacking=lacking)
+        walk, bad = self.walks[kind], refused or []
         walk.arrived(reading, page.shape)
-        key, accepted = window_key(reading.window, archived=archived), page.shape.length - len(bad)
+        key, accepted = window_key(reading.window, archived=kind.is_archived), page.shape.length - len(bad)
         walk.windows[reading.window].read += page.shape.length
         walk.windows[reading.window].accepted += accepted
         walk.windows[reading.window].refused += len(bad)
@@ -76,9 +79,9 @@ class Audience:
         walk.delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
         self.collect()
 
-    def fail(self, reading: Reading, *, archived: bool = False) -> None:
+    def fail(self, reading: Reading, kind: ListingKind = ACTIVE) -> None:
         """A page is given up."""
-        self.walks[archived].failed(reading, LOST)
+        self.walks[kind].failed(reading, LOST)
         self.collect()
 
     def collect(self) -> None:
@@ -96,9 +99,9 @@ class Audience:
 
     def rest(self) -> AudienceDone:
         """All that is left is read."""
-        for archived, walk in self.walks.items():
+        for kind, walk in self.walks.items():
             while walk.has_ready:
-                self.read(self.next(archived=archived), archived=archived)
+                self.read(self.next(kind), kind)
         return self.done()
 
     @property
@@ -132,8 +135,8 @@ def _word(outcome: Outcome) -> str:
 def begun(active: range, archived: range, *, of: AudiencePlan | None = None) -> Audience:
     """An audience of contacts of these seconds; only its active contacts are being read."""
     report = AudienceReport(of or plan(), SnapshotScope(earlier=None, wanted=None), snapshot_id="new", paging=SMALL)
-    audience = Audience(report, {False: Listing(active), True: Listing(archived)})
-    audience.start(archived=False)
+    audience = Audience(report, {ACTIVE: Listing(active), ARCHIVED: Listing(archived)})
+    audience.start(ACTIVE)
     return audience
 
 
@@ -142,10 +145,10 @@ def going_on(known: dict[str, ImportedWindow], *, wanted: frozenset[str] | None 
     earlier = SnapshotProgress(snapshot=snapshot(total=9, archived_total=2, before=BEFORE), windows=known)
     scope = SnapshotScope(earlier=earlier, wanted=wanted)
     report = AudienceReport(plan(), scope, snapshot_id="new", paging=SMALL)
-    audience = Audience(report, {False: Listing(range(1, 10)), True: Listing(range(1, 3))})
-    for archived, total in ((False, 9), (True, 2)):
-        keys = {window_key(offset, archived=archived): offset for offset in range(0, total, SMALL.step)}
-        walk = audience.walks[archived] = Walk(since=BEGINNING, before=BEFORE, paging=SMALL)
+    audience = Audience(report, {ACTIVE: Listing(range(1, 10)), ARCHIVED: Listing(range(1, 3))})
+    for kind, total in ((ACTIVE, 9), (ARCHIVED, 2)):
+        keys = {window_key(offset, archived=kind.is_archived): offset for offset in range(0, total, SMALL.step)}
+        walk = audience.walks[kind] = Walk(since=BEGINNING, before=BEFORE, paging=SMALL)
         walk.resume(
             total=total,
             known={offset: known[key] for key, offset in keys.items() if key in known},
@@ -157,10 +160,10 @@ def going_on(known: dict[str, ImportedWindow], *, wanted: frozenset[str] | None 
 def test_a_snapshot_is_told_with_both_totals_before_its_first_window() -> None:
     audience = begun(range(1, 10), range(1, 3))
     audience.read(audience.next())
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     audience.read(audience.next())
     assert audience.words == []
-    audience.read(audience.next(archived=True), archived=True)
+    audience.read(audience.next(ARCHIVED), ARCHIVED)
     assert audience.words == ["snapshot of 9 and 2", "0", "8", "archived-0"]
     audience.rest()
     assert audience.words[4:] == ["4", "done"]
@@ -169,7 +172,7 @@ def test_a_snapshot_is_told_with_both_totals_before_its_first_window() -> None:
 def test_a_snapshot_is_told_as_it_was_taken() -> None:
     audience = begun(range(1, 10), range(1, 3))
     audience.read(audience.next())
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     audience.rest()
     known = audience.told[0]
     assert isinstance(known, SnapshotKnown)
@@ -182,21 +185,21 @@ def test_a_snapshot_is_told_as_it_was_taken() -> None:
 
 def test_a_snapshot_that_is_known_is_not_told_while_there_is_no_window_to_tell() -> None:
     audience = begun(range(1, 10), range(1, 3))
-    for archived in (False, True):
-        if archived:
-            audience.start(archived=True)
-        reading = audience.next(archived=archived)
-        audience.walks[archived].arrived(reading, audience.listings[archived].cut(reading.ask).shape)
+    for kind in ListingKind:
+        if kind is ARCHIVED:
+            audience.start(ARCHIVED)
+        reading = audience.next(kind)
+        audience.walks[kind].arrived(reading, audience.listings[kind].cut(reading.ask).shape)
         audience.collect()
-    assert audience.walks[True].planned
+    assert audience.walks[ARCHIVED].planned
     assert audience.words == []
 
 
 def test_ten_outcomes_do_not_wait_for_the_archived_total_and_it_is_told_later() -> None:
     audience = begun(MANY, range(1, 3))
     audience.read(audience.next())
-    audience.start(archived=True)
-    archived = audience.next(archived=True)
+    audience.start(ARCHIVED)
+    archived = audience.next(ARCHIVED)
     for _ in range(8):
         audience.read(audience.next())
     assert audience.words == []
@@ -205,7 +208,7 @@ def test_ten_outcomes_do_not_wait_for_the_archived_total_and_it_is_told_later() 
     assert len(audience.words) == 1 + 10
     audience.read(audience.next())
     assert len(audience.words) == 1 + 11
-    audience.read(archived, archived=True)
+    audience.read(archived, ARCHIVED)
     assert audience.words[12:] == ["snapshot of 59 and 2", "archived-0"]
     assert audience.rest().complete
     assert [word for word in audience.words if word.startswith("snapshot")] == [
@@ -219,7 +222,7 @@ def test_refused_contacts_wait_like_windows_and_come_before_theirs() -> None:
     bad = RefusedContact(contact_id="4", reason="bad")
     audience.read(audience.next(), refused=[bad])
     assert audience.words == []
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     audience.rest()
     assert audience.words[:3] == ["snapshot of 9 and 2", "refused of 0", "0"]
 
@@ -235,12 +238,12 @@ def test_without_a_snapshot_no_window_is_told() -> None:
 
 def test_half_of_a_first_page_that_does_not_tell_the_total_is_told_with_the_other() -> None:
     audience = begun(range(1, 4), range(0))
-    assert audience.walks[False].split(audience.next(), TooSlow("HTTP 504"))
+    assert audience.walks[ACTIVE].split(audience.next(), TooSlow("HTTP 504"))
     low, high = audience.next(), audience.next()
     audience.read(high, refused=[RefusedContact(contact_id="2", reason="bad")])
     assert audience.words == []
     audience.read(low)
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     audience.rest()
     assert audience.words == ["snapshot of 3 and 0", "refused of 0", "settled: 2", "0", "archived-0", "done"]
 
@@ -268,8 +271,8 @@ def test_an_audience_of_whose_archived_contacts_nothing_could_be_read_tells_no_w
 ):
     audience = begun(range(1, 4), range(1, 3))
     audience.read(audience.next())
-    audience.start(archived=True)
-    audience.fail(audience.next(archived=True), archived=True)
+    audience.start(ARCHIVED)
+    audience.fail(audience.next(ARCHIVED), ARCHIVED)
     last = audience.done()
     assert audience.words == ["snapshot of 3 and None", "0", "done"]
     assert (last.parts, last.failed, last.error, last.is_whole) == (1, (), LOST, False)
@@ -326,16 +329,16 @@ def test_a_contact_that_is_refused_in_two_windows_counts_once_and_those_without_
     bad, nameless = RefusedContact(contact_id="4", reason="bad"), RefusedContact(contact_id="", reason="no id")
     for _ in range(2):
         audience.read(audience.next(), refused=[bad, nameless])
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     assert audience.rest().refused == 1 + 2
 
 
 def test_a_path_that_every_contact_lacks_is_told_and_others_are_not() -> None:
     audience = begun(range(1, 4), range(1, 3))
     audience.read(audience.next(), lacking={"status": 3, "merge_fields.X": 3, "merge_fields.A": 3})
-    audience.start(archived=True)
-    reading = audience.next(archived=True)
-    audience.read(reading, archived=True, lacking={"merge_fields.X": 2, "merge_fields.A": 2})
+    audience.start(ARCHIVED)
+    reading = audience.next(ARCHIVED)
+    audience.read(reading, ARCHIVED, lacking={"merge_fields.X": 2, "merge_fields.A": 2})
     assert audience.done().lacking == ("merge_fields.A", "merge_fields.X")
 
 
@@ -354,7 +357,7 @@ def test_what_all_contacts_of_this_run_lack_is_not_told_where_others_are_still_t
 ) -> None:
     audience = going_on(known, wanted=frozenset({"4"}))
     reading = audience.next()
-    audience.read(reading, lacking={"merge_fields.X": audience.listings[False].cut(reading.ask).shape.length})
+    audience.read(reading, lacking={"merge_fields.X": audience.listings[ACTIVE].cut(reading.ask).shape.length})
     assert audience.done().lacking == ()
 
 
@@ -362,14 +365,14 @@ def test_what_all_contacts_of_this_run_lack_is_not_told_where_a_window_failed() 
     audience = begun(range(1, 6), range(0))
     audience.read(audience.next(), lacking={"merge_fields.X": 5})
     audience.fail(audience.next())
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     assert audience.rest().lacking == ()
 
 
 def test_an_empty_audience_lacks_nothing() -> None:
     audience = begun(range(0), range(0))
     audience.read(audience.next())
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     assert audience.rest().lacking == ()
 
 
@@ -380,16 +383,16 @@ def test_every_window_is_told_after_a_snapshot_that_has_it_and_few_wait_for_that
     rng = Random(seed)
     audience = begun(range(1, rng.randint(2, 60)), range(1, rng.randint(2, 60)))
     reports = 0
-    while ready := [archived for archived, walk in audience.walks.items() if walk.has_ready]:
-        archived = rng.choice(ready)
-        reading = audience.next(archived=archived)
+    while ready := [kind for kind, walk in audience.walks.items() if walk.has_ready]:
+        kind = rng.choice(ready)
+        reading = audience.next(kind)
         if rng.random() < 0.2:
-            audience.fail(reading, archived=archived)
+            audience.fail(reading, kind)
         else:
-            audience.read(reading, archived=archived)
-        if audience.walks[False].planned and True not in audience.walks:
-            audience.start(archived=True)
-        reports += audience.walks[archived].planned
+            audience.read(reading, kind)
+        if audience.walks[ACTIVE].planned and ARCHIVED not in audience.walks:
+            audience.start(ARCHIVED)
+        reports += audience.walks[kind].planned
         assert reports - sum(not word.startswith("snapshot") for word in audience.words) < 10
     audience.done()
     known = list[str]()

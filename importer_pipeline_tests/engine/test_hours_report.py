@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 
 from importer_pipeline.engine.audience_plan import HoursScope
-from importer_pipeline.engine.audience_report import DeliveredPage
 from importer_pipeline.engine.hours_report import HoursReport
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
@@ -14,6 +13,8 @@ from importer_pipeline.engine.outcomes import (
     Outcome,
     RefusedContact,
 )
+from importer_pipeline.engine.pages import ListingKind
+from importer_pipeline.engine.report import DeliveredPage
 from importer_pipeline.errors import HourNotOver, ImporterError, KeyRefused, TriesUsedUp
 from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.hours import HOUR_SECONDS
@@ -21,6 +22,7 @@ from importer_pipeline.listing.spans import Reading
 from importer_pipeline.listing.walk import Walk
 from importer_pipeline_tests.support.factories import SMALL, Listing, page_of, plan
 
+ACTIVE, ARCHIVED = ListingKind
 FIRST = 1_795_503_600
 """2026-11-24 07:00:00 UTC."""
 LAST = FIRST + 3 * HOUR_SECONDS - 1
@@ -41,28 +43,28 @@ class Audience:
     archived: Listing = field(default_factory=Listing)
     quarantined: frozenset[str] = frozenset()
     before: int = LAST
-    walks: dict[bool, Walk] = field(default_factory=dict[bool, Walk])
+    walks: dict[ListingKind, Walk] = field(default_factory=dict[ListingKind, Walk])
     told: list[Outcome] = field(default_factory=list[Outcome])
     report: HoursReport = field(init=False)
 
     def __post_init__(self) -> None:
         self.report = HoursReport(replace(plan(), quarantined=self.quarantined), self.scope)
-        self.start(archived=False)
+        self.start(ACTIVE)
 
-    def start(self, *, archived: bool) -> None:
-        self.walks[archived] = Walk(since=self.scope.since, before=self.before, paging=SMALL)
-        self.walks[archived].read_all()
+    def start(self, kind: ListingKind) -> None:
+        self.walks[kind] = Walk(since=self.scope.since, before=self.before, paging=SMALL)
+        self.walks[kind].read_all()
 
-    def next(self, *, archived: bool = False) -> Reading:
-        reading = self.walks[archived].next()
+    def next(self, kind: ListingKind = ACTIVE) -> Reading:
+        reading = self.walks[kind].next()
         assert reading is not None
         self.report.asked()
         return reading
 
-    def read(self, reading: Reading, *, archived: bool = False, refused: tuple[str, ...] = ()) -> None:
+    def read(self, reading: Reading, kind: ListingKind = ACTIVE, *, refused: tuple[str, ...] = ()) -> None:
         """A page is at the target, but for those that it refused."""
-        page = page_of((self.archived if archived else self.active).cut(reading.ask), server_time=SERVER_TIME)
-        self.walks[archived].arrived(reading, page.shape)
+        page = page_of((self.archived if kind is ARCHIVED else self.active).cut(reading.ask), server_time=SERVER_TIME)
+        self.walks[kind].arrived(reading, page.shape)
         bad = [RefusedContact(contact_id=contact_id, reason="bad") for contact_id in refused]
         accepted = page.shape.length - len(bad)
         self.report.delivered(
@@ -70,17 +72,17 @@ class Audience:
                 page=page, window="0", accepted=accepted, refused=bad, sent=None, at=SERVER_TIME, contact_id=None
             )
         )
-        self.walks[archived].delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
+        self.walks[kind].delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
         self.collect()
 
     def collect(self) -> None:
         self.report.collect(self.walks, self.before)
         self._note()
 
-    def rest(self, *, archived: bool) -> None:
+    def rest(self, kind: ListingKind) -> None:
         """All that is left of a walk is read."""
-        while self.walks[archived].has_ready:
-            self.read(self.next(archived=archived), archived=archived)
+        while self.walks[kind].has_ready:
+            self.read(self.next(kind), kind)
 
     def done(self, stopped: ImporterError | None = None) -> AudienceDone:
         self.report.done(self.walks, self.before, elapsed_seconds=1.0, stopped=stopped)
@@ -105,10 +107,10 @@ def spread() -> Listing:
 
 def test_no_hour_is_in_before_both_walks_have_proved_it() -> None:
     audience = Audience(CHAIN, spread())
-    audience.rest(archived=False)
+    audience.rest(ACTIVE)
     assert audience.hours == []
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     assert [hour.hour for hour in audience.hours] == KEYS
     done = audience.done()
     assert (done.complete, done.parts, done.left, done.failed) == (True, 3, 0, ())
@@ -119,10 +121,10 @@ def test_hours_are_told_in_their_order_though_the_walk_reads_from_the_end() -> N
     audience = Audience(CHAIN, spread())
     first = audience.next()
     audience.read(first)
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     told = [hour.hour for hour in audience.hours]
-    audience.rest(archived=False)
+    audience.rest(ACTIVE)
     assert told == KEYS[: len(told)]
     assert len(told) < 3
     assert [hour.hour for hour in audience.hours] == KEYS
@@ -131,9 +133,9 @@ def test_hours_are_told_in_their_order_though_the_walk_reads_from_the_end() -> N
 def test_an_hour_that_is_in_already_is_not_told_again() -> None:
     known = frozenset({TimeRange(FIRST + HOUR_SECONDS, FIRST + 2 * HOUR_SECONDS - 1)})
     audience = Audience(HoursScope(first=FIRST, last=None, chain_from="a snapshot", known=known), spread())
-    audience.rest(archived=False)
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.rest(ACTIVE)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     assert [hour.hour for hour in audience.hours] == [KEYS[0], KEYS[2]]
     assert audience.done().complete
 
@@ -161,23 +163,23 @@ def failed_in_the_middle(scope: HoursScope) -> Audience:
     seconds = (FIRST + hour * HOUR_SECONDS + 200 * number for hour in range(3) for number in range(counts[hour]))
     audience = Audience(scope, Listing(seconds))
     for _ in range(20):
-        if not audience.walks[False].has_ready:
+        if not audience.walks[ACTIVE].has_ready:
             break
         reading = audience.next()
         if reading.ask.offset == 8:
-            audience.walks[False].failed(reading, LOST)
+            audience.walks[ACTIVE].failed(reading, LOST)
         else:
             audience.read(reading)
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     return audience
 
 
 def test_contacts_are_counted_by_the_hour_in_which_they_changed_and_the_longest_lag_is_told() -> None:
     audience = Audience(CHAIN, spread(), Listing([FIRST + 30]))
-    audience.rest(archived=False)
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.rest(ACTIVE)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     assert all(hour.read >= 4 for hour in audience.hours)
     assert [hour.lag_seconds for hour in audience.hours] == [
         SERVER_TIME - FIRST - hour * HOUR_SECONDS for hour in range(3)
@@ -187,8 +189,8 @@ def test_contacts_are_counted_by_the_hour_in_which_they_changed_and_the_longest_
 def test_a_refused_contact_is_told_before_its_hour_and_under_it() -> None:
     audience = Audience(CHAIN, Listing([FIRST + HOUR_SECONDS + 5]))
     audience.read(audience.next(), refused=("0",))
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     refused = audience.told[0]
     assert isinstance(refused, ContactsRefused)
     assert (str(refused.ref), refused.snapshot_id) == (f"acme/news/contact_changes/{KEYS[1]}", None)
@@ -206,9 +208,9 @@ def test_a_contact_of_the_quarantine_that_is_taken_is_told() -> None:
 
 def test_hours_by_hand_that_are_not_over_are_an_error_with_a_remedy() -> None:
     audience = Audience(BY_HAND, spread(), before=LAST - HOUR_SECONDS)
-    audience.rest(archived=False)
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.rest(ACTIVE)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     done = audience.done()
     assert isinstance(done.error, HourNotOver)
     assert str(done.error) == (f"the hour {KEYS[2]} is not over by Mailchimp's clock: launch it again in some minutes")

@@ -158,7 +158,7 @@ BREAKS = {
         first=520,
     ),
     "who was sent with another page of a crowded second counts as taken": Break(
-        "engine/audience_report.py", " if delivered.sent is None else delivered.sent", "", "days"
+        "engine/report.py", " if delivered.sent is None else delivered.sent", "", "days"
     ),
     "an audience is done while a post of it is in flight": Break(
         "engine/sync.py", "and not self._in_flight[audience] and audience.done(now)", "and audience.done(now)"
