@@ -18,8 +18,7 @@ from importer_pipeline.defs.run_liveness import RunLiveness
 from importer_pipeline.engine.outcomes import PartitionRef
 from importer_pipeline.errors import LocksUnusable
 from importer_pipeline.planning.quarantine import Entry
-from importer_pipeline.planning.resolver import RetryRequest, WindowsRequest
-from importer_pipeline.planning.retries import Wanted
+from importer_pipeline.planning.requests import EntrySelection, RetryRequest, WindowsRequest
 from importer_pipeline.redaction import shown
 from importer_pipeline.runner.importing import ImportSettings, Task
 
@@ -181,7 +180,7 @@ def _redrive(context: Context, clients: Clients, settings: ImportSettings, refs:
         dagster.Failure: some are not in after that.
     """
     names = {ref.name for ref in refs}
-    wanted = Wanted(refs=frozenset(refs), rule=None)
+    wanted = EntrySelection(refs=frozenset(refs), rule=None)
     request = RetryRequest(wanted=wanted, windows=WindowsRequest(wanted=None, rule=RESUME_RULE))
     declared = [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], [])]
     tasks = [task for task in declared if task.name in names]
@@ -196,7 +195,7 @@ def _redrive(context: Context, clients: Clients, settings: ImportSettings, refs:
     still = [entry for entry in read_entries(context.instance, [task.name for task in tasks]) if entry.ref in asked]
     if still:
         more = f" and {len(still) - _MAX_NAMED} more" if len(still) > _MAX_NAMED else ""
-        now = {task.name: task.asked.fingerprint for task in tasks}
+        now = {task.name: task.audience_request.fingerprint for task in tasks}
         lines = [f"- {entry.ref}: {_why(entry, now[entry.ref.name])}" for entry in still[:_MAX_NAMED]]
         raise dg.Failure("\n".join([f"Still in the quarantine: {len(still)}{more}", *lines]), allow_retries=False)
     left = set(open_partitions(context.instance)) & asked

@@ -45,19 +45,10 @@ class ResumeRule:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResumedSnapshot:
-    """What is to be read, with the snapshot that is gone on with."""
-
-    scope: SnapshotScope
-    note: str
-    """What a person would like to know about it; "" where it goes without saying."""
-
-
 def resume_snapshot(
     name: AudienceName, wanted: frozenset[str] | None, latest: Latest | None, history: History, *,
     fingerprint: str, was_other: bool, rule: ResumeRule, view: View,
-) -> ResumedSnapshot:  # fmt: skip
+) -> tuple[SnapshotScope, str]:  # fmt: skip
     """Find the snapshot that a sync goes on with.
 
     Single windows are always those of the newest snapshot, however old it is.
@@ -72,6 +63,9 @@ def resume_snapshot(
         rule: when a whole sync goes on with it.
         view: which moments are over.
 
+    Returns:
+        what to read, and a note for the log; the note is "" where there is nothing to say.
+
     Raises:
         SnapshotUnusable: single windows are asked for that the newest snapshot can't have.
     """
@@ -80,11 +74,11 @@ def resume_snapshot(
     if wanted:
         latest = _with_windows(latest, wanted, fingerprint=fingerprint, was_other=was_other, view=view)
     elif latest is None or latest.completed:
-        return ResumedSnapshot(scope=anew, note="")
+        return anew, ""
     else:
         why_not = rule.why_not(latest, fingerprint=fingerprint, was_other=was_other, view=view)
         if why_not is not None:
-            return ResumedSnapshot(scope=anew, note=f"{name} takes a new snapshot: {why_not}")
+            return anew, f"{name} takes a new snapshot: {why_not}"
     snapshot = latest.snapshot
     windows = history.windows(name, snapshot)
     note = (
@@ -92,7 +86,7 @@ def resume_snapshot(
         f"{len(windows)} of {len(snapshot.keys)} windows are in"
     )
     earlier = SnapshotProgress(snapshot=snapshot, windows=windows)
-    return ResumedSnapshot(scope=SnapshotScope(earlier=earlier, wanted=wanted), note="" if wanted else note)
+    return SnapshotScope(earlier=earlier, wanted=wanted), "" if wanted else note
 
 
 def _with_windows(

@@ -25,7 +25,8 @@ from importer_pipeline.locks.protocol import AccountLocks
 from importer_pipeline.mailchimp.client import OAUTH_METADATA_URL, MailchimpClient, MailchimpLimits
 from importer_pipeline.planning.chain import View, chain_of
 from importer_pipeline.planning.history import History
-from importer_pipeline.planning.resolver import Asked, ChangesRequest, FirstSyncRequest, HoursRequest, Request, Resolver
+from importer_pipeline.planning.requests import AudienceRequest, ChangesRequest, FirstSyncRequest, HoursRequest, Request
+from importer_pipeline.planning.resolver import Resolver
 from importer_pipeline.runner.workers import AudienceEndpoints, Workers
 from importer_pipeline.target.client import TargetClient, TargetLimits
 
@@ -66,9 +67,11 @@ class Task:
         return AudienceName(self.client.name, self.audience.name)
 
     @property
-    def asked(self) -> Asked:
+    def audience_request(self) -> AudienceRequest:
         """What is asked for of the audience as the clients file has it now."""
-        return Asked(name=self.name, fingerprint=fingerprint(self.client, self.audience), request=self.request)
+        return AudienceRequest(
+            name=self.name, fingerprint=fingerprint(self.client, self.audience), request=self.request
+        )
 
 
 class ImportQueue:
@@ -153,7 +156,7 @@ class ImportQueue:
 
         What is looked at without a lock decides nothing but this. What seems to have no chain is looked at again with it.
         """
-        asked = [task.asked for task in self.waiting if isinstance(task.request, FirstSyncRequest)]
+        asked = [task.audience_request for task in self.waiting if isinstance(task.request, FirstSyncRequest)]
         view = self._settings.view(time.time())
         evidence = history.evidence([it.name for it in asked], view) if asked else {}
         synced = {
@@ -203,11 +206,11 @@ class Import:
         self._changed: list[FingerprintChanged] = []
         plans: list[AudiencePlan] = []
         lines: dict[AudienceName, AudienceEndpoints] = {}
-        resolver = Resolver([task.asked for task in tasks], history, settings.view(time.time()))
+        resolver = Resolver([task.audience_request for task in tasks], history, settings.view(time.time()))
         for task in tasks:
             try:
                 line = self._lines(task.client, task.audience)
-                resolved = resolver.resolve(task.asked)
+                resolved = resolver.resolve(task.audience_request)
             except (SecretMissing, SnapshotUnusable) as error:
                 self._not_started.append(_not_started(task, error))
                 continue
@@ -215,10 +218,10 @@ class Import:
                 self.notes.append(resolved.note)
             self.later += [replace(task, request=request) for request in resolved.later]
             if resolved.changes_form:
-                self._changed.append(FingerprintChanged(name=task.name, fingerprint=task.asked.fingerprint))
+                self._changed.append(FingerprintChanged(name=task.name, fingerprint=task.audience_request.fingerprint))
             if resolved.scope is not None:
                 lines[task.name] = line
-                plans.append(self._plan(task, resolved.scope, resolver.quarantined(task.asked)))
+                plans.append(self._plan(task, resolved.scope, resolver.quarantined(task.audience_request)))
         told = {*lines, *(outcome.name for outcome in self._not_started)}
         self._account_of = {task.name: account_identity(task.client) for task in tasks if task.name in told}
         self._open = Counter(self._account_of.values())
@@ -311,7 +314,7 @@ class Import:
             account=task.client.account,
             account_connections=self._connections[task.client.account],
             target=task.client.target.url,
-            fingerprint=task.asked.fingerprint,
+            fingerprint=task.audience_request.fingerprint,
             scope=scope,
             quarantined=quarantined,
         )

@@ -21,20 +21,20 @@ from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.chain import View
 from importer_pipeline.planning.quarantine import RetryRule
-from importer_pipeline.planning.resolver import (
-    Asked,
+from importer_pipeline.planning.requests import (
+    AudienceRequest,
     ChangesRequest,
     ContactsRequest,
+    EntrySelection,
     FirstSyncRequest,
     HoursRequest,
+    ReadPlan,
     Request,
-    Resolved,
-    Resolver,
     RetryRequest,
     WindowsRequest,
 )
+from importer_pipeline.planning.resolver import Resolver
 from importer_pipeline.planning.resuming import ResumeRule
-from importer_pipeline.planning.retries import Wanted
 from importer_pipeline_tests.support.factories import snapshot
 from importer_pipeline_tests.support.memory_history import MemoryHistory
 
@@ -46,9 +46,9 @@ TAKEN = snapshot(before=HALF_PAST_SIX)
 VIEW = View(now=NOW, oldest=0, tolerance_seconds=900.0)
 
 WINDOWS = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=86_400.0, restart=False))
-DUE = RetryRequest(wanted=Wanted(refs=None, rule=RetryRule()), windows=WINDOWS)
+DUE = RetryRequest(wanted=EntrySelection(refs=None, rule=RetryRule()), windows=WINDOWS)
 CHANGES = ChangesRequest(retry=DUE, newcomers=None)
-NOTHING = Resolved(scope=None)
+NOTHING = ReadPlan(scope=None)
 
 
 def left_by(*, synced: bool = False, hours: tuple[TimeRange, ...] = (), refused: bool = False) -> MemoryHistory:
@@ -80,15 +80,15 @@ def done() -> AudienceDone:
     )  # fmt: skip
 
 
-def resolved(request: Request, history: MemoryHistory, *, fingerprint: str = TAKEN.fingerprint) -> Resolved:
-    asked = Asked(name=NEWS, fingerprint=fingerprint, request=request)
+def resolved(request: Request, history: MemoryHistory, *, fingerprint: str = TAKEN.fingerprint) -> ReadPlan:
+    asked = AudienceRequest(name=NEWS, fingerprint=fingerprint, request=request)
     return Resolver([asked], history, VIEW).resolve(asked)
 
 
 def test_hours_by_hand_are_read_whatever_is_known_of_them() -> None:
     found = resolved(HoursRequest(hours=SEVEN), left_by(synced=True, hours=(SEVEN,)))
     scope = HoursScope(first=SEVEN.first, last=SEVEN.last, chain_from=None, known=frozenset())
-    assert found == Resolved(scope=scope)
+    assert found == ReadPlan(scope=scope)
 
 
 def test_changes_are_read_from_the_end_of_the_chain_on() -> None:
@@ -120,7 +120,7 @@ def test_another_mapping_begins_anew_and_the_note_says_so() -> None:
 
 @pytest.mark.parametrize("request_of", [CHANGES, replace(CHANGES, newcomers=WINDOWS)], ids=["left", "synced in full"])
 def test_a_chain_out_of_view_is_a_full_sync_and_the_note_says_why(request_of: ChangesRequest) -> None:
-    asked = Asked(name=NEWS, fingerprint=TAKEN.fingerprint, request=request_of)
+    asked = AudienceRequest(name=NEWS, fingerprint=TAKEN.fingerprint, request=request_of)
     late = View(now=NOW + 200 * 86_400, oldest=int(NOW) + 100 * 86_400, tolerance_seconds=900.0)
     found = Resolver([asked], left_by(synced=True), late).resolve(asked)
     assert found.scope is None
@@ -179,7 +179,7 @@ def test_a_retry_is_all_kinds_of_requests_one_behind_the_other() -> None:
         HourFailed(name=NEWS, hour="2026-11-24-07:00", fingerprint=TAKEN.fingerprint, error=TriesUsedUp("no answer"))
     )
     found = resolved(DUE, history)
-    assert found == Resolved(scope=None, later=(ContactsRequest(contact_ids=("bad",)), HoursRequest(hours=SEVEN)))
+    assert found == ReadPlan(scope=None, later=(ContactsRequest(contact_ids=("bad",)), HoursRequest(hours=SEVEN)))
 
 
 def test_what_was_refused_for_another_mapping_is_left_to_the_full_sync() -> None:
@@ -188,7 +188,7 @@ def test_what_was_refused_for_another_mapping_is_left_to_the_full_sync() -> None
 
 def test_single_contacts_are_asked_for_by_their_ids() -> None:
     found = resolved(ContactsRequest(contact_ids=("bad",)), left_by())
-    assert found == Resolved(scope=ContactsScope(contact_ids=("bad",)))
+    assert found == ReadPlan(scope=ContactsScope(contact_ids=("bad",)))
 
 
 def test_a_first_sync_is_for_audiences_without_a_chain_only() -> None:
@@ -200,5 +200,5 @@ def test_a_first_sync_is_for_audiences_without_a_chain_only() -> None:
 def test_what_is_in_the_quarantine_is_known_while_anything_of_the_audience_is_read() -> None:
     history = left_by(synced=True, refused=True)
     for request in (CHANGES, WINDOWS, HoursRequest(hours=SEVEN)):
-        asked = Asked(name=NEWS, fingerprint=TAKEN.fingerprint, request=request)
+        asked = AudienceRequest(name=NEWS, fingerprint=TAKEN.fingerprint, request=request)
         assert Resolver([asked], history, VIEW).quarantined(asked) == {"bad"}

@@ -11,7 +11,7 @@ from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.snapshots import AudienceName, Latest, SnapshotProgress
 from importer_pipeline.planning.chain import View
-from importer_pipeline.planning.resuming import ResumedSnapshot, ResumeRule, resume_snapshot
+from importer_pipeline.planning.resuming import ResumeRule, resume_snapshot
 from importer_pipeline_tests.support.factories import imported, snapshot
 from importer_pipeline_tests.support.memory_history import MemoryHistory
 
@@ -37,17 +37,17 @@ def kept() -> MemoryHistory:
     return history
 
 
-def taken_up(
+def resumed(
     latest: Latest | None, *wanted: str, was_other: bool = False, rule: ResumeRule = RULE, now: float = NOW
-) -> ResumedSnapshot:
+) -> tuple[SnapshotScope, str]:
     """Of a whole sync, or of single windows."""
-    return taken_up_of(frozenset(wanted) or None, latest, was_other=was_other, rule=rule, now=now)
+    return resumed_windows(frozenset(wanted) or None, latest, was_other=was_other, rule=rule, now=now)
 
 
-def taken_up_of(
+def resumed_windows(
     wanted: frozenset[str] | None, latest: Latest | None, *, was_other: bool = False, rule: ResumeRule = RULE,
     now: float = NOW,
-) -> ResumedSnapshot:  # fmt: skip
+) -> tuple[SnapshotScope, str]:  # fmt: skip
     view = View(now=now, oldest=0, tolerance_seconds=900.0)
     return resume_snapshot(
         NEWS, wanted, latest, kept(), fingerprint=TAKEN.fingerprint, was_other=was_other, rule=rule, view=view
@@ -59,9 +59,9 @@ def unfinished(**values: str | int | None) -> Latest:
 
 
 def test_an_unfinished_snapshot_is_gone_on_with_and_a_note_says_how_far_it_is() -> None:
-    taken = taken_up(unfinished())
-    assert taken.scope == SnapshotScope(earlier=STANDING, wanted=None)
-    assert taken.note == "acme/news goes on with its snapshot of 2025-11-26T11:00:00+00:00: 2 of 4 windows are in"
+    scope, note = resumed(unfinished())
+    assert scope == SnapshotScope(earlier=STANDING, wanted=None)
+    assert note == "acme/news goes on with its snapshot of 2025-11-26T11:00:00+00:00: 2 of 4 windows are in"
 
 
 @pytest.mark.parametrize(
@@ -71,27 +71,27 @@ def test_an_unfinished_snapshot_is_gone_on_with_and_a_note_says_how_far_it_is() 
 )
 def test_one_of_the_future_is_not_gone_on_with_nor_has_windows(before: int, written: float) -> None:
     future = Latest(snapshot=replace(TAKEN, before=before), completed=False, written=written)
-    taken = taken_up(future)
-    assert taken.scope.earlier is None
-    assert taken.note.endswith(", which was still to come when it was taken: a clock was wrong")
+    scope, note = resumed(future)
+    assert scope.earlier is None
+    assert note.endswith(", which was still to come when it was taken: a clock was wrong")
     with pytest.raises(SnapshotUnusable, match="which was still to come when it was taken"):
-        taken_up(future, "0")
+        resumed(future, "0")
 
 
 def test_one_since_which_contacts_were_sent_in_another_form_is_not_gone_on_with() -> None:
-    taken = taken_up(unfinished(), was_other=True)
-    assert taken.scope == ANEW
-    assert "the unfinished one is older than contacts that were sent for another list" in taken.note
+    scope, note = resumed(unfinished(), was_other=True)
+    assert scope == ANEW
+    assert "the unfinished one is older than contacts that were sent for another list" in note
     with pytest.raises(SnapshotUnusable, match="the snapshot is older than contacts that were sent for another list"):
-        taken_up(unfinished(), "0", was_other=True)
+        resumed(unfinished(), "0", was_other=True)
 
 
 @pytest.mark.parametrize(
     "latest", [None, Latest(snapshot=TAKEN, completed=True)], ids=["none", "one that is completed"]
 )
 def test_without_an_unfinished_snapshot_a_new_one_goes_without_saying(latest: Latest | None) -> None:
-    taken = taken_up(latest)
-    assert (taken.scope.earlier, taken.note) == (None, "")
+    scope, note = resumed(latest)
+    assert (scope.earlier, note) == (None, "")
 
 
 @pytest.mark.parametrize(
@@ -124,24 +124,24 @@ def test_without_an_unfinished_snapshot_a_new_one_goes_without_saying(latest: La
 def test_a_note_says_why_an_unfinished_snapshot_is_not_gone_on_with(
     latest: Latest, rule: ResumeRule, now: float, reason: str
 ) -> None:
-    taken = taken_up(latest, rule=rule, now=now)
-    assert taken.scope.earlier is None
-    assert taken.note == f"acme/news takes a new snapshot: {reason}"
+    scope, note = resumed(latest, rule=rule, now=now)
+    assert scope.earlier is None
+    assert note == f"acme/news takes a new snapshot: {reason}"
 
 
 def test_a_snapshot_as_old_as_the_rule_allows_is_gone_on_with() -> None:
-    assert taken_up(unfinished(), now=BEFORE + 24 * 3600.0).scope.earlier is not None
+    assert resumed(unfinished(), now=BEFORE + 24 * 3600.0)[0].earlier is not None
 
 
 def test_a_plan_of_the_windows_alone_keeps_an_unfinished_snapshot_by_the_same_rule() -> None:
     counted = SnapshotScope(earlier=None, wanted=frozenset())
-    taken = taken_up_of(frozenset(), unfinished())
-    assert taken.scope == replace(counted, earlier=STANDING)
-    assert taken.note.endswith("2 of 4 windows are in")
-    taken = taken_up_of(frozenset(), unfinished(), rule=replace(RULE, restart=True))
-    assert taken.scope == replace(counted, last=TAKEN)
-    taken = taken_up_of(frozenset(), Latest(snapshot=TAKEN, completed=True))
-    assert taken.scope == replace(counted, last=TAKEN)
+    scope, note = resumed_windows(frozenset(), unfinished())
+    assert scope == replace(counted, earlier=STANDING)
+    assert note.endswith("2 of 4 windows are in")
+    scope, note = resumed_windows(frozenset(), unfinished(), rule=replace(RULE, restart=True))
+    assert scope == replace(counted, last=TAKEN)
+    scope, note = resumed_windows(frozenset(), Latest(snapshot=TAKEN, completed=True))
+    assert scope == replace(counted, last=TAKEN)
 
 
 @pytest.mark.parametrize("completed", [False, True], ids=["unfinished", "completed"])
@@ -150,10 +150,10 @@ def test_single_windows_are_those_of_the_newest_snapshot_however_old_it_is(
     rule: ResumeRule, *, completed: bool
 ) -> None:
     latest = Latest(snapshot=TAKEN, completed=completed)
-    taken = taken_up(latest, "4", "archived-0", rule=rule, now=BEFORE + 1e9)
-    assert taken.scope.earlier == STANDING
-    assert taken.scope.wanted == {"4", "archived-0"}
-    assert taken.note == ""
+    scope, note = resumed(latest, "4", "archived-0", rule=rule, now=BEFORE + 1e9)
+    assert scope.earlier == STANDING
+    assert scope.wanted == {"4", "archived-0"}
+    assert note == ""
 
 
 REMEDY = "run plan_windows, which registers the windows of a new snapshot, or full_sync"
@@ -198,5 +198,5 @@ def test_where_single_windows_can_not_be_had_it_says_why_and_what_to_do(
     latest: Latest | None, keys: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(SnapshotUnusable) as caught:
-        taken_up(latest, *keys)
+        resumed(latest, *keys)
     assert str(caught.value) == message

@@ -16,9 +16,8 @@ from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.locks.files import FileAccountLocks
 from importer_pipeline.planning.quarantine import RetryRule
-from importer_pipeline.planning.resolver import FirstSyncRequest, RetryRequest, WindowsRequest
+from importer_pipeline.planning.requests import EntrySelection, FirstSyncRequest, RetryRequest, WindowsRequest
 from importer_pipeline.planning.resuming import ResumeRule
-from importer_pipeline.planning.retries import Wanted
 from importer_pipeline.runner.importing import Import, ImportQueue, ImportSettings, Task, account_identity
 from importer_pipeline.sandbox.faults import FaultPlan, Latency
 from importer_pipeline_tests.support.memory_history import MemoryHistory
@@ -210,7 +209,7 @@ def test_free_accounts_have_their_turn_before_busy_ones(stage: Stage) -> None:
 
 def retry(windows: WindowsRequest) -> RetryRequest:
     """What is in the quarantine."""
-    return RetryRequest(wanted=Wanted(refs=None, rule=RetryRule()), windows=windows)
+    return RetryRequest(wanted=EntrySelection(refs=None, rule=RetryRule()), windows=windows)
 
 
 def test_an_account_without_work_is_free_at_once(stage: Stage) -> None:
