@@ -218,5 +218,5 @@ class HoursReport:
         if last is None or before >= last:
             return None
         return HourNotOver(
-            f"the hour {hour_key(last)} is not over by Mailchimp's clock", remedy="launch it again in some minutes"
+            f"the hour {hour_key(last)} is not over by Mailchimp's clock", remedy="launch it again in a few minutes"
         )

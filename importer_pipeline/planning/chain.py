@@ -125,19 +125,19 @@ def why_no_chain(newest_first: Sequence[Evidence], *, fingerprint: str, view: Vi
     chain = _proved(newest_first, fingerprint=fingerprint, view=view)
     if chain is not None:
         return (
-            f"it was synced up to {timestamp(chain.end)} last, and the hours in view begin at {timestamp(view.oldest)} "
+            f"it was last synced up to {timestamp(chain.end)}, and the hours in view begin at {timestamp(view.oldest)} "
             "(IMPORTER_MONTHS_IN_VIEW)"
         )
     for evidence in newest_first:
         if evidence.fingerprint != fingerprint:
-            return "what was synced is another list, target or record mapping than the clients file names now"
+            return "the last sync was of another list, target or record mapping than the clients file now declares"
         if not view.believes(evidence):
-            return "what was synced last claims a moment that was still to come: a clock was wrong"
+            return "the last sync claims to end in the future: a clock was wrong"
         if isinstance(evidence, SnapshotTaken):
-            return "its snapshot is not all in"
+            return "its snapshot is incomplete"
         if isinstance(evidence, FormChanged):
-            return "its list, target or record mapping has been changed since the last full sync"
-    return "nothing in the event log says that a full sync of it has succeeded"
+            return "its list, target or record mapping has changed since the last full sync"
+    return "the event log has no successful full sync of it"
 
 
 def was_other_since_snapshot(newest_first: Iterable[Evidence], *, fingerprint: str) -> bool:

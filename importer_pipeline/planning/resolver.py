@@ -112,16 +112,16 @@ class Resolver:
         chain = self._chain(audience)
         if chain is None:
             why = why_no_chain(self._evidence[audience.name], fingerprint=audience.fingerprint, view=self._view)
-            what = "a full sync of it comes last" if request.newcomers else "it is left to full_sync"
+            what = "a full sync comes last" if request.newcomers else "it is left to full_sync"
             return ReadPlan(
                 scope=None,
                 later=(request.newcomers,) if request.newcomers else (),
-                note=f"{audience.name}: {what}, since {why}",
+                note=f"{audience.name}: {what}, because {why}",
             )
         return ReadPlan(
             scope=HoursScope(first=chain.end + 1, last=None, chain_from=chain.snapshot, known=chain.hours),
             later=self._retries(audience, request.retry),
-            note=f"{audience.name} goes on from {timestamp(chain.end)}" if chain.hours else "",
+            note=f"{audience.name} continues from {timestamp(chain.end)}" if chain.hours else "",
         )
 
     def _retries(self, audience: AudienceRequest, request: RetryRequest) -> tuple[Request, ...]:

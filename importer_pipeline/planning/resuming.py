@@ -82,8 +82,8 @@ def resume_snapshot(
     snapshot = latest.snapshot
     windows = history.windows(name, snapshot)
     note = (
-        f"{name} goes on with its snapshot of {timestamp(snapshot.before)}: "
-        f"{len(windows)} of {len(snapshot.keys)} windows are in"
+        f"{name} resumes its snapshot of {timestamp(snapshot.before)}: "
+        f"{len(windows)} of {len(snapshot.keys)} windows are imported"
     )
     earlier = SnapshotProgress(snapshot=snapshot, windows=windows)
     return SnapshotScope(earlier=earlier, wanted=wanted), "" if wanted else note
@@ -106,19 +106,20 @@ def _with_windows(
         more = f" and {len(unknown) - _MAX_NAMED} more" if len(unknown) > _MAX_NAMED else ""
         raise SnapshotUnusable(
             f"the snapshot of {timestamp(latest.snapshot.before)} has no window {', '.join(unknown[:_MAX_NAMED])}{more}",
-            remedy=f"take some of its {len(known)}: {', '.join(known[:_MAX_NAMED])}, ...; or run plan_windows for a new one",
+            remedy=f"choose from its {len(known)} windows: {', '.join(known[:_MAX_NAMED])}, ...; "
+            "or run plan_windows for a new snapshot",
         )
     return latest
 
 
 def _of_the_future(latest: Latest) -> str:
     """Why a snapshot is of no use that claims to hold what has not happened, as the end of a sentence."""
-    return f"of {timestamp(latest.snapshot.before)}, which was still to come when it was taken: a clock was wrong"
+    return f"of {timestamp(latest.snapshot.before)}, which was in the future when it was taken: a clock was wrong"
 
 
 def _of_another(latest: Latest, fingerprint: str) -> str:
     """Why a snapshot is of no use for what the audience is now, though it was once perhaps, as the end of a sentence."""
-    other = "another list, target or record mapping than the clients file names now"
+    other = "another list, target or record mapping than the clients file now declares"
     return (
         f"of {other}"
         if latest.snapshot.fingerprint != fingerprint

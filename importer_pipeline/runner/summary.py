@@ -63,8 +63,8 @@ class ImportSummary:
         """What came of all of it."""
         done = [it for it in self.done if it.part is not Part.CONTACT]
         hours = sum(it.parts - it.left - len(it.failed) for it in done if it.part is Part.HOUR)
-        said = [f"{sum(it.complete for it in done)} of {len(done)} audiences in"] if done else []
-        said += [f"{_parts(Part.HOUR, hours)} brought in"] if hours else []
+        said = [f"{sum(it.complete for it in done)} of {len(done)} audiences imported"] if done else []
+        said += [f"{_parts(Part.HOUR, hours)} imported"] if hours else []
         return "; ".join([*said, f"contacts accepted: {sum(it.accepted_now for it in self.done)}"])
 
     @property
@@ -78,12 +78,12 @@ class ImportSummary:
             return None
         incomplete = sum(done.error is not None for done in self.done)
         refused = sum(_refused(done) for done in self.done)
-        head = [f"Not all in: {incomplete} of {len(self.done)} audiences"] if incomplete else []
+        head = [f"Incomplete: {incomplete} of {len(self.done)} audiences"] if incomplete else []
         head += [f"refused: {refused} contact{'' if refused == 1 else 's'}"] if refused else []
         first = ", ".join(head)
         has_more = any(done.left and done.error is None for done in self.done)
         nothing = not any(done.complete or done.accepted for done in self.done)
-        rest = "" if has_more or nothing else " Everything else is in."
+        rest = "" if has_more or nothing else " Everything else is imported."
         return "\n".join([f"{first[0].upper()}{first[1:]}.{rest}", *lines])
 
     def _lines(self, done: AudienceDone) -> list[str]:
@@ -121,7 +121,7 @@ def done_line(done: AudienceDone) -> str:
     if done.part is Part.CONTACT:
         error = f" ({done.error})" if done.error is not None else ""
         return (
-            f"{done.name}: {_parts(done.part, done.parts)} of the quarantine tried again{error}: {done.accepted} accepted, "
+            f"{done.name}: {_parts(done.part, done.parts)} of the quarantine retried{error}: {done.accepted} accepted, "
             f"{done.refused} refused, {done.parts - done.accepted - done.refused - done.left} gone from Mailchimp"
         )
     return (
@@ -135,7 +135,7 @@ def window_line(outcome: WindowImported) -> str:
     """What became of a window."""
     imported = outcome.imported
     return (
-        f"{outcome.name} window {outcome.window} is in: {imported.read} contacts read, {imported.accepted} accepted, "
+        f"{outcome.name} window {outcome.window} imported: {imported.read} contacts read, {imported.accepted} accepted, "
         f"{imported.refused} refused"
     )
 
@@ -143,17 +143,17 @@ def window_line(outcome: WindowImported) -> str:
 def hour_line(outcome: HourImported) -> str:
     """What became of an hour."""
     return (
-        f"{outcome.name} hour {outcome.hour} is in: {outcome.read} contacts read, {outcome.accepted} accepted, "
+        f"{outcome.name} hour {outcome.hour} imported: {outcome.read} contacts read, {outcome.accepted} accepted, "
         f"{outcome.refused} refused"
     )
 
 
 def _verdict(done: AudienceDone) -> str:
     if done.error is not None:
-        return f"is not all in ({done.error})"
+        return f"is incomplete ({done.error})"
     if done.left:
-        return f"has {_parts(done.part, done.left)} to go"
-    return "is in" if done.is_whole else "has all windows in, but what lies between them is still to be read"
+        return f"has {_parts(done.part, done.left)} left to import"
+    return "imported" if done.is_whole else "has all windows imported, but not yet all contacts between them"
 
 
 def _parts(part: Part, count: int) -> str:

@@ -263,6 +263,6 @@ def as_ours(error: Exception) -> ImporterError:
         raise exhausted from None
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return QuarantineWindow(
-        f"an unforeseen {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}",
-        remedy="report it with this line; the window can be tried again",
+        f"an unexpected {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}",
+        remedy="report this line; the window can be retried",
     )

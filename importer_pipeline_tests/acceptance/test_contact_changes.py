@@ -138,7 +138,7 @@ def test_hours_by_hand_with_a_key_that_is_refused_are_left_to_the_next_run(news:
 def test_hours_that_are_not_over_are_refused_with_a_remedy(news: Newsletter) -> None:
     ran = news.import_hours(hour_key(int(datetime.now(UTC).timestamp()) - HOUR_SECONDS))
     assert not ran.success
-    assert "is not over by Mailchimp's clock: launch it again in some minutes" in ran.message
+    assert "is not over by Mailchimp's clock: launch it again in a few minutes" in ran.message
 
 
 def test_of_a_range_that_ends_too_late_the_hours_that_are_over_are_in(news: Newsletter) -> None:
@@ -146,7 +146,7 @@ def test_of_a_range_that_ends_too_late_the_hours_that_are_over_are_in(news: News
     over, running = news.hour(), news.hour(ago=-1)
     ran = news.import_hours(over, running)
     assert (ran.success, hours_of(ran)) == (False, [over])
-    assert f"the hour {running} is not over by Mailchimp's clock: launch it again in some minutes" in ran.message
+    assert f"the hour {running} is not over by Mailchimp's clock: launch it again in a few minutes" in ran.message
 
 
 Happening = Callable[[Newsletter], object]
@@ -197,7 +197,7 @@ def test_where_nothing_is_left_of_it_a_full_sync_begins_a_new_one_and_the_run_sa
     changed = news.change(0)
     news.instance.wipe_assets([dg.AssetKey.from_user_string(asset) for asset in (news.CONTACTS, news.CHANGES)])
     ran = news.incremental_sync()
-    assert said(ran, "acme/newsletter: a full sync of it comes last, since nothing in the event log says that a full")
+    assert said(ran, "acme/newsletter: a full sync comes last, because the event log has no successful full sync")
     assert synced_in_full(ran)
     news.let_hours_pass(2)
     assert news.incremental_sync().success
@@ -226,7 +226,7 @@ def test_what_is_another_chain_now_gets_a_full_sync_and_so_does_what_it_was_befo
     before = news.clients
     edit(news, edited)
     ran = news.incremental_sync()
-    assert said(ran, "acme/newsletter: a full sync of it comes last, since what was synced is another list, target or")
+    assert said(ran, "acme/newsletter: a full sync comes last, because the last sync was of another list, target or")
     assert synced_in_full(ran)
     news.clients = before
     news.account.lists.pop(OTHER_LIST, None)

@@ -60,7 +60,7 @@ def inner(ids: list[str]) -> set[str]:
 def test_to_plan_windows_registers_them_and_imports_nothing(newsletter: Newsletter) -> None:
     ran = newsletter.plan_windows()
     assert (ran.success, ran.materialized, ran.partitions(newsletter.WINDOWS)) == (True, [], [])
-    assert any("acme/newsletter has 6 windows to go" in told.text for told in ran.told)
+    assert any("acme/newsletter has 6 windows left to import" in told.text for told in ran.told)
     assert newsletter.shown.grey == set(newsletter.shown.keys) == set(KEYS)
     assert {request.query["count"] for request in newsletter.asked()} == {"1"}
     assert newsletter.target.posts == 0
@@ -249,7 +249,7 @@ def test_without_a_snapshot_a_window_can_not_be_imported(newsletter: Newsletter)
 def test_a_window_that_the_snapshot_has_not_is_refused_with_some_that_it_has(planned: Newsletter) -> None:
     register(planned, "41")
     ran = planned.import_windows("41")
-    assert_refused(planned, ran, "has no window 41: take some of its 6: 0, 40, 80, ...", "run plan_windows")
+    assert_refused(planned, ran, "has no window 41: choose from its 6 windows: 0, 40, 80, ...", "run plan_windows")
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,9 @@ def test_a_window_that_the_snapshot_has_not_is_refused_with_some_that_it_has(pla
 def test_windows_of_another_list_target_or_mapping_are_refused(planned: Newsletter, changes: dict[str, Any]) -> None:
     planned.declare(**changes)
     ran = planned.import_windows("0", "80")
-    assert_refused(planned, ran, "another list, target or record mapping than the clients file names now", NEW_SNAPSHOT)
+    assert_refused(
+        planned, ran, "another list, target or record mapping than the clients file now declares", NEW_SNAPSHOT
+    )
 
 
 def test_a_key_that_was_rotated_changes_nothing(planned: Newsletter) -> None:

@@ -112,7 +112,7 @@ def test_what_was_done_before_it_waited_is_not_done_again(waited: Waited) -> Non
 
 def test_what_failed_before_it_waited_is_told_at_its_end(waited: Waited) -> None:
     heading, *lines = waited.ran.message.splitlines()
-    assert (waited.ran.success, heading) == (False, "Not all in: 1 of 3 audiences. Everything else is in.")
+    assert (waited.ran.success, heading) == (False, "Incomplete: 1 of 3 audiences. Everything else is imported.")
     assert [line.split(":")[0] for line in lines] == ["- hooli/newsletter"]
 
 

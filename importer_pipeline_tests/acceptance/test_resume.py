@@ -77,8 +77,8 @@ def test_the_next_full_sync_reads_only_the_windows_that_are_missing_and_material
 
 def test_the_log_says_what_it_goes_on_with(unfinished: Newsletter) -> None:
     (note,) = notes(unfinished.full_sync())
-    assert note.startswith("acme/newsletter goes on with its snapshot of 20")
-    assert note.endswith(": 4 of 6 windows are in")
+    assert note.startswith("acme/newsletter resumes its snapshot of 20")
+    assert note.endswith(": 4 of 6 windows are imported")
 
 
 def test_the_numbers_of_the_whole_are_those_of_both_runs(newsletter: Newsletter) -> None:
@@ -176,7 +176,7 @@ def test_to_plan_windows_keeps_an_unfinished_snapshot(unfinished: Newsletter) ->
     before = unfinished.shown
     ran = unfinished.plan_windows()
     assert (ran.success, ran.partitions(unfinished.WINDOWS), unfinished.asked()) == (True, [], [])
-    assert any("acme/newsletter has 2 windows to go" in told.text for told in ran.told)
+    assert any("acme/newsletter has 2 windows left to import" in told.text for told in ran.told)
     assert (unfinished.shown, len(snapshots(unfinished))) == (before, 1)
 
 

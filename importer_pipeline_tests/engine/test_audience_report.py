@@ -157,7 +157,8 @@ def going_on(known: dict[str, ImportedWindow], *, wanted: frozenset[str] | None 
     return audience
 
 
-def test_a_snapshot_is_told_with_both_totals_before_its_first_window() -> None:
+def test_a_snapshot_is_reported_before_its_first_window() -> None:
+    """With both totals."""
     audience = begun(range(1, 10), range(1, 3))
     audience.read(audience.next())
     audience.start(ARCHIVED)
@@ -169,7 +170,7 @@ def test_a_snapshot_is_told_with_both_totals_before_its_first_window() -> None:
     assert audience.words[4:] == ["4", "done"]
 
 
-def test_a_snapshot_is_told_as_it_was_taken() -> None:
+def test_a_snapshot_is_reported_as_taken() -> None:
     audience = begun(range(1, 10), range(1, 3))
     audience.read(audience.next())
     audience.start(ARCHIVED)
@@ -183,7 +184,7 @@ def test_a_snapshot_is_told_as_it_was_taken() -> None:
     assert {outcome.snapshot_id for outcome in audience.told if isinstance(outcome, WindowImported)} == {"new"}
 
 
-def test_a_snapshot_that_is_known_is_not_told_while_there_is_no_window_to_tell() -> None:
+def test_a_snapshot_without_a_window_is_not_reported() -> None:
     audience = begun(range(1, 10), range(1, 3))
     for kind in ListingKind:
         if kind is ARCHIVED:
@@ -195,7 +196,8 @@ def test_a_snapshot_that_is_known_is_not_told_while_there_is_no_window_to_tell()
     assert audience.words == []
 
 
-def test_ten_outcomes_do_not_wait_for_the_archived_total_and_it_is_told_later() -> None:
+def test_ten_outcomes_do_not_wait_for_the_archived_total() -> None:
+    """The snapshot is reported again with the total."""
     audience = begun(MANY, range(1, 3))
     audience.read(audience.next())
     audience.start(ARCHIVED)
@@ -217,7 +219,7 @@ def test_ten_outcomes_do_not_wait_for_the_archived_total_and_it_is_told_later() 
     ]
 
 
-def test_refused_contacts_wait_like_windows_and_come_before_theirs() -> None:
+def test_refused_contacts_are_held_and_precede_their_window() -> None:
     audience = begun(range(1, 10), range(1, 3))
     bad = RefusedContact(contact_id="4", reason="bad")
     audience.read(audience.next(), refused=[bad])
@@ -227,7 +229,7 @@ def test_refused_contacts_wait_like_windows_and_come_before_theirs() -> None:
     assert audience.words[:3] == ["snapshot of 9 and 2", "refused of 0", "0"]
 
 
-def test_without_a_snapshot_no_window_is_told() -> None:
+def test_without_a_snapshot_no_window_is_reported() -> None:
     audience = begun(range(1, 10), range(1, 3))
     audience.fail(audience.next())
     assert audience.words == []
@@ -236,7 +238,7 @@ def test_without_a_snapshot_no_window_is_told() -> None:
     assert (last.snapshot, last.parts, last.failed, last.left, last.error) == (None, 0, (), 0, LOST)
 
 
-def test_half_of_a_first_page_that_does_not_tell_the_total_is_told_with_the_other() -> None:
+def test_a_half_page_without_the_total_waits_for_the_other() -> None:
     audience = begun(range(1, 4), range(0))
     assert audience.walks[ACTIVE].split(audience.next(), TooSlow("HTTP 504"))
     low, high = audience.next(), audience.next()
@@ -248,7 +250,7 @@ def test_half_of_a_first_page_that_does_not_tell_the_total_is_told_with_the_othe
     assert audience.words == ["snapshot of 3 and 0", "refused of 0", "settled: 2", "0", "archived-0", "done"]
 
 
-def test_at_the_end_all_that_waited_is_told() -> None:
+def test_held_outcomes_are_emitted_at_the_end() -> None:
     audience = begun(range(1, 10), range(1, 3))
     audience.read(audience.next())
     audience.fail(audience.next())
@@ -258,7 +260,7 @@ def test_at_the_end_all_that_waited_is_told() -> None:
     assert (last.failed, last.error) == (("8",), REVOKED)
 
 
-def test_without_a_reason_to_stop_the_first_windows_error_is_the_audiences() -> None:
+def test_the_first_windows_error_is_the_audiences() -> None:
     audience = begun(range(1, 10), range(1, 3))
     audience.read(audience.next())
     audience.fail(audience.next())
@@ -266,9 +268,8 @@ def test_without_a_reason_to_stop_the_first_windows_error_is_the_audiences() -> 
     assert audience.done().error is LOST
 
 
-def test_an_audience_of_whose_archived_contacts_nothing_could_be_read_tells_no_window_of_them_and_is_not_whole() -> (
-    None
-):
+def test_unreadable_archived_contacts_have_no_windows() -> None:
+    """The audience is not whole."""
     audience = begun(range(1, 4), range(1, 3))
     audience.read(audience.next())
     audience.start(ARCHIVED)
@@ -278,7 +279,7 @@ def test_an_audience_of_whose_archived_contacts_nothing_could_be_read_tells_no_w
     assert (last.parts, last.failed, last.error, last.is_whole) == (1, (), LOST, False)
 
 
-def test_a_snapshot_that_is_gone_on_with_keeps_its_name() -> None:
+def test_a_resumed_snapshot_keeps_its_id() -> None:
     audience = going_on({"0": imported(TimeRange(0, 5)), "8": imported(TimeRange(9, BEFORE))})
     audience.rest()
     assert [outcome.snapshot.id for outcome in audience.told if isinstance(outcome, SnapshotKnown)] == ["taken earlier"]
@@ -287,7 +288,7 @@ def test_a_snapshot_that_is_gone_on_with_keeps_its_name() -> None:
     }
 
 
-def test_an_audience_of_which_all_is_in_tells_its_snapshot_and_its_end() -> None:
+def test_an_imported_audience_reports_its_snapshot_and_end() -> None:
     whole = {
         "0": imported(TimeRange(0, 5)),
         "4": imported(TimeRange(6, 8)),
@@ -299,7 +300,8 @@ def test_an_audience_of_which_all_is_in_tells_its_snapshot_and_its_end() -> None
     assert audience.words == ["snapshot of 9 and 2", "done"]
 
 
-def test_sums_are_those_of_all_runs_and_accepted_and_refused_are_told_for_this_one_too() -> None:
+def test_sums_cover_all_runs() -> None:
+    """Accepted and refused contacts are counted for this run as well."""
     known = {
         "0": imported(TimeRange(0, 5), read=6, accepted=5, refused=1, requests=2),
         "8": imported(TimeRange(9, BEFORE), read=1, accepted=1, refused=0, requests=4),
@@ -324,7 +326,8 @@ def test_a_window_that_is_read_again_counts_as_it_is_read_now() -> None:
     assert (last.read, last.accepted, last.refused, last.requests) == (1 + 5, 1 + 5, 0, 4 + 1)
 
 
-def test_a_contact_that_is_refused_in_two_windows_counts_once_and_those_without_an_id_each() -> None:
+def test_a_contact_refused_in_two_windows_counts_once() -> None:
+    """Those without an ID count each time."""
     audience = begun(range(1, 10), range(0))
     bad, nameless = RefusedContact(contact_id="4", reason="bad"), RefusedContact(contact_id="", reason="no id")
     for _ in range(2):
@@ -333,7 +336,7 @@ def test_a_contact_that_is_refused_in_two_windows_counts_once_and_those_without_
     assert audience.rest().refused == 1 + 2
 
 
-def test_a_path_that_every_contact_lacks_is_told_and_others_are_not() -> None:
+def test_only_paths_that_every_contact_lacks_are_reported() -> None:
     audience = begun(range(1, 4), range(1, 3))
     audience.read(audience.next(), lacking={"status": 3, "merge_fields.X": 3, "merge_fields.A": 3})
     audience.start(ARCHIVED)
@@ -345,14 +348,15 @@ def test_a_path_that_every_contact_lacks_is_told_and_others_are_not() -> None:
 LACKING = {"merge_fields.X": 3}
 
 
-def test_what_all_contacts_of_this_run_lack_is_not_told_where_others_were_read_earlier() -> None:
+def test_lacking_paths_are_unknown_after_a_resume() -> None:
+    """Contacts read in earlier runs may have them."""
     audience = going_on({"0": imported(TimeRange(0, 5)), "8": imported(TimeRange(9, BEFORE))}, wanted=frozenset({"4"}))
     audience.read(audience.next(), lacking=LACKING)
     assert audience.done().lacking == ()
 
 
 @pytest.mark.parametrize("known", [{}, {"4": imported(TimeRange(6, 8))}], ids=["for the first time", "again"])
-def test_what_all_contacts_of_this_run_lack_is_not_told_where_others_are_still_to_come(
+def test_lacking_paths_are_unknown_while_windows_are_left(
     known: dict[str, ImportedWindow],
 ) -> None:
     audience = going_on(known, wanted=frozenset({"4"}))
@@ -361,7 +365,7 @@ def test_what_all_contacts_of_this_run_lack_is_not_told_where_others_are_still_t
     assert audience.done().lacking == ()
 
 
-def test_what_all_contacts_of_this_run_lack_is_not_told_where_a_window_failed() -> None:
+def test_lacking_paths_are_unknown_if_a_window_failed() -> None:
     audience = begun(range(1, 6), range(0))
     audience.read(audience.next(), lacking={"merge_fields.X": 5})
     audience.fail(audience.next())
@@ -378,8 +382,8 @@ def test_an_empty_audience_lacks_nothing() -> None:
 
 @settings(max_examples=200)
 @given(st.integers(0, 2**32))
-def test_every_window_is_told_after_a_snapshot_that_has_it_and_few_wait_for_that(seed: int) -> None:
-    """In whatever order pages of both walks come, and whichever of them fail."""
+def test_every_window_is_reported_after_its_snapshot(seed: int) -> None:
+    """In whatever order pages of both walks come, and whichever of them fail; few outcomes are held."""
     rng = Random(seed)
     audience = begun(range(1, rng.randint(2, 60)), range(1, rng.randint(2, 60)))
     reports = 0

@@ -105,7 +105,7 @@ def spread() -> Listing:
     return Listing(FIRST + hour * HOUR_SECONDS + 600 * number for hour in range(3) for number in range(4))
 
 
-def test_no_hour_is_in_before_both_walks_have_proved_it() -> None:
+def test_no_hour_is_imported_before_both_walks_prove_it() -> None:
     audience = Audience(CHAIN, spread())
     audience.rest(ACTIVE)
     assert audience.hours == []
@@ -117,7 +117,8 @@ def test_no_hour_is_in_before_both_walks_have_proved_it() -> None:
     assert [hour.chain_from for hour in audience.hours] == ["a snapshot"] * 3
 
 
-def test_hours_are_told_in_their_order_though_the_walk_reads_from_the_end() -> None:
+def test_hours_are_reported_in_order() -> None:
+    """Though the walk reads from the end."""
     audience = Audience(CHAIN, spread())
     first = audience.next()
     audience.read(first)
@@ -130,7 +131,7 @@ def test_hours_are_told_in_their_order_though_the_walk_reads_from_the_end() -> N
     assert [hour.hour for hour in audience.hours] == KEYS
 
 
-def test_an_hour_that_is_in_already_is_not_told_again() -> None:
+def test_an_imported_hour_is_not_reported_again() -> None:
     known = frozenset({TimeRange(FIRST + HOUR_SECONDS, FIRST + 2 * HOUR_SECONDS - 1)})
     audience = Audience(HoursScope(first=FIRST, last=None, chain_from="a snapshot", known=known), spread())
     audience.rest(ACTIVE)
@@ -140,7 +141,8 @@ def test_an_hour_that_is_in_already_is_not_told_again() -> None:
     assert audience.done().complete
 
 
-def test_an_hour_that_failed_is_told_and_those_behind_it_go_on_with_the_chain() -> None:
+def test_a_failed_hour_does_not_end_the_chain() -> None:
+    """It is in the quarantine."""
     audience = failed_in_the_middle(CHAIN)
     done = audience.done()
     kinds = [(type(it), it.hour) for it in audience.told if isinstance(it, HourImported | HourFailed)]
@@ -149,7 +151,8 @@ def test_an_hour_that_failed_is_told_and_those_behind_it_go_on_with_the_chain() 
     assert (done.error, done.failed, done.left, done.is_accounted_for) == (LOST, (KEYS[1],), 0, True)
 
 
-def test_behind_an_hour_that_is_left_the_others_are_hours_by_themselves() -> None:
+def test_an_hour_that_is_left_ends_the_chain() -> None:
+    """Later hours are reported without a chain."""
     audience = failed_in_the_middle(CHAIN)
     revoked = KeyRefused("the key is refused")
     done = audience.done(stopped=revoked)
@@ -175,7 +178,8 @@ def failed_in_the_middle(scope: HoursScope) -> Audience:
     return audience
 
 
-def test_contacts_are_counted_by_the_hour_in_which_they_changed_and_the_longest_lag_is_told() -> None:
+def test_contacts_count_for_the_hour_of_their_change() -> None:
+    """The longest lag is reported."""
     audience = Audience(CHAIN, spread(), Listing([FIRST + 30]))
     audience.rest(ACTIVE)
     audience.start(ARCHIVED)
@@ -186,7 +190,7 @@ def test_contacts_are_counted_by_the_hour_in_which_they_changed_and_the_longest_
     ]
 
 
-def test_a_refused_contact_is_told_before_its_hour_and_under_it() -> None:
+def test_a_refused_contact_is_reported_before_its_hour() -> None:
     audience = Audience(CHAIN, Listing([FIRST + HOUR_SECONDS + 5]))
     audience.read(audience.next(), refused=("0",))
     audience.start(ARCHIVED)
@@ -199,19 +203,19 @@ def test_a_refused_contact_is_told_before_its_hour_and_under_it() -> None:
     assert (done.complete, done.refused_now) == (True, 1)
 
 
-def test_a_contact_of_the_quarantine_that_is_taken_is_told() -> None:
+def test_an_accepted_quarantined_contact_is_settled() -> None:
     audience = Audience(CHAIN, Listing([FIRST + 5, FIRST + 6]), quarantined=frozenset({"0", "another"}))
     audience.read(audience.next(), refused=("1",))
     settled = [outcome.contact_ids for outcome in audience.told if isinstance(outcome, ContactsSettled)]
     assert settled == [frozenset({"0"})]
 
 
-def test_hours_by_hand_that_are_not_over_are_an_error_with_a_remedy() -> None:
+def test_hours_not_over_are_an_error_with_a_remedy() -> None:
     audience = Audience(BY_HAND, spread(), before=LAST - HOUR_SECONDS)
     audience.rest(ACTIVE)
     audience.start(ARCHIVED)
     audience.rest(ARCHIVED)
     done = audience.done()
     assert isinstance(done.error, HourNotOver)
-    assert str(done.error) == (f"the hour {KEYS[2]} is not over by Mailchimp's clock: launch it again in some minutes")
+    assert str(done.error) == (f"the hour {KEYS[2]} is not over by Mailchimp's clock: launch it again in a few minutes")
     assert [(hour.hour, hour.chain_from) for hour in audience.hours] == [(KEYS[0], None), (KEYS[1], None)]

@@ -97,7 +97,7 @@ def test_changes_are_read_from_the_end_of_the_chain_on() -> None:
     assert (found.later, found.note) == ((), "")
 
 
-def test_an_hour_that_is_in_behind_a_hole_is_read_with_the_others_and_not_told_again() -> None:
+def test_an_hour_beyond_a_hole_is_not_reported_again() -> None:
     found = resolved(CHANGES, left_by(synced=True, hours=(EIGHT,)))
     assert isinstance(found.scope, HoursScope)
     assert (found.scope.first, found.scope.known) == (HALF_PAST_SIX + 1, frozenset({EIGHT}))
@@ -108,24 +108,24 @@ def test_without_a_chain_nothing_is_read_from_now_on(newcomers: WindowsRequest |
     found = resolved(replace(CHANGES, newcomers=newcomers), left_by(hours=(SEVEN,)))
     assert found.scope is None
     assert found.later == ((newcomers,) if newcomers else ())
-    what = "a full sync of it comes last" if newcomers else "it is left to full_sync"
-    assert found.note.startswith(f"acme/news: {what}, since nothing in the event log")
+    what = "a full sync comes last" if newcomers else "it is left to full_sync"
+    assert found.note.startswith(f"acme/news: {what}, because the event log has no")
 
 
-def test_another_mapping_begins_anew_and_the_note_says_so() -> None:
+def test_another_mapping_requires_a_full_sync() -> None:
     found = resolved(replace(CHANGES, newcomers=WINDOWS), left_by(synced=True), fingerprint="another")
     assert found.later == (WINDOWS,)
     assert "another list, target or record mapping" in found.note
 
 
 @pytest.mark.parametrize("request_of", [CHANGES, replace(CHANGES, newcomers=WINDOWS)], ids=["left", "synced in full"])
-def test_a_chain_out_of_view_is_a_full_sync_and_the_note_says_why(request_of: ChangesRequest) -> None:
+def test_a_chain_out_of_view_requires_a_full_sync(request_of: ChangesRequest) -> None:
     asked = AudienceRequest(name=NEWS, fingerprint=TAKEN.fingerprint, request=request_of)
     late = View(now=NOW + 200 * 86_400, oldest=int(NOW) + 100 * 86_400, tolerance_seconds=900.0)
     found = Resolver([asked], left_by(synced=True), late).resolve(asked)
     assert found.scope is None
     assert found.later == ((request_of.newcomers,) if request_of.newcomers else ())
-    assert "since it was synced up to 2026-11-24T06:30:00+00:00 last, and the hours in view begin at" in found.note
+    assert "because it was last synced up to 2026-11-24T06:30:00+00:00, and the hours in view begin at" in found.note
 
 
 def sent_in(*forms: str) -> MemoryHistory:
@@ -142,9 +142,8 @@ def sent_in(*forms: str) -> MemoryHistory:
     [((), True), (("other",), False), (("other", TAKEN.fingerprint), False)],
     ids=["nothing", "another form", "another form, and back"],
 )
-def test_a_snapshot_is_resumed_only_if_nothing_was_sent_in_another_form_since(
-    forms: tuple[str, ...], is_resumed: bool
-) -> None:
+def test_another_form_sent_since_prevents_resuming(forms: tuple[str, ...], is_resumed: bool) -> None:
+    """A snapshot is resumed only if nothing has been sent with another fingerprint since."""
     request = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=48 * 3600.0, restart=False))
     scope = resolved(request, sent_in(*forms)).scope
     assert isinstance(scope, SnapshotScope)
@@ -182,7 +181,8 @@ def test_a_retry_is_all_kinds_of_requests_one_behind_the_other() -> None:
     assert found == ReadPlan(scope=None, later=(ContactsRequest(contact_ids=("bad",)), HoursRequest(hours=SEVEN)))
 
 
-def test_what_was_refused_for_another_mapping_is_left_to_the_full_sync() -> None:
+def test_contacts_refused_for_another_mapping_are_not_retried() -> None:
+    """They are left to the full sync."""
     assert resolved(DUE, left_by(synced=True, refused=True), fingerprint="another") == NOTHING
 
 
@@ -197,7 +197,7 @@ def test_a_first_sync_is_for_audiences_without_a_chain_only() -> None:
     assert resolved(first, left_by()).scope == SnapshotScope(earlier=None, wanted=None)
 
 
-def test_what_is_in_the_quarantine_is_known_while_anything_of_the_audience_is_read() -> None:
+def test_every_request_knows_the_quarantined_contacts() -> None:
     history = left_by(synced=True, refused=True)
     for request in (CHANGES, WINDOWS, HoursRequest(hours=SEVEN)):
         asked = AudienceRequest(name=NEWS, fingerprint=TAKEN.fingerprint, request=request)

@@ -61,12 +61,12 @@ def test_contacts_are_asked_for_by_their_ids_each_once() -> None:
     assert of(window, hour) == (contacts("a", "b"),)
 
 
-def test_a_failed_window_is_read_in_its_snapshot_while_that_is_the_newest() -> None:
+def test_a_window_of_the_newest_snapshot_is_retried_alone() -> None:
     failed = [entry(Part.WINDOW, key, failures=("newest",)) for key in ("990", "archived-0")]
     assert of(*failed) == (windows("990", "archived-0"),)
 
 
-def test_of_an_older_snapshot_only_the_newest_as_a_whole_can_bring_it_in() -> None:
+def test_a_window_of_an_older_snapshot_takes_a_full_sync() -> None:
     assert of(entry(Part.WINDOW, "990", failures=("older",))) == (SNAPSHOT,)
     assert of(entry(Part.WINDOW, "990", failures=("older",)), newest=None) == (SNAPSHOT,)
 
@@ -76,13 +76,14 @@ def test_failed_hours_are_read_by_their_time_neighbours_together() -> None:
     assert of(*failed) == (hours(SEVEN, SEVEN + 7199), hours(SEVEN + 4 * 3600, SEVEN + 5 * 3600 - 1))
 
 
-def test_contacts_without_an_id_are_read_with_their_hour_or_window() -> None:
+def test_contacts_without_an_id_are_read_with_their_partition() -> None:
     assert of(entry(Part.HOUR, "2026-11-24-07:00", contacts={"": trouble()})) == (hours(SEVEN, SEVEN + 3599),)
     window = entry(Part.WINDOW, "0", contacts={"": trouble(of="newest")})
     assert of(window) == (windows("0"),)
 
 
-def test_contacts_without_an_id_of_an_older_snapshot_are_left_to_the_next() -> None:
+def test_contacts_without_an_id_wait_for_the_next_snapshot() -> None:
+    """If they are of an older one than the newest."""
     older = entry(Part.WINDOW, "0", contacts={"": trouble(of="older")})
     assert of(older) == of(older, newest=None) == ()
 
