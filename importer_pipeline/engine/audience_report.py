@@ -1,6 +1,6 @@
-"""What is told of one audience while it is synced, in an order that a later run can rely on. Pure.
+"""Derives the outcomes of an audience that is read by windows, in an order that later runs can rely on. Pure.
 
-The snapshot comes before its first window: whoever keeps these outcomes can then go on with it, wherever the process dies.
+The snapshot is reported before its first window, so that it can be resumed wherever the process dies.
 """
 
 from collections import Counter, deque
@@ -25,21 +25,21 @@ from importer_pipeline.listing.snapshots import ImportedWindow, Snapshot, window
 from importer_pipeline.listing.spans import Unreadable, Window
 
 _MAX_HELD = 10
-"""Outcomes that may wait for Mailchimp to tell how many archived contacts there are, before the snapshot is told without."""
+"""Outcomes held until the number of archived contacts is known; then the snapshot is reported without it."""
 
 
 class AudienceReport:
-    """The outcomes of an audience that is read by windows.
+    """Derives the outcomes of an audience that is read by windows.
 
     Args:
-        plan: what it is.
-        scope: which windows are read.
-        snapshot_id: what its snapshot is called, unless it goes on with one.
-        paging: how it is cut into windows.
+        plan: the audience.
+        scope: the windows to read.
+        snapshot_id: ID of a new snapshot.
+        paging: how it is divided into windows.
 
     Attributes:
         outcomes: what has happened since this was last emptied.
-        accepted: contacts of the snapshot that the target has taken so far, in all runs.
+        accepted: contacts of the snapshot that the target has accepted so far, in all runs.
     """
 
     def __init__(self, plan: AudiencePlan, scope: SnapshotScope, *, snapshot_id: str, paging: Paging) -> None:
@@ -63,15 +63,15 @@ class AudienceReport:
 
     @property
     def accepted(self) -> int:
-        """Contacts of the snapshot that the target has taken so far, in all runs."""
+        """Number of contacts of the snapshot that the target has accepted so far, in all runs."""
         return self._accepted_earlier + self._accepted_now
 
     def asked(self) -> None:
-        """A page is asked for."""
+        """Count a request."""
         self._requests_now += 1
 
     def delivered(self, delivered: DeliveredPage) -> None:
-        """A page more is in."""
+        """Take in a delivered page."""
         self._read_now += delivered.page.shape.length
         self._accepted_now += delivered.accepted
         self._lacking.update(delivered.page.lacking)
@@ -94,7 +94,7 @@ class AudienceReport:
         """Do nothing: contacts are not requested by their IDs here."""
 
     def collect(self, walks: Walks, before: int) -> None:
-        """Tell what the walks report."""
+        """Report what the walks have proved."""
         self._hold(walks)
         snapshot = self._snapshot(walks, before)
         if snapshot is None:
@@ -104,14 +104,14 @@ class AudienceReport:
             self._tell(snapshot)
 
     def emit_pending(self, walks: Walks, before: int) -> None:
-        """Tell what waits for the number of archived contacts: nobody may come to tell it later."""
+        """Emit what is held until the number of archived contacts is known: the process may end first."""
         self._hold(walks)
         snapshot = self._snapshot(walks, before)
         if snapshot is not None and self._held:
             self._tell(snapshot)
 
     def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
-        """Nothing more comes of the audience."""
+        """Emit what is held, and last `AudienceDone`."""
         self._hold(walks)
         snapshot = self._snapshot(walks, before)
         if snapshot is not None:
@@ -209,12 +209,12 @@ class AudienceReport:
         self._held.clear()
 
     def _lacking_in_all(self) -> tuple[str, ...]:
-        """Paths that not one contact of the whole snapshot has; none where only some of it was read in this run."""
+        """Return the paths that no contact of the snapshot has; none if this run has not read all of it."""
         if self._earlier:
             return ()
         return tuple(path for path, count in sorted(self._lacking.items()) if count == self._read_now)
 
 
 def _planned(walks: Walks) -> Walks:
-    """The walks whose windows are known: what is not of the snapshot can't be told of."""
+    """Return the walks whose windows are known: only these can be reported."""
     return {kind: walk for kind, walk in walks.items() if walk.planned}

@@ -1,9 +1,9 @@
-"""What is told of an audience whose changes are read hour by hour, in an order that a later run can rely on. Pure.
+"""Derives the outcomes of an audience that is read by hours, in an order that later runs can rely on. Pure.
 
-An hour is in when both walks have proved each of its seconds. Hours that are added to a chain are told in their order, each
-only when all before it are in or, at the end, have been told as failed, which brings them into the quarantine. So the newest of
-them proves the chain up to its end, wherever the process dies. What is in behind an hour that was left is told as an hour by
-itself.
+An hour is imported when both walks have proved each of its seconds. Hours of a chain are reported in order, each only when
+all before it are imported or, at the end, have been reported as failed, which puts them into the quarantine. So the
+newest of them proves the chain up to its end, wherever the process dies. Hours after one that was left are reported
+without a chain.
 """
 
 from collections import Counter, deque
@@ -31,15 +31,15 @@ _HOUR_OF_STAMP = len("2026-11-24T07")
 
 
 class HoursReport:
-    """The outcomes of an audience that is read by hours.
+    """Derives the outcomes of an audience that is read by hours.
 
     Args:
-        plan: what it is.
-        scope: which hours are read.
+        plan: the audience.
+        scope: the hours to read.
 
     Attributes:
         outcomes: what has happened since this was last emptied.
-        accepted: contacts that the target has taken so far.
+        accepted: contacts that the target has accepted so far.
     """
 
     def __init__(self, plan: AudiencePlan, scope: HoursScope) -> None:
@@ -58,11 +58,11 @@ class HoursReport:
         self.accepted = 0
 
     def asked(self) -> None:
-        """A page is asked for."""
+        """Count a request."""
         self._requests += 1
 
     def delivered(self, delivered: DeliveredPage) -> None:
-        """A page more is in."""
+        """Take in a delivered page."""
         page = delivered.page
         self.accepted += delivered.accepted
         self._lacking.update(page.lacking)
@@ -83,7 +83,7 @@ class HoursReport:
         """Do nothing: contacts are not requested by their IDs here."""
 
     def collect(self, walks: Walks, before: int) -> None:
-        """Tell the hours that have been proved."""
+        """Report the hours that have been proved."""
         self._note_unreadable(walks)
         bounds = self._bounds(before)
         reached = self._reached(walks)
@@ -93,10 +93,10 @@ class HoursReport:
             self._tell(hour, bounds, chain_from=self._scope.chain_from)
 
     def emit_pending(self, walks: Walks, before: int) -> None:
-        """Nothing of an hour waits for anything: those behind a hole are read again."""
+        """Do nothing: no hour is held back; those after a hole are read again."""
 
     def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
-        """Nothing more comes of the audience."""
+        """Report the remaining hours, and last `AudienceDone`."""
         self._note_unreadable(walks)
         bounds, errors = self._bounds(before), errors_of(walks)
         open_seconds = [gap for kind in ListingKind for gap in self._open_seconds(walks, kind, bounds)]
@@ -148,7 +148,7 @@ class HoursReport:
         return TimeRange(self._scope.first, before)
 
     def _reached(self, walks: Walks) -> int:
-        """The last second up to which both walks have proved all from their beginning."""
+        """Return the last second up to which both walks have proved everything."""
         since = self._scope.since
         if len(walks) < 2:
             return since
@@ -213,7 +213,7 @@ class HoursReport:
             )
 
     def _not_over(self, before: int) -> ImporterError | None:
-        """Hours that were asked for and are not over yet by Mailchimp's clock."""
+        """Return the error for requested hours that are not over yet by Mailchimp's clock."""
         last = self._scope.last
         if last is None or before >= last:
             return None

@@ -25,12 +25,12 @@ class Page:
     """One page of an audience."""
 
     shape: PageShape
-    """What it tells about the listing that it was cut from."""
+    """What it reveals about its listing."""
     contacts: list[Contact]
     """Its contacts, mapped, in the order of the listing."""
     stamps: list[str]
     """`last_changed` of each, as Mailchimp wrote it."""
     lacking: Counter[str]
-    """How many of its contacts lack a mapped path, by path."""
+    """Number of its contacts that lack a mapped path, by path."""
     server_time: int | None
-    """Mailchimp's clock when it answered, in epoch seconds; None where the answer has no Date."""
+    """Mailchimp's clock when it answered, in epoch seconds; None if the answer has no Date."""

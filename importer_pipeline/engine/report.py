@@ -22,31 +22,31 @@ class DeliveredPage:
 
     page: Page
     window: str
-    """Key of the window that it is reported under, where windows are."""
+    """Key of the window that it is reported under, if it is read by windows."""
     accepted: int
-    """Contacts that the target took."""
+    """Number of contacts that the target accepted."""
     refused: list[RefusedContact]
-    """The others."""
+    """The other contacts."""
     sent: frozenset[str] | None
-    """Ids of those that were sent; None for all. What became of the others is told with another page."""
+    """IDs of the contacts that were sent; None for all. The others are reported with another page."""
     at: int
-    """When, by Mailchimp's clock in epoch seconds."""
+    """Time of the delivery by Mailchimp's clock, in epoch seconds."""
     contact_id: str | None
-    """Of a contact that was asked for by its id; it may be there no more."""
+    """ID of a contact that was requested by it; Mailchimp may no longer have it."""
 
 
 class Quarantined:
-    """The contacts of an audience that are in the quarantine, while it is read.
+    """The quarantined contacts of an audience while it is read.
 
     Args:
-        contact_ids: those that were there at the beginning.
+        contact_ids: the contacts quarantined at the beginning.
     """
 
     def __init__(self, contact_ids: frozenset[str]) -> None:
         self._ids = set(contact_ids)
 
     def settled_by(self, delivered: DeliveredPage) -> frozenset[str]:
-        """Those that the target has taken now; those that were refused are there from now on."""
+        """Return the contacts that are settled by a page; its refused ones are quarantined from now on."""
         refused = {contact.contact_id for contact in delivered.refused}
         sent = {contact.contact_id for contact in delivered.page.contacts} if delivered.sent is None else delivered.sent
         settled = frozenset(sent & self._ids - refused)

@@ -12,15 +12,15 @@ from importer_pipeline.planning.resuming import ResumeRule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntrySelection:
-    """Which of the quarantine is tried again."""
+    """Which entries of the quarantine to retry."""
 
     refs: frozenset[PartitionRef] | None
     """Single entries; None for all."""
     rule: RetryRule | None
-    """Only what is due by it; None for all."""
+    """Retry only what is due by this rule; None for all."""
 
     def has(self, ref: PartitionRef, trouble: Failure, *, now: float) -> bool:
-        """Whether something is tried again."""
+        """Return whether a failure of an entry is to be retried."""
         is_named = self.refs is None or ref in self.refs
         return is_named and (self.rule is None or self.rule.is_due(trouble, now=now))
 
@@ -30,17 +30,17 @@ class WindowsRequest:
     """Windows of a snapshot."""
 
     wanted: frozenset[str] | None
-    """Keys of single windows to import. None for all that are not in; without any, the windows are only counted."""
+    """Keys of single windows to import; None for all missing ones; empty to count the windows only."""
     rule: ResumeRule
-    """Which snapshots are gone on with."""
+    """Which snapshots to resume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoursRequest:
-    """Hours one behind the other, whatever is in of them."""
+    """Consecutive hours, even if they are already imported."""
 
     hours: TimeRange
-    """From the first second of the first to the last one of the last."""
+    """From the first second of the first hour to the last second of the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,22 +53,22 @@ class ContactsRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRequest:
-    """What is in the quarantine of the audience."""
+    """The quarantine entries of the audience."""
 
     wanted: EntrySelection
-    """Which of it."""
+    """Which of them."""
     windows: WindowsRequest
-    """How what only a whole snapshot can bring in is asked for."""
+    """The request to make where only a whole snapshot can import the contacts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesRequest:
-    """All hours from the end of the audience's chain on, and then what is due in the quarantine."""
+    """All hours after the end of the audience's chain, and then the quarantine entries that are due."""
 
     retry: RetryRequest
-    """What is due."""
+    """The retry that follows."""
     newcomers: WindowsRequest | None
-    """What is done instead, and last, where there is no chain; None to leave such audiences to others."""
+    """The request to make instead, and last, without a chain; None to leave such audiences alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class FirstSyncRequest:
     """A snapshot, unless the audience has a chain already."""
 
     windows: WindowsRequest
-    """What is done where it has none."""
+    """The request to make if it has none."""
 
 
 Request = WindowsRequest | HoursRequest | ContactsRequest | RetryRequest | ChangesRequest | FirstSyncRequest
@@ -84,23 +84,23 @@ Request = WindowsRequest | HoursRequest | ContactsRequest | RetryRequest | Chang
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceRequest:
-    """What is asked for of an audience as it is now."""
+    """A request for one audience."""
 
     name: AudienceName
     fingerprint: str
-    """What the audience is now."""
+    """Its current fingerprint."""
     request: Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPlan:
-    """What is to be read."""
+    """What to read for a request."""
 
     scope: Scope | None
-    """What is to be read now; None for nothing."""
+    """What to read now; None for nothing."""
     later: tuple[Request, ...] = ()
-    """What is to be asked for after that, one behind the other."""
+    """The requests to make after that, in order."""
     note: str = ""
-    """What a person would like to know about it; "" where it goes without saying."""
+    """A note for the log; "" if there is nothing to say."""
     changes_form: bool = False
-    """Whether contacts are sent for another fingerprint than the last ones: to be written down before the first is sent."""
+    """True if contacts are sent with another fingerprint than before: recorded before the first is sent."""

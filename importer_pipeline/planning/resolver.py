@@ -1,4 +1,4 @@
-"""What is asked for of an audience, and what is to be read for it by what earlier runs left. Pure."""
+"""Decides what to read for a request, based on what earlier runs recorded. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,12 +24,12 @@ from importer_pipeline.planning.retries import retry_requests
 
 
 class Resolver:
-    """What is to be read for some audiences. What earlier runs left is read once for all of them.
+    """Decides what to read for some audiences; history is read once for all of them.
 
     Args:
         asked: what is asked for, of different audiences.
-        history: what earlier runs left.
-        view: the present, and which evidence counts.
+        history: what earlier runs recorded.
+        view: which evidence counts.
     """
 
     def __init__(self, requests: Sequence[AudienceRequest], history: History, view: View) -> None:
@@ -43,17 +43,17 @@ class Resolver:
         self._latest: Mapping[AudienceName, Latest] = history.latest(by_snapshot) if by_snapshot else {}
 
     def quarantined(self, audience: AudienceRequest) -> frozenset[str]:
-        """Ids of the audience's contacts that are in the quarantine."""
+        """Return the IDs of the audience's contacts that are in the quarantine."""
         return frozenset().union(*(it.contact_ids for it in self._entries_of(audience)))
 
     def resolve(self, audience: AudienceRequest) -> ReadPlan:
-        """Return what is to be read.
+        """Return what to read.
 
         Args:
-            asked: one of those.
+            audience: one of the requests.
 
         Raises:
-            SnapshotUnusable: single windows are asked for that the newest snapshot can't have.
+            SnapshotUnusable: the newest snapshot does not have the requested windows.
         """
         match audience.request:
             case HoursRequest(hours=hours):
@@ -84,14 +84,14 @@ class Resolver:
                 return False
 
     def _entries_of(self, audience: AudienceRequest) -> list[Entry]:
-        """Those of the same list, target and mapping, and those of which nobody knows. A full sync replaces the others."""
+        """Return the entries with the current or an unknown fingerprint: a full sync replaces the others."""
         return [entry for entry in self._entries[audience.name] if entry.fingerprint in ("", audience.fingerprint)]
 
     def _chain(self, audience: AudienceRequest) -> Chain | None:
         return chain_of(self._evidence[audience.name], fingerprint=audience.fingerprint, view=self._view)
 
     def _was_other(self, audience: AudienceRequest) -> bool:
-        """Whether the last contacts of the audience were sent for another fingerprint."""
+        """Return whether the last contacts of the audience were sent with another fingerprint."""
         evidence = self._evidence[audience.name]
         return bool(evidence) and evidence[0].fingerprint != audience.fingerprint
 
