@@ -1,7 +1,7 @@
 """What the engine has to know of an audience, and what to read of it. Records, pure.
 
-A sync reads all contacts by windows of a snapshot, or the changes of some hours. The two differ in their upper time bound
-and in their outcomes, not in how they are read.
+A sync reads all contacts by windows of a snapshot, or the changes of some hours. The two differ in their upper time
+bound and in their outcomes, not in how they are read.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from importer_pipeline.listing.hours import LOOK_BACK_SECONDS, SETTLED_SECONDS, 
 from importer_pipeline.listing.snapshots import AudienceName, Snapshot, SnapshotProgress
 
 SNAPSHOT_AGE_SECONDS = 60
-"""How far a snapshot's `before` lies in the past by Mailchimp's clock, so that what is committed a little late is in it."""
+"""Age of a snapshot's `before` by Mailchimp's clock, so that contacts committed a little late are in it."""
 
 SNAPSHOT_SLACK_SECONDS = 60
-"""How much older than that it may be before it is taken again."""
+"""Seconds that it may be older than that before it is taken again."""
 
 _CLOCKS_APART_SECONDS = 5
-"""How far two clocks that are set right may lie apart: a guess that is that much older seldom has to be made again."""
+"""Seconds that two correct clocks may differ: an older guess by that much is seldom wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

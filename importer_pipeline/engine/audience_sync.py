@@ -1,7 +1,7 @@
 """One audience in a sync: its two walks (active contacts, then archived ones) and the pages they request.
 
-Pure. Connections, retries and the target are decided in `engine.sync`, the upper time bound by the plan's scope, and the
-outcomes by a `Report`.
+Pure. Connections, retries and the target are decided in `engine.sync`, the upper time bound by the plan's scope, and
+the outcomes by a `Report`.
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ class Fetch:
     listing: ListingKind
     reading: Reading
     asked_at: float
-    """When it was last sent, by the engine's clock."""
+    """Time at which it was last sent, by the engine's clock."""
     tries: int = 0
     """Number of failures that may have been temporary."""
     was_empty: bool = False

@@ -1,7 +1,7 @@
 """Derives the outcomes of single contacts that are read by their IDs. Pure.
 
-Outcomes are emitted when the last contact is done: requesting a contact twice does no harm, and the quarantine is written
-as a whole each time.
+Outcomes are emitted when the last contact is done: requesting a contact twice does no harm, and the quarantine is
+written as a whole each time.
 """
 
 from collections import deque

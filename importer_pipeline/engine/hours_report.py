@@ -1,9 +1,9 @@
 """Derives the outcomes of an audience that is read by hours, in an order that later runs can rely on. Pure.
 
-An hour is imported when both walks have proved each of its seconds. Hours of a chain are reported in order, each only when
-all before it are imported or, at the end, have been reported as failed, which puts them into the quarantine. So the
-newest of them proves the chain up to its end, wherever the process dies. Hours after one that was left are reported
-without a chain.
+An hour is imported when both walks have proved each of its seconds. Hours of a chain are reported in order, each only
+when all before it are imported or, at the end, have been reported as failed, which puts them into the quarantine. So
+the newest of them proves the chain up to its end, wherever the process dies. Hours after one that was left are
+reported without a chain.
 """
 
 from collections import Counter, deque

@@ -41,7 +41,7 @@ class RefusedContact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FingerprintChanged:
-    """Contacts are about to be sent for another list, target or mapping than the last ones, though not with a snapshot."""
+    """Contacts are about to be sent with another fingerprint than before, though not with a snapshot."""
 
     name: AudienceName
     fingerprint: str
@@ -58,7 +58,7 @@ class SnapshotKnown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowImported:
-    """All contacts of a window are at the target or in the quarantine. Reported again when a window below a gap grows."""
+    """All contacts of a window are at the target or quarantined. Reported again when a window below a gap grows."""
 
     name: AudienceName
     snapshot_id: str
@@ -157,7 +157,7 @@ class AudienceDone:
 
     name: AudienceName
     part: Part
-    """What it was read by."""
+    """The unit by which it was read."""
     snapshot: Snapshot | None
     """None if no snapshot was read, or not even its first page."""
     parts: int
@@ -185,7 +185,7 @@ class AudienceDone:
     lacking: tuple[str, ...]
     """Mapped paths that none of its contacts has."""
     error: ImporterError | None
-    """What stopped it, or the error of the first window or hour that failed."""
+    """The error that stopped it, or that of the first window or hour that failed."""
 
     @property
     def complete(self) -> bool:

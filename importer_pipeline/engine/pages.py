@@ -25,7 +25,7 @@ class Page:
     """One page of an audience."""
 
     shape: PageShape
-    """What it reveals about its listing."""
+    """Its length, seconds and total."""
     contacts: list[Contact]
     """Its contacts, mapped, in the order of the listing."""
     stamps: list[str]

@@ -1,11 +1,11 @@
 """The quarantine: what could not be imported, and how each outcome of a sync changes that. Pure.
 
 An entry is a window or an hour that failed, or that is imported except for some contacts. It leaves when all of it is
-imported, by whatever means: a retry, a later hour in which a refused contact has changed, a whole new snapshot. Windows
-of two snapshots may share a key: each of them keeps the entry open.
+imported, by whatever means: a retry, a later hour in which a refused contact has changed, a whole new snapshot.
+Windows of two snapshots may share a key: each of them keeps the entry open.
 
-Only failures of a window, hour or contact itself belong here. If an account, a key or a list is unusable, its windows and
-hours stay as they are, and the next sync reads them.
+Only failures of a window, hour or contact itself belong here. If an account, a key or a list is unusable, its windows
+and hours stay as they are, and the next sync reads them.
 """
 
 from collections.abc import Iterable
@@ -33,10 +33,10 @@ from importer_pipeline.records.contacts import ID_OF_NO_ADDRESS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why something could not be imported, and after how many attempts."""
+    """The reason why something could not be imported, with its attempts."""
 
     reason: str
-    """Why, and what to do, without personal data."""
+    """The reason and the remedy, without personal data."""
     snapshot: str
     """ID of the snapshot that it was read for; "" if none."""
     attempts: int
@@ -53,7 +53,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What is not imported of a window or an hour."""
+    """The parts of a window or an hour that are not imported."""
 
     ref: PartitionRef
     fingerprint: str
@@ -76,7 +76,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRule:
-    """When an entry is due for an automatic retry."""
+    """The rule for automatic retries."""
 
     first_pause_seconds: float = 3000.0
     """Pause before the first retry, just under an hour; doubled for each further one."""

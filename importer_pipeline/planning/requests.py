@@ -12,7 +12,7 @@ from importer_pipeline.planning.resuming import ResumeRule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntrySelection:
-    """Which entries of the quarantine to retry."""
+    """A selection of quarantine entries to retry."""
 
     refs: frozenset[PartitionRef] | None
     """Single entries; None for all."""
@@ -32,7 +32,7 @@ class WindowsRequest:
     wanted: frozenset[str] | None
     """Keys of single windows to import; None for all missing ones; empty to count the windows only."""
     rule: ResumeRule
-    """Which snapshots to resume."""
+    """The rule for resuming a snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class RetryRequest:
     """The quarantine entries of the audience."""
 
     wanted: EntrySelection
-    """Which of them."""
+    """The entries to retry."""
     windows: WindowsRequest
     """The request to make where only a whole snapshot can import the contacts."""
 
@@ -94,10 +94,10 @@ class AudienceRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPlan:
-    """What to read for a request."""
+    """The decision for a request."""
 
     scope: Scope | None
-    """What to read now; None for nothing."""
+    """The scope to read now; None for nothing."""
     later: tuple[Request, ...] = ()
     """The requests to make after that, in order."""
     note: str = ""

@@ -15,7 +15,7 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeRule:
-    """Which snapshots a sync resumes."""
+    """The rule for resuming an unfinished snapshot."""
 
     within_seconds: float
     """Maximum age of an unfinished snapshot to resume."""

@@ -1,8 +1,8 @@
 """Decides how to retry entries of the quarantine. Pure.
 
-A refused contact is requested by its ID. A failed window is read alone while its snapshot is the newest; once there is a
-newer one, only that whole snapshot can import its contacts. A failed hour is read by its time. Contacts without an ID are
-read with their hour, or with their window while its snapshot is the newest; later, with the next snapshot.
+A refused contact is requested by its ID. A failed window is read alone while its snapshot is the newest; once there
+is a newer one, only that whole snapshot can import its contacts. A failed hour is read by its time. Contacts without
+an ID are read with their hour, or with their window while its snapshot is the newest; later, with the next snapshot.
 """
 
 from collections.abc import Iterable

@@ -36,7 +36,7 @@ class ImportSettings:
     """Settings of an import, the same for all clients."""
 
     paging: Paging = field(default_factory=Paging)
-    """How audiences are divided into windows."""
+    """Page size and overlap of windows."""
     limits: SyncLimits = field(default_factory=SyncLimits)
     """Concurrency, retries and times."""
     mailchimp: MailchimpLimits = field(default_factory=MailchimpLimits)

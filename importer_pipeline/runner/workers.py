@@ -42,7 +42,7 @@ class AudienceEndpoints:
     list_id: str
     """Mailchimp's id of the audience."""
     mapping: RecordMapping
-    """How its contacts become records."""
+    """Turns its contacts into records."""
     target: TargetClient
     """Its client's account at the target."""
 
@@ -110,8 +110,8 @@ class Workers:
             the outcomes since the last time: at least every half second, possibly none. The threads continue
             meanwhile, until the sync is finished or `leave` is called.
         """
-        # Pages are thousands of small objects, and each page would make the collector look through all of Dagster's again: half
-        # of all CPU time. What stands before the first page is no garbage.
+        # Pages are thousands of small objects; each would make the collector scan all of Dagster's objects again,
+        # which takes half of all CPU time. Objects from before the first page are no garbage.
         gc.freeze()
         try:
             with self._lock:

@@ -1,4 +1,4 @@
-"""What is told of an audience, and when: the snapshot before its windows, sums over all runs, nothing that can't be known."""
+"""The outcomes of an audience read by windows: the snapshot before its windows, sums over all runs."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -85,7 +85,7 @@ class Audience:
         self.collect()
 
     def collect(self) -> None:
-        """What is told so far."""
+        """Collect the outcomes so far."""
         self.report.collect(self.walks, BEFORE)
         self._note()
 
@@ -106,7 +106,7 @@ class Audience:
 
     @property
     def words(self) -> list[str]:
-        """What is told: keys of windows that are in, or that failed, and totals of snapshots."""
+        """The outcomes in short: keys of imported and failed windows, and totals of snapshots."""
         return [_word(outcome) for outcome in self.told]
 
     def _note(self) -> None:

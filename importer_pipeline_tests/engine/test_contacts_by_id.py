@@ -47,7 +47,7 @@ def lines_of(stage: Stage) -> AudienceEndpoints:
 
 
 def told(stage: Stage, *contact_ids: str, limits: SyncLimits | None = None) -> list[Outcome]:
-    """What comes of these contacts."""
+    """Return the outcomes of these contacts."""
     asked = replace(plan(), scope=ContactsScope(contact_ids=contact_ids))
     sync = Sync(
         [asked], paging=SMALL, limits=limits or SyncLimits(retries=0), book=LimiterRegistry(), rng=Halfway(),

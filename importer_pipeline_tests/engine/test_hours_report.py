@@ -1,4 +1,4 @@
-"""What is told of hours: each when both walks have proved it, in order, and what is left, failed or refused."""
+"""The outcomes of hours: imported in order once both walks have proved them, left, failed or refused."""
 
 from dataclasses import dataclass, field, replace
 

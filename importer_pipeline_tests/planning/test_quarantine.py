@@ -1,4 +1,4 @@
-"""What stands in the quarantine after each outcome: opened, changed, closed, and nothing lost in between."""
+"""The quarantine after each outcome: entries are opened, changed and closed, and none is lost."""
 
 from dataclasses import replace
 

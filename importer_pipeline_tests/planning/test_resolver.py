@@ -1,4 +1,4 @@
-"""What is read for each thing that is asked for, by what earlier runs left."""
+"""The read plan for each kind of request, given what earlier runs recorded."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ NOTHING = ReadPlan(scope=None)
 
 
 def left_by(*, synced: bool = False, hours: tuple[TimeRange, ...] = (), refused: bool = False) -> MemoryHistory:
-    """What earlier runs left."""
+    """Return a history of earlier runs."""
     history = MemoryHistory()
     history.begin(NOW - 7200)
     if synced:

@@ -1,4 +1,4 @@
-"""Which snapshot a plan goes on with, why not, and what is said where single windows can't be had."""
+"""Resuming a snapshot: which one, why not, and the errors for unusable windows."""
 
 import math
 from dataclasses import replace
@@ -27,7 +27,7 @@ ANEW = SnapshotScope(earlier=None, wanted=None, last=TAKEN)
 
 
 def kept() -> MemoryHistory:
-    """What an earlier run left."""
+    """Return the history of an earlier run."""
     history = MemoryHistory()
     history.record(SnapshotKnown(name=NEWS, snapshot=TAKEN))
     for key, window in WINDOWS.items():

@@ -1,4 +1,4 @@
-"""How each kind of trouble is tried again."""
+"""The requests that retry each kind of failure."""
 
 from dataclasses import replace
 

@@ -208,7 +208,7 @@ def test_free_accounts_have_their_turn_before_busy_ones(stage: Stage) -> None:
 
 
 def retry(windows: WindowsRequest) -> RetryRequest:
-    """What is in the quarantine."""
+    """Return a request for all due quarantine entries."""
     return RetryRequest(wanted=EntrySelection(refs=None, rule=RetryRule()), windows=windows)
 
 
@@ -273,7 +273,7 @@ def acme(stage: Stage) -> dict[str, Declared]:
 
 
 def interrupted(stage: Stage, *, windows: int) -> MemoryHistory:
-    """What is left of an import of acme's contacts that was ended after so many windows."""
+    """Return the history of an import of acme that was ended after some windows."""
     history, told = MemoryHistory(), 0
     with prepared(stage, acme(stage), history=history) as running:
         for several in running.run():

@@ -1,4 +1,4 @@
-"""What a person is told of an import, word for word."""
+"""The log lines and the error message of an import, word for word."""
 
 from dataclasses import replace
 

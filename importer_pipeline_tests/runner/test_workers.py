@@ -224,7 +224,7 @@ class Barrier:
 
     @property
     def holds(self) -> bool:
-        """Whether what it has stopped still stands."""
+        """Return whether what it has stopped still stands."""
         return self._reached.is_set() and not self._opened.is_set()
 
     def shut(self) -> None:
