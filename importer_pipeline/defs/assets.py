@@ -13,7 +13,7 @@ from importer_pipeline.defs.specs import changes_spec, contacts_spec, windows_sp
 from importer_pipeline.defs.steps import StepResources, asset_step
 from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.hours import parse_hour_key
-from importer_pipeline.planning.resolver import HoursRequest, Request, WindowsRequest
+from importer_pipeline.planning.requests import HoursRequest, Request, WindowsRequest
 from importer_pipeline.planning.resuming import ResumeRule
 from importer_pipeline.runner.importing import Task
 

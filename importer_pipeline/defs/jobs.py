@@ -11,9 +11,15 @@ from importer_pipeline.defs.import_step import run_import
 from importer_pipeline.defs.steps import StepResources, op_step
 from importer_pipeline.errors import SelectionUnknown
 from importer_pipeline.planning.quarantine import RetryRule
-from importer_pipeline.planning.resolver import ChangesRequest, FirstSyncRequest, Request, RetryRequest, WindowsRequest
+from importer_pipeline.planning.requests import (
+    ChangesRequest,
+    EntrySelection,
+    FirstSyncRequest,
+    Request,
+    RetryRequest,
+    WindowsRequest,
+)
 from importer_pipeline.planning.resuming import ResumeRule
-from importer_pipeline.planning.retries import Wanted
 from importer_pipeline.runner.importing import Task
 
 SHARD_TAG = "importer_pipeline/shard"
@@ -154,7 +160,7 @@ def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
     def run(context: dg.OpExecutionContext, config: ChangesConfig, resources: StepResources) -> None:
         _quarantine_recent_failures(context, clients)
         windows = WindowsRequest(wanted=None, rule=SnapshotConfig().rule)
-        retry = RetryRequest(wanted=Wanted(refs=None, rule=RetryRule(attempts=config.retries)), windows=windows)
+        retry = RetryRequest(wanted=EntrySelection(refs=None, rule=RetryRule(attempts=config.retries)), windows=windows)
         run_import(
             context,
             _tasks(clients, config, ChangesRequest(retry=retry, newcomers=windows if config.newcomers else None)),

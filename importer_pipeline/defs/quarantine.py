@@ -17,8 +17,7 @@ from importer_pipeline.defs.steps import StepResources, asset_step, op_step
 from importer_pipeline.engine.outcomes import PartitionRef
 from importer_pipeline.errors import LocksUnusable
 from importer_pipeline.planning.quarantine import Entry
-from importer_pipeline.planning.resolver import RetryRequest, WindowsRequest
-from importer_pipeline.planning.retries import Wanted
+from importer_pipeline.planning.requests import EntrySelection, RetryRequest, WindowsRequest
 from importer_pipeline.redaction import shortened, shown
 from importer_pipeline.runner.importing import ImportSettings, Task
 
@@ -165,7 +164,7 @@ def _redrive(context: Context, clients: Clients, settings: ImportSettings, refs:
         dagster.Failure: some are not in after that.
     """
     names = {ref.name for ref in refs}
-    wanted = Wanted(refs=frozenset(refs), rule=None)
+    wanted = EntrySelection(refs=frozenset(refs), rule=None)
     request = RetryRequest(wanted=wanted, windows=WindowsRequest(wanted=None, rule=RESUME_RULE))
     declared = [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], [])]
     tasks = [task for task in declared if task.name in names]
@@ -179,7 +178,7 @@ def _redrive(context: Context, clients: Clients, settings: ImportSettings, refs:
     asked = set(refs)
     still = [entry for entry in read_entries(context.instance, [task.name for task in tasks]) if entry.ref in asked]
     if still:
-        now = {task.name: task.asked.fingerprint for task in tasks}
+        now = {task.name: task.audience_request.fingerprint for task in tasks}
         lines = [f"- {entry.ref}: {_why(entry, now[entry.ref.name])}" for entry in still]
         listed = shortened(lines, _MAX_NAMED, separator="\n")
         raise dg.Failure(f"Still in the quarantine: {len(still)}\n{listed}", allow_retries=False)

@@ -1,7 +1,7 @@
-"""What the engine has to know of an audience, and what is to be read of it. Records, pure.
+"""What the engine has to know of an audience, and what to read of it. Records, pure.
 
-What is read is all of it, by windows of a snapshot, or what changed in some hours. The two differ in the moment up to which
-contacts are taken, and in what is told of them; how they are read is the same.
+A sync reads all contacts by windows of a snapshot, or the changes of some hours. The two differ in their upper time
+bound and in their outcomes, not in how they are read.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from importer_pipeline.listing.hours import LOOK_BACK_SECONDS, SETTLED_SECONDS, 
 from importer_pipeline.listing.snapshots import AudienceName, Snapshot, SnapshotProgress
 
 SNAPSHOT_AGE_SECONDS = 60
-"""How far a snapshot's `before` lies in the past by Mailchimp's clock, so that what is committed a little late is in it."""
+"""Age of a snapshot's `before` by Mailchimp's clock, so that contacts committed a little late are in it."""
 
 SNAPSHOT_SLACK_SECONDS = 60
-"""How much older than that it may be before it is taken again."""
+"""Seconds that it may be older than that before it is taken again."""
 
 _CLOCKS_APART_SECONDS = 5
-"""How far two clocks that are set right may lie apart: a guess that is that much older seldom has to be made again."""
+"""Seconds that two correct clocks may differ: an older guess by that much is seldom wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,69 +25,69 @@ class SnapshotScope:
     """All contacts, by windows of a snapshot."""
 
     earlier: SnapshotProgress | None
-    """The snapshot to go on with; None for a new one."""
+    """The snapshot to resume; None for a new one."""
     wanted: frozenset[str] | None
-    """Keys of the windows to read, also of those that are in. None for all that are not in; without any, they are counted."""
+    """Keys of the windows to read, even if imported; None for all missing ones; empty to count the windows only."""
     last: Snapshot | None = None
     """The newest snapshot of the same list before, for its size: a new one that is far smaller is doubted."""
 
     @property
     def since(self) -> int:
-        """Contacts changed after it are taken."""
+        """Lower time bound of the contacts to read, exclusive."""
         return BEGINNING
 
     def guess(self, server_now: int) -> int:
-        """Up to when contacts are taken, as far as Mailchimp's clock is known before it has answered."""
+        """Return the upper time bound to request before Mailchimp's clock is known."""
         return self.right(server_now - _CLOCKS_APART_SECONDS)
 
     def right(self, server_time: int) -> int:
-        """Up to when contacts are taken at that moment of Mailchimp's clock."""
+        """Return the right upper time bound at a moment of Mailchimp's clock."""
         return server_time - SNAPSHOT_AGE_SECONDS
 
     def is_right(self, before: int, server_time: int, *, is_second_try: bool) -> bool:
-        """Whether a guess was good enough."""
+        """Return whether a guessed upper bound was good enough."""
         age = server_time - before
         return age >= SNAPSHOT_AGE_SECONDS and (is_second_try or age <= SNAPSHOT_AGE_SECONDS + SNAPSHOT_SLACK_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoursScope:
-    """The contacts that changed in some hours, one behind the other."""
+    """The contacts that changed in some consecutive hours."""
 
     first: int
     """The first second to prove. What changed a little earlier is read as well: see `hours.LOOK_BACK_SECONDS`."""
     last: int | None
     """The last second to prove; None for that of the newest hour that is over."""
     chain_from: str | None
-    """Id of the snapshot that begins the chain which is gone on with; None where the hours are brought in by themselves."""
+    """ID of the snapshot that begins the chain to continue; None to import the hours by themselves."""
     known: frozenset[TimeRange]
-    """Hours among them that are in already, and need not be told again."""
+    """Hours among them that are already imported, and need not be reported again."""
 
     @property
     def since(self) -> int:
-        """Contacts changed after it are taken."""
+        """Lower time bound of the contacts to read, exclusive."""
         return max(BEGINNING, self.first - 1 - LOOK_BACK_SECONDS)
 
     def guess(self, server_now: int) -> int:
-        """Up to when contacts are taken, as far as Mailchimp's clock is known before it has answered.
+        """Return the upper time bound to request before Mailchimp's clock is known.
 
-        Something is asked for in any case: that nothing is over yet is for Mailchimp's clock to say, and not for ours.
+        At least one second is requested: only Mailchimp's clock can say that no hour is over yet.
         """
         return max(self.first, self.right(server_now))
 
     def right(self, server_time: int) -> int:
-        """Up to when contacts are taken at that moment of Mailchimp's clock."""
+        """Return the right upper time bound at a moment of Mailchimp's clock."""
         over = last_second_over(server_time)
         return over if self.last is None else min(over, self.last)
 
     def is_right(self, before: int, server_time: int, *, is_second_try: bool) -> bool:
-        """Whether a guess was good enough."""
+        """Return whether a guessed upper bound was good enough."""
         return server_time - before >= SETTLED_SECONDS and (is_second_try or before == self.right(server_time))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactsScope:
-    """Single contacts, by their ids."""
+    """Single contacts, by their IDs."""
 
     contact_ids: tuple[str, ...]
     """Mailchimp's `id` of each, whatever its state."""
@@ -108,8 +108,8 @@ class AudiencePlan:
     target: str
     """URL of the target, which several clients may share."""
     fingerprint: str
-    """What it is read for: list, target, mapping (see `client.fingerprint`)."""
+    """Hash of list, target and mapping (see `client.fingerprint`)."""
     scope: Scope
-    """What is to be read of it."""
+    """What to read of it."""
     quarantined: frozenset[str]
-    """Ids of its contacts that are in the quarantine: it is told which of them come in."""
+    """IDs of its quarantined contacts: the sync reports which of them are settled."""

@@ -1,11 +1,9 @@
-"""What is told of one audience while it is synced, in an order that a later run can rely on. Pure.
+"""Derives the outcomes of an audience that is read by windows, in an order that later runs can rely on. Pure.
 
-The snapshot comes before its first window: whoever keeps these outcomes can then go on with it, wherever the process dies.
+The snapshot is reported before its first window, so that it can be resumed wherever the process dies.
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope
 from importer_pipeline.engine.outcomes import (
@@ -15,76 +13,33 @@ from importer_pipeline.engine.outcomes import (
     Outcome,
     Part,
     PartitionRef,
-    RefusedContact,
     SnapshotKnown,
     WindowFailed,
     WindowImported,
 )
-from importer_pipeline.engine.pages import Page
+from importer_pipeline.engine.pages import ListingKind
+from importer_pipeline.engine.report import DeliveredPage, Quarantined, Walks, errors_of, refused_of, windows_of
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.listing.coverage import BEGINNING, Paging
 from importer_pipeline.listing.snapshots import ImportedWindow, Snapshot, window_key
 from importer_pipeline.listing.spans import Unreadable, Window
-from importer_pipeline.listing.walk import Walk
 
 _MAX_HELD = 10
-"""Outcomes that may wait for Mailchimp to tell how many archived contacts there are, before the snapshot is told without."""
-
-Walks = Mapping[bool, Walk]
-"""The walk of the active contacts (False), and that of the archived ones (True) once it has been started."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveredPage:
-    """A page of which every contact is at the target or known as refused."""
-
-    page: Page
-    window: str
-    """Key of the window that it is reported under, where windows are."""
-    accepted: int
-    """Contacts that the target took."""
-    refused: list[RefusedContact]
-    """The others."""
-    sent: frozenset[str] | None
-    """Ids of those that were sent; None for all. What became of the others is told with another page."""
-    at: int
-    """When, by Mailchimp's clock in epoch seconds."""
-    contact_id: str | None
-    """Of a contact that was asked for by its id; it may be there no more."""
-
-
-class Quarantined:
-    """The contacts of an audience that are in the quarantine, while it is read.
-
-    Args:
-        contact_ids: those that were there at the beginning.
-    """
-
-    def __init__(self, contact_ids: frozenset[str]) -> None:
-        self._ids = set(contact_ids)
-
-    def settled_by(self, delivered: DeliveredPage) -> frozenset[str]:
-        """Those that the target has taken now; those that were refused are there from now on."""
-        refused = {contact.contact_id for contact in delivered.refused}
-        sent = {contact.contact_id for contact in delivered.page.contacts} if delivered.sent is None else delivered.sent
-        settled = frozenset(sent & self._ids - refused)
-        self._ids |= refused - {""}
-        self._ids -= settled
-        return settled
+"""Outcomes held until the number of archived contacts is known; then the snapshot is reported without it."""
 
 
 class AudienceReport:
-    """The outcomes of an audience that is read by windows.
+    """Derives the outcomes of an audience that is read by windows.
 
     Args:
-        plan: what it is.
-        scope: which windows are read.
-        snapshot_id: what its snapshot is called, unless it goes on with one.
-        paging: how it is cut into windows.
+        plan: the audience.
+        scope: the windows to read.
+        snapshot_id: ID of a new snapshot.
+        paging: how it is divided into windows.
 
     Attributes:
         outcomes: what has happened since this was last emptied.
-        accepted: contacts of the snapshot that the target has taken so far, in all runs.
+        accepted: contacts of the snapshot that the target has accepted so far, in all runs.
     """
 
     def __init__(self, plan: AudiencePlan, scope: SnapshotScope, *, snapshot_id: str, paging: Paging) -> None:
@@ -108,15 +63,15 @@ class AudienceReport:
 
     @property
     def accepted(self) -> int:
-        """Contacts of the snapshot that the target has taken so far, in all runs."""
+        """Number of contacts of the snapshot that the target has accepted so far, in all runs."""
         return self._accepted_earlier + self._accepted_now
 
     def asked(self) -> None:
-        """A page is asked for."""
+        """Count a request."""
         self._requests_now += 1
 
     def delivered(self, delivered: DeliveredPage) -> None:
-        """A page more is in."""
+        """Take in a delivered page."""
         self._read_now += delivered.page.shape.length
         self._accepted_now += delivered.accepted
         self._lacking.update(delivered.page.lacking)
@@ -135,8 +90,11 @@ class AudienceReport:
                 )
             )
 
+    def failed(self, contact_id: str, error: ImporterError) -> None:
+        """Do nothing: contacts are not requested by their IDs here."""
+
     def collect(self, walks: Walks, before: int) -> None:
-        """Tell what the walks report."""
+        """Report what the walks have proved."""
         self._hold(walks)
         snapshot = self._snapshot(walks, before)
         if snapshot is None:
@@ -146,28 +104,28 @@ class AudienceReport:
             self._tell(snapshot)
 
     def emit_pending(self, walks: Walks, before: int) -> None:
-        """Tell what waits for the number of archived contacts: nobody may come to tell it later."""
+        """Emit what is held until the number of archived contacts is known: the process may end first."""
         self._hold(walks)
         snapshot = self._snapshot(walks, before)
         if snapshot is not None and self._held:
             self._tell(snapshot)
 
     def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
-        """Nothing more comes of the audience."""
+        """Emit what is held, and last `AudienceDone`."""
         self._hold(walks)
         snapshot = self._snapshot(walks, before)
         if snapshot is not None:
             self._tell(snapshot)
         told = {} if snapshot is None else _planned(walks)
         errors = errors_of(walks)
-        failed = tuple(key for key, window in _windows(told) if window.error is not None)
+        failed = tuple(key for key, window in windows_of(told) if window.error is not None)
         left = sum(walk.left for walk in told.values())
         self.outcomes.append(
             AudienceDone(
                 name=self._plan.name,
                 part=Part.WINDOW,
                 snapshot=snapshot,
-                parts=len(_windows(told)),
+                parts=len(windows_of(told)),
                 failed=failed,
                 left=left,
                 is_whole=len(told) == 2 and all(walk.is_whole for walk in told.values()),
@@ -188,18 +146,18 @@ class AudienceReport:
         return len(self._refused_ids) + self._refused_without_id
 
     def _hold(self, walks: Walks) -> None:
-        for archived, walk in _planned(walks).items():
+        for kind, walk in _planned(walks).items():
             while walk.unreadable:
-                self._hold_unreadable(walk.unreadable.popleft(), archived=archived)
+                self._hold_unreadable(walk.unreadable.popleft(), kind)
             while walk.reports:
-                self._held.append(self._window_outcome(walk.reports.popleft(), archived=archived))
+                self._held.append(self._window_outcome(walk.reports.popleft(), kind))
 
-    def _hold_unreadable(self, found: Unreadable, *, archived: bool) -> None:
+    def _hold_unreadable(self, found: Unreadable, kind: ListingKind) -> None:
         contacts = refused_of(found)
         self._read_now += len(contacts)
         self._refused_ids.update(contact.contact_id for contact in contacts if contact.contact_id)
         self._refused_without_id += sum(not contact.contact_id for contact in contacts)
-        key = window_key(found.window, archived=archived)
+        key = window_key(found.window, archived=kind.is_archived)
         self._held.append(
             ContactsRefused(
                 ref=PartitionRef(name=self._plan.name, part=Part.WINDOW, key=key),
@@ -209,8 +167,8 @@ class AudienceReport:
             )
         )
 
-    def _window_outcome(self, window: Window, *, archived: bool) -> WindowImported | WindowFailed:
-        key = window_key(window.offset, archived=archived)
+    def _window_outcome(self, window: Window, kind: ListingKind) -> WindowImported | WindowFailed:
+        key = window_key(window.offset, archived=kind.is_archived)
         if window.error is not None:
             return WindowFailed(
                 name=self._plan.name,
@@ -229,7 +187,7 @@ class AudienceReport:
         )
 
     def _snapshot(self, walks: Walks, before: int) -> Snapshot | None:
-        active, archived = walks.get(False), walks.get(True)
+        active, archived = walks.get(ListingKind.ACTIVE), walks.get(ListingKind.ARCHIVED)
         if active is None or not active.planned:
             return None
         return Snapshot(
@@ -251,31 +209,12 @@ class AudienceReport:
         self._held.clear()
 
     def _lacking_in_all(self) -> tuple[str, ...]:
-        """Paths that not one contact of the whole snapshot has; none where only some of it was read in this run."""
+        """Return the paths that no contact of the snapshot has; none if this run has not read all of it."""
         if self._earlier:
             return ()
         return tuple(path for path, count in sorted(self._lacking.items()) if count == self._read_now)
 
 
-def refused_of(found: Unreadable) -> tuple[RefusedContact, ...]:
-    """What is reported of contacts that can't be read: they are refused by Mailchimp itself."""
-    return tuple(RefusedContact(contact_id=contact_id, reason=found.reason) for contact_id in found.contact_ids)
-
-
-def errors_of(walks: Walks) -> list[ImporterError]:
-    """Why windows failed, in their order."""
-    return [window.error for _, window in _windows(walks) if window.error is not None]
-
-
 def _planned(walks: Walks) -> Walks:
-    """The walks whose windows are known: what is not of the snapshot can't be told of."""
-    return {archived: walk for archived, walk in walks.items() if walk.planned}
-
-
-def _windows(walks: Walks) -> list[tuple[str, Window]]:
-    """All windows with their keys, in order."""
-    return [
-        (window_key(offset, archived=archived), walk.windows[offset])
-        for archived, walk in walks.items()
-        for offset in sorted(walk.windows)
-    ]
+    """Return the walks whose windows are known: only these can be reported."""
+    return {kind: walk for kind, walk in walks.items() if walk.planned}

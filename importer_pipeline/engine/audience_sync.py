@@ -1,7 +1,7 @@
-"""One audience in a sync: its two walks (active contacts, then archived ones) and the pages they ask for.
+"""One audience in a sync: its two walks (active contacts, then archived ones) and the pages they request.
 
-Pure, and it decides nothing about connections, tries or the target: that is `engine.sync`. Up to when contacts are
-taken is its plan's scope to say. What is told of it is in `audience_report` and `hours_report`.
+Pure. Connections, retries and the target are decided in `engine.sync`, the upper time bound by the plan's scope, and
+the outcomes by a `Report`.
 """
 
 from collections import deque
@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from importer_pipeline.engine.audience_plan import AudiencePlan, ContactsScope, HoursScope, SnapshotScope
-from importer_pipeline.engine.audience_report import AudienceReport, DeliveredPage
+from importer_pipeline.engine.audience_report import AudienceReport
 from importer_pipeline.engine.contacts_report import ContactsReport
 from importer_pipeline.engine.hours_report import HoursReport
 from importer_pipeline.engine.outcomes import Outcome, RefusedContact
-from importer_pipeline.engine.pages import Page
+from importer_pipeline.engine.pages import ListingKind, Page
+from importer_pipeline.engine.report import DeliveredPage, Report
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.listing.coverage import BEGINNING, ContactRequest, PageRequest, Paging
 from importer_pipeline.listing.snapshots import SnapshotProgress, parse_window_key, window_key
@@ -27,33 +28,38 @@ class Fetch:
 
     audience: "AudienceSync"
     walk: Walk
-    archived: bool
+    listing: ListingKind
     reading: Reading
     asked_at: float
-    """When it was last asked for, by the engine's clock."""
+    """Time at which it was last sent, by the engine's clock."""
     tries: int = 0
-    """How often it has failed in a way that could have passed."""
+    """Number of failures that may have been temporary."""
     was_empty: bool = False
-    """Whether its answer said that there is no contact, which is believed when it is said again."""
+    """True if its answer had no contact; believed only if repeated."""
+
+    @property
+    def archived(self) -> bool:
+        """True if it asks for archived contacts."""
+        return self.listing.is_archived
 
     @property
     def ask(self) -> PageRequest:
-        """The page."""
+        """The page to request."""
         return self.reading.ask
 
     @property
     def is_suspect(self) -> bool:
-        """Whether it is a part of what has failed again and again."""
+        """True if it is part of a page that has failed repeatedly."""
         return self.reading.is_suspect
 
     @property
     def contact_id(self) -> str | None:
-        """Of a contact that is asked for by its id."""
+        """ID of a contact that is requested by it; None for pages."""
         return self.ask.contact_id if isinstance(self.ask, ContactRequest) else None
 
     @property
     def key(self) -> str:
-        """The key of the window that it is reported under."""
+        """Key of the window that it is reported under."""
         return window_key(self.reading.window, archived=self.archived)
 
 
@@ -61,14 +67,14 @@ class AudienceSync:
     """An audience that is being synced.
 
     Args:
-        plan: what it is.
-        paging: how a new snapshot is cut into windows; one that is gone on with stays as it was cut.
-        snapshot_id: what a new snapshot is called.
+        plan: the audience and what to read.
+        paging: how a new snapshot is divided into windows; a resumed one keeps its own.
+        snapshot_id: ID of a new snapshot.
 
     Attributes:
-        plan: what it is.
+        plan: the audience and what to read.
         stopped: why nothing more is read, if so.
-        given_up_in_a_row: windows in a row of which the target refused too many records.
+        given_up_in_a_row: consecutive windows of which the target refused too many records.
     """
 
     def __init__(self, plan: AudiencePlan, *, paging: Paging, snapshot_id: str) -> None:
@@ -77,7 +83,7 @@ class AudienceSync:
         self.given_up_in_a_row = 0
         self._again: deque[Fetch] = deque()
         self._waiting: set[Fetch] = set()
-        self._walks: dict[bool, Walk] = {}
+        self._walks: dict[ListingKind, Walk] = {}
         self._before = 0
         self._taken_again = False
         self._started_at: float | None = None
@@ -91,12 +97,12 @@ class AudienceSync:
                 self._before = snapshot.before
                 self._paging = replace(paging, page_size=snapshot.page_size, overlap=snapshot.overlap)
                 self._resume(scope, scope.earlier)
-            self._report = AudienceReport(plan, scope, snapshot_id=snapshot_id, paging=self._paging)
+            self._report: Report = AudienceReport(plan, scope, snapshot_id=snapshot_id, paging=self._paging)
         elif isinstance(scope, HoursScope):
             self._report = HoursReport(plan, scope)
         else:
-            self._walks[False] = Walk(since=BEGINNING, before=0, paging=paging)
-            self._walks[False].recall(scope.contact_ids)
+            self._walks[ListingKind.ACTIVE] = Walk(since=BEGINNING, before=0, paging=paging)
+            self._walks[ListingKind.ACTIVE].recall(scope.contact_ids)
             self._report = ContactsReport(plan, scope)
 
     @property
@@ -106,23 +112,23 @@ class AudienceSync:
 
     @property
     def has_ready(self) -> bool:
-        """Whether there is a page to read now."""
+        """True if there is a page to read now."""
         if not self._walks:
             return self.stopped is None and not self._has_nothing
         return bool(self._again) or any(walk.has_ready for walk in self._walks.values())
 
     @property
     def contacts(self) -> int:
-        """Contacts to read, as far as is known; of a snapshot, those read in earlier runs included."""
+        """Number of contacts to read, as far as known; of a snapshot, in all runs."""
         return sum(walk.total for walk in self._walks.values())
 
     @property
     def accepted(self) -> int:
-        """Contacts that the target has taken so far; of a snapshot, in all runs."""
+        """Number of contacts that the target has accepted so far; of a snapshot, in all runs."""
         return self._report.accepted
 
     def next(self, now: float, server_now: float) -> Fetch | None:
-        """The next page to read.
+        """Return the next page to read.
 
         Args:
             now: the engine's clock.
@@ -144,16 +150,16 @@ class AudienceSync:
         return fetch
 
     def is_current(self, fetch: Fetch) -> bool:
-        """Whether the request belongs to the snapshot that is being read, and not to one that was taken again since."""
-        return self._walks.get(fetch.archived) is fetch.walk
+        """Return whether the request belongs to the current snapshot, not to one that was taken again since."""
+        return self._walks.get(fetch.listing) is fetch.walk
 
     def moment_is_right(self, fetch: Fetch, server_time: int) -> bool:
-        """Whether the page was cut at the right moment by Mailchimp's clock; if not, the audience begins anew.
+        """Return whether the page has the right upper time bound; if not, start the audience again.
 
-        The first page of an audience is asked for with our idea of Mailchimp's time. Only its answer tells the truth.
+        The first page is requested with an estimate of Mailchimp's time; its answer has the real one.
         """
         scope = self.plan.scope
-        if isinstance(scope, ContactsScope) or self._walks[False].planned:
+        if isinstance(scope, ContactsScope) or self._walks[ListingKind.ACTIVE].planned:
             return True
         if scope.is_right(self._before, server_time, is_second_try=self._taken_again):
             return True
@@ -162,32 +168,32 @@ class AudienceSync:
         return False
 
     def expected(self, fetch: Fetch) -> int:
-        """Contacts of the listing that a page is of, as far as earlier runs tell; 0 where they don't."""
+        """Return the expected size of a page's listing, as known from earlier runs; 0 if unknown."""
         scope = self.plan.scope
         if not isinstance(scope, SnapshotScope) or scope.last is None or fetch.walk.planned or fetch.reading.is_probe:
             return 0
         return (scope.last.archived_total or 0) if fetch.archived else scope.last.total
 
     def proves_absence(self, fetch: Fetch, page: Page) -> bool:
-        """Whether a page would prove that nobody is where somebody may be: in a snapshot, or in a gap between contacts."""
+        """Return whether an empty page would prove that contacts are absent: in a snapshot, or in a gap."""
         reading = fetch.reading
         is_hour = isinstance(self.plan.scope, HoursScope) and reading.span.purpose is Purpose.WINDOWS
         shows_nobody = not (page.shape.total or page.shape.length or reading.ask.offset)
         return shows_nobody and not is_hour and reading.span.purpose not in (Purpose.CONTACTS, Purpose.PROBE)
 
     def arrived(self, fetch: Fetch, page: Page) -> None:
-        """A page has been read; it is not delivered yet."""
+        """Take in a page that has been read; it is not delivered yet."""
         fetch.walk.arrived(fetch.reading, page.shape)
         scope = self.plan.scope
-        if True not in self._walks and fetch.walk.planned and not isinstance(scope, ContactsScope):
-            self._walks[True] = self._new_walk(scope)
+        if ListingKind.ARCHIVED not in self._walks and fetch.walk.planned and not isinstance(scope, ContactsScope):
+            self._walks[ListingKind.ARCHIVED] = self._new_walk(scope)
 
     def unseen(self, fetch: Fetch, ids: list[str]) -> set[str] | None:
         """See `Walk.unseen`."""
         return fetch.walk.unseen(fetch.reading, ids)
 
     def counted(self, fetch: Fetch, page: Page) -> None:
-        """A page has told what it was asked for: how many contacts there are."""
+        """Take in a page that was requested only for its total."""
         fetch.walk.delivered(fetch.reading, page.shape, [])
         self._report.collect(self._walks, self._before)
 
@@ -195,14 +201,14 @@ class AudienceSync:
         self, fetch: Fetch, page: Page, *, accepted: int, refused: list[RefusedContact],
         sent: frozenset[str] | None = None, now: float,
     ) -> None:  # fmt: skip
-        """Every contact of a page is at the target or known as refused.
+        """Take in a page of which every contact is at the target or refused.
 
         Args:
             fetch: the request for it.
             page: the page.
-            accepted: contacts that the target took.
+            accepted: contacts that the target accepted.
             refused: the others.
-            sent: ids of those that were sent, where some were not; see `unseen`.
+            sent: IDs of the contacts that were sent, if some were not; see `unseen`.
             now: the engine's clock.
         """
         self.given_up_in_a_row = 0
@@ -227,8 +233,8 @@ class AudienceSync:
         self._report.collect(self._walks, self._before)
 
     def failed(self, fetch: Fetch, error: ImporterError) -> None:
-        """A page is given up, and its window with it."""
-        if isinstance(self._report, ContactsReport) and fetch.contact_id is not None:
+        """Fail a page, and its window with it."""
+        if fetch.contact_id is not None:
             self._report.failed(fetch.contact_id, error)
         fetch.walk.failed(fetch.reading, error)
         self._report.collect(self._walks, self._before)
@@ -252,19 +258,19 @@ class AudienceSync:
         return ends
 
     def probe(self, fetch: Fetch) -> None:
-        """Ask for a page that can hold nobody, of the listing that a failing page is of."""
+        """Request a page that is always empty, of the listing of a failing page."""
         fetch.walk.probe()
 
     def split(self, fetch: Fetch, error: ImporterError) -> bool:
-        """Ask for halves of a page instead; False where it is too small."""
+        """Request halves of a page instead; return False if it is too small."""
         return fetch.walk.split(fetch.reading, error)
 
     def rest(self, fetch: Fetch) -> None:
-        """A request waits for its next try."""
+        """Let a request wait for its retry."""
         self._waiting.add(fetch)
 
     def requeue(self, fetch: Fetch) -> bool:
-        """The next try of a request is due; False where it has been given up meanwhile."""
+        """Queue a request whose retry is due; return False if it has failed meanwhile."""
         if fetch not in self._waiting:
             return False
         self._waiting.discard(fetch)
@@ -272,7 +278,7 @@ class AudienceSync:
         return True
 
     def stop(self, error: ImporterError) -> None:
-        """Read nothing more of this audience. Pages under way go on."""
+        """Read nothing more of this audience. Pages under way continue."""
         if self.stopped is not None:
             return
         self.stopped = error
@@ -289,7 +295,7 @@ class AudienceSync:
         self._report.emit_pending(self._walks, self._before)
 
     def done(self, now: float) -> bool:
-        """Whether nothing more comes of this audience; the first time that it is so, that is an outcome too."""
+        """Return whether the audience is done; emit `AudienceDone` the first time."""
         if not self._done and self._is_finished():
             self._done = True
             elapsed = now - (now if self._started_at is None else self._started_at)
@@ -309,7 +315,7 @@ class AudienceSync:
         if isinstance(scope, HoursScope) and before < scope.first:
             self._has_nothing = True
         else:
-            self._walks[False] = self._new_walk(scope)
+            self._walks[ListingKind.ACTIVE] = self._new_walk(scope)
 
     def _new_walk(self, scope: SnapshotScope | HoursScope) -> Walk:
         walk = Walk(since=scope.since, before=self._before, paging=self._paging)
@@ -321,32 +327,35 @@ class AudienceSync:
 
     def _resume(self, scope: SnapshotScope, earlier: SnapshotProgress) -> None:
         wanted = scope.wanted
-        totals = {False: earlier.snapshot.total, True: earlier.snapshot.archived_total}
-        for archived, total in totals.items():
+        totals = {
+            ListingKind.ACTIVE: earlier.snapshot.total,
+            ListingKind.ARCHIVED: earlier.snapshot.archived_total,
+        }
+        for kind, total in totals.items():
             if total is None:
-                self._walks[archived] = self._new_walk(scope)
+                self._walks[kind] = self._new_walk(scope)
                 continue
-            self._walks[archived] = Walk(since=earlier.snapshot.since, before=self._before, paging=self._paging)
-            self._walks[archived].resume(
+            self._walks[kind] = Walk(since=earlier.snapshot.since, before=self._before, paging=self._paging)
+            self._walks[kind].resume(
                 total=total,
                 known={
-                    offset: earlier.windows[window_key(offset, archived=archived)]
-                    for offset in _offsets(earlier.windows, archived=archived)
+                    offset: earlier.windows[window_key(offset, archived=kind.is_archived)]
+                    for offset in _offsets(earlier.windows, kind)
                 },
-                wanted=None if wanted is None else _offsets(wanted, archived=archived),
+                wanted=None if wanted is None else _offsets(wanted, kind),
             )
 
     def _next_fetch(self, now: float) -> Fetch | None:
         if self._again:
             return self._again.popleft()
-        # The archived walk first: it is short as a rule, and its first page tells how long the whole will take.
-        for archived in (True, False):
-            if archived in self._walks and (reading := self._walks[archived].next()) is not None:
-                return Fetch(self, self._walks[archived], archived, reading, now)
+        # The archived walk first: it is usually short, and its first page has the total.
+        for kind in (ListingKind.ARCHIVED, ListingKind.ACTIVE):
+            if kind in self._walks and (reading := self._walks[kind].next()) is not None:
+                return Fetch(self, self._walks[kind], kind, reading, now)
         return None
 
 
-def _offsets(keys: Iterable[str], *, archived: bool) -> set[int]:
-    """The offsets of those windows that are of one of the two walks."""
+def _offsets(keys: Iterable[str], kind: ListingKind) -> set[int]:
+    """Return the offsets of the windows that belong to one listing."""
     parsed = (parse_window_key(key) for key in keys)
-    return {it[1] for it in parsed if it is not None and it[0] is archived}
+    return {it[1] for it in parsed if it is not None and it[0] is kind.is_archived}

@@ -1,13 +1,12 @@
-"""What is told of single contacts that are read by their ids. Pure.
+"""Derives the outcomes of single contacts that are read by their IDs. Pure.
 
-It is told when the last one is done: a contact that is asked for twice does no harm, and what keeps the quarantine writes all
-that is known of a window or hour each time.
+Outcomes are emitted when the last contact is done: requesting a contact twice does no harm, and the quarantine is
+written as a whole each time.
 """
 
 from collections import deque
 
 from importer_pipeline.engine.audience_plan import AudiencePlan, ContactsScope
-from importer_pipeline.engine.audience_report import DeliveredPage, Walks, errors_of
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefusedAgain,
@@ -16,19 +15,20 @@ from importer_pipeline.engine.outcomes import (
     Part,
     RefusedContact,
 )
+from importer_pipeline.engine.report import DeliveredPage, Walks, errors_of
 from importer_pipeline.errors import ImporterError, QuarantineWindow
 
 
 class ContactsReport:
-    """The outcomes of an audience of which single contacts are read.
+    """Derives the outcomes of single contacts of an audience.
 
     Args:
-        plan: what it is.
-        scope: which contacts are read.
+        plan: the audience.
+        scope: the contacts to read.
 
     Attributes:
         outcomes: what has happened since this was last emptied.
-        accepted: contacts that the target has taken so far.
+        accepted: contacts that the target has accepted so far.
     """
 
     def __init__(self, plan: AudiencePlan, scope: ContactsScope) -> None:
@@ -42,11 +42,11 @@ class ContactsReport:
         self.accepted = 0
 
     def asked(self) -> None:
-        """A contact is asked for."""
+        """Count a request."""
         self._requests += 1
 
     def delivered(self, delivered: DeliveredPage) -> None:
-        """A contact is at the target, or refused again, or Mailchimp has it no more."""
+        """Take in a contact that was accepted, refused again, or no longer found at Mailchimp."""
         self._read += delivered.page.shape.length
         self.accepted += delivered.accepted
         self._refused += delivered.refused
@@ -54,15 +54,15 @@ class ContactsReport:
             self._settled.add(delivered.contact_id)
 
     def failed(self, contact_id: str, error: ImporterError) -> None:
-        """Count as a try, so that the pauses grow, that a contact could not be read for a reason of its own."""
+        """Count a failed attempt to read a contact, so that the pauses between retries grow."""
         if isinstance(error, QuarantineWindow):
             self._failed.append(RefusedContact(contact_id=contact_id, reason=str(error)))
 
     def collect(self, walks: Walks, before: int) -> None:
-        """Nothing is told yet."""
+        """Do nothing: outcomes are emitted at the end."""
 
     def emit_pending(self, walks: Walks, before: int) -> None:
-        """Tell what is known so far."""
+        """Emit the outcomes so far."""
         name = self._plan.name
         if self._settled:
             self.outcomes.append(ContactsSettled(name=name, contact_ids=frozenset(self._settled)))
@@ -70,7 +70,7 @@ class ContactsReport:
             self.outcomes.append(ContactsRefusedAgain(name=name, contacts=again))
 
     def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
-        """Nothing more comes of the audience."""
+        """Emit the outcomes, and last `AudienceDone`."""
         self.emit_pending(walks, before)
         errors = errors_of(walks)
         left = len(self._scope.contact_ids) - len(self._settled) - len(self._refused)

@@ -1,16 +1,15 @@
-"""What is told of an audience whose changes are read hour by hour, in an order that a later run can rely on. Pure.
+"""Derives the outcomes of an audience that is read by hours, in an order that later runs can rely on. Pure.
 
-An hour is in when both walks have proved each of its seconds. Hours that are added to a chain are told in their order, each
-only when all before it are in or, at the end, have been told as failed, which brings them into the quarantine. So the newest of
-them proves the chain up to its end, wherever the process dies. What is in behind an hour that was left is told as an hour by
-itself.
+An hour is imported when both walks have proved each of its seconds. Hours of a chain are reported in order, each only
+when all before it are imported or, at the end, have been reported as failed, which puts them into the quarantine. So
+the newest of them proves the chain up to its end, wherever the process dies. Hours after one that was left are
+reported without a chain.
 """
 
 from collections import Counter, deque
 from collections.abc import Iterable
 
 from importer_pipeline.engine.audience_plan import AudiencePlan, HoursScope
-from importer_pipeline.engine.audience_report import DeliveredPage, Quarantined, Walks, errors_of, refused_of
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefused,
@@ -22,6 +21,8 @@ from importer_pipeline.engine.outcomes import (
     PartitionRef,
     RefusedContact,
 )
+from importer_pipeline.engine.pages import ListingKind
+from importer_pipeline.engine.report import DeliveredPage, Quarantined, Walks, errors_of, refused_of
 from importer_pipeline.errors import HourNotOver, ImporterError
 from importer_pipeline.listing.coverage import TimeRange, missing, seconds, timestamp
 from importer_pipeline.listing.hours import hour_key, hours_of
@@ -30,15 +31,15 @@ _HOUR_OF_STAMP = len("2026-11-24T07")
 
 
 class HoursReport:
-    """The outcomes of an audience that is read by hours.
+    """Derives the outcomes of an audience that is read by hours.
 
     Args:
-        plan: what it is.
-        scope: which hours are read.
+        plan: the audience.
+        scope: the hours to read.
 
     Attributes:
         outcomes: what has happened since this was last emptied.
-        accepted: contacts that the target has taken so far.
+        accepted: contacts that the target has accepted so far.
     """
 
     def __init__(self, plan: AudiencePlan, scope: HoursScope) -> None:
@@ -57,11 +58,11 @@ class HoursReport:
         self.accepted = 0
 
     def asked(self) -> None:
-        """A page is asked for."""
+        """Count a request."""
         self._requests += 1
 
     def delivered(self, delivered: DeliveredPage) -> None:
-        """A page more is in."""
+        """Take in a delivered page."""
         page = delivered.page
         self.accepted += delivered.accepted
         self._lacking.update(page.lacking)
@@ -78,8 +79,11 @@ class HoursReport:
                 delivered.refused, dict(zip((it.contact_id for it in page.contacts), hours, strict=True))
             )
 
+    def failed(self, contact_id: str, error: ImporterError) -> None:
+        """Do nothing: contacts are not requested by their IDs here."""
+
     def collect(self, walks: Walks, before: int) -> None:
-        """Tell the hours that have been proved."""
+        """Report the hours that have been proved."""
         self._note_unreadable(walks)
         bounds = self._bounds(before)
         reached = self._reached(walks)
@@ -89,17 +93,17 @@ class HoursReport:
             self._tell(hour, bounds, chain_from=self._scope.chain_from)
 
     def emit_pending(self, walks: Walks, before: int) -> None:
-        """Nothing of an hour waits for anything: those behind a hole are read again."""
+        """Do nothing: no hour is held back; those after a hole are read again."""
 
     def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
-        """Nothing more comes of the audience."""
+        """Report the remaining hours, and last `AudienceDone`."""
         self._note_unreadable(walks)
         bounds, errors = self._bounds(before), errors_of(walks)
-        open_seconds = [gap for archived in (False, True) for gap in self._open_seconds(walks, archived, bounds)]
+        open_seconds = [gap for kind in ListingKind for gap in self._open_seconds(walks, kind, bounds)]
         failed: list[str] = []
         left, chain_from = 0, self._scope.chain_from
         # Before Mailchimp has answered, nobody knows which hours are over by its clock.
-        has_answered = False in walks and walks[False].planned
+        has_answered = ListingKind.ACTIVE in walks and walks[ListingKind.ACTIVE].planned
         for hour in hours_of(bounds) if bounds.first <= bounds.last else ():
             if not any(gap.first <= hour.last and hour.first <= gap.last for gap in open_seconds):
                 self._tell(hour, bounds, chain_from=chain_from)
@@ -144,17 +148,17 @@ class HoursReport:
         return TimeRange(self._scope.first, before)
 
     def _reached(self, walks: Walks) -> int:
-        """The last second up to which both walks have proved all from their beginning."""
+        """Return the last second up to which both walks have proved everything."""
         since = self._scope.since
         if len(walks) < 2:
             return since
         proved = [walk.proved for walk in walks.values()]
         return min(it[0].last if it and it[0].first <= since + 1 else since for it in proved)
 
-    def _open_seconds(self, walks: Walks, archived: bool, bounds: TimeRange) -> list[TimeRange]:
+    def _open_seconds(self, walks: Walks, kind: ListingKind, bounds: TimeRange) -> list[TimeRange]:
         if bounds.first > bounds.last:
             return []
-        return missing(bounds, walks[archived].proved if archived in walks else ())
+        return missing(bounds, walks[kind].proved if kind in walks else ())
 
     def _tell(self, hour: TimeRange, bounds: TimeRange, *, chain_from: str | None) -> None:
         if hour in self._told:
@@ -209,10 +213,10 @@ class HoursReport:
             )
 
     def _not_over(self, before: int) -> ImporterError | None:
-        """Hours that were asked for and are not over yet by Mailchimp's clock."""
+        """Return the error for requested hours that are not over yet by Mailchimp's clock."""
         last = self._scope.last
         if last is None or before >= last:
             return None
         return HourNotOver(
-            f"the hour {hour_key(last)} is not over by Mailchimp's clock", remedy="launch it again in some minutes"
+            f"the hour {hour_key(last)} is not over by Mailchimp's clock", remedy="launch it again in a few minutes"
         )

@@ -1,4 +1,4 @@
-"""What a sync tells while it goes: snapshots, windows and hours that are in or failed, audiences that are done. Records."""
+"""The outcomes that a sync reports: windows, hours and audiences, imported or failed. Records."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -9,7 +9,7 @@ from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Sn
 
 
 class Part(Enum):
-    """What an audience is imported by. Of the first two each is the last part of its asset's key."""
+    """The unit by which an audience is imported. The first two values are the last part of an asset key."""
 
     WINDOW = "contact_windows"
     HOUR = "contact_changes"
@@ -36,21 +36,21 @@ class RefusedContact:
     contact_id: str
     """Mailchimp's `id`; "" where it has none."""
     reason: str
-    """What refused it and what to do, without personal data."""
+    """The reason and the remedy, without personal data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FingerprintChanged:
-    """Contacts are about to be sent for another list, target or mapping than the last ones, though not with a snapshot."""
+    """Contacts are about to be sent with another fingerprint than before, though not with a snapshot."""
 
     name: AudienceName
     fingerprint: str
-    """What they are sent for."""
+    """The new fingerprint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotKnown:
-    """The snapshot that is read: told before its first window, and again when Mailchimp has told more of it."""
+    """The snapshot that is read: reported before its first window, and again when more of it is known."""
 
     name: AudienceName
     snapshot: Snapshot
@@ -58,18 +58,18 @@ class SnapshotKnown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowImported:
-    """All contacts of a window are at the target or in the quarantine. Told again when a window below a gap grows."""
+    """All contacts of a window are at the target or quarantined. Reported again when a window below a gap grows."""
 
     name: AudienceName
     snapshot_id: str
     window: str
     """Its key: see `snapshots.window_key`."""
     imported: ImportedWindow
-    """What is kept of it."""
+    """What history keeps of it."""
     elapsed_seconds: float
     """From its first request to its last delivery."""
     is_kept: bool = False
-    """Whether it was imported by an earlier run, and has only grown in this one."""
+    """True if it was imported by an earlier run, and has only grown in this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class WindowFailed:
     snapshot_id: str
     window: str
     fingerprint: str
-    """What it was read for."""
+    """Fingerprint that it was read with."""
     error: ImporterError
 
 
@@ -92,15 +92,15 @@ class HourImported:
     hour: str
     """Its key: see `hours.hour_key`."""
     fingerprint: str
-    """What it was read for."""
+    """Fingerprint that it was read with."""
     walk: TimeRange
     """The seconds of the walk that it is an hour of."""
     chain_from: str | None
-    """Id of the snapshot that begins the chain which it was added to; None if it was brought in by itself."""
+    """ID of the snapshot that begins its chain; None if it was imported by itself."""
     read: int
     """Contacts read that changed in it; pages overlap, so a few are counted twice."""
     accepted: int
-    """Contacts of them that the target took."""
+    """Contacts of them that the target accepted."""
     refused: int
     """Contacts of them that went to the quarantine."""
     lag_seconds: int | None
@@ -114,30 +114,30 @@ class HourFailed:
     name: AudienceName
     hour: str
     fingerprint: str
-    """What it was read for."""
+    """Fingerprint that it was read with."""
     error: ImporterError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactsRefused:
-    """Contacts of a window or an hour that can't be imported for now; it counts as in. Told before it does."""
+    """Refused contacts of a window or an hour, which counts as imported; reported before it is."""
 
     ref: PartitionRef
     snapshot_id: str | None
-    """Of a window."""
+    """ID of a window's snapshot."""
     fingerprint: str
-    """What they were read for."""
+    """Fingerprint that they were read with."""
     contacts: tuple[RefusedContact, ...]
 
     @property
     def name(self) -> AudienceName:
-        """Whose contacts they are."""
+        """Name of the audience."""
         return self.ref.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactsRefusedAgain:
-    """Contacts of the quarantine that were asked for by their ids and can still not be imported."""
+    """Contacts of the quarantine that were requested by their IDs and still cannot be imported."""
 
     name: AudienceName
     contacts: tuple[RefusedContact, ...]
@@ -145,7 +145,7 @@ class ContactsRefusedAgain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactsSettled:
-    """Contacts of the quarantine that are at the target now, whatever they were read for, or gone from Mailchimp."""
+    """Contacts of the quarantine that are at the target now, or gone from Mailchimp."""
 
     name: AudienceName
     contact_ids: frozenset[str]
@@ -153,66 +153,66 @@ class ContactsSettled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceDone:
-    """Nothing more comes of this audience in this run. The sums are those of its snapshot, over all runs that read of it."""
+    """The end of an audience in this run. Sums of a snapshot include earlier runs."""
 
     name: AudienceName
     part: Part
-    """Whether it was read by windows or by hours."""
+    """The unit by which it was read."""
     snapshot: Snapshot | None
-    """None where hours were read, or not even the first page could be."""
+    """None if no snapshot was read, or not even its first page."""
     parts: int
-    """Windows of its snapshot, as far as they are known; or hours asked for."""
+    """Number of windows of its snapshot, as far as known; or of requested hours or contacts."""
     failed: tuple[str, ...]
     """Keys of the windows or hours that could not be imported, in order."""
     left: int
-    """Windows or hours that are neither in nor failed: not asked for, or left when the audience was stopped."""
+    """Number of windows or hours neither imported nor failed: not requested, or left by a stop."""
     is_whole: bool
-    """Whether it is proved that no contact of the snapshot, or of the hours, is missing."""
+    """True if it is proved that no contact of the snapshot, or of the hours, was missed."""
     read: int
     """Contacts read; windows overlap, so a few are counted twice."""
     accepted: int
-    """Contacts read that the target took."""
+    """Contacts read that the target accepted."""
     refused: int
     """Different contacts that the target refused or that could not be sent."""
     requests: int
     """Requests to Mailchimp, failed ones included."""
     accepted_now: int
-    """Contacts that the target took in this run."""
+    """Contacts that the target accepted in this run."""
     refused_now: int
     """Different contacts that were refused in this run."""
     elapsed_seconds: float
     """From the first request of this run to its last outcome."""
     lacking: tuple[str, ...]
-    """Mapped paths that not one of its contacts has."""
+    """Mapped paths that none of its contacts has."""
     error: ImporterError | None
-    """What stopped it, or the error of the first window or hour that failed."""
+    """The error that stopped it, or that of the first window or hour that failed."""
 
     @property
     def complete(self) -> bool:
-        """Whether every contact of the snapshot, or of the hours, has been delivered or is known as refused."""
+        """True if every contact of the snapshot, or of the hours, is at the target or refused."""
         return self.error is None and self.is_whole
 
     @property
     def is_accounted_for(self) -> bool:
-        """Whether every contact has been delivered or is in the quarantine, by itself or with its window or hour."""
+        """True if every contact is at the target or in the quarantine, by itself or with its window or hour."""
         if self.part is Part.WINDOW and (self.snapshot is None or self.snapshot.archived_total is None):
             return False
         return self.complete or (self.left == 0 and isinstance(self.error, QuarantineWindow))
 
     @property
     def accepted_per_second(self) -> float:
-        """How fast this run was."""
+        """Contacts accepted per second in this run."""
         return self.accepted_now / self.elapsed_seconds if self.elapsed_seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a sync is."""
+    """Counts for the log line of a running sync."""
 
     contacts: int
     """Contacts to read, as far as is known."""
     accepted: int
-    """Contacts that the targets have taken."""
+    """Contacts that the targets have accepted."""
     audiences: int
     """Audiences in all."""
     open_audiences: int

@@ -1,4 +1,4 @@
-"""What is to be read, from what earlier runs have left: snapshots to resume, the chain of hours, the quarantine. Pure.
+"""Decides what to read, based on what earlier runs recorded: snapshots, the chain of hours, the quarantine. Pure.
 
-Out of here: where that is kept, which is behind the protocol `History`. May import engine, listing and records.
+Keep out: storage, which is behind the protocol `History`. May import engine, listing and records.
 """

@@ -1,23 +1,22 @@
-"""How far an audience is synced without a gap, and what follows from there. Pure.
+"""The chain of an audience: how far it is synced without a hole. Pure.
 
-A chain begins with a snapshot of which everything is in or in the quarantine, and goes on over the hours since, as long as none
-is missing that is not in the quarantine. It is a chain of one list, one target and one mapping: its fingerprint. What is proved
-is that every contact whose `last_changed` lies before the chain's end, and who has stood still since, is at the target or known
-to the quarantine, by itself or with its window or hour. It says nothing of when that was read, so hours may have been brought
-in in any order, and again.
+A chain begins with a snapshot that is accounted for, and continues over the hours after it until the first hole. It
+belongs to one list, target and mapping: its fingerprint. It proves that every contact whose `last_changed` lies before
+its end, and that has not changed since, is at the target or in the quarantine, by itself or with its window or hour.
+The order in which hours were imported does not matter, nor whether they were imported twice.
 
-What stands in the way of it ends it there:
+A chain ends where one of these rules applies:
 
-- An hour that was not brought in is a hole: the hours behind it count for nothing until it is filled. One that failed by
-  itself is in the quarantine, and the sync that read it adds the hours behind it to the chain.
-- An event of another fingerprint ends all that was before it. The target has been sent records of another kind since, so even
-  going back to what the clients file said earlier begins anew.
-- Events that are not ours, such as those that people report by hand, count for nothing. Nor does one that ends in the
-  future, by our clock now or when the event was written: a clock was wrong, and what it claims was not over.
-- A chain that ends before the first hour in view is none: a full sync is cheaper than the hours since.
+- An hour that was not imported is a hole: later hours do not count until it is filled. An hour that failed for a reason
+  of its own is in the quarantine, and the sync that read it adds the later hours to the chain.
+- An event of another fingerprint ends everything before it. The target has received records of another form since, so
+  even a return to the earlier clients file requires a full sync.
+- Events that are not ours, such as those reported by hand, do not count. Nor does an event that ends in the future, by
+  our clock now or when it was written: a clock was wrong.
+- A chain that ends before the first hour in view does not count: a full sync is cheaper than the hours since.
 
-An hour says what chain it was added to if it was written by a sync that went on from a chain's end. Such an hour proves the
-chain up to its own end, whatever became of the events before it: they may be wiped, or pruned with their runs.
+An hour names its chain if it was written by a sync that continued one. Such an hour proves the chain up to its own end,
+even if the events before it have been wiped, or pruned with their runs.
 """
 
 import math
@@ -43,50 +42,50 @@ class FormChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotCompleted:
-    """All of a snapshot was brought in, or is in the quarantine."""
+    """Every window of a snapshot is imported or in the quarantine."""
 
     fingerprint: str
     snapshot: str
-    """Its id."""
+    """Its ID."""
     before: int
     """Epoch seconds: it holds all contacts changed up to then."""
     written: float = field(default=math.inf, compare=False)
-    """When that was written down, in epoch seconds by our clock; infinite where nobody knows."""
+    """When that was recorded, in epoch seconds by our clock; infinite if unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourCompleted:
-    """All contacts changed in an hour were brought in."""
+    """All contacts that changed in an hour are imported."""
 
     fingerprint: str
     hour: TimeRange
     chain_from: str | None
-    """Id of the snapshot that begins the chain which it was added to; None if it was brought in by itself."""
+    """ID of the snapshot that begins its chain; None if it was imported by itself."""
     written: float = field(default=math.inf, compare=False)
-    """When that was written down, in epoch seconds by our clock; infinite where nobody knows."""
+    """When that was recorded, in epoch seconds by our clock; infinite if unknown."""
 
 
 Evidence = SnapshotTaken | FormChanged | SnapshotCompleted | HourCompleted
-"""What stands in the event log of an audience."""
+"""What the event log of an audience can prove."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Of which moments evidence may speak."""
+    """The range of time in which evidence counts."""
 
     now: float
     """Epoch seconds, by our clock."""
     oldest: int
     """The first second of the first hour in view."""
     tolerance_seconds: float
-    """How far Mailchimp's clock may be ahead of ours."""
+    """Seconds that Mailchimp's clock may be ahead of ours."""
 
     def is_over(self, moment: int, *, written: float) -> bool:
-        """Tell whether a moment of Mailchimp's clock was over when something about it was written, and is now."""
+        """Return whether a moment of Mailchimp's clock was over when the evidence was written, and is now."""
         return moment <= min(self.now, written) + self.tolerance_seconds
 
     def believes(self, evidence: Evidence) -> bool:
-        """Tell whether evidence counts: it does not where it ends in the future."""
+        """Return whether evidence counts: it does not if it ends in the future."""
         if isinstance(evidence, SnapshotCompleted):
             return self.is_over(evidence.before, written=evidence.written)
         if isinstance(evidence, HourCompleted):
@@ -96,24 +95,23 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """All that changed up to a moment is in."""
+    """Proof that everything that changed up to a moment is imported."""
 
     snapshot: str
-    """Id of the snapshot that it begins with."""
+    """ID of the snapshot that it begins with."""
     end: int
-    """The last second of it, in epoch seconds."""
+    """Its last second, in epoch seconds."""
     hours: frozenset[TimeRange]
-    """Hours behind its end that have been brought in already."""
+    """Hours after its end that are already imported."""
 
 
 def chain_of(newest_first: Iterable[Evidence], *, fingerprint: str, view: View) -> Chain | None:
-    """The chain of an audience, or None where there is none and only a full sync can begin one.
+    """Return the chain of an audience, or None if it takes a full sync to begin one.
 
     Args:
-        newest_first: all that is known of the audience, in the order in which it was written, the newest first. It may end
-            with the newest hour that was added to a chain and the newest snapshot that is in, of those that the view
-            believes: what is older adds nothing.
-        fingerprint: what the audience is now.
+        newest_first: all evidence about the audience, newest first. It may end with the newest hour that was added to a
+            chain and the newest completed snapshot that the view believes: older evidence adds nothing.
+        fingerprint: the current fingerprint of the audience.
         view: which evidence counts, and how old a chain may be.
     """
     chain = _proved(newest_first, fingerprint=fingerprint, view=view)
@@ -121,27 +119,27 @@ def chain_of(newest_first: Iterable[Evidence], *, fingerprint: str, view: View) 
 
 
 def why_no_chain(newest_first: Sequence[Evidence], *, fingerprint: str, view: View) -> str:
-    """Return why there is none, as the end of a sentence."""
+    """Return the reason why there is no chain, as the end of a sentence."""
     chain = _proved(newest_first, fingerprint=fingerprint, view=view)
     if chain is not None:
         return (
-            f"it was synced up to {timestamp(chain.end)} last, and the hours in view begin at {timestamp(view.oldest)} "
+            f"it was last synced up to {timestamp(chain.end)}, and the hours in view begin at {timestamp(view.oldest)} "
             "(IMPORTER_MONTHS_IN_VIEW)"
         )
     for evidence in newest_first:
         if evidence.fingerprint != fingerprint:
-            return "what was synced is another list, target or record mapping than the clients file names now"
+            return "the last sync was of another list, target or record mapping than the clients file now declares"
         if not view.believes(evidence):
-            return "what was synced last claims a moment that was still to come: a clock was wrong"
+            return "the last sync claims to end in the future: a clock was wrong"
         if isinstance(evidence, SnapshotTaken):
-            return "its snapshot is not all in"
+            return "its snapshot is incomplete"
         if isinstance(evidence, FormChanged):
-            return "its list, target or record mapping has been changed since the last full sync"
-    return "nothing in the event log says that a full sync of it has succeeded"
+            return "its list, target or record mapping has changed since the last full sync"
+    return "the event log has no successful full sync of it"
 
 
 def was_other_since_snapshot(newest_first: Iterable[Evidence], *, fingerprint: str) -> bool:
-    """Tell whether contacts have been sent for another fingerprint since the newest snapshot was taken, or it is of another."""
+    """Return whether the newest snapshot, or anything sent since it was taken, has another fingerprint."""
     for evidence in newest_first:
         if evidence.fingerprint != fingerprint:
             return True
@@ -151,7 +149,7 @@ def was_other_since_snapshot(newest_first: Iterable[Evidence], *, fingerprint: s
 
 
 def _proved(newest_first: Iterable[Evidence], *, fingerprint: str, view: View) -> Chain | None:
-    """The chain, however old it is."""
+    """Return the chain, even if it ends before the view."""
     hours: set[TimeRange] = set()
     ends: list[tuple[int, str]] = []
     for evidence in newest_first:

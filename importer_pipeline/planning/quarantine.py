@@ -1,11 +1,11 @@
-"""What could not be imported, kept until it was. Pure: what stands in it, and how each outcome of a sync changes that.
+"""The quarantine: what could not be imported, and how each outcome of a sync changes that. Pure.
 
-An entry is a window of a snapshot or an hour that failed, or that is in but for some contacts. It leaves when all of it is in,
-whoever brought it in: a retry, a later hour in which a refused contact has changed, a whole new snapshot. Windows of two
-snapshots may have the same key: each of them keeps the entry open for itself.
+An entry is a window or an hour that failed, or that is imported except for some contacts. It leaves when all of it is
+imported, by whatever means: a retry, a later hour in which a refused contact has changed, a whole new snapshot.
+Windows of two snapshots may share a key: each of them keeps the entry open.
 
-Only what failed by itself comes here. Where an account, a key or a list is of no use, the windows and hours are left as they
-are, and the next sync reads them.
+Only failures of a window, hour or contact itself belong here. If an account, a key or a list is unusable, its windows
+and hours stay as they are, and the next sync reads them.
 """
 
 from collections.abc import Iterable
@@ -33,12 +33,12 @@ from importer_pipeline.records.contacts import ID_OF_NO_ADDRESS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Something that could not be imported, and how often that was tried."""
+    """The reason why something could not be imported, with its attempts."""
 
     reason: str
-    """Why, and what to do, without personal data."""
+    """The reason and the remedy, without personal data."""
     snapshot: str
-    """Id of the snapshot that it was read for; "" where it was not read for one."""
+    """ID of the snapshot that it was read for; "" if none."""
     attempts: int
     first_seen: int
     """Epoch seconds, as the next."""
@@ -46,47 +46,47 @@ class Failure:
 
     @classmethod
     def of(cls, reason: str, *, snapshot: str, before: "Failure | None", now: float) -> "Failure":
-        """The same once more, or for the first time."""
+        """Return the failure with one more attempt, or a first one."""
         first_seen, attempts = (int(now), 0) if before is None else (before.first_seen, before.attempts)
         return cls(reason=reason, snapshot=snapshot, attempts=attempts + 1, first_seen=first_seen, last_seen=int(now))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What is not in of a window or an hour."""
+    """The parts of a window or an hour that are not imported."""
 
     ref: PartitionRef
     fingerprint: str
-    """What it was read for last; "" where nobody knows."""
+    """Fingerprint that it was last read with; "" if unknown."""
     failures: dict[str, Failure] = field(default_factory=dict[str, Failure])
-    """Why the window or hour is not in, by the snapshot's id, "" for an hour. None if all of it is but for some contacts."""
+    """Failures of the window or hour by snapshot ID, "" for an hour; empty if only contacts are missing."""
     contacts: dict[str, Failure] = field(default_factory=dict[str, Failure])
-    """Its contacts that are not in, by Mailchimp's id; "" stands for all without one."""
+    """Its refused contacts by Mailchimp's ID; "" stands for all without one."""
 
     @property
     def is_open(self) -> bool:
-        """Whether anything of it is still not in."""
+        """True if anything of it is still not imported."""
         return bool(self.failures or self.contacts)
 
     @property
     def contact_ids(self) -> frozenset[str]:
-        """Those of its contacts that can be asked for by their ids."""
+        """IDs of its contacts that can be requested by ID."""
         return frozenset(self.contacts) - {""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRule:
-    """When what is in the quarantine is tried again without anyone asking for it."""
+    """The rule for automatic retries."""
 
     first_pause_seconds: float = 3000.0
-    """The rest before the first retry, a little less than an hour; doubled with each further one."""
+    """Pause before the first retry, just under an hour; doubled for each further one."""
     longest_pause_seconds: float = 24 * 3600.0
-    """No rest is longer."""
+    """Maximum pause."""
     attempts: int = 10
-    """How often something is tried, the first time included; after that a person has to ask for it."""
+    """Maximum number of attempts, the first included; further ones need a person."""
 
     def is_due(self, trouble: Failure, *, now: float) -> bool:
-        """Whether it is time."""
+        """Return whether a failure is due for a retry."""
         if trouble.attempts >= self.attempts:
             return False
         pause = self.first_pause_seconds * 2.0 ** min(trouble.attempts - 1, 20)
@@ -97,11 +97,11 @@ class Quarantine:
     """The open entries of some audiences.
 
     Args:
-        entries: what is open.
-        began: when the run began that changes them, in epoch seconds.
+        entries: the open entries.
+        began: when the current run began, in epoch seconds.
 
     Attributes:
-        entries: by window or hour.
+        entries: the open entries, by window or hour.
     """
 
     def __init__(self, entries: Iterable[Entry] = (), *, began: float) -> None:
@@ -111,18 +111,18 @@ class Quarantine:
         self.entries: dict[PartitionRef, Entry] = {entry.ref: entry for entry in entries}
 
     def of(self, name: AudienceName) -> list[Entry]:
-        """The open entries of an audience."""
+        """Return the open entries of an audience."""
         return [entry for ref, entry in self.entries.items() if ref.name == name]
 
     def note(self, outcome: Outcome, *, now: float) -> list[PartitionRef]:
-        """Take in what came of something.
+        """Apply an outcome.
 
         Args:
-            outcome: what a sync tells.
+            outcome: reported by a sync.
             now: epoch seconds.
 
         Returns:
-            the entries that were opened, changed, or closed: the last ones are in `entries` no more.
+            the entries that were opened, changed or closed; closed ones are no longer in `entries`.
         """
         match outcome:
             case ContactsRefused():
@@ -152,7 +152,7 @@ class Quarantine:
                 return []
 
     def forget(self, ref: PartitionRef) -> None:
-        """Drop an entry, whatever is not in of it."""
+        """Drop an entry, even if it is still open."""
         self.entries.pop(ref, None)
 
     def _refused(self, outcome: ContactsRefused, now: float) -> list[PartitionRef]:
@@ -187,7 +187,7 @@ class Quarantine:
         return self._put(replace(entry, failures=entry.failures | {snapshot: failure}))
 
     def _hour_in(self, ref: PartitionRef) -> list[PartitionRef]:
-        """All of an hour has been read. Its contacts without an id, if they are still refused, have just been told of."""
+        """Close a fully read hour. Its contacts without an ID have just been reported again if still refused."""
         entry = self.entries.get(ref)
         if entry is None:
             return []
@@ -197,16 +197,16 @@ class Quarantine:
         return self._put(replace(entry, failures={}, contacts=contacts))
 
     def _without_old_nameless(self, contacts: dict[str, Failure], snapshot: str) -> dict[str, Failure]:
-        """The contacts without those that have no id, unless this run told of them, or they were read for another snapshot."""
+        """Return the contacts; those without an ID only if reported by this run or read for another snapshot."""
         nameless = contacts.get("")
         if nameless is None or nameless.snapshot != snapshot or nameless.last_seen >= int(self._began):
             return contacts
         return {key: trouble for key, trouble in contacts.items() if key}
 
     def _done(self, outcome: AudienceDone) -> list[PartitionRef]:
-        """Windows that came in leave only now: what lies between them has been read as well.
+        """Close imported windows: only now have the gaps between them been read as well.
 
-        A snapshot of which all is accounted for stands for all that was read before it, too.
+        A snapshot that is accounted for replaces everything that was read before it.
         """
         snapshot = outcome.snapshot
         if snapshot is None or not (outcome.error is None or isinstance(outcome.error, QuarantineWindow)):
@@ -242,7 +242,7 @@ class Quarantine:
 
 
 def _own_id(contact: RefusedContact) -> str:
-    """The id by which the contact can be asked for; "" where it has none of its own."""
+    """Return the ID by which the contact can be requested; "" if it has none of its own."""
     return "" if contact.contact_id == ID_OF_NO_ADDRESS else contact.contact_id
 
 

@@ -1,4 +1,4 @@
-"""When a run goes on with a snapshot that an earlier one has taken, and when it takes a new one. Pure."""
+"""Decides whether a run resumes an earlier snapshot or takes a new one. Pure."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeRule:
-    """Which snapshots a sync goes on with."""
+    """The rule for resuming an unfinished snapshot."""
 
     within_seconds: float
-    """Age up to which an unfinished one is gone on with."""
+    """Maximum age of an unfinished snapshot to resume."""
     restart: bool
-    """Whether a new one is taken in any case."""
+    """True to take a new snapshot in any case."""
 
     def why_not(self, latest: Latest, *, fingerprint: str, was_other: bool, view: View) -> str | None:
-        """Why the newest snapshot is not gone on with, as the end of a sentence; None if it is.
+        """Return the reason not to resume the newest snapshot, as the end of a sentence; None to resume it.
 
         Args:
-            latest: the newest one, not completed.
-            fingerprint: what the audience is now.
-            was_other: whether contacts have been sent for another fingerprint since.
+            latest: the newest snapshot, unfinished.
+            fingerprint: the current fingerprint of the audience.
+            was_other: True if contacts have been sent with another fingerprint since.
             view: which moments are over.
         """
         if self.restart:
@@ -46,60 +46,54 @@ class ResumeRule:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResumedSnapshot:
-    """What is to be read, with the snapshot that is gone on with."""
-
-    scope: SnapshotScope
-    note: str
-    """What a person would like to know about it; "" where it goes without saying."""
-
-
 def resume_snapshot(
     name: AudienceName, wanted: frozenset[str] | None, latest: Latest | None, history: History, *,
     fingerprint: str, was_other: bool, rule: ResumeRule, view: View,
-) -> ResumedSnapshot:  # fmt: skip
-    """Find the snapshot that a sync goes on with.
+) -> tuple[SnapshotScope, str]:  # fmt: skip
+    """Return what to read: the rest of an earlier snapshot, or a new one.
 
-    Single windows are always those of the newest snapshot, however old it is.
+    Single windows always belong to the newest snapshot, however old it is.
 
     Args:
         name: the audience.
-        wanted: which windows are asked for: see `SnapshotScope.wanted`.
+        wanted: the requested windows; see `SnapshotScope.wanted`.
         latest: the audience's newest snapshot.
-        history: for what is in of it.
-        fingerprint: what the audience is now.
-        was_other: whether contacts have been sent for another fingerprint since its newest snapshot was taken.
-        rule: when a whole sync goes on with it.
+        history: has its imported windows.
+        fingerprint: the current fingerprint of the audience.
+        was_other: True if contacts have been sent with another fingerprint since its newest snapshot was taken.
+        rule: when a whole sync resumes it.
         view: which moments are over.
 
+    Returns:
+        what to read, and a note for the log; the note is "" where there is nothing to say.
+
     Raises:
-        SnapshotUnusable: single windows are asked for that the newest snapshot can't have.
+        SnapshotUnusable: the newest snapshot does not have the requested windows.
     """
     last = latest.snapshot if latest is not None and latest.snapshot.fingerprint == fingerprint else None
     anew = SnapshotScope(earlier=None, wanted=wanted, last=last)
     if wanted:
         latest = _with_windows(latest, wanted, fingerprint=fingerprint, was_other=was_other, view=view)
     elif latest is None or latest.completed:
-        return ResumedSnapshot(scope=anew, note="")
+        return anew, ""
     else:
         why_not = rule.why_not(latest, fingerprint=fingerprint, was_other=was_other, view=view)
         if why_not is not None:
-            return ResumedSnapshot(scope=anew, note=f"{name} takes a new snapshot: {why_not}")
+            return anew, f"{name} takes a new snapshot: {why_not}"
     snapshot = latest.snapshot
     windows = history.windows(name, snapshot)
     note = (
-        f"{name} goes on with its snapshot of {timestamp(snapshot.before)}: "
-        f"{len(windows)} of {len(snapshot.keys)} windows are in"
+        f"{name} resumes its snapshot of {timestamp(snapshot.before)}: "
+        f"{len(windows)} of {len(snapshot.keys)} windows are imported"
     )
     earlier = SnapshotProgress(snapshot=snapshot, windows=windows)
-    return ResumedSnapshot(scope=SnapshotScope(earlier=earlier, wanted=wanted), note="" if wanted else note)
+    return SnapshotScope(earlier=earlier, wanted=wanted), "" if wanted else note
 
 
 def _with_windows(
     latest: Latest | None, keys: Collection[str], *, fingerprint: str, was_other: bool, view: View
 ) -> Latest:
-    """The newest snapshot, if it has these windows."""
+    """Return the newest snapshot if it has these windows."""
     remedy = "run plan_windows, which registers the windows of a new snapshot, or full_sync"
     if latest is None:
         raise SnapshotUnusable("there is no snapshot whose windows could be imported", remedy=remedy)
@@ -112,19 +106,20 @@ def _with_windows(
     if unknown:
         raise SnapshotUnusable(
             f"the snapshot of {timestamp(latest.snapshot.before)} has no window {shortened(unknown, _MAX_NAMED)}",
-            remedy=f"take some of its {len(known)}: {', '.join(known[:_MAX_NAMED])}, ...; or run plan_windows for a new one",
+            remedy=f"choose from its {len(known)} windows: {', '.join(known[:_MAX_NAMED])}, ...; "
+            "or run plan_windows for a new snapshot",
         )
     return latest
 
 
 def _of_the_future(latest: Latest) -> str:
-    """Why a snapshot is of no use that claims to hold what has not happened, as the end of a sentence."""
-    return f"of {timestamp(latest.snapshot.before)}, which was still to come when it was taken: a clock was wrong"
+    """Return the reason to reject a snapshot of the future, as the end of a sentence."""
+    return f"of {timestamp(latest.snapshot.before)}, which was in the future when it was taken: a clock was wrong"
 
 
 def _of_another(latest: Latest, fingerprint: str) -> str:
-    """Why a snapshot is of no use for what the audience is now, though it was once perhaps, as the end of a sentence."""
-    other = "another list, target or record mapping than the clients file names now"
+    """Return the reason to reject a snapshot of another fingerprint, as the end of a sentence."""
+    other = "another list, target or record mapping than the clients file now declares"
     return (
         f"of {other}"
         if latest.snapshot.fingerprint != fingerprint

@@ -1,58 +1,32 @@
-"""Which of the quarantine is tried again, and how. Pure.
+"""Decides how to retry entries of the quarantine. Pure.
 
-A refused contact is asked for by its id. A failed window is read in its snapshot if that is still the newest; where a newer one
-has been taken, only that one can bring its contacts in, as a whole. A failed hour is read by its time. Contacts without an id
-are read with their hour, or with their window while its snapshot is the newest: later they come in with the next snapshot.
+A refused contact is requested by its ID. A failed window is read alone while its snapshot is the newest; once there
+is a newer one, only that whole snapshot can import its contacts. A failed hour is read by its time. Contacts without
+an ID are read with their hour, or with their window while its snapshot is the newest; later, with the next snapshot.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from importer_pipeline.engine.outcomes import Part, PartitionRef
+from importer_pipeline.engine.outcomes import Part
 from importer_pipeline.listing.coverage import TimeRange, joined
 from importer_pipeline.listing.hours import parse_hour_key
 from importer_pipeline.listing.snapshots import Snapshot
-from importer_pipeline.planning.quarantine import Entry, Failure, RetryRule
+from importer_pipeline.planning.quarantine import Entry
+from importer_pipeline.planning.requests import ContactsRequest, HoursRequest, Request, RetryRequest, WindowsRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which of the quarantine is tried again."""
-
-    refs: frozenset[PartitionRef] | None
-    """Single entries; None for all."""
-    rule: RetryRule | None
-    """Only what is due by it; None for all."""
-
-    def has(self, ref: PartitionRef, trouble: Failure, *, now: float) -> bool:
-        """Whether something is tried again."""
-        is_named = self.refs is None or ref in self.refs
-        return is_named and (self.rule is None or self.rule.is_due(trouble, now=now))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retries:
-    """How it is tried again."""
-
-    contact_ids: tuple[str, ...]
-    """Contacts to ask for by their ids."""
-    windows: frozenset[str]
-    """Keys of windows of the newest snapshot."""
-    whole_snapshot: bool
-    """Whether a snapshot has to be brought in as a whole."""
-    hours: tuple[TimeRange, ...]
-    """Hours, those that follow one another together."""
-
-
-def retries(entries: Iterable[Entry], wanted: Wanted, *, snapshot: Snapshot | None, now: float) -> Retries:
-    """What to do about entries of one audience.
+def retry_requests(
+    entries: Iterable[Entry], request: RetryRequest, *, snapshot: Snapshot | None, now: float
+) -> tuple[Request, ...]:
+    """Return the requests that retry quarantine entries of one audience, in the order in which to make them.
 
     Args:
-        entries: what is open.
-        wanted: which of it is tried again.
-        snapshot: the newest one of the audience.
+        entries: the open entries.
+        request: which of them to retry.
+        snapshot: the newest snapshot of the audience.
         now: epoch seconds.
     """
+    wanted = request.wanted
     contact_ids: set[str] = set()
     windows: set[str] = set()
     hours: list[TimeRange] = []
@@ -76,9 +50,12 @@ def retries(entries: Iterable[Entry], wanted: Wanted, *, snapshot: Snapshot | No
             windows.add(ref.key)
         if reads_nameless and nameless is not None and nameless.snapshot == newest:
             windows.add(ref.key)
-    return Retries(
-        contact_ids=tuple(sorted(contact_ids)),
-        windows=frozenset(windows),
-        whole_snapshot=whole_snapshot,
-        hours=tuple(joined(hours)),
-    )
+    requests: list[Request] = []
+    if contact_ids:
+        requests.append(ContactsRequest(contact_ids=tuple(sorted(contact_ids))))
+    if whole_snapshot:
+        requests.append(request.windows)
+    elif windows:
+        requests.append(WindowsRequest(wanted=frozenset(windows), rule=request.windows.rule))
+    requests += [HoursRequest(hours=merged) for merged in joined(hours)]
+    return tuple(requests)

@@ -1,4 +1,4 @@
-"""An import carried out: secrets read, connections made, threads driven, a summary written.
+"""Runs an import: reads secrets, connects, drives the threads, writes a summary.
 
-Out of here: Dagster. May import every room but defs and the sandbox.
+Keep out: Dagster. May import every room but defs and the sandbox.
 """

@@ -1,6 +1,6 @@
-"""From declared audiences to a sync that runs: secrets are read, connections made, the engine and its threads started.
+"""Turns declared audiences into a running sync: reads secrets, connects, starts the engine and its threads.
 
-Knows nothing of Dagster: `defs` turns what comes out of it into events, and what earlier runs left into a `History`.
+Knows nothing of Dagster: `defs` turns its outcomes into events, and earlier events into a `History`.
 """
 
 import random
@@ -25,25 +25,26 @@ from importer_pipeline.locks.protocol import AccountLocks
 from importer_pipeline.mailchimp.client import OAUTH_METADATA_URL, MailchimpClient, MailchimpLimits
 from importer_pipeline.planning.chain import View, chain_of
 from importer_pipeline.planning.history import History
-from importer_pipeline.planning.resolver import Asked, ChangesRequest, FirstSyncRequest, HoursRequest, Request, Resolver
+from importer_pipeline.planning.requests import AudienceRequest, ChangesRequest, FirstSyncRequest, HoursRequest, Request
+from importer_pipeline.planning.resolver import Resolver
 from importer_pipeline.runner.workers import AudienceEndpoints, Workers
 from importer_pipeline.target.client import TargetClient, TargetLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportSettings:
-    """How an import goes about it, the same for all clients."""
+    """Settings of an import, the same for all clients."""
 
     paging: Paging = field(default_factory=Paging)
-    """How audiences are cut into windows."""
+    """Page size and overlap of windows."""
     limits: SyncLimits = field(default_factory=SyncLimits)
-    """How much at once, and how long."""
+    """Concurrency, retries and times."""
     mailchimp: MailchimpLimits = field(default_factory=MailchimpLimits)
-    """Patience with Mailchimp."""
+    """Timeouts for Mailchimp."""
     target: TargetLimits = field(default_factory=TargetLimits)
-    """Patience with the targets."""
+    """Timeouts for the targets."""
     oauth_metadata_url: str = OAUTH_METADATA_URL
-    """Who tells the data centre of an OAuth token."""
+    """Where to ask for the data centre of an OAuth token."""
     oldest: int = 0
     """The first second of the first hour in view: see `settings.Settings.first_hour`."""
 
@@ -54,7 +55,7 @@ class ImportSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is to be done with an audience."""
+    """One audience and the request for it."""
 
     client: Client
     audience: Audience
@@ -62,28 +63,30 @@ class Task:
 
     @property
     def name(self) -> AudienceName:
-        """Whose contacts they are."""
+        """Name of the audience."""
         return AudienceName(self.client.name, self.audience.name)
 
     @property
-    def asked(self) -> Asked:
-        """What is asked for of the audience as the clients file has it now."""
-        return Asked(name=self.name, fingerprint=fingerprint(self.client, self.audience), request=self.request)
+    def audience_request(self) -> AudienceRequest:
+        """The request, with the audience's current fingerprint."""
+        return AudienceRequest(
+            name=self.name, fingerprint=fingerprint(self.client, self.audience), request=self.request
+        )
 
 
 class ImportQueue:
-    """The imports of some audiences one after the other: first of those whose accounts are free, then of the others.
+    """Runs the imports of some audiences one after another: those with free accounts first.
 
-    No turn waits for an account while it holds another: what is busy has its turn when the others have had theirs.
+    No import waits for an account while it holds another: busy accounts come after the free ones.
 
     Args:
-        tasks: what is to be done. Of several with one audience, each has a turn of its own, in their order.
+        tasks: the audiences and requests. Several of one audience run one after another, in order.
         clients: all clients, for what those on one Mailchimp account share.
-        settings: how to go about it. The time that a run may take is that of all turns together, from now on.
+        settings: of all imports. The time limit of a run applies to all of them together, from now on.
         locks: one sync at a time per account.
 
     Attributes:
-        waiting: those that have not had their turn.
+        waiting: the tasks that have not been started.
     """
 
     def __init__(
@@ -102,20 +105,20 @@ class ImportQueue:
 
     @property
     def seconds_left(self) -> float:
-        """How much longer the run may take."""
+        """Seconds that the run may still take."""
         return self._began_at + self._settings.limits.run_seconds - time.monotonic()
 
     def has_free_accounts(self) -> bool:
-        """Tell whether some account of those that wait is free at this moment, without keeping it."""
+        """Return whether any account of the waiting tasks is free now, without keeping it."""
         free = self._locks.take(self._accounts())
         self._locks.release_all()
         return bool(free)
 
     def next(self, history: History) -> "Import | None":
-        """The import of what is free now, or None where nothing is to be done, or another sync has all that is needed for it.
+        """Return an import of the tasks with free accounts; None if there are none.
 
         Args:
-            history: what earlier runs left. It is read once an account is locked, so that no one adds to it meanwhile.
+            history: read once the accounts are locked, so that no other run adds to it meanwhile.
         """
         self._drop_synced(history)
         if not self.waiting:
@@ -149,11 +152,11 @@ class ImportQueue:
         return {account_identity(task.client) for task in self.waiting}
 
     def _drop_synced(self, history: History) -> None:
-        """Forget the first syncs of audiences that have had one, without a lock: nearly all accounts, for nearly all syncs.
+        """Drop the first syncs of audiences that already had one, without taking locks.
 
-        What is looked at without a lock decides nothing but this. What seems to have no chain is looked at again with it.
+        Nothing else is decided without a lock: an audience without a chain is checked again under it.
         """
-        asked = [task.asked for task in self.waiting if isinstance(task.request, FirstSyncRequest)]
+        asked = [task.audience_request for task in self.waiting if isinstance(task.request, FirstSyncRequest)]
         view = self._settings.view(time.time())
         evidence = history.evidence([it.name for it in asked], view) if asked else {}
         synced = {
@@ -165,20 +168,20 @@ class ImportQueue:
 
 
 class Import:
-    """One import of some audiences, whose accounts are locked. To be used as a context, which gives all of it back.
+    """One import of audiences whose accounts are locked. A context manager, which releases everything.
 
     Args:
         tasks: the audiences.
         clients: all clients, for what those on one Mailchimp account share.
-        settings: how to go about it.
+        settings: of the import.
         locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done, and at once
             where nothing is to be done.
-        history: what earlier runs left.
-        began_at: when the run began, by the clock that only goes forward.
+        history: what earlier runs recorded.
+        began_at: when the run began, by the monotonic clock.
 
     Attributes:
-        notes: what a person would like to know before it starts, a line each.
-        later: what is to be done in place of some of the tasks, when the others have had their turn.
+        notes: lines for the log before it starts.
+        later: tasks that follow from these, to run after the others.
     """
 
     def __init__(
@@ -203,11 +206,11 @@ class Import:
         self._changed: list[FingerprintChanged] = []
         plans: list[AudiencePlan] = []
         lines: dict[AudienceName, AudienceEndpoints] = {}
-        resolver = Resolver([task.asked for task in tasks], history, settings.view(time.time()))
+        resolver = Resolver([task.audience_request for task in tasks], history, settings.view(time.time()))
         for task in tasks:
             try:
                 line = self._lines(task.client, task.audience)
-                resolved = resolver.resolve(task.asked)
+                resolved = resolver.resolve(task.audience_request)
             except (SecretMissing, SnapshotUnusable) as error:
                 self._not_started.append(_not_started(task, error))
                 continue
@@ -215,10 +218,10 @@ class Import:
                 self.notes.append(resolved.note)
             self.later += [replace(task, request=request) for request in resolved.later]
             if resolved.changes_form:
-                self._changed.append(FingerprintChanged(name=task.name, fingerprint=task.asked.fingerprint))
+                self._changed.append(FingerprintChanged(name=task.name, fingerprint=task.audience_request.fingerprint))
             if resolved.scope is not None:
                 lines[task.name] = line
-                plans.append(self._plan(task, resolved.scope, resolver.quarantined(task.asked)))
+                plans.append(self._plan(task, resolved.scope, resolver.quarantined(task.audience_request)))
         told = {*lines, *(outcome.name for outcome in self._not_started)}
         self._account_of = {task.name: account_identity(task.client) for task in tasks if task.name in told}
         self._open = Counter(self._account_of.values())
@@ -249,14 +252,14 @@ class Import:
 
     @property
     def progress(self) -> Progress:
-        """How far it is now."""
+        """Counts for the log line."""
         progress = self._workers.progress
         return replace(progress, audiences=progress.audiences + len(self._not_started))
 
     def run(self) -> Iterator[list[Outcome]]:
         """Import everything; see `Workers.run`.
 
-        The first outcomes are the audiences that can't be started, and what a later run has to know before anything is sent.
+        The first outcomes are audiences that cannot be started, and changed fingerprints.
         """
         first: list[Outcome] = [*self._not_started, *self._changed]
         for outcomes in chain([first], self._workers.run()):
@@ -264,7 +267,7 @@ class Import:
             self._release_what_is_done(outcomes)
 
     def leave(self, *, patience_seconds: float) -> list[Outcome]:
-        """Start nothing new, wait for what is on the wire, and tell what came of it.
+        """Start nothing new, wait for the requests in flight, and return their outcomes.
 
         Args:
             patience_seconds: how long to wait for it.
@@ -281,7 +284,7 @@ class Import:
                     self._locks.release(account)
 
     def _close(self, account: str) -> None:
-        """Close what is kept open for an account: a process that syncs thousands may have few files open at once."""
+        """Close the connections of an account: the process may open few files at once."""
         for line in self._in_use.pop(account, ()):
             line.close()
 
@@ -311,14 +314,14 @@ class Import:
             account=task.client.account,
             account_connections=self._connections[task.client.account],
             target=task.client.target.url,
-            fingerprint=task.asked.fingerprint,
+            fingerprint=task.audience_request.fingerprint,
             scope=scope,
             quarantined=quarantined,
         )
 
 
 def account_identity(client: Client) -> str:
-    """What tells a Mailchimp account from all others, as far as the clients file tells: its name, and where it is."""
+    """Return a string that identifies a Mailchimp account: its base URL and name."""
     return f"{client.mailchimp.base_url or ''} {client.account}"
 
 

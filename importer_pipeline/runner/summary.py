@@ -1,4 +1,4 @@
-"""What became of an import, in words: for the log while it runs, and for the message that a failed run ends with. Pure."""
+"""Writes the log lines of an import, and the error message of a failed run. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,20 +19,20 @@ from importer_pipeline.redaction import shortened, shown
 _MAX_NAMED = 5
 
 MAX_ALONE = 5
-"""Audiences with one and the same error that have a line each; more of them share one."""
+"""Maximum number of audiences with the same error that have a line each; more share one."""
 
 _MAX_TOGETHER = 10
-"""Audiences that are named in a line that they share."""
+"""Maximum number of audiences named in a shared line."""
 
 _UNIT = {Part.WINDOW: "window", Part.HOUR: "hour", Part.CONTACT: "contact"}
 
 
 @dataclass(slots=True)
 class ImportSummary:
-    """The outcomes of an import that a person has to know about."""
+    """Collects the outcomes of an import that a person has to know about."""
 
     done: list[AudienceDone] = field(default_factory=list[AudienceDone])
-    """Every audience, in the order in which they ended."""
+    """All audiences, in the order in which they ended."""
     refused: dict[AudienceName, dict[str, RefusedContact]] = field(
         default_factory=dict[AudienceName, dict[str, RefusedContact]]
     )
@@ -40,10 +40,10 @@ class ImportSummary:
     _failed: dict[str, dict[AudienceName, None]] = field(
         default_factory=dict[str, dict[AudienceName, None]], init=False
     )
-    """Which audiences have ended with which error, each error by its text."""
+    """Audiences that ended with an error, by its text."""
 
     def note(self, outcome: Outcome) -> None:
-        """Take one outcome in."""
+        """Take in one outcome."""
         if isinstance(outcome, AudienceDone):
             self.done.append(outcome)
             if outcome.error is not None:
@@ -55,21 +55,21 @@ class ImportSummary:
                     known.setdefault(contact.contact_id, contact)
 
     def is_repeated(self, done: AudienceDone) -> bool:
-        """Tell whether an audience has ended with an error that so many others have had that it needs no line of its own."""
+        """Return whether so many audiences ended with this error that it needs no line of its own."""
         return done.error is not None and len(self._failed[str(done.error)]) > MAX_ALONE
 
     @property
     def closing_line(self) -> str:
-        """What came of all of it."""
+        """The last line of the log."""
         done = [it for it in self.done if it.part is not Part.CONTACT]
         hours = sum(it.parts - it.left - len(it.failed) for it in done if it.part is Part.HOUR)
-        said = [f"{sum(it.complete for it in done)} of {len(done)} audiences in"] if done else []
-        said += [f"{_parts(Part.HOUR, hours)} brought in"] if hours else []
+        said = [f"{sum(it.complete for it in done)} of {len(done)} audiences imported"] if done else []
+        said += [f"{_parts(Part.HOUR, hours)} imported"] if hours else []
         return "; ".join([*said, f"contacts accepted: {sum(it.accepted_now for it in self.done)}"])
 
     @property
     def failure(self) -> str | None:
-        """What a person has to see to, or None if all is in: a line for each audience that is not, and for its refused.
+        """The error message, or None if all is imported: a line per incomplete audience and per refused contacts.
 
         Many audiences with one error, as when this machine's address is blocked, share a line.
         """
@@ -78,12 +78,12 @@ class ImportSummary:
             return None
         incomplete = sum(done.error is not None for done in self.done)
         refused = sum(_refused(done) for done in self.done)
-        head = [f"Not all in: {incomplete} of {len(self.done)} audiences"] if incomplete else []
+        head = [f"Incomplete: {incomplete} of {len(self.done)} audiences"] if incomplete else []
         head += [f"refused: {refused} contact{'' if refused == 1 else 's'}"] if refused else []
         first = ", ".join(head)
         has_more = any(done.left and done.error is None for done in self.done)
         nothing = not any(done.complete or done.accepted for done in self.done)
-        rest = "" if has_more or nothing else " Everything else is in."
+        rest = "" if has_more or nothing else " Everything else is imported."
         return "\n".join([f"{first[0].upper()}{first[1:]}.{rest}", *lines])
 
     def _lines(self, done: AudienceDone) -> list[str]:
@@ -103,12 +103,12 @@ class ImportSummary:
 
 
 def _refused(done: AudienceDone) -> int:
-    """Contacts that were refused in this run and had not been before: the others stand in the quarantine already."""
+    """Return the number of contacts refused for the first time: the others are already in the quarantine."""
     return 0 if done.part is Part.CONTACT else done.refused_now
 
 
 def progress_line(progress: Progress, *, contacts_per_second: float) -> str:
-    """How far an import is: done, total, rate."""
+    """Return the progress of an import: done, total, rate."""
     done = progress.audiences - progress.open_audiences
     return (
         f"{progress.accepted} of {progress.contacts} contacts imported, {contacts_per_second:.0f} a second, "
@@ -117,11 +117,11 @@ def progress_line(progress: Progress, *, contacts_per_second: float) -> str:
 
 
 def done_line(done: AudienceDone) -> str:
-    """What became of one audience."""
+    """Return the log line of an audience."""
     if done.part is Part.CONTACT:
         error = f" ({done.error})" if done.error is not None else ""
         return (
-            f"{done.name}: {_parts(done.part, done.parts)} of the quarantine tried again{error}: {done.accepted} accepted, "
+            f"{done.name}: {_parts(done.part, done.parts)} of the quarantine retried{error}: {done.accepted} accepted, "
             f"{done.refused} refused, {done.parts - done.accepted - done.refused - done.left} gone from Mailchimp"
         )
     return (
@@ -132,28 +132,28 @@ def done_line(done: AudienceDone) -> str:
 
 
 def window_line(outcome: WindowImported) -> str:
-    """What became of a window."""
+    """Return the log line of a window."""
     imported = outcome.imported
     return (
-        f"{outcome.name} window {outcome.window} is in: {imported.read} contacts read, {imported.accepted} accepted, "
+        f"{outcome.name} window {outcome.window} imported: {imported.read} contacts read, {imported.accepted} accepted, "
         f"{imported.refused} refused"
     )
 
 
 def hour_line(outcome: HourImported) -> str:
-    """What became of an hour."""
+    """Return the log line of an hour."""
     return (
-        f"{outcome.name} hour {outcome.hour} is in: {outcome.read} contacts read, {outcome.accepted} accepted, "
+        f"{outcome.name} hour {outcome.hour} imported: {outcome.read} contacts read, {outcome.accepted} accepted, "
         f"{outcome.refused} refused"
     )
 
 
 def _verdict(done: AudienceDone) -> str:
     if done.error is not None:
-        return f"is not all in ({done.error})"
+        return f"is incomplete ({done.error})"
     if done.left:
-        return f"has {_parts(done.part, done.left)} to go"
-    return "is in" if done.is_whole else "has all windows in, but what lies between them is still to be read"
+        return f"has {_parts(done.part, done.left)} left to import"
+    return "imported" if done.is_whole else "has all windows imported, but not yet all contacts between them"
 
 
 def _parts(part: Part, count: int) -> str:

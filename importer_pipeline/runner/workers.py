@@ -1,7 +1,7 @@
-"""The threads that drive a sync: they carry out what `Sync.take` gives them and tell what came of it. No logic.
+"""The threads that drive a sync: they send the requests of `Sync.take` and report the answers. No logic.
 
-There are as many threads as there are requests under way, and one that is idle. A connection is given back as soon as the
-last byte of an answer has been read, so that the next request is on the wire while this one's contacts are being mapped.
+There are as many threads as requests under way, and an idle one. A connection is released as soon as the
+last byte of an answer has been read, so that the next request is in flight while this one's contacts are being mapped.
 """
 
 import gc
@@ -35,14 +35,14 @@ _TICK_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceEndpoints:
-    """What an audience's requests are made with."""
+    """The API clients and the mapping of one audience."""
 
     account: MailchimpClient
     """Its client's Mailchimp account."""
     list_id: str
     """Mailchimp's id of the audience."""
     mapping: RecordMapping
-    """How its contacts become records."""
+    """Turns its contacts into records."""
     target: TargetClient
     """Its client's account at the target."""
 
@@ -50,7 +50,7 @@ class AudienceEndpoints:
         """Send the request.
 
         Raises:
-            ImporterError: there is no whole answer, or it is one that tells nothing of a contact.
+            ImporterError: there is no complete answer, or it says nothing about a contact.
         """
         if isinstance(fetch.ask, ContactRequest):
             answer = self.account.member(self.list_id, fetch.ask.contact_id, fields=self.mapping.member_fields)
@@ -61,13 +61,13 @@ class AudienceEndpoints:
         return self.account.members(self.list_id, fetch.ask, archived=fetch.archived, fields=self.mapping.fields)
 
     def open(self, answer: Answer, fetch: Fetch) -> Page:
-        """What the answer means."""
+        """Parse the answer."""
         if isinstance(fetch.ask, ContactRequest):
             return open_contact(answer, fetch.ask, self.mapping)
         return open_page(answer, fetch.ask, self.mapping)
 
     def post(self, request: Post | Probe) -> Receipt:
-        """Send contacts to the target, or ask it with none.
+        """Send contacts to the target, or an empty probe.
 
         Raises:
             ImporterError: there is no receipt.
@@ -79,9 +79,9 @@ class Workers:
     """Threads for one sync.
 
     Args:
-        sync: what to do.
-        lines: for each of its audiences.
-        check: is asked before each request, and raises where none may be sent any more. Then `run` raises it, too.
+        sync: the engine.
+        lines: the endpoints of each of its audiences.
+        check: called before each request; raises if none may be sent any more, which `run` raises as well.
     """
 
     def __init__(self, sync: Sync, lines: Mapping[AudienceName, AudienceEndpoints], check: Callable[[], None]) -> None:
@@ -99,7 +99,7 @@ class Workers:
 
     @property
     def progress(self) -> Progress:
-        """How far the sync is."""
+        """Counts for the log line."""
         with self._lock:
             return self._sync.progress
 
@@ -107,11 +107,11 @@ class Workers:
         """Do the whole sync.
 
         Yields:
-            what has happened since the last time: at least every half second, and then perhaps nothing. The threads go on
+            the outcomes since the last time: at least every half second, possibly none. The threads continue
             meanwhile, until the sync is finished or `leave` is called.
         """
-        # Pages are thousands of small objects, and each page would make the collector look through all of Dagster's again: half
-        # of all CPU time. What stands before the first page is no garbage.
+        # Pages are thousands of small objects; each would make the collector scan all of Dagster's objects again,
+        # which takes half of all CPU time. Objects from before the first page are no garbage.
         gc.freeze()
         try:
             with self._lock:
@@ -128,15 +128,15 @@ class Workers:
             gc.unfreeze()
 
     def leave(self, *, patience_seconds: float) -> list[Outcome]:
-        """Read nothing more, wait for what is on the wire, and deliver what has been read.
+        """Read nothing more, wait for the requests in flight, and deliver what has been read.
 
         So no request of ours outlives the account's lock, and little is read again.
 
         Args:
-            patience_seconds: how long to wait; what is still on the wire then is abandoned.
+            patience_seconds: how long to wait; requests still in flight then are abandoned.
 
         Returns:
-            what has happened since `run` yielded last.
+            the outcomes since `run` last yielded.
         """
         with self._lock:
             self._leaving = True
@@ -206,7 +206,7 @@ class Workers:
             return None
 
     def _hand_over(self) -> None:
-        """There may be more to do: let another thread look."""
+        """Let another thread look for work."""
         if self._ended:
             return
         if self._idle:
@@ -250,10 +250,10 @@ class Workers:
 
 
 def as_ours(error: Exception) -> ImporterError:
-    """The error itself if it is one of ours; else one that tells its type and place, but not its text, which may hold data.
+    """Return our own error as it is; else one with its type and place, not its text, which may hold data.
 
     Raises:
-        StopRun: it says nothing of this request, but that none can be made.
+        StopRun: no request can be sent at all.
     """
     if isinstance(error, StopRun):
         raise error
@@ -263,6 +263,6 @@ def as_ours(error: Exception) -> ImporterError:
         raise exhausted from None
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return QuarantineWindow(
-        f"an unforeseen {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}",
-        remedy="report it with this line; the window can be tried again",
+        f"an unexpected {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}",
+        remedy="report this line; the window can be retried",
     )

@@ -53,7 +53,7 @@ def test_nothing_is_quarantined_for_it(blocked: Blocked) -> None:
 
 def test_it_is_one_message_that_says_what_to_do(blocked: Blocked) -> None:
     heading, *lines = blocked.ran.message.splitlines()
-    assert heading == f"Not all in: {CLIENTS} of {CLIENTS} audiences."
+    assert heading == f"Incomplete: {CLIENTS} of {CLIENTS} audiences."
     (line,) = lines
     assert f" and {CLIENTS - 10} more: " in line
     assert "something in between turns this machine away" in line

@@ -100,7 +100,7 @@ def test_the_run_fails_with_one_message_that_names_both(first: FirstRun) -> None
         0
     ]
     heading, *lines = message.strip().splitlines()
-    assert heading == "Not all in: 1 of 4 audiences, refused: 2 contacts. Everything else is in."
+    assert heading == "Incomplete: 1 of 4 audiences, refused: 2 contacts. Everything else is imported."
     assert sorted(line.split(" ")[1].rstrip(":") for line in lines) == ["picky/newsletter", "revoked/newsletter"]
 
 
@@ -112,7 +112,7 @@ def test_the_revoked_account_is_asked_ten_times_at_most(first: FirstRun) -> None
 def test_the_log_shows_progress_and_each_result(first: FirstRun) -> None:
     line = r"\d+ of \d+ contacts imported, \d+ a second, \d of 4 audiences done"
     assert re.search(line, first.finished.output)
-    assert re.search(r"steady/newsletter is in: \d+ contacts read, \d+ accepted, 0 refused", first.finished.output)
+    assert re.search(r"steady/newsletter imported: \d+ contacts read, \d+ accepted, 0 refused", first.finished.output)
 
 
 @pytest.mark.parametrize("client", ["steady", "slow", "picky"])
@@ -156,7 +156,7 @@ def test_windows_are_planned_and_a_range_of_them_is_launched(first: FirstRun) ->
     stored, config = target.stored, run_config(clients=["steady"], op="register_windows")
     planned = first.again(*job_command("plan_windows", first.stage.folder, config))
     assert (planned.code, target.stored) == (0, stored)
-    assert "steady/newsletter has 4 windows to go" in planned.output
+    assert "steady/newsletter has 4 windows left to import" in planned.output
     selection = ("--select", "steady/newsletter/contact_windows", "--partition-range", "0...990")
     launched = first.again("asset", "materialize", *selection)
     assert (launched.code, "Traceback" in launched.output) == (0, False)

@@ -124,7 +124,7 @@ def test_hours_launched_with_a_refused_key_stay_missing(news: Newsletter) -> Non
 def test_hours_that_are_not_over_are_refused_with_a_remedy(news: Newsletter) -> None:
     ran = news.import_hours(hour_key(int(datetime.now(UTC).timestamp()) - HOUR_SECONDS))
     assert not ran.success
-    assert "is not over by Mailchimp's clock: launch it again in some minutes" in ran.message
+    assert "is not over by Mailchimp's clock: launch it again in a few minutes" in ran.message
 
 
 def test_of_a_range_into_the_future_past_hours_are_imported(news: Newsletter) -> None:
@@ -132,7 +132,7 @@ def test_of_a_range_into_the_future_past_hours_are_imported(news: Newsletter) ->
     over, running = news.hour(), news.hour(ago=-1)
     ran = news.import_hours(over, running)
     assert (ran.success, hours_of(ran)) == (False, [over])
-    assert f"the hour {running} is not over by Mailchimp's clock: launch it again in some minutes" in ran.message
+    assert f"the hour {running} is not over by Mailchimp's clock: launch it again in a few minutes" in ran.message
 
 
 Happening = Callable[[Newsletter], object]
@@ -184,7 +184,7 @@ def test_a_lost_chain_is_begun_again_by_a_full_sync(news: Newsletter) -> None:
     changed = news.change(0)
     news.instance.wipe_assets([dg.AssetKey.from_user_string(asset) for asset in (news.CONTACTS, news.CHANGES)])
     ran = news.incremental_sync()
-    assert ran.said("acme/newsletter: a full sync of it comes last, since nothing in the event log says that a full")
+    assert ran.said("acme/newsletter: a full sync comes last, because the event log has no successful full sync")
     assert synced_in_full(ran)
     news.let_hours_pass(2)
     assert news.incremental_sync().success
@@ -212,7 +212,7 @@ def test_each_change_of_fingerprint_needs_a_full_sync(news: Newsletter, edited: 
     before = news.clients
     edit(news, edited)
     ran = news.incremental_sync()
-    assert ran.said("acme/newsletter: a full sync of it comes last, since what was synced is another list, target or")
+    assert ran.said("acme/newsletter: a full sync comes last, because the last sync was of another list, target or")
     assert synced_in_full(ran)
     news.clients = before
     news.account.lists.pop(OTHER_LIST, None)

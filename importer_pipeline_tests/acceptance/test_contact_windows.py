@@ -60,7 +60,7 @@ def inner(ids: list[str]) -> set[str]:
 def test_planning_windows_registers_them_and_imports_nothing(newsletter: Newsletter) -> None:
     ran = newsletter.plan_windows()
     assert (ran.success, ran.materialized, ran.partitions(newsletter.WINDOWS)) == (True, [], [])
-    assert ran.said("acme/newsletter has 6 windows to go")
+    assert ran.said("acme/newsletter has 6 windows left to import")
     assert newsletter.shown.grey == set(newsletter.shown.keys) == set(KEYS)
     assert {request.query["count"] for request in newsletter.asked()} == {"1"}
     assert newsletter.target.posts == 0
@@ -254,7 +254,7 @@ def test_an_unknown_window_is_rejected_with_examples(planned: Newsletter) -> Non
     """The error names some windows that the snapshot does have."""
     register(planned, "41")
     ran = planned.import_windows("41")
-    assert_refused(planned, ran, "has no window 41: take some of its 6: 0, 40, 80, ...", "run plan_windows")
+    assert_refused(planned, ran, "has no window 41: choose from its 6 windows: 0, 40, 80, ...", "run plan_windows")
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,9 @@ def test_an_unknown_window_is_rejected_with_examples(planned: Newsletter) -> Non
 def test_windows_of_another_list_target_or_mapping_are_refused(planned: Newsletter, changes: dict[str, Any]) -> None:
     planned.declare(**changes)
     ran = planned.import_windows("0", "80")
-    assert_refused(planned, ran, "another list, target or record mapping than the clients file names now", NEW_SNAPSHOT)
+    assert_refused(
+        planned, ran, "another list, target or record mapping than the clients file now declares", NEW_SNAPSHOT
+    )
 
 
 def test_a_rotated_key_changes_nothing(planned: Newsletter) -> None:

@@ -37,7 +37,7 @@ def assert_only_acme_is_out(stage: Stage, ran: Ran) -> None:
     assert sorted(ran.materialized) == [f"{name}/newsletter/contacts" for name in FOUR[1:]]
     assert not ran.success
     heading, *lines = ran.message.splitlines()
-    assert heading == "Not all in: 1 of 4 audiences. Everything else is in."
+    assert heading == "Incomplete: 1 of 4 audiences. Everything else is imported."
     assert [line.split("/")[0] for line in lines] == ["- acme"]
 
 
@@ -76,7 +76,7 @@ def test_a_hanging_account_delays_no_other(four: Stage) -> None:
     ended = [
         line.text for line in ran.log if line.asset in ran.materialized or line.text.startswith("acme/newsletter is")
     ]
-    assert ended[-1].startswith("acme/newsletter is not all in")
+    assert ended[-1].startswith("acme/newsletter is incomplete")
     assert len(ended) == 4
 
 
@@ -98,7 +98,7 @@ def test_two_refused_contacts_cost_two_contacts(four: Stage, manner: Manner) -> 
     assert four.missing("acme") == ids
     assert [four.missing(name) for name in FOUR[1:]] == [set(), set(), set()]
     assert not ran.success
-    assert ran.message.startswith("Refused: 2 contacts. Everything else is in.\n- acme/newsletter contacts ")
+    assert ran.message.startswith("Refused: 2 contacts. Everything else is imported.\n- acme/newsletter contacts ")
     assert all(contact_id in ran.message for contact_id in ids)
     assert "correct this contact in Mailchimp, or ask the target why" in ran.message
     assert sorted(ran.materialized) == [f"{name}/newsletter/contacts" for name in FOUR]
@@ -124,7 +124,7 @@ def test_contacts_that_fail_any_request_cost_only_themselves(four: Stage, fault:
     ran = full_sync(four.load(), run_config(mailchimp={"retries": 0}))
     assert four.missing("acme") == ids
     assert [four.missing(name) for name in FOUR[1:]] == [set(), set(), set()]
-    assert ran.message.startswith("Refused: 2 contacts. Everything else is in.\n- acme/newsletter contacts ")
+    assert ran.message.startswith("Refused: 2 contacts. Everything else is imported.\n- acme/newsletter contacts ")
     assert all(contact_id in ran.message for contact_id in ids)
     assert seen in ran.message
     assert "example.com" not in ran.message
@@ -151,7 +151,7 @@ def test_a_contact_without_an_address_is_never_sent(four: Stage) -> None:
     assert (len(acme.target.records), len(acme.lists[0])) == (3000, 3001)
     assert all(record.email for record in acme.target.records.values())
     assert not ran.success
-    assert ran.message.startswith("Refused: 1 contact. Everything else is in.\n- acme/newsletter contact ")
+    assert ran.message.startswith("Refused: 1 contact. Everything else is imported.\n- acme/newsletter contact ")
     assert 'no email address, so no id of its own: map record.id to "contact_id" to import such contacts' in ran.message
 
 

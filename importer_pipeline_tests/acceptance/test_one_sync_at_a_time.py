@@ -107,7 +107,7 @@ def test_work_done_before_waiting_is_not_repeated(waited: Waited) -> None:
 
 def test_failures_before_waiting_are_reported_at_the_end(waited: Waited) -> None:
     heading, *lines = waited.ran.message.splitlines()
-    assert (waited.ran.success, heading) == (False, "Not all in: 1 of 3 audiences. Everything else is in.")
+    assert (waited.ran.success, heading) == (False, "Incomplete: 1 of 3 audiences. Everything else is imported.")
     assert [line.split(":")[0] for line in lines] == ["- hooli/newsletter"]
 
 

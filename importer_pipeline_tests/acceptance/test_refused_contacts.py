@@ -104,7 +104,7 @@ def test_the_hourly_run_retries_what_is_due_with_growing_pauses(news: Newsletter
     news.refuse()
     ran = news.incremental_sync(retries=4)
     assert (ran.success, news.quarantined, news.missing) == (True, {}, set())
-    assert ran.said("2 contacts of the quarantine tried again: 2 accepted, 0 refused")
+    assert ran.said("2 contacts of the quarantine retried: 2 accepted, 0 refused")
 
 
 def test_a_contact_that_is_gone_from_mailchimp_is_settled(news: Newsletter) -> None:

@@ -78,8 +78,8 @@ def test_the_next_full_sync_reads_only_the_missing_windows(
 
 def test_the_log_says_what_is_resumed(unfinished: Newsletter) -> None:
     (note,) = notes(unfinished.full_sync())
-    assert note.startswith("acme/newsletter goes on with its snapshot of 20")
-    assert note.endswith(": 4 of 6 windows are in")
+    assert note.startswith("acme/newsletter resumes its snapshot of 20")
+    assert note.endswith(": 4 of 6 windows are imported")
 
 
 def test_the_sums_of_the_snapshot_count_both_runs(newsletter: Newsletter) -> None:
@@ -181,7 +181,7 @@ def test_planning_windows_keeps_an_unfinished_snapshot(unfinished: Newsletter) -
     before = unfinished.shown
     ran = unfinished.plan_windows()
     assert (ran.success, ran.partitions(unfinished.WINDOWS), unfinished.asked()) == (True, [], [])
-    assert ran.said("acme/newsletter has 2 windows to go")
+    assert ran.said("acme/newsletter has 2 windows left to import")
     assert (unfinished.shown, len(snapshots(unfinished))) == (before, 1)
 
 

@@ -170,9 +170,9 @@ def test_another_mapping_that_was_only_begun_ends_it(
 def test_the_run_is_told_why_there_is_none(instance: dg.DagsterInstance) -> None:
     run_and_record(instance, known(taken()), done(taken(), left=1))
     evidence = read_evidence(instance, [NAME], VIEW)[NAME]
-    assert why_no_chain(evidence, fingerprint=OURS, view=VIEW) == "its snapshot is not all in"
+    assert why_no_chain(evidence, fingerprint=OURS, view=VIEW) == "its snapshot is incomplete"
     assert why_no_chain(evidence, fingerprint=OTHERS, view=VIEW).startswith(
-        "what was synced is another list, target or record"
+        "the last sync was of another list, target or record"
     )
 
 

@@ -167,7 +167,7 @@ def test_the_reason_is_what_the_run_says_of_the_audience(news: Newsletter) -> No
     ran = news.import_hours(news.hour(ago=-1))
     sensed(news, ran)
     (reason,) = reasons(news)
-    assert "is not over by Mailchimp's clock: launch it again in some minutes" in reason
+    assert "is not over by Mailchimp's clock: launch it again in a few minutes" in reason
 
 
 def test_of_a_run_that_says_nothing_the_reason_is_that_it_ended(news: Newsletter) -> None:

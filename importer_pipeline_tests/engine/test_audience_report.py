@@ -1,4 +1,4 @@
-"""What is told of an audience, and when: the snapshot before its windows, sums over all runs, nothing that can't be known."""
+"""The outcomes of an audience read by windows: the snapshot before its windows, sums over all runs."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope
-from importer_pipeline.engine.audience_report import AudienceReport, DeliveredPage
+from importer_pipeline.engine.audience_report import AudienceReport
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefused,
@@ -19,6 +19,8 @@ from importer_pipeline.engine.outcomes import (
     WindowFailed,
     WindowImported,
 )
+from importer_pipeline.engine.pages import ListingKind
+from importer_pipeline.engine.report import DeliveredPage
 from importer_pipeline.errors import ImporterError, KeyRefused, TooSlow, TriesUsedUp
 from importer_pipeline.listing.coverage import BEGINNING, TimeRange
 from importer_pipeline.listing.snapshots import ImportedWindow, SnapshotProgress, window_key
@@ -26,6 +28,7 @@ from importer_pipeline.listing.spans import Reading
 from importer_pipeline.listing.walk import Walk
 from importer_pipeline_tests.support.factories import SMALL, Listing, imported, page_of, plan, snapshot
 
+ACTIVE, ARCHIVED = ListingKind
 BEFORE = 1000
 LOST = TriesUsedUp("no answer, 4 times")
 REVOKED = KeyRefused("the key is refused")
@@ -38,18 +41,18 @@ class Audience:
     """Two walks, read by hand, and what is told of them."""
 
     report: AudienceReport
-    listings: dict[bool, Listing]
-    walks: dict[bool, Walk] = field(default_factory=dict[bool, Walk])
+    listings: dict[ListingKind, Listing]
+    walks: dict[ListingKind, Walk] = field(default_factory=dict[ListingKind, Walk])
     told: list[Outcome] = field(default_factory=list[Outcome])
 
-    def start(self, *, archived: bool) -> None:
+    def start(self, kind: ListingKind) -> None:
         """A walk from the beginning."""
-        self.walks[archived] = Walk(since=BEGINNING, before=BEFORE, paging=SMALL)
-        self.walks[archived].read_all()
+        self.walks[kind] = Walk(since=BEGINNING, before=BEFORE, paging=SMALL)
+        self.walks[kind].read_all()
 
-    def next(self, *, archived: bool = False) -> Reading:
+    def next(self, kind: ListingKind = ACTIVE) -> Reading:
         """The next page of a walk."""
-        reading = self.walks[archived].next()
+        reading = self.walks[kind].next()
         assert reading is not None
         self.report.asked()
         return reading
@@ -57,16 +60,16 @@ class Audience:
     def read(
         self,
         reading: Reading,
+        kind: ListingKind = ACTIVE,
         *,
-        archived: bool = False,
         refused: list[RefusedContact] | None = None,
         lacking: dict[str, int] | None = None,
     ) -> None:
         """A page is at the target, but for those that it refused."""
-        page = page_of(self.listings[archived].cut(reading.ask), server_time=0, lacking=lacking)
-        walk, bad = self.walks[archived], refused or []
+        page = page_of(self.listings[kind].cut(reading.ask), server_time=0, lacking=lacking)
+        walk, bad = self.walks[kind], refused or []
         walk.arrived(reading, page.shape)
-        key, accepted = window_key(reading.window, archived=archived), page.shape.length - len(bad)
+        key, accepted = window_key(reading.window, archived=kind.is_archived), page.shape.length - len(bad)
         walk.windows[reading.window].read += page.shape.length
         walk.windows[reading.window].accepted += accepted
         walk.windows[reading.window].refused += len(bad)
@@ -76,13 +79,13 @@ class Audience:
         walk.delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
         self.collect()
 
-    def fail(self, reading: Reading, *, archived: bool = False) -> None:
+    def fail(self, reading: Reading, kind: ListingKind = ACTIVE) -> None:
         """A page is given up."""
-        self.walks[archived].failed(reading, LOST)
+        self.walks[kind].failed(reading, LOST)
         self.collect()
 
     def collect(self) -> None:
-        """What is told so far."""
+        """Collect the outcomes so far."""
         self.report.collect(self.walks, BEFORE)
         self._note()
 
@@ -96,14 +99,14 @@ class Audience:
 
     def rest(self) -> AudienceDone:
         """All that is left is read."""
-        for archived, walk in self.walks.items():
+        for kind, walk in self.walks.items():
             while walk.has_ready:
-                self.read(self.next(archived=archived), archived=archived)
+                self.read(self.next(kind), kind)
         return self.done()
 
     @property
     def words(self) -> list[str]:
-        """What is told: keys of windows that are in, or that failed, and totals of snapshots."""
+        """The outcomes in short: keys of imported and failed windows, and totals of snapshots."""
         return [_word(outcome) for outcome in self.told]
 
     def _note(self) -> None:
@@ -132,8 +135,8 @@ def _word(outcome: Outcome) -> str:
 def begun(active: range, archived: range, *, of: AudiencePlan | None = None) -> Audience:
     """An audience of contacts of these seconds; only its active contacts are being read."""
     report = AudienceReport(of or plan(), SnapshotScope(earlier=None, wanted=None), snapshot_id="new", paging=SMALL)
-    audience = Audience(report, {False: Listing(active), True: Listing(archived)})
-    audience.start(archived=False)
+    audience = Audience(report, {ACTIVE: Listing(active), ARCHIVED: Listing(archived)})
+    audience.start(ACTIVE)
     return audience
 
 
@@ -142,10 +145,10 @@ def going_on(known: dict[str, ImportedWindow], *, wanted: frozenset[str] | None 
     earlier = SnapshotProgress(snapshot=snapshot(total=9, archived_total=2, before=BEFORE), windows=known)
     scope = SnapshotScope(earlier=earlier, wanted=wanted)
     report = AudienceReport(plan(), scope, snapshot_id="new", paging=SMALL)
-    audience = Audience(report, {False: Listing(range(1, 10)), True: Listing(range(1, 3))})
-    for archived, total in ((False, 9), (True, 2)):
-        keys = {window_key(offset, archived=archived): offset for offset in range(0, total, SMALL.step)}
-        walk = audience.walks[archived] = Walk(since=BEGINNING, before=BEFORE, paging=SMALL)
+    audience = Audience(report, {ACTIVE: Listing(range(1, 10)), ARCHIVED: Listing(range(1, 3))})
+    for kind, total in ((ACTIVE, 9), (ARCHIVED, 2)):
+        keys = {window_key(offset, archived=kind.is_archived): offset for offset in range(0, total, SMALL.step)}
+        walk = audience.walks[kind] = Walk(since=BEGINNING, before=BEFORE, paging=SMALL)
         walk.resume(
             total=total,
             known={offset: known[key] for key, offset in keys.items() if key in known},
@@ -154,22 +157,23 @@ def going_on(known: dict[str, ImportedWindow], *, wanted: frozenset[str] | None 
     return audience
 
 
-def test_a_snapshot_is_told_with_both_totals_before_its_first_window() -> None:
+def test_a_snapshot_is_reported_before_its_first_window() -> None:
+    """With both totals."""
     audience = begun(range(1, 10), range(1, 3))
     audience.read(audience.next())
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     audience.read(audience.next())
     assert audience.words == []
-    audience.read(audience.next(archived=True), archived=True)
+    audience.read(audience.next(ARCHIVED), ARCHIVED)
     assert audience.words == ["snapshot of 9 and 2", "0", "8", "archived-0"]
     audience.rest()
     assert audience.words[4:] == ["4", "done"]
 
 
-def test_a_snapshot_is_told_as_it_was_taken() -> None:
+def test_a_snapshot_is_reported_as_taken() -> None:
     audience = begun(range(1, 10), range(1, 3))
     audience.read(audience.next())
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     audience.rest()
     known = audience.told[0]
     assert isinstance(known, SnapshotKnown)
@@ -180,23 +184,24 @@ def test_a_snapshot_is_told_as_it_was_taken() -> None:
     assert {outcome.snapshot_id for outcome in audience.told if isinstance(outcome, WindowImported)} == {"new"}
 
 
-def test_a_snapshot_that_is_known_is_not_told_while_there_is_no_window_to_tell() -> None:
+def test_a_snapshot_without_a_window_is_not_reported() -> None:
     audience = begun(range(1, 10), range(1, 3))
-    for archived in (False, True):
-        if archived:
-            audience.start(archived=True)
-        reading = audience.next(archived=archived)
-        audience.walks[archived].arrived(reading, audience.listings[archived].cut(reading.ask).shape)
+    for kind in ListingKind:
+        if kind is ARCHIVED:
+            audience.start(ARCHIVED)
+        reading = audience.next(kind)
+        audience.walks[kind].arrived(reading, audience.listings[kind].cut(reading.ask).shape)
         audience.collect()
-    assert audience.walks[True].planned
+    assert audience.walks[ARCHIVED].planned
     assert audience.words == []
 
 
-def test_ten_outcomes_do_not_wait_for_the_archived_total_and_it_is_told_later() -> None:
+def test_ten_outcomes_do_not_wait_for_the_archived_total() -> None:
+    """The snapshot is reported again with the total."""
     audience = begun(MANY, range(1, 3))
     audience.read(audience.next())
-    audience.start(archived=True)
-    archived = audience.next(archived=True)
+    audience.start(ARCHIVED)
+    archived = audience.next(ARCHIVED)
     for _ in range(8):
         audience.read(audience.next())
     assert audience.words == []
@@ -205,7 +210,7 @@ def test_ten_outcomes_do_not_wait_for_the_archived_total_and_it_is_told_later() 
     assert len(audience.words) == 1 + 10
     audience.read(audience.next())
     assert len(audience.words) == 1 + 11
-    audience.read(archived, archived=True)
+    audience.read(archived, ARCHIVED)
     assert audience.words[12:] == ["snapshot of 59 and 2", "archived-0"]
     assert audience.rest().complete
     assert [word for word in audience.words if word.startswith("snapshot")] == [
@@ -214,17 +219,17 @@ def test_ten_outcomes_do_not_wait_for_the_archived_total_and_it_is_told_later() 
     ]
 
 
-def test_refused_contacts_wait_like_windows_and_come_before_theirs() -> None:
+def test_refused_contacts_are_held_and_precede_their_window() -> None:
     audience = begun(range(1, 10), range(1, 3))
     bad = RefusedContact(contact_id="4", reason="bad")
     audience.read(audience.next(), refused=[bad])
     assert audience.words == []
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     audience.rest()
     assert audience.words[:3] == ["snapshot of 9 and 2", "refused of 0", "0"]
 
 
-def test_without_a_snapshot_no_window_is_told() -> None:
+def test_without_a_snapshot_no_window_is_reported() -> None:
     audience = begun(range(1, 10), range(1, 3))
     audience.fail(audience.next())
     assert audience.words == []
@@ -233,19 +238,19 @@ def test_without_a_snapshot_no_window_is_told() -> None:
     assert (last.snapshot, last.parts, last.failed, last.left, last.error) == (None, 0, (), 0, LOST)
 
 
-def test_half_of_a_first_page_that_does_not_tell_the_total_is_told_with_the_other() -> None:
+def test_a_half_page_without_the_total_waits_for_the_other() -> None:
     audience = begun(range(1, 4), range(0))
-    assert audience.walks[False].split(audience.next(), TooSlow("HTTP 504"))
+    assert audience.walks[ACTIVE].split(audience.next(), TooSlow("HTTP 504"))
     low, high = audience.next(), audience.next()
     audience.read(high, refused=[RefusedContact(contact_id="2", reason="bad")])
     assert audience.words == []
     audience.read(low)
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     audience.rest()
     assert audience.words == ["snapshot of 3 and 0", "refused of 0", "settled: 2", "0", "archived-0", "done"]
 
 
-def test_at_the_end_all_that_waited_is_told() -> None:
+def test_held_outcomes_are_emitted_at_the_end() -> None:
     audience = begun(range(1, 10), range(1, 3))
     audience.read(audience.next())
     audience.fail(audience.next())
@@ -255,7 +260,7 @@ def test_at_the_end_all_that_waited_is_told() -> None:
     assert (last.failed, last.error) == (("8",), REVOKED)
 
 
-def test_without_a_reason_to_stop_the_first_windows_error_is_the_audiences() -> None:
+def test_the_first_windows_error_is_the_audiences() -> None:
     audience = begun(range(1, 10), range(1, 3))
     audience.read(audience.next())
     audience.fail(audience.next())
@@ -263,19 +268,18 @@ def test_without_a_reason_to_stop_the_first_windows_error_is_the_audiences() -> 
     assert audience.done().error is LOST
 
 
-def test_an_audience_of_whose_archived_contacts_nothing_could_be_read_tells_no_window_of_them_and_is_not_whole() -> (
-    None
-):
+def test_unreadable_archived_contacts_have_no_windows() -> None:
+    """The audience is not whole."""
     audience = begun(range(1, 4), range(1, 3))
     audience.read(audience.next())
-    audience.start(archived=True)
-    audience.fail(audience.next(archived=True), archived=True)
+    audience.start(ARCHIVED)
+    audience.fail(audience.next(ARCHIVED), ARCHIVED)
     last = audience.done()
     assert audience.words == ["snapshot of 3 and None", "0", "done"]
     assert (last.parts, last.failed, last.error, last.is_whole) == (1, (), LOST, False)
 
 
-def test_a_snapshot_that_is_gone_on_with_keeps_its_name() -> None:
+def test_a_resumed_snapshot_keeps_its_id() -> None:
     audience = going_on({"0": imported(TimeRange(0, 5)), "8": imported(TimeRange(9, BEFORE))})
     audience.rest()
     assert [outcome.snapshot.id for outcome in audience.told if isinstance(outcome, SnapshotKnown)] == ["taken earlier"]
@@ -284,7 +288,7 @@ def test_a_snapshot_that_is_gone_on_with_keeps_its_name() -> None:
     }
 
 
-def test_an_audience_of_which_all_is_in_tells_its_snapshot_and_its_end() -> None:
+def test_an_imported_audience_reports_its_snapshot_and_end() -> None:
     whole = {
         "0": imported(TimeRange(0, 5)),
         "4": imported(TimeRange(6, 8)),
@@ -296,7 +300,8 @@ def test_an_audience_of_which_all_is_in_tells_its_snapshot_and_its_end() -> None
     assert audience.words == ["snapshot of 9 and 2", "done"]
 
 
-def test_sums_are_those_of_all_runs_and_accepted_and_refused_are_told_for_this_one_too() -> None:
+def test_sums_cover_all_runs() -> None:
+    """Accepted and refused contacts are counted for this run as well."""
     known = {
         "0": imported(TimeRange(0, 5), read=6, accepted=5, refused=1, requests=2),
         "8": imported(TimeRange(9, BEFORE), read=1, accepted=1, refused=0, requests=4),
@@ -321,75 +326,77 @@ def test_a_window_that_is_read_again_counts_as_it_is_read_now() -> None:
     assert (last.read, last.accepted, last.refused, last.requests) == (1 + 5, 1 + 5, 0, 4 + 1)
 
 
-def test_a_contact_that_is_refused_in_two_windows_counts_once_and_those_without_an_id_each() -> None:
+def test_a_contact_refused_in_two_windows_counts_once() -> None:
+    """Those without an ID count each time."""
     audience = begun(range(1, 10), range(0))
     bad, nameless = RefusedContact(contact_id="4", reason="bad"), RefusedContact(contact_id="", reason="no id")
     for _ in range(2):
         audience.read(audience.next(), refused=[bad, nameless])
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     assert audience.rest().refused == 1 + 2
 
 
-def test_a_path_that_every_contact_lacks_is_told_and_others_are_not() -> None:
+def test_only_paths_that_every_contact_lacks_are_reported() -> None:
     audience = begun(range(1, 4), range(1, 3))
     audience.read(audience.next(), lacking={"status": 3, "merge_fields.X": 3, "merge_fields.A": 3})
-    audience.start(archived=True)
-    reading = audience.next(archived=True)
-    audience.read(reading, archived=True, lacking={"merge_fields.X": 2, "merge_fields.A": 2})
+    audience.start(ARCHIVED)
+    reading = audience.next(ARCHIVED)
+    audience.read(reading, ARCHIVED, lacking={"merge_fields.X": 2, "merge_fields.A": 2})
     assert audience.done().lacking == ("merge_fields.A", "merge_fields.X")
 
 
 LACKING = {"merge_fields.X": 3}
 
 
-def test_what_all_contacts_of_this_run_lack_is_not_told_where_others_were_read_earlier() -> None:
+def test_lacking_paths_are_unknown_after_a_resume() -> None:
+    """Contacts read in earlier runs may have them."""
     audience = going_on({"0": imported(TimeRange(0, 5)), "8": imported(TimeRange(9, BEFORE))}, wanted=frozenset({"4"}))
     audience.read(audience.next(), lacking=LACKING)
     assert audience.done().lacking == ()
 
 
 @pytest.mark.parametrize("known", [{}, {"4": imported(TimeRange(6, 8))}], ids=["for the first time", "again"])
-def test_what_all_contacts_of_this_run_lack_is_not_told_where_others_are_still_to_come(
+def test_lacking_paths_are_unknown_while_windows_are_left(
     known: dict[str, ImportedWindow],
 ) -> None:
     audience = going_on(known, wanted=frozenset({"4"}))
     reading = audience.next()
-    audience.read(reading, lacking={"merge_fields.X": audience.listings[False].cut(reading.ask).shape.length})
+    audience.read(reading, lacking={"merge_fields.X": audience.listings[ACTIVE].cut(reading.ask).shape.length})
     assert audience.done().lacking == ()
 
 
-def test_what_all_contacts_of_this_run_lack_is_not_told_where_a_window_failed() -> None:
+def test_lacking_paths_are_unknown_if_a_window_failed() -> None:
     audience = begun(range(1, 6), range(0))
     audience.read(audience.next(), lacking={"merge_fields.X": 5})
     audience.fail(audience.next())
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     assert audience.rest().lacking == ()
 
 
 def test_an_empty_audience_lacks_nothing() -> None:
     audience = begun(range(0), range(0))
     audience.read(audience.next())
-    audience.start(archived=True)
+    audience.start(ARCHIVED)
     assert audience.rest().lacking == ()
 
 
 @settings(max_examples=200)
 @given(st.integers(0, 2**32))
-def test_every_window_is_told_after_a_snapshot_that_has_it_and_few_wait_for_that(seed: int) -> None:
-    """In whatever order pages of both walks come, and whichever of them fail."""
+def test_every_window_is_reported_after_its_snapshot(seed: int) -> None:
+    """In whatever order pages of both walks come, and whichever of them fail; few outcomes are held."""
     rng = Random(seed)
     audience = begun(range(1, rng.randint(2, 60)), range(1, rng.randint(2, 60)))
     reports = 0
-    while ready := [archived for archived, walk in audience.walks.items() if walk.has_ready]:
-        archived = rng.choice(ready)
-        reading = audience.next(archived=archived)
+    while ready := [kind for kind, walk in audience.walks.items() if walk.has_ready]:
+        kind = rng.choice(ready)
+        reading = audience.next(kind)
         if rng.random() < 0.2:
-            audience.fail(reading, archived=archived)
+            audience.fail(reading, kind)
         else:
-            audience.read(reading, archived=archived)
-        if audience.walks[False].planned and True not in audience.walks:
-            audience.start(archived=True)
-        reports += audience.walks[archived].planned
+            audience.read(reading, kind)
+        if audience.walks[ACTIVE].planned and ARCHIVED not in audience.walks:
+            audience.start(ARCHIVED)
+        reports += audience.walks[kind].planned
         assert reports - sum(not word.startswith("snapshot") for word in audience.words) < 10
     audience.done()
     known = list[str]()

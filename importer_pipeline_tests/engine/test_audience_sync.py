@@ -73,7 +73,8 @@ def done(audience: AudienceSync, now: float = NOW) -> AudienceDone:
     return last
 
 
-def test_a_snapshot_lies_a_minute_and_a_little_in_mailchimps_past() -> None:
+def test_a_snapshot_is_just_over_a_minute_old() -> None:
+    """By Mailchimp's clock."""
     fetch = asked(begun())
     assert (fetch.ask.since, fetch.ask.before, fetch.ask.offset, fetch.archived) == (BEGINNING, BEFORE, 0, False)
 
@@ -88,14 +89,15 @@ def test_a_snapshot_lies_a_minute_and_a_little_in_mailchimps_past() -> None:
         pytest.param(121, False, id="older than two minutes"),
     ],
 )
-def test_a_moment_is_right_when_it_is_one_to_two_minutes_old_by_mailchimps_own_clock(age: int, is_right: bool) -> None:
+def test_a_moment_is_right_if_one_to_two_minutes_old(age: int, is_right: bool) -> None:
+    """By Mailchimp's clock."""
     audience = begun()
     fetch = asked(audience)
     assert audience.moment_is_right(fetch, BEFORE + age) is is_right
     assert audience.is_current(fetch) is is_right
 
 
-def test_a_snapshot_that_is_not_right_is_taken_again_by_mailchimps_clock() -> None:
+def test_a_wrong_moment_is_corrected_by_mailchimps_clock() -> None:
     audience = begun()
     stale = asked(audience)
     assert not audience.moment_is_right(stale, SERVER_NOW + 3600)
@@ -104,7 +106,7 @@ def test_a_snapshot_that_is_not_right_is_taken_again_by_mailchimps_clock() -> No
     assert audience.moment_is_right(fetch, SERVER_NOW + 3601)
 
 
-def test_a_snapshot_that_grew_old_while_it_waited_is_taken_again_only_once() -> None:
+def test_an_aged_snapshot_is_taken_again_only_once() -> None:
     audience = begun()
     assert not audience.moment_is_right(asked(audience), SERVER_NOW + 3600)
     assert audience.moment_is_right(asked(audience), SERVER_NOW + 9999)
@@ -124,7 +126,8 @@ def test_once_its_first_page_is_in_a_snapshot_stays_as_it_is() -> None:
     assert audience.moment_is_right(asked(audience), SERVER_NOW + 9999)
 
 
-def test_the_archived_contacts_are_read_as_soon_as_the_active_ones_are_planned_and_before_them() -> None:
+def test_archived_contacts_are_read_before_the_active_ones() -> None:
+    """As soon as the active ones are planned."""
     audience = begun()
     brought(audience, asked(audience), *range(1, 10))
     fetch = asked(audience)
@@ -142,7 +145,7 @@ def test_an_audience_waits_for_its_first_page() -> None:
     assert not audience.done(NOW)
 
 
-def test_an_audience_is_done_when_both_walks_are_and_says_so_once() -> None:
+def test_an_audience_is_done_once_both_walks_are() -> None:
     audience = begun()
     brought(audience, asked(audience), *range(1, 10))
     archived = asked(audience)
@@ -175,7 +178,7 @@ def test_an_audience_is_done_when_both_walks_are_and_says_so_once() -> None:
     assert (audience.contacts, audience.accepted) == (11, 14)
 
 
-def test_a_window_that_is_in_tells_what_it_covers_and_cost() -> None:
+def test_an_imported_window_reports_coverage_and_counts() -> None:
     audience = begun()
     brought(audience, asked(audience), 1, 2)
     brought(audience, asked(audience), 3)
@@ -193,7 +196,7 @@ def test_a_window_that_is_in_tells_what_it_covers_and_cost() -> None:
     ]
 
 
-def test_a_window_takes_from_its_first_request_to_its_last_delivery() -> None:
+def test_a_window_lasts_from_first_request_to_last_delivery() -> None:
     audience = begun()
     first = asked(audience)
     audience.rest(first)
@@ -206,7 +209,8 @@ def test_a_window_takes_from_its_first_request_to_its_last_delivery() -> None:
     assert [it.elapsed_seconds for it in audience.outcomes if isinstance(it, WindowImported)] == [8.5, 0.0]
 
 
-def test_windows_that_failed_are_named_in_order_and_the_first_ones_error_is_the_audiences() -> None:
+def test_failed_windows_are_named_in_order() -> None:
+    """The first one's error is the audience's."""
     audience = begun()
     brought(audience, asked(audience), *range(1, 10))
     brought(audience, asked(audience), *range(1, 6))
@@ -227,7 +231,8 @@ def test_windows_that_failed_are_named_in_order_and_the_first_ones_error_is_the_
     ]
 
 
-def test_refused_contacts_are_told_by_window_and_counted_once_each() -> None:
+def test_refused_contacts_are_reported_by_window() -> None:
+    """Each is counted once."""
     audience = begun()
     first = asked(audience)
     whole = page(first, *range(1, 10))
@@ -256,7 +261,7 @@ def test_refused_contacts_are_told_by_window_and_counted_once_each() -> None:
     assert (window.imported.read, window.imported.accepted, window.imported.refused) == (5, 3, 2)
 
 
-def test_only_a_path_that_every_contact_lacks_is_told() -> None:
+def test_only_a_path_that_every_contact_lacks_is_reported() -> None:
     audience = begun()
     brought(audience, asked(audience), 1, 2, lacking={"status": 2, "merge_fields.X": 2, "merge_fields.A": 2})
     brought(audience, asked(audience), 3, lacking={"merge_fields.X": 1, "merge_fields.A": 1})
@@ -287,14 +292,14 @@ def test_a_try_counts_as_a_request_of_its_window() -> None:
     assert (window.window, window.imported.requests) == ("0", 2)
 
 
-def test_a_delivered_page_ends_a_row_of_pages_that_were_mostly_refused() -> None:
+def test_a_delivered_page_resets_the_refused_windows() -> None:
     audience = begun()
     audience.given_up_in_a_row = 2
     brought(audience, asked(audience))
     assert audience.given_up_in_a_row == 0
 
 
-def test_an_audience_that_is_stopped_before_it_began_is_done_without_a_snapshot() -> None:
+def test_a_stop_before_the_start_ends_without_a_snapshot() -> None:
     audience = begun()
     audience.stop(REVOKED)
     assert not audience.has_ready
@@ -303,7 +308,7 @@ def test_an_audience_that_is_stopped_before_it_began_is_done_without_a_snapshot(
     assert not last.complete
 
 
-def test_an_audience_that_is_stopped_before_its_first_page_came_is_done_when_that_failed() -> None:
+def test_a_stop_before_the_first_page_waits_for_it() -> None:
     audience = begun()
     first = asked(audience)
     audience.stop(REVOKED)
@@ -314,7 +319,7 @@ def test_an_audience_that_is_stopped_before_its_first_page_came_is_done_when_tha
     assert not any(isinstance(outcome, WindowFailed) for outcome in audience.outcomes)
 
 
-def test_an_audience_that_is_stopped_gives_up_what_waits_and_leaves_what_was_not_asked_for() -> None:
+def test_a_stop_fails_waiting_requests_and_leaves_the_rest() -> None:
     audience = begun()
     brought(audience, asked(audience), *range(1, 14))
     waits, again, under_way = asked(audience), asked(audience), asked(audience)
@@ -332,7 +337,8 @@ def test_an_audience_that_is_stopped_gives_up_what_waits_and_leaves_what_was_not
     assert last.snapshot is not None
 
 
-def test_windows_that_a_stop_gives_up_are_told_at_once_and_those_that_it_leaves_are_not() -> None:
+def test_a_stop_reports_the_windows_that_it_fails() -> None:
+    """Not those that it leaves."""
     audience = begun()
     brought(audience, asked(audience), *range(1, 14))
     brought(audience, asked(audience))
@@ -374,7 +380,8 @@ def going_on(
     return AudienceSync(plan(earlier=earlier, wanted=wanted), paging=paging, snapshot_id="new")
 
 
-def test_an_audience_that_goes_on_asks_for_what_is_not_in_of_both_walks_and_keeps_its_snapshot() -> None:
+def test_a_resumed_audience_reads_only_the_missing_windows() -> None:
+    """Of both walks; its snapshot stays."""
     audience = going_on("0", "8")
     archived, active = asked(audience), asked(audience)
     assert not audience.has_ready
@@ -394,13 +401,13 @@ def test_an_audience_that_goes_on_asks_for_what_is_not_in_of_both_walks_and_keep
     }
 
 
-def test_a_snapshot_that_is_gone_on_with_stays_as_it_was_cut() -> None:
+def test_a_resumed_snapshot_keeps_its_page_size() -> None:
     audience = going_on("0", "4", "archived-0", paging=Paging(page_size=1000))
     assert asked(audience).ask.count == SMALL.page_size
     assert SMALL.step == 4
 
 
-def test_an_audience_of_which_all_is_in_is_done_without_a_request() -> None:
+def test_an_imported_audience_needs_no_request() -> None:
     audience = going_on("0", "4", "8", "archived-0")
     assert not audience.has_ready
     assert audience.next(NOW, SERVER_NOW) is None
@@ -417,7 +424,8 @@ def test_single_windows_are_those_of_their_walk() -> None:
     assert not audience.has_ready
 
 
-def test_an_audience_of_which_single_windows_are_read_is_not_complete_while_others_are_left() -> None:
+def test_single_windows_do_not_complete_an_audience() -> None:
+    """While others are left."""
     audience = going_on("0", wanted=frozenset({"4"}))
     brought(audience, asked(audience), *range(1, 10))
     last = done(audience)
@@ -425,7 +433,7 @@ def test_an_audience_of_which_single_windows_are_read_is_not_complete_while_othe
     assert not last.complete
 
 
-def test_archived_contacts_that_an_earlier_run_did_not_come_to_are_read_from_the_beginning() -> None:
+def test_a_resume_reads_archived_contacts_not_yet_begun() -> None:
     audience = going_on("0", "4", "8", archived_total=None)
     fetch = asked(audience)
     assert (fetch.archived, fetch.ask.since, fetch.ask.before, fetch.ask.offset) == (True, BEGINNING, BEFORE, 0)
@@ -433,7 +441,7 @@ def test_archived_contacts_that_an_earlier_run_did_not_come_to_are_read_from_the
     assert done(audience).snapshot == snapshot(total=9, archived_total=1, before=BEFORE)
 
 
-def test_archived_contacts_that_an_earlier_run_did_not_come_to_are_counted_where_single_windows_are_read() -> None:
+def test_single_windows_count_archived_contacts_not_yet_begun() -> None:
     audience = going_on("0", "4", archived_total=None, wanted=frozenset({"8"}))
     fetch = asked(audience)
     assert (fetch.archived, fetch.reading.only_counts) == (True, True)
@@ -448,7 +456,7 @@ def counted(audience: AudienceSync, fetch: Fetch, *seconds: int) -> None:
     audience.counted(fetch, whole)
 
 
-def test_a_new_snapshot_of_which_no_window_is_wanted_is_counted_and_told() -> None:
+def test_planning_windows_counts_and_reports_a_new_snapshot() -> None:
     audience = AudienceSync(plan(wanted=frozenset()), paging=SMALL, snapshot_id="new")
     counted(audience, asked(audience), *range(1, 10))
     counted(audience, asked(audience), 3, 4)
@@ -464,6 +472,6 @@ def test_a_page_that_is_halved_gives_two_requests() -> None:
     assert [(asked(audience).ask.offset, audience.has_ready) for _ in range(2)] == [(0, True), (2, False)]
 
 
-def test_all_but_the_contacts_of_a_crowded_second_are_delivered_as_they_come() -> None:
+def test_only_a_crowded_second_delays_delivery() -> None:
     audience = begun()
     assert audience.unseen(asked(audience), ["a"]) is None

@@ -47,7 +47,7 @@ def lines_of(stage: Stage) -> AudienceEndpoints:
 
 
 def told(stage: Stage, *contact_ids: str, limits: SyncLimits | None = None) -> list[Outcome]:
-    """What comes of these contacts."""
+    """Return the outcomes of these contacts."""
     asked = replace(plan(), scope=ContactsScope(contact_ids=contact_ids))
     sync = Sync(
         [asked], paging=SMALL, limits=limits or SyncLimits(retries=0), book=LimiterRegistry(), rng=Halfway(),
@@ -60,7 +60,8 @@ def told(stage: Stage, *contact_ids: str, limits: SyncLimits | None = None) -> l
         workers.end()
 
 
-def test_each_is_brought_in_as_it_is_archived_or_not_and_who_is_gone_is_told_with_them(stage: Stage) -> None:
+def test_archived_and_missing_contacts_are_settled(stage: Stage) -> None:
+    """A contact is imported whether archived or not; one that is gone from Mailchimp is settled as well."""
     listed = stage.clients["acme"].lists[0]
     active, archived = (
         next(member.id for member in listed if (member.status == ARCHIVED) is is_archived)
@@ -73,7 +74,7 @@ def test_each_is_brought_in_as_it_is_archived_or_not_and_who_is_gone_is_told_wit
     assert set(stage.clients["acme"].target.records) == {active, archived}
 
 
-def test_who_is_refused_again_is_told_with_the_reason(stage: Stage) -> None:
+def test_a_contact_refused_again_has_its_reason(stage: Stage) -> None:
     client = stage.clients["acme"]
     one, other = [member.id for member in client.lists[0]][:2]
     client.target.refusals = (Refusal.of_ids({one}, Manner.REJECT),)
@@ -104,7 +105,7 @@ def test_without_its_list_nothing_is_known_of_a_contact(stage: Stage) -> None:
     assert (done.left, done.is_whole, done.is_accounted_for) == (1, False, False)
 
 
-def test_one_that_can_not_be_read_is_left_and_counts_as_tried() -> None:
+def test_an_unreadable_contact_is_left_and_counts_as_tried() -> None:
     asked = replace(plan(), scope=ContactsScope(contact_ids=("a", "b")))
     sync = Sync(
         [asked], paging=SMALL, limits=SyncLimits(retries=0), book=LimiterRegistry(), rng=Halfway(),
@@ -122,5 +123,5 @@ def test_one_that_can_not_be_read_is_left_and_counts_as_tried() -> None:
     assert (done.left, done.failed) == (2, ())
 
 
-def test_the_fields_of_one_member_are_paths_from_the_member_itself() -> None:
+def test_fields_of_one_member_start_at_the_member() -> None:
     assert MAPPING.member_fields == "id,last_changed,merge_fields.FNAME,merge_fields.LNAME,email_address,status"

@@ -1,9 +1,8 @@
-"""What is told of hours: each when both walks have proved it, in order, and what is left, failed or refused."""
+"""The outcomes of hours: imported in order once both walks have proved them, left, failed or refused."""
 
 from dataclasses import dataclass, field, replace
 
 from importer_pipeline.engine.audience_plan import HoursScope
-from importer_pipeline.engine.audience_report import DeliveredPage
 from importer_pipeline.engine.hours_report import HoursReport
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
@@ -14,6 +13,8 @@ from importer_pipeline.engine.outcomes import (
     Outcome,
     RefusedContact,
 )
+from importer_pipeline.engine.pages import ListingKind
+from importer_pipeline.engine.report import DeliveredPage
 from importer_pipeline.errors import HourNotOver, ImporterError, KeyRefused, TriesUsedUp
 from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.hours import HOUR_SECONDS
@@ -21,6 +22,7 @@ from importer_pipeline.listing.spans import Reading
 from importer_pipeline.listing.walk import Walk
 from importer_pipeline_tests.support.factories import SMALL, Listing, page_of, plan
 
+ACTIVE, ARCHIVED = ListingKind
 FIRST = 1_795_503_600
 """2026-11-24 07:00:00 UTC."""
 LAST = FIRST + 3 * HOUR_SECONDS - 1
@@ -41,28 +43,28 @@ class Audience:
     archived: Listing = field(default_factory=Listing)
     quarantined: frozenset[str] = frozenset()
     before: int = LAST
-    walks: dict[bool, Walk] = field(default_factory=dict[bool, Walk])
+    walks: dict[ListingKind, Walk] = field(default_factory=dict[ListingKind, Walk])
     told: list[Outcome] = field(default_factory=list[Outcome])
     report: HoursReport = field(init=False)
 
     def __post_init__(self) -> None:
         self.report = HoursReport(replace(plan(), quarantined=self.quarantined), self.scope)
-        self.start(archived=False)
+        self.start(ACTIVE)
 
-    def start(self, *, archived: bool) -> None:
-        self.walks[archived] = Walk(since=self.scope.since, before=self.before, paging=SMALL)
-        self.walks[archived].read_all()
+    def start(self, kind: ListingKind) -> None:
+        self.walks[kind] = Walk(since=self.scope.since, before=self.before, paging=SMALL)
+        self.walks[kind].read_all()
 
-    def next(self, *, archived: bool = False) -> Reading:
-        reading = self.walks[archived].next()
+    def next(self, kind: ListingKind = ACTIVE) -> Reading:
+        reading = self.walks[kind].next()
         assert reading is not None
         self.report.asked()
         return reading
 
-    def read(self, reading: Reading, *, archived: bool = False, refused: tuple[str, ...] = ()) -> None:
+    def read(self, reading: Reading, kind: ListingKind = ACTIVE, *, refused: tuple[str, ...] = ()) -> None:
         """A page is at the target, but for those that it refused."""
-        page = page_of((self.archived if archived else self.active).cut(reading.ask), server_time=SERVER_TIME)
-        self.walks[archived].arrived(reading, page.shape)
+        page = page_of((self.archived if kind is ARCHIVED else self.active).cut(reading.ask), server_time=SERVER_TIME)
+        self.walks[kind].arrived(reading, page.shape)
         bad = [RefusedContact(contact_id=contact_id, reason="bad") for contact_id in refused]
         accepted = page.shape.length - len(bad)
         self.report.delivered(
@@ -70,17 +72,17 @@ class Audience:
                 page=page, window="0", accepted=accepted, refused=bad, sent=None, at=SERVER_TIME, contact_id=None
             )
         )
-        self.walks[archived].delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
+        self.walks[kind].delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
         self.collect()
 
     def collect(self) -> None:
         self.report.collect(self.walks, self.before)
         self._note()
 
-    def rest(self, *, archived: bool) -> None:
+    def rest(self, kind: ListingKind) -> None:
         """All that is left of a walk is read."""
-        while self.walks[archived].has_ready:
-            self.read(self.next(archived=archived), archived=archived)
+        while self.walks[kind].has_ready:
+            self.read(self.next(kind), kind)
 
     def done(self, stopped: ImporterError | None = None) -> AudienceDone:
         self.report.done(self.walks, self.before, elapsed_seconds=1.0, stopped=stopped)
@@ -103,42 +105,44 @@ def spread() -> Listing:
     return Listing(FIRST + hour * HOUR_SECONDS + 600 * number for hour in range(3) for number in range(4))
 
 
-def test_no_hour_is_in_before_both_walks_have_proved_it() -> None:
+def test_no_hour_is_imported_before_both_walks_prove_it() -> None:
     audience = Audience(CHAIN, spread())
-    audience.rest(archived=False)
+    audience.rest(ACTIVE)
     assert audience.hours == []
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     assert [hour.hour for hour in audience.hours] == KEYS
     done = audience.done()
     assert (done.complete, done.parts, done.left, done.failed) == (True, 3, 0, ())
     assert [hour.chain_from for hour in audience.hours] == ["a snapshot"] * 3
 
 
-def test_hours_are_told_in_their_order_though_the_walk_reads_from_the_end() -> None:
+def test_hours_are_reported_in_order() -> None:
+    """Though the walk reads from the end."""
     audience = Audience(CHAIN, spread())
     first = audience.next()
     audience.read(first)
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     told = [hour.hour for hour in audience.hours]
-    audience.rest(archived=False)
+    audience.rest(ACTIVE)
     assert told == KEYS[: len(told)]
     assert len(told) < 3
     assert [hour.hour for hour in audience.hours] == KEYS
 
 
-def test_an_hour_that_is_in_already_is_not_told_again() -> None:
+def test_an_imported_hour_is_not_reported_again() -> None:
     known = frozenset({TimeRange(FIRST + HOUR_SECONDS, FIRST + 2 * HOUR_SECONDS - 1)})
     audience = Audience(HoursScope(first=FIRST, last=None, chain_from="a snapshot", known=known), spread())
-    audience.rest(archived=False)
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.rest(ACTIVE)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     assert [hour.hour for hour in audience.hours] == [KEYS[0], KEYS[2]]
     assert audience.done().complete
 
 
-def test_an_hour_that_failed_is_told_and_those_behind_it_go_on_with_the_chain() -> None:
+def test_a_failed_hour_does_not_end_the_chain() -> None:
+    """It is in the quarantine."""
     audience = failed_in_the_middle(CHAIN)
     done = audience.done()
     kinds = [(type(it), it.hour) for it in audience.told if isinstance(it, HourImported | HourFailed)]
@@ -147,7 +151,8 @@ def test_an_hour_that_failed_is_told_and_those_behind_it_go_on_with_the_chain() 
     assert (done.error, done.failed, done.left, done.is_accounted_for) == (LOST, (KEYS[1],), 0, True)
 
 
-def test_behind_an_hour_that_is_left_the_others_are_hours_by_themselves() -> None:
+def test_an_hour_that_is_left_ends_the_chain() -> None:
+    """Later hours are reported without a chain."""
     audience = failed_in_the_middle(CHAIN)
     revoked = KeyRefused("the key is refused")
     done = audience.done(stopped=revoked)
@@ -161,34 +166,35 @@ def failed_in_the_middle(scope: HoursScope) -> Audience:
     seconds = (FIRST + hour * HOUR_SECONDS + 200 * number for hour in range(3) for number in range(counts[hour]))
     audience = Audience(scope, Listing(seconds))
     for _ in range(20):
-        if not audience.walks[False].has_ready:
+        if not audience.walks[ACTIVE].has_ready:
             break
         reading = audience.next()
         if reading.ask.offset == 8:
-            audience.walks[False].failed(reading, LOST)
+            audience.walks[ACTIVE].failed(reading, LOST)
         else:
             audience.read(reading)
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     return audience
 
 
-def test_contacts_are_counted_by_the_hour_in_which_they_changed_and_the_longest_lag_is_told() -> None:
+def test_contacts_count_for_the_hour_of_their_change() -> None:
+    """The longest lag is reported."""
     audience = Audience(CHAIN, spread(), Listing([FIRST + 30]))
-    audience.rest(archived=False)
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.rest(ACTIVE)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     assert all(hour.read >= 4 for hour in audience.hours)
     assert [hour.lag_seconds for hour in audience.hours] == [
         SERVER_TIME - FIRST - hour * HOUR_SECONDS for hour in range(3)
     ]
 
 
-def test_a_refused_contact_is_told_before_its_hour_and_under_it() -> None:
+def test_a_refused_contact_is_reported_before_its_hour() -> None:
     audience = Audience(CHAIN, Listing([FIRST + HOUR_SECONDS + 5]))
     audience.read(audience.next(), refused=("0",))
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     refused = audience.told[0]
     assert isinstance(refused, ContactsRefused)
     assert (str(refused.ref), refused.snapshot_id) == (f"acme/news/contact_changes/{KEYS[1]}", None)
@@ -197,19 +203,19 @@ def test_a_refused_contact_is_told_before_its_hour_and_under_it() -> None:
     assert (done.complete, done.refused_now) == (True, 1)
 
 
-def test_a_contact_of_the_quarantine_that_is_taken_is_told() -> None:
+def test_an_accepted_quarantined_contact_is_settled() -> None:
     audience = Audience(CHAIN, Listing([FIRST + 5, FIRST + 6]), quarantined=frozenset({"0", "another"}))
     audience.read(audience.next(), refused=("1",))
     settled = [outcome.contact_ids for outcome in audience.told if isinstance(outcome, ContactsSettled)]
     assert settled == [frozenset({"0"})]
 
 
-def test_hours_by_hand_that_are_not_over_are_an_error_with_a_remedy() -> None:
+def test_hours_not_over_are_an_error_with_a_remedy() -> None:
     audience = Audience(BY_HAND, spread(), before=LAST - HOUR_SECONDS)
-    audience.rest(archived=False)
-    audience.start(archived=True)
-    audience.rest(archived=True)
+    audience.rest(ACTIVE)
+    audience.start(ARCHIVED)
+    audience.rest(ARCHIVED)
     done = audience.done()
     assert isinstance(done.error, HourNotOver)
-    assert str(done.error) == (f"the hour {KEYS[2]} is not over by Mailchimp's clock: launch it again in some minutes")
+    assert str(done.error) == (f"the hour {KEYS[2]} is not over by Mailchimp's clock: launch it again in a few minutes")
     assert [(hour.hour, hour.chain_from) for hour in audience.hours] == [(KEYS[0], None), (KEYS[1], None)]

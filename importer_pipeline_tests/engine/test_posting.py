@@ -406,7 +406,7 @@ def test_a_target_of_no_use_stops_its_client_at_once_and_drops_its_queued_posts(
 
 def test_an_error_that_can_not_pass_fails_its_window_at_once_and_nothing_else() -> None:
     engine, posts = begun(*range(1, 12))
-    odd = QuarantineWindow("an unforeseen ValueError")
+    odd = QuarantineWindow("an unexpected ValueError")
     engine.fail(posts.pop(0), odd)
     assert engine.sync.next_timer is None
     done = engine.rest(posts).done["acme/news"]

@@ -104,7 +104,8 @@ def test_a_chain_ends_where_the_first_second_is_not_proved(written: list[Evidenc
     assert end_of(*written) == end
 
 
-def test_hours_behind_a_hole_are_told_for_they_need_not_be_told_again() -> None:
+def test_a_chain_knows_the_hours_beyond_a_hole() -> None:
+    """They need not be reported again."""
     chain = chain_of([hour(14), hour(12), snapshot()], fingerprint=OURS, view=ALL)
     assert chain == Chain(snapshot="first", end=HALF_PAST, hours=frozenset({stretch(12), stretch(14)}))
 
@@ -119,11 +120,11 @@ def test_the_chain_names_the_snapshot_that_its_end_goes_back_to() -> None:
 @pytest.mark.parametrize(
     ("newest_first", "why"),
     [
-        pytest.param([], "nothing in the event log says that a full sync of it has succeeded", id="nothing"),
-        pytest.param([taken()], "its snapshot is not all in", id="unfinished"),
+        pytest.param([], "the event log has no successful full sync of it", id="nothing"),
+        pytest.param([taken()], "its snapshot is incomplete", id="unfinished"),
         pytest.param(
             [snapshot(fingerprint=OTHER)],
-            "what was synced is another list, target or record mapping than the clients file names now",
+            "the last sync was of another list, target or record mapping than the clients file now declares",
             id="edited",
         ),
     ],
@@ -176,14 +177,14 @@ def test_a_chain_that_ends_before_the_hours_in_view_is_none() -> None:
     assert chain_of(newest_first, fingerprint=OURS, view=out_of_view) is None
     why = why_no_chain(newest_first, fingerprint=OURS, view=out_of_view)
     assert why == (
-        "it was synced up to 1970-01-01T10:59:59+00:00 last, and the hours in view begin at 1970-01-01T12:00:00+00:00 "
+        "it was last synced up to 1970-01-01T10:59:59+00:00, and the hours in view begin at 1970-01-01T12:00:00+00:00 "
         "(IMPORTER_MONTHS_IN_VIEW)"
     )
 
 
 def test_a_clock_that_was_wrong_is_named_as_the_reason() -> None:
     why = why_no_chain([snapshot(NOON + 31_536_000), taken()], fingerprint=OURS, view=AT_NOON)
-    assert why == "what was synced last claims a moment that was still to come: a clock was wrong"
+    assert why == "the last sync claims to end in the future: a clock was wrong"
 
 
 @pytest.mark.parametrize(
@@ -197,9 +198,7 @@ def test_a_clock_that_was_wrong_is_named_as_the_reason() -> None:
         ([taken(OTHER)], True),
     ],
 )
-def test_all_that_was_sent_since_a_snapshot_was_taken_is_looked_at(
-    newest_first: list[Evidence], was_other: bool
-) -> None:
+def test_everything_sent_since_a_snapshot_is_checked(newest_first: list[Evidence], was_other: bool) -> None:
     assert was_other_since_snapshot(newest_first, fingerprint=OURS) == was_other
 
 

@@ -1,4 +1,4 @@
-"""What stands in the quarantine after each outcome: opened, changed, closed, and nothing lost in between."""
+"""The quarantine after each outcome: entries are opened, changed and closed, and none is lost."""
 
 from dataclasses import replace
 
@@ -178,7 +178,7 @@ def test_each_attempt_is_counted_and_the_first_is_remembered() -> None:
     }
 
 
-def test_what_changed_is_told_so_that_it_can_be_written_down() -> None:
+def test_note_returns_the_changed_entries() -> None:
     quarantine = Quarantine(began=0.0)
     assert quarantine.note(refused(WINDOW_0, "a"), now=NOW) == [WINDOW_0]
     assert quarantine.note(settled("b"), now=NOW) == []
@@ -188,14 +188,15 @@ def test_what_changed_is_told_so_that_it_can_be_written_down() -> None:
 
 
 @pytest.mark.parametrize("contact_id", ["", ID_OF_NO_ADDRESS])
-def test_contacts_without_an_id_of_their_own_stand_for_each_other(contact_id: str) -> None:
+def test_contacts_without_an_id_share_one_entry(contact_id: str) -> None:
     told = (refused(THE_HOUR, contact_id), refused(THE_HOUR, ""))
     assert set(after(*told).entries[THE_HOUR].contacts) == {""}
     assert after(*told).entries[THE_HOUR].contact_ids == frozenset()
     assert after(*told, settled("", contact_id)).entries != {}
 
 
-def test_those_of_an_hour_leave_when_it_is_read_again_without_them_and_those_of_a_window_do_not() -> None:
+def test_contacts_of_an_hour_leave_when_read_without_them() -> None:
+    """Contacts of a window stay."""
     told = (refused(THE_HOUR, ""), refused(WINDOW_0, ""))
     later = Quarantine(after(*told).entries.values(), began=NOW + 100)
     later.note(hour_in(), now=NOW + 101)
@@ -220,9 +221,8 @@ def test_those_of_an_hour_leave_when_it_is_read_again_without_them_and_those_of_
         pytest.param([window_in(), done(left=3, error=KeyRefused("refused"))], True, id="stopped"),
     ],
 )
-def test_those_without_an_id_of_a_window_leave_when_it_is_read_again_without_them(
-    told: list[Outcome], is_left: bool
-) -> None:
+def test_contacts_without_an_id_leave_with_their_window(told: list[Outcome], is_left: bool) -> None:
+    """They leave when the window is read again without them."""
     later = Quarantine(after(refused(WINDOW_0, "", "a")).entries.values(), began=NOW + 100)
     for outcome in told:
         later.note(outcome, now=NOW + 101)
@@ -244,7 +244,8 @@ def test_an_entry_can_be_forgotten() -> None:
 @pytest.mark.parametrize(
     ("attempts", "pause"), [(1, 3000), (2, 6000), (3, 12_000), (6, 24 * 3600), (9, 24 * 3600), (10, None)]
 )
-def test_the_pauses_grow_up_to_a_day_until_only_a_person_tries_again(attempts: int, pause: int | None) -> None:
+def test_pauses_between_retries_grow_up_to_a_day(attempts: int, pause: int | None) -> None:
+    """After the last attempt, only a person retries."""
     trouble = Failure(reason="", snapshot="", attempts=attempts, first_seen=0, last_seen=1000)
     assert not RetryRule().is_due(trouble, now=1000 + (pause or 1e9) - 1)
     assert RetryRule().is_due(trouble, now=1000 + (pause or 1e9)) is (pause is not None)

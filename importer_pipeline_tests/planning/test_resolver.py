@@ -1,4 +1,4 @@
-"""What is read for each thing that is asked for, by what earlier runs left."""
+"""The read plan for each kind of request, given what earlier runs recorded."""
 
 from dataclasses import replace
 
@@ -21,20 +21,20 @@ from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.chain import View
 from importer_pipeline.planning.quarantine import RetryRule
-from importer_pipeline.planning.resolver import (
-    Asked,
+from importer_pipeline.planning.requests import (
+    AudienceRequest,
     ChangesRequest,
     ContactsRequest,
+    EntrySelection,
     FirstSyncRequest,
     HoursRequest,
+    ReadPlan,
     Request,
-    Resolved,
-    Resolver,
     RetryRequest,
     WindowsRequest,
 )
+from importer_pipeline.planning.resolver import Resolver
 from importer_pipeline.planning.resuming import ResumeRule
-from importer_pipeline.planning.retries import Wanted
 from importer_pipeline_tests.support.factories import snapshot
 from importer_pipeline_tests.support.memory_history import MemoryHistory
 
@@ -46,13 +46,13 @@ TAKEN = snapshot(before=HALF_PAST_SIX)
 VIEW = View(now=NOW, oldest=0, tolerance_seconds=900.0)
 
 WINDOWS = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=86_400.0, restart=False))
-DUE = RetryRequest(wanted=Wanted(refs=None, rule=RetryRule()), windows=WINDOWS)
+DUE = RetryRequest(wanted=EntrySelection(refs=None, rule=RetryRule()), windows=WINDOWS)
 CHANGES = ChangesRequest(retry=DUE, newcomers=None)
-NOTHING = Resolved(scope=None)
+NOTHING = ReadPlan(scope=None)
 
 
 def left_by(*, synced: bool = False, hours: tuple[TimeRange, ...] = (), refused: bool = False) -> MemoryHistory:
-    """What earlier runs left."""
+    """Return a history of earlier runs."""
     history = MemoryHistory()
     history.begin(NOW - 7200)
     if synced:
@@ -80,15 +80,15 @@ def done() -> AudienceDone:
     )  # fmt: skip
 
 
-def resolved(request: Request, history: MemoryHistory, *, fingerprint: str = TAKEN.fingerprint) -> Resolved:
-    asked = Asked(name=NEWS, fingerprint=fingerprint, request=request)
+def resolved(request: Request, history: MemoryHistory, *, fingerprint: str = TAKEN.fingerprint) -> ReadPlan:
+    asked = AudienceRequest(name=NEWS, fingerprint=fingerprint, request=request)
     return Resolver([asked], history, VIEW).resolve(asked)
 
 
 def test_hours_by_hand_are_read_whatever_is_known_of_them() -> None:
     found = resolved(HoursRequest(hours=SEVEN), left_by(synced=True, hours=(SEVEN,)))
     scope = HoursScope(first=SEVEN.first, last=SEVEN.last, chain_from=None, known=frozenset())
-    assert found == Resolved(scope=scope)
+    assert found == ReadPlan(scope=scope)
 
 
 def test_changes_are_read_from_the_end_of_the_chain_on() -> None:
@@ -97,7 +97,7 @@ def test_changes_are_read_from_the_end_of_the_chain_on() -> None:
     assert (found.later, found.note) == ((), "")
 
 
-def test_an_hour_that_is_in_behind_a_hole_is_read_with_the_others_and_not_told_again() -> None:
+def test_an_hour_beyond_a_hole_is_not_reported_again() -> None:
     found = resolved(CHANGES, left_by(synced=True, hours=(EIGHT,)))
     assert isinstance(found.scope, HoursScope)
     assert (found.scope.first, found.scope.known) == (HALF_PAST_SIX + 1, frozenset({EIGHT}))
@@ -108,24 +108,24 @@ def test_without_a_chain_nothing_is_read_from_now_on(newcomers: WindowsRequest |
     found = resolved(replace(CHANGES, newcomers=newcomers), left_by(hours=(SEVEN,)))
     assert found.scope is None
     assert found.later == ((newcomers,) if newcomers else ())
-    what = "a full sync of it comes last" if newcomers else "it is left to full_sync"
-    assert found.note.startswith(f"acme/news: {what}, since nothing in the event log")
+    what = "a full sync comes last" if newcomers else "it is left to full_sync"
+    assert found.note.startswith(f"acme/news: {what}, because the event log has no")
 
 
-def test_another_mapping_begins_anew_and_the_note_says_so() -> None:
+def test_another_mapping_requires_a_full_sync() -> None:
     found = resolved(replace(CHANGES, newcomers=WINDOWS), left_by(synced=True), fingerprint="another")
     assert found.later == (WINDOWS,)
     assert "another list, target or record mapping" in found.note
 
 
 @pytest.mark.parametrize("request_of", [CHANGES, replace(CHANGES, newcomers=WINDOWS)], ids=["left", "synced in full"])
-def test_a_chain_out_of_view_is_a_full_sync_and_the_note_says_why(request_of: ChangesRequest) -> None:
-    asked = Asked(name=NEWS, fingerprint=TAKEN.fingerprint, request=request_of)
+def test_a_chain_out_of_view_requires_a_full_sync(request_of: ChangesRequest) -> None:
+    asked = AudienceRequest(name=NEWS, fingerprint=TAKEN.fingerprint, request=request_of)
     late = View(now=NOW + 200 * 86_400, oldest=int(NOW) + 100 * 86_400, tolerance_seconds=900.0)
     found = Resolver([asked], left_by(synced=True), late).resolve(asked)
     assert found.scope is None
     assert found.later == ((request_of.newcomers,) if request_of.newcomers else ())
-    assert "since it was synced up to 2026-11-24T06:30:00+00:00 last, and the hours in view begin at" in found.note
+    assert "because it was last synced up to 2026-11-24T06:30:00+00:00, and the hours in view begin at" in found.note
 
 
 def sent_in(*forms: str) -> MemoryHistory:
@@ -142,9 +142,8 @@ def sent_in(*forms: str) -> MemoryHistory:
     [((), True), (("other",), False), (("other", TAKEN.fingerprint), False)],
     ids=["nothing", "another form", "another form, and back"],
 )
-def test_a_snapshot_is_resumed_only_if_nothing_was_sent_in_another_form_since(
-    forms: tuple[str, ...], is_resumed: bool
-) -> None:
+def test_another_form_sent_since_prevents_resuming(forms: tuple[str, ...], is_resumed: bool) -> None:
+    """A snapshot is resumed only if nothing has been sent with another fingerprint since."""
     request = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=48 * 3600.0, restart=False))
     scope = resolved(request, sent_in(*forms)).scope
     assert isinstance(scope, SnapshotScope)
@@ -179,16 +178,17 @@ def test_a_retry_is_all_kinds_of_requests_one_behind_the_other() -> None:
         HourFailed(name=NEWS, hour="2026-11-24-07:00", fingerprint=TAKEN.fingerprint, error=TriesUsedUp("no answer"))
     )
     found = resolved(DUE, history)
-    assert found == Resolved(scope=None, later=(ContactsRequest(contact_ids=("bad",)), HoursRequest(hours=SEVEN)))
+    assert found == ReadPlan(scope=None, later=(ContactsRequest(contact_ids=("bad",)), HoursRequest(hours=SEVEN)))
 
 
-def test_what_was_refused_for_another_mapping_is_left_to_the_full_sync() -> None:
+def test_contacts_refused_for_another_mapping_are_not_retried() -> None:
+    """They are left to the full sync."""
     assert resolved(DUE, left_by(synced=True, refused=True), fingerprint="another") == NOTHING
 
 
 def test_single_contacts_are_asked_for_by_their_ids() -> None:
     found = resolved(ContactsRequest(contact_ids=("bad",)), left_by())
-    assert found == Resolved(scope=ContactsScope(contact_ids=("bad",)))
+    assert found == ReadPlan(scope=ContactsScope(contact_ids=("bad",)))
 
 
 def test_a_first_sync_is_for_audiences_without_a_chain_only() -> None:
@@ -197,8 +197,8 @@ def test_a_first_sync_is_for_audiences_without_a_chain_only() -> None:
     assert resolved(first, left_by()).scope == SnapshotScope(earlier=None, wanted=None)
 
 
-def test_what_is_in_the_quarantine_is_known_while_anything_of_the_audience_is_read() -> None:
+def test_every_request_knows_the_quarantined_contacts() -> None:
     history = left_by(synced=True, refused=True)
     for request in (CHANGES, WINDOWS, HoursRequest(hours=SEVEN)):
-        asked = Asked(name=NEWS, fingerprint=TAKEN.fingerprint, request=request)
+        asked = AudienceRequest(name=NEWS, fingerprint=TAKEN.fingerprint, request=request)
         assert Resolver([asked], history, VIEW).quarantined(asked) == {"bad"}

@@ -1,4 +1,4 @@
-"""Which snapshot a plan goes on with, why not, and what is said where single windows can't be had."""
+"""Resuming a snapshot: which one, why not, and the errors for unusable windows."""
 
 import math
 from dataclasses import replace
@@ -11,7 +11,7 @@ from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.snapshots import AudienceName, Latest, SnapshotProgress
 from importer_pipeline.planning.chain import View
-from importer_pipeline.planning.resuming import ResumedSnapshot, ResumeRule, resume_snapshot
+from importer_pipeline.planning.resuming import ResumeRule, resume_snapshot
 from importer_pipeline_tests.support.factories import imported, snapshot
 from importer_pipeline_tests.support.memory_history import MemoryHistory
 
@@ -27,7 +27,7 @@ ANEW = SnapshotScope(earlier=None, wanted=None, last=TAKEN)
 
 
 def kept() -> MemoryHistory:
-    """What an earlier run left."""
+    """Return the history of an earlier run."""
     history = MemoryHistory()
     history.record(SnapshotKnown(name=NEWS, snapshot=TAKEN))
     for key, window in WINDOWS.items():
@@ -37,17 +37,17 @@ def kept() -> MemoryHistory:
     return history
 
 
-def taken_up(
+def resumed(
     latest: Latest | None, *wanted: str, was_other: bool = False, rule: ResumeRule = RULE, now: float = NOW
-) -> ResumedSnapshot:
+) -> tuple[SnapshotScope, str]:
     """Of a whole sync, or of single windows."""
-    return taken_up_of(frozenset(wanted) or None, latest, was_other=was_other, rule=rule, now=now)
+    return resumed_windows(frozenset(wanted) or None, latest, was_other=was_other, rule=rule, now=now)
 
 
-def taken_up_of(
+def resumed_windows(
     wanted: frozenset[str] | None, latest: Latest | None, *, was_other: bool = False, rule: ResumeRule = RULE,
     now: float = NOW,
-) -> ResumedSnapshot:  # fmt: skip
+) -> tuple[SnapshotScope, str]:  # fmt: skip
     view = View(now=now, oldest=0, tolerance_seconds=900.0)
     return resume_snapshot(
         NEWS, wanted, latest, kept(), fingerprint=TAKEN.fingerprint, was_other=was_other, rule=rule, view=view
@@ -58,10 +58,10 @@ def unfinished(**values: str | int | None) -> Latest:
     return Latest(snapshot=replace(TAKEN, **values), completed=False)
 
 
-def test_an_unfinished_snapshot_is_gone_on_with_and_a_note_says_how_far_it_is() -> None:
-    taken = taken_up(unfinished())
-    assert taken.scope == SnapshotScope(earlier=STANDING, wanted=None)
-    assert taken.note == "acme/news goes on with its snapshot of 2025-11-26T11:00:00+00:00: 2 of 4 windows are in"
+def test_an_unfinished_snapshot_is_resumed_with_a_note() -> None:
+    scope, note = resumed(unfinished())
+    assert scope == SnapshotScope(earlier=STANDING, wanted=None)
+    assert note == "acme/news resumes its snapshot of 2025-11-26T11:00:00+00:00: 2 of 4 windows are imported"
 
 
 @pytest.mark.parametrize(
@@ -69,29 +69,30 @@ def test_an_unfinished_snapshot_is_gone_on_with_and_a_note_says_how_far_it_is() 
     [(int(NOW) + 901, math.inf), (BEFORE, BEFORE - 901.0)],
     ids=["by our clock now", "by our clock when it was taken"],
 )
-def test_one_of_the_future_is_not_gone_on_with_nor_has_windows(before: int, written: float) -> None:
+def test_a_snapshot_of_the_future_is_not_resumed(before: int, written: float) -> None:
+    """Nor can its windows be imported."""
     future = Latest(snapshot=replace(TAKEN, before=before), completed=False, written=written)
-    taken = taken_up(future)
-    assert taken.scope.earlier is None
-    assert taken.note.endswith(", which was still to come when it was taken: a clock was wrong")
-    with pytest.raises(SnapshotUnusable, match="which was still to come when it was taken"):
-        taken_up(future, "0")
+    scope, note = resumed(future)
+    assert scope.earlier is None
+    assert note.endswith(", which was in the future when it was taken: a clock was wrong")
+    with pytest.raises(SnapshotUnusable, match="which was in the future when it was taken"):
+        resumed(future, "0")
 
 
-def test_one_since_which_contacts_were_sent_in_another_form_is_not_gone_on_with() -> None:
-    taken = taken_up(unfinished(), was_other=True)
-    assert taken.scope == ANEW
-    assert "the unfinished one is older than contacts that were sent for another list" in taken.note
+def test_contacts_sent_in_another_form_prevent_resuming() -> None:
+    scope, note = resumed(unfinished(), was_other=True)
+    assert scope == ANEW
+    assert "the unfinished one is older than contacts that were sent for another list" in note
     with pytest.raises(SnapshotUnusable, match="the snapshot is older than contacts that were sent for another list"):
-        taken_up(unfinished(), "0", was_other=True)
+        resumed(unfinished(), "0", was_other=True)
 
 
 @pytest.mark.parametrize(
     "latest", [None, Latest(snapshot=TAKEN, completed=True)], ids=["none", "one that is completed"]
 )
-def test_without_an_unfinished_snapshot_a_new_one_goes_without_saying(latest: Latest | None) -> None:
-    taken = taken_up(latest)
-    assert (taken.scope.earlier, taken.note) == (None, "")
+def test_without_an_unfinished_snapshot_there_is_no_note(latest: Latest | None) -> None:
+    scope, note = resumed(latest)
+    assert (scope.earlier, note) == (None, "")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_without_an_unfinished_snapshot_a_new_one_goes_without_saying(latest: La
             unfinished(fingerprint="of another list"),
             RULE,
             NOW,
-            "the unfinished one is of another list, target or record mapping than the clients file names now",
+            "the unfinished one is of another list, target or record mapping than the clients file now declares",
             id="another fingerprint",
         ),
         pytest.param(
@@ -121,39 +122,36 @@ def test_without_an_unfinished_snapshot_a_new_one_goes_without_saying(latest: La
         ),
     ],
 )
-def test_a_note_says_why_an_unfinished_snapshot_is_not_gone_on_with(
-    latest: Latest, rule: ResumeRule, now: float, reason: str
-) -> None:
-    taken = taken_up(latest, rule=rule, now=now)
-    assert taken.scope.earlier is None
-    assert taken.note == f"acme/news takes a new snapshot: {reason}"
+def test_a_note_says_why_a_snapshot_is_not_resumed(latest: Latest, rule: ResumeRule, now: float, reason: str) -> None:
+    scope, note = resumed(latest, rule=rule, now=now)
+    assert scope.earlier is None
+    assert note == f"acme/news takes a new snapshot: {reason}"
 
 
-def test_a_snapshot_as_old_as_the_rule_allows_is_gone_on_with() -> None:
-    assert taken_up(unfinished(), now=BEFORE + 24 * 3600.0).scope.earlier is not None
+def test_a_snapshot_as_old_as_the_rule_allows_is_resumed() -> None:
+    assert resumed(unfinished(), now=BEFORE + 24 * 3600.0)[0].earlier is not None
 
 
-def test_a_plan_of_the_windows_alone_keeps_an_unfinished_snapshot_by_the_same_rule() -> None:
+def test_planning_windows_resumes_by_the_same_rule() -> None:
     counted = SnapshotScope(earlier=None, wanted=frozenset())
-    taken = taken_up_of(frozenset(), unfinished())
-    assert taken.scope == replace(counted, earlier=STANDING)
-    assert taken.note.endswith("2 of 4 windows are in")
-    taken = taken_up_of(frozenset(), unfinished(), rule=replace(RULE, restart=True))
-    assert taken.scope == replace(counted, last=TAKEN)
-    taken = taken_up_of(frozenset(), Latest(snapshot=TAKEN, completed=True))
-    assert taken.scope == replace(counted, last=TAKEN)
+    scope, note = resumed_windows(frozenset(), unfinished())
+    assert scope == replace(counted, earlier=STANDING)
+    assert note.endswith("2 of 4 windows are imported")
+    scope, note = resumed_windows(frozenset(), unfinished(), rule=replace(RULE, restart=True))
+    assert scope == replace(counted, last=TAKEN)
+    scope, note = resumed_windows(frozenset(), Latest(snapshot=TAKEN, completed=True))
+    assert scope == replace(counted, last=TAKEN)
 
 
 @pytest.mark.parametrize("completed", [False, True], ids=["unfinished", "completed"])
 @pytest.mark.parametrize("rule", [RULE, replace(RULE, restart=True)], ids=["resume", "restart"])
-def test_single_windows_are_those_of_the_newest_snapshot_however_old_it_is(
-    rule: ResumeRule, *, completed: bool
-) -> None:
+def test_single_windows_are_of_the_newest_snapshot(rule: ResumeRule, *, completed: bool) -> None:
+    """However old it is."""
     latest = Latest(snapshot=TAKEN, completed=completed)
-    taken = taken_up(latest, "4", "archived-0", rule=rule, now=BEFORE + 1e9)
-    assert taken.scope.earlier == STANDING
-    assert taken.scope.wanted == {"4", "archived-0"}
-    assert taken.note == ""
+    scope, note = resumed(latest, "4", "archived-0", rule=rule, now=BEFORE + 1e9)
+    assert scope.earlier == STANDING
+    assert scope.wanted == {"4", "archived-0"}
+    assert note == ""
 
 
 REMEDY = "run plan_windows, which registers the windows of a new snapshot, or full_sync"
@@ -168,35 +166,33 @@ REMEDY = "run plan_windows, which registers the windows of a new snapshot, or fu
         pytest.param(
             unfinished(fingerprint="of another list"),
             ("0",),
-            f"the snapshot is of another list, target or record mapping than the clients file names now: {REMEDY}",
+            f"the snapshot is of another list, target or record mapping than the clients file now declares: {REMEDY}",
             id="it is of something else",
         ),
         pytest.param(
             unfinished(),
             ("4", "12"),
             "the snapshot of 2025-11-26T11:00:00+00:00 has no window 12: "
-            "take some of its 4: 0, 4, 8, ...; or run plan_windows for a new one",
+            "choose from its 4 windows: 0, 4, 8, ...; or run plan_windows for a new snapshot",
             id="it has no such window",
         ),
         pytest.param(
             unfinished(),
             ("2", "12", "16", "archived-4", "x"),
             "the snapshot of 2025-11-26T11:00:00+00:00 has no window 12, 16, 2 and 2 more: "
-            "take some of its 4: 0, 4, 8, ...; or run plan_windows for a new one",
+            "choose from its 4 windows: 0, 4, 8, ...; or run plan_windows for a new snapshot",
             id="it has none of many",
         ),
         pytest.param(
             unfinished(archived_total=None),
             ("archived-0",),
             "the snapshot of 2025-11-26T11:00:00+00:00 has no window archived-0: "
-            "take some of its 3: 0, 4, 8, ...; or run plan_windows for a new one",
+            "choose from its 3 windows: 0, 4, 8, ...; or run plan_windows for a new snapshot",
             id="it does not know its archived contacts",
         ),
     ],
 )
-def test_where_single_windows_can_not_be_had_it_says_why_and_what_to_do(
-    latest: Latest | None, keys: tuple[str, ...], message: str
-) -> None:
+def test_unusable_windows_raise_with_a_remedy(latest: Latest | None, keys: tuple[str, ...], message: str) -> None:
     with pytest.raises(SnapshotUnusable) as caught:
-        taken_up(latest, *keys)
+        resumed(latest, *keys)
     assert str(caught.value) == message

@@ -16,9 +16,8 @@ from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.locks.files import FileAccountLocks
 from importer_pipeline.planning.quarantine import RetryRule
-from importer_pipeline.planning.resolver import FirstSyncRequest, RetryRequest, WindowsRequest
+from importer_pipeline.planning.requests import EntrySelection, FirstSyncRequest, RetryRequest, WindowsRequest
 from importer_pipeline.planning.resuming import ResumeRule
-from importer_pipeline.planning.retries import Wanted
 from importer_pipeline.runner.importing import Import, ImportQueue, ImportSettings, Task, account_identity
 from importer_pipeline.sandbox.faults import FaultPlan, Latency
 from importer_pipeline_tests.support.memory_history import MemoryHistory
@@ -104,7 +103,8 @@ def test_all_audiences_are_imported_and_counted(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("side", ["mailchimp", "target"])
-def test_a_missing_secret_is_told_first_and_stops_only_its_client(stage: Stage, side: str) -> None:
+def test_a_missing_secret_stops_only_its_client(stage: Stage, side: str) -> None:
+    """It is reported first."""
     declared = stage.declared()
     declared["acme"][side]["api_key"] = {"file": "/nowhere/secret"}
     running = prepared(stage, declared)
@@ -130,16 +130,15 @@ def test_without_a_usable_secret_nothing_is_asked(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("one", "two"), [(2, 10), (10, 2)])
-def test_clients_on_one_account_share_the_least_number_of_connections_that_one_of_them_declares(
-    stage: Stage, one: int, two: int
-) -> None:
+def test_clients_on_one_account_share_the_lowest_limit(stage: Stage, one: int, two: int) -> None:
+    """The lowest `max_connections` of any client on the account applies to all."""
     stage.clients["acme"].account.fault_plan = FaultPlan(latency=Latency.fixed(0.005))
     ends = done(prepared(stage, shared(stage, one=one, two=two)))
     assert all(end.complete for end in ends.values())
     assert stage.clients["acme"].account.traffic.figures(time.time()).peak_in_progress == 2
 
 
-def test_an_account_is_locked_until_all_of_its_audiences_are_done(stage: Stage) -> None:
+def test_an_account_is_locked_until_its_audiences_are_done(stage: Stage) -> None:
     longer, now = stage.clients["acme"].lists[1], int(time.time())
     longer.fill(900, changed_between=(now - 2000, now - 300), seed=1)
     clients, folder = stage.load(), stage.folder / "locks"
@@ -209,8 +208,8 @@ def test_free_accounts_have_their_turn_before_busy_ones(stage: Stage) -> None:
 
 
 def retry(windows: WindowsRequest) -> RetryRequest:
-    """What is in the quarantine."""
-    return RetryRequest(wanted=Wanted(refs=None, rule=RetryRule()), windows=windows)
+    """Return a request for all due quarantine entries."""
+    return RetryRequest(wanted=EntrySelection(refs=None, rule=RetryRule()), windows=windows)
 
 
 def test_an_account_without_work_is_free_at_once(stage: Stage) -> None:
@@ -230,7 +229,7 @@ def test_an_account_without_work_is_free_at_once(stage: Stage) -> None:
     assert set(done(running)) == {"acme/newsletter", "acme/customers"}
 
 
-def test_a_first_sync_takes_no_account_whose_audiences_have_had_one(stage: Stage) -> None:
+def test_a_first_sync_skips_accounts_already_synced(stage: Stage) -> None:
     history, clients, folder = MemoryHistory(), stage.load(), stage.folder / "locks"
     for outcome in outcomes(prepared(stage, acme(stage), history=history)):
         history.record(outcome)
@@ -274,7 +273,7 @@ def acme(stage: Stage) -> dict[str, Declared]:
 
 
 def interrupted(stage: Stage, *, windows: int) -> MemoryHistory:
-    """What is left of an import of acme's contacts that was ended after so many windows."""
+    """Return the history of an import of acme that was ended after some windows."""
     history, told = MemoryHistory(), 0
     with prepared(stage, acme(stage), history=history) as running:
         for several in running.run():
@@ -288,10 +287,10 @@ def interrupted(stage: Stage, *, windows: int) -> MemoryHistory:
     return history
 
 
-def test_an_import_goes_on_where_an_earlier_one_was_ended_and_says_so(stage: Stage) -> None:
+def test_an_import_resumes_where_an_earlier_one_ended(stage: Stage) -> None:
     history = interrupted(stage, windows=5)
     running = prepared(stage, acme(stage), history=history)
-    assert any("goes on with its snapshot of" in note for note in running.notes)
+    assert any("resumes its snapshot of" in note for note in running.notes)
     asked_before = len(stage.sandbox.answered)
     told = outcomes(running)
     for outcome in told:
@@ -304,7 +303,7 @@ def test_an_import_goes_on_where_an_earlier_one_was_ended_and_says_so(stage: Sta
     assert 0 < requests <= windows - 5
 
 
-def test_an_import_that_is_to_restart_takes_new_snapshots_and_says_so(stage: Stage) -> None:
+def test_a_restart_takes_new_snapshots(stage: Stage) -> None:
     history = interrupted(stage, windows=5)
     running = prepared(stage, acme(stage), history=history, rule=ResumeRule(within_seconds=86_400.0, restart=True))
     assert running.notes
@@ -314,7 +313,8 @@ def test_an_import_that_is_to_restart_takes_new_snapshots_and_says_so(stage: Sta
     assert not new & {latest.snapshot.id for latest in names}
 
 
-def test_windows_that_no_snapshot_has_are_told_first_and_stop_only_their_audience(stage: Stage) -> None:
+def test_unknown_windows_stop_only_their_audience(stage: Stage) -> None:
+    """They are reported first."""
     history = MemoryHistory()
     clients = stage.load()
     planned = [task for task in tasks(clients, wanted=frozenset()) if task.client.name == "globex"]
@@ -334,7 +334,8 @@ def test_windows_that_no_snapshot_has_are_told_first_and_stop_only_their_audienc
     assert stage.clients["acme"].target.records == {}
 
 
-def test_an_import_that_is_left_holds_its_locks_until_nothing_of_it_is_on_the_wire(stage: Stage) -> None:
+def test_locks_are_held_while_requests_are_in_flight(stage: Stage) -> None:
+    """An import that is left keeps them until its last request has ended."""
     stage.clients["acme"].account.fault_plan = FaultPlan(latency=Latency.fixed(0.05))
     clients, others = stage.load(), FileAccountLocks(stage.folder / "locks")
     identity = account_identity(clients.clients[0])

@@ -1,4 +1,4 @@
-"""What a person is told of an import, word for word."""
+"""The log lines and the error message of an import, word for word."""
 
 from dataclasses import replace
 
@@ -75,12 +75,12 @@ def failure(*outcomes: Outcome) -> str | None:
     return summary.failure
 
 
-def test_an_import_that_is_all_in_needs_no_words() -> None:
+def test_a_complete_import_has_no_failure_message() -> None:
     assert failure(WINDOW, DONE) is None
     assert failure() is None
 
 
-def test_a_window_that_failed_on_the_way_is_told_with_its_audience_only() -> None:
+def test_a_failed_window_is_reported_with_its_audience_only() -> None:
     lost = WindowFailed(name=NEWS, snapshot_id="taken earlier", window="0", fingerprint="of the list", error=LOST)
     assert failure(lost) is None
 
@@ -95,26 +95,25 @@ def test_a_window_that_failed_on_the_way_is_told_with_its_audience_only() -> Non
         pytest.param(tuple("123456789"), "windows 1, 2, 3, 4, 5 and 4 more", id="nine"),
     ],
 )
-def test_failed_windows_are_named_up_to_five_with_the_error_and_what_to_do(
-    windows: tuple[str, ...], named: str
-) -> None:
+def test_up_to_five_failed_windows_are_named(windows: tuple[str, ...], named: str) -> None:
     assert failure(DONE, failed(*windows)) == (
-        "Not all in: 1 of 2 audiences. Everything else is in.\n"
+        "Incomplete: 1 of 2 audiences. Everything else is imported.\n"
         f"- acme/news {named}: Mailchimp can't answer now (HTTP 500), 4 times: run it again later"
     )
 
 
-def test_an_audience_of_which_nothing_could_be_read_is_named_without_windows() -> None:
+def test_an_unreadable_audience_is_named_without_windows() -> None:
     error = KeyRefused("Mailchimp refuses the key (HTTP 401)", remedy="check the client's mailchimp secret")
     assert failure(replace(failed(error=error), snapshot=None, parts=0, accepted=0)) == (
-        "Not all in: 1 of 1 audiences.\n"
+        "Incomplete: 1 of 1 audiences.\n"
         "- acme/news: Mailchimp refuses the key (HTTP 401): check the client's mailchimp secret"
     )
 
 
-def test_an_audience_that_was_stopped_without_a_failed_window_is_named_without_windows() -> None:
+def test_a_stopped_audience_is_named_without_windows() -> None:
+    """If no window of it has failed."""
     assert failure(failed()) == (
-        "Not all in: 1 of 1 audiences. Everything else is in.\n"
+        "Incomplete: 1 of 1 audiences. Everything else is imported.\n"
         "- acme/news: Mailchimp can't answer now (HTTP 500), 4 times: run it again later"
     )
 
@@ -128,44 +127,44 @@ def test_an_audience_that_was_stopped_without_a_failed_window_is_named_without_w
         pytest.param(("",), "Refused: 1 contact", "contact (no id)", id="one without an id"),
     ],
 )
-def test_refused_contacts_are_named_up_to_five_with_the_first_ones_reason(
-    ids: tuple[str, ...], heading: str, named: str
-) -> None:
+def test_up_to_five_refused_contacts_are_named(ids: tuple[str, ...], heading: str, named: str) -> None:
+    """With the reason of the first."""
     assert failure(*refusing(*ids)) == (
-        f"{heading}. Everything else is in.\n- acme/news {named}: HTTP 422: ask the target why"
+        f"{heading}. Everything else is imported.\n- acme/news {named}: HTTP 422: ask the target why"
     )
 
 
 def test_a_contact_that_is_refused_in_two_windows_is_named_once() -> None:
     *told, _ = refusing("a", "a", "b", "a")
     assert failure(*told, replace(DONE, refused=2, refused_now=2)) == (
-        "Refused: 2 contacts. Everything else is in.\n- acme/news contacts a, b: HTTP 422: ask the target why"
+        "Refused: 2 contacts. Everything else is imported.\n- acme/news contacts a, b: HTTP 422: ask the target why"
     )
 
 
-def test_contacts_without_an_id_are_counted_though_they_can_not_be_told_apart() -> None:
+def test_contacts_without_an_id_are_counted() -> None:
     *told, _ = refusing("", "")
     assert "contacts (no id) and 1 more:" in (failure(*told, replace(DONE, refused=2, refused_now=2)) or "")
 
 
-def test_windows_and_refused_contacts_of_several_audiences_stand_in_one_message() -> None:
+def test_one_message_names_windows_and_refused_contacts() -> None:
+    """Those of several audiences."""
     *told, _ = refusing("a")
     other = replace(DONE, name=AudienceName("globex", "events"))
     assert failure(*told, other, replace(failed("990"), refused_now=1), replace(other, name=OTHER)) == (
-        "Not all in: 1 of 3 audiences, refused: 1 contact. Everything else is in.\n"
+        "Incomplete: 1 of 3 audiences, refused: 1 contact. Everything else is imported.\n"
         "- acme/news window 990: Mailchimp can't answer now (HTTP 500), 4 times: run it again later\n"
         "- acme/news contact a: HTTP 422: ask the target why"
     )
 
 
-def test_each_audiences_refused_contacts_are_named_with_it() -> None:
+def test_refused_contacts_are_named_with_their_audience() -> None:
     bad = RefusedContact(contact_id="x", reason="no id")
     other = [
         refused(OTHER, "0", bad),
         replace(DONE, name=OTHER, refused_now=1),
     ]
     assert failure(*refusing("a"), *other) == (
-        "Refused: 2 contacts. Everything else is in.\n"
+        "Refused: 2 contacts. Everything else is imported.\n"
         "- acme/news contact a: HTTP 422: ask the target why\n"
         "- globex/news contact x: no id"
     )
@@ -179,7 +178,7 @@ def test_many_audiences_with_one_error_share_a_line() -> None:
     other = replace(failed(error=KeyRefused("Mailchimp refuses the key", remedy="check it")), name=OTHER)
     named = ", ".join(f"client-{number}/news" for number in range(10))
     assert failure(*failed_alike(500), other) == (
-        "Not all in: 501 of 501 audiences. Everything else is in.\n"
+        "Incomplete: 501 of 501 audiences. Everything else is imported.\n"
         f"- {named} and 490 more: Mailchimp can't answer now (HTTP 500), 4 times: run it again later\n"
         "- globex/news: Mailchimp refuses the key: check it"
     )
@@ -205,29 +204,29 @@ def test_an_error_is_repeated_once_enough_audiences_have_had_it() -> None:
     assert not summary.is_repeated(DONE)
 
 
-def test_progress_tells_done_total_and_rate() -> None:
+def test_progress_shows_done_total_and_rate() -> None:
     progress = Progress(contacts=400_000, accepted=12_345, audiences=30, open_audiences=28)
     assert progress_line(progress, contacts_per_second=1234.5) == (
         "12345 of 400000 contacts imported, 1234 a second, 2 of 30 audiences done"
     )
 
 
-def test_an_audience_that_is_in_tells_its_figures() -> None:
+def test_the_line_of_an_imported_audience_has_its_figures() -> None:
     assert done_line(DONE) == (
-        "acme/news is in: 5060 contacts read, 5050 accepted, 0 refused, 7 windows, 9 requests, 12.3 s, 409 a second"
+        "acme/news imported: 5060 contacts read, 5050 accepted, 0 refused, 7 windows, 9 requests, 12.3 s, 409 a second"
     )
 
 
-def test_an_audience_that_is_not_in_tells_why() -> None:
+def test_the_line_of_an_incomplete_audience_says_why() -> None:
     assert done_line(replace(failed("0"), elapsed_seconds=0.0, accepted=0, accepted_now=0)) == (
-        "acme/news is not all in (Mailchimp can't answer now (HTTP 500), 4 times: run it again later): "
+        "acme/news is incomplete (Mailchimp can't answer now (HTTP 500), 4 times: run it again later): "
         "5060 contacts read, 0 accepted, 0 refused, 7 windows, 9 requests, 0.0 s, 0 a second"
     )
 
 
-def test_how_fast_a_run_was_is_told_by_what_it_imported_itself() -> None:
+def test_the_rate_counts_only_contacts_of_this_run() -> None:
     assert done_line(replace(DONE, accepted_now=123, elapsed_seconds=10.0)) == (
-        "acme/news is in: 5060 contacts read, 5050 accepted, 0 refused, 7 windows, 9 requests, 10.0 s, 12 a second"
+        "acme/news imported: 5060 contacts read, 5050 accepted, 0 refused, 7 windows, 9 requests, 10.0 s, 12 a second"
     )
 
 
@@ -235,26 +234,29 @@ def test_how_fast_a_run_was_is_told_by_what_it_imported_itself() -> None:
     ("left", "windows", "told"),
     [
         pytest.param(
-            6, 7, "has 6 windows to go: 5060 contacts read, 5050 accepted, 0 refused, 7 windows", id="several"
+            6, 7, "has 6 windows left to import: 5060 contacts read, 5050 accepted, 0 refused, 7 windows", id="several"
         ),
-        pytest.param(1, 1, "has 1 window to go: 5060 contacts read, 5050 accepted, 0 refused, 1 window", id="one"),
+        pytest.param(
+            1, 1, "has 1 window left to import: 5060 contacts read, 5050 accepted, 0 refused, 1 window", id="one"
+        ),
     ],
 )
-def test_an_audience_of_which_windows_are_left_tells_how_many(left: int, windows: int, told: str) -> None:
+def test_the_line_says_how_many_windows_are_left(left: int, windows: int, told: str) -> None:
     assert done_line(replace(DONE, left=left, is_whole=False, parts=windows)).startswith(
         f"acme/news {told}, 9 requests"
     )
 
 
-def test_an_audience_of_which_all_windows_are_in_but_not_proved_whole_does_not_say_that_it_is_in() -> None:
-    assert not done_line(replace(DONE, is_whole=False)).startswith("acme/news is in")
+def test_an_audience_with_unproved_gaps_is_not_imported() -> None:
+    """Even if all its windows are."""
+    assert not done_line(replace(DONE, is_whole=False)).startswith("acme/news imported")
 
 
-def test_contacts_that_were_refused_in_an_earlier_run_are_nothing_to_see_to_in_this_one() -> None:
+def test_contacts_refused_earlier_do_not_fail_this_run() -> None:
     assert failure(replace(DONE, refused=3)) is None
 
 
-def test_not_everything_else_is_in_where_windows_are_left_to_go() -> None:
+def test_windows_left_mean_not_everything_is_imported() -> None:
     *told, done = refusing("a")
     assert isinstance(done, AudienceDone)
     assert failure(*told, replace(done, left=6, is_whole=False)) == (
@@ -262,7 +264,7 @@ def test_not_everything_else_is_in_where_windows_are_left_to_go() -> None:
     )
 
 
-def test_windows_that_are_left_where_nothing_failed_are_nothing_to_see_to() -> None:
+def test_windows_left_without_a_failure_do_not_fail_the_run() -> None:
     assert failure(replace(DONE, left=6, is_whole=False)) is None
 
 
@@ -273,11 +275,9 @@ def test_windows_that_are_left_where_nothing_failed_are_nothing_to_see_to() -> N
         pytest.param(replace(failed("0"), left=1), "window 0 (1 window left)", id="one"),
     ],
 )
-def test_windows_that_were_not_asked_for_because_an_audience_was_stopped_are_counted(
-    done: AudienceDone, where: str
-) -> None:
+def test_windows_left_by_a_stop_are_counted(done: AudienceDone, where: str) -> None:
     assert failure(done) == (
-        "Not all in: 1 of 1 audiences. Everything else is in.\n"
+        "Incomplete: 1 of 1 audiences. Everything else is imported.\n"
         f"- acme/news {where}: Mailchimp can't answer now (HTTP 500), 4 times: run it again later"
     )
 
@@ -286,11 +286,13 @@ def test_windows_that_are_left_are_counted_where_none_failed() -> None:
     assert "- acme/news (7 windows left): Mailchimp can't answer now" in (failure(replace(failed(), left=7)) or "")
 
 
-def test_a_window_that_is_in_tells_its_figures() -> None:
-    assert window_line(WINDOW) == ("acme/news window archived-990 is in: 1000 contacts read, 997 accepted, 3 refused")
+def test_the_line_of_an_imported_window_has_its_figures() -> None:
+    assert window_line(WINDOW) == (
+        "acme/news window archived-990 imported: 1000 contacts read, 997 accepted, 3 refused"
+    )
 
 
-def test_a_snapshot_that_is_whole_and_without_an_error_is_complete_and_nothing_else_is() -> None:
+def test_complete_means_whole_and_without_an_error() -> None:
     assert DONE.complete
     assert not replace(DONE, is_whole=False).complete
     assert not failed("0").complete

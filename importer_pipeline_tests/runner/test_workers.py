@@ -160,7 +160,7 @@ def test_an_account_sees_ten_connections_and_never_more(stage: Stage) -> None:
     assert figures.peak_in_progress == 10
 
 
-def test_an_account_with_fewer_connections_never_sees_more_than_these(stage: Stage) -> None:
+def test_an_account_never_exceeds_its_connections(stage: Stage) -> None:
     latency(stage, "acme", 0.005)
     outcomes(workers(stage, of="acme", connections=3))
     assert stage.clients["acme"].account.traffic.figures(time.time()).peak_in_progress == 3
@@ -180,7 +180,7 @@ def test_a_connection_is_free_while_a_page_is_being_mapped(stage: Stage) -> None
     assert stage.clients["acme"].account.traffic.figures(time.time()).peak_in_progress == 1
 
 
-def test_a_free_connection_is_used_though_the_caller_is_busy_with_an_outcome(stage: Stage) -> None:
+def test_free_connections_are_used_while_the_caller_is_busy(stage: Stage) -> None:
     caller_is_busy, other_came = threading.Event(), threading.Event()
 
     def wait_for_the_other() -> None:
@@ -198,7 +198,7 @@ def test_a_free_connection_is_used_though_the_caller_is_busy_with_an_outcome(sta
 
 
 @pytest.mark.usefixtures("no_thread_is_left")
-def test_a_defect_in_the_engine_ends_the_run_with_it_instead_of_hanging(stage: Stage) -> None:
+def test_a_defect_in_the_engine_ends_the_run(stage: Stage) -> None:
     running = workers(stage, of="globex")
     running._lines = {}  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(KeyError):
@@ -224,7 +224,7 @@ class Barrier:
 
     @property
     def holds(self) -> bool:
-        """Whether what it has stopped still stands."""
+        """Return whether what it has stopped still stands."""
         return self._reached.is_set() and not self._opened.is_set()
 
     def shut(self) -> None:
@@ -258,9 +258,8 @@ def stopped(stage: Stage) -> tuple[Workers, Barrier]:
 
 
 @pytest.mark.usefixtures("no_thread_is_left")
-def test_who_leaves_waits_for_what_is_on_the_wire_hears_of_it_and_reads_nothing_new(
-    stage: Stage, stopped: tuple[Workers, Barrier]
-) -> None:
+def test_leave_waits_for_requests_in_flight(stage: Stage, stopped: tuple[Workers, Barrier]) -> None:
+    """It returns their outcomes and starts nothing new."""
     running, barrier = stopped
     answered, told = len(stage.sandbox.answered), list[Outcome]()
     leaving = threading.Thread(target=lambda: told.extend(running.leave(patience_seconds=SECONDS)))
@@ -284,12 +283,13 @@ def test_who_leaves_does_not_wait_longer_than_his_patience(stopped: tuple[Worker
     barrier.open()
 
 
-def test_who_leaves_before_anything_began_has_nothing_to_hear_or_to_wait_for(stage: Stage) -> None:
+def test_leave_before_the_start_returns_nothing(stage: Stage) -> None:
     assert workers(stage).leave(patience_seconds=SECONDS) == []
     assert stage.sandbox.answered == []
 
 
-def test_an_unforeseen_exception_fails_its_window_and_shows_nothing_of_its_text(stage: Stage) -> None:
+def test_an_unexpected_exception_fails_its_window(stage: Stage) -> None:
+    """Its text, which may hold data, is not shown."""
     pages = list[int]()
 
     def fail_at_the_fifth() -> None:
@@ -302,7 +302,7 @@ def test_an_unforeseen_exception_fails_its_window_and_shows_nothing_of_its_text(
     (failed,) = [outcome for outcome in all_outcomes if isinstance(outcome, WindowFailed)]
     assert str(failed.name) == "acme/newsletter"
     assert isinstance(failed.error, QuarantineWindow)
-    assert str(failed.error).startswith("an unforeseen ValueError at test_workers.py:")
+    assert str(failed.error).startswith("an unexpected ValueError at test_workers.py:")
     assert "leaf" not in str(failed.error)
     ends = done(all_outcomes)
     assert ends["acme/newsletter"].failed == (failed.window,)
@@ -334,7 +334,8 @@ def test_a_request_that_rests_is_made_when_it_is_due(stage: Stage) -> None:
     assert stage.clients["globex"].target.traffic.figures(time.time()).requests == {"POST /record": 3}
 
 
-def test_what_stood_in_memory_before_a_run_is_kept_from_the_collector_only_while_it_lasts(stage: Stage) -> None:
+def test_earlier_objects_are_frozen_only_during_a_run(stage: Stage) -> None:
+    """The garbage collector ignores what was in memory before the run."""
     frozen = [gc.get_freeze_count() > 0 for _ in workers(stage, of="globex").run()]
     assert all(frozen)
     assert gc.get_freeze_count() == 0

@@ -101,7 +101,7 @@ def test_the_first_run_shows_faults_then_none_and_cleans_up(tmp_path: Path) -> N
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_first_run_that_is_stopped_takes_everything_with_it(number: signal.Signals, tmp_path: Path) -> None:
     with started(_FIRST_RUN, folder=tmp_path) as process:
-        lines_until(process, "   | client-0004/newsletter is not all in")
+        lines_until(process, "   | client-0004/newsletter is incomplete")
         assert len(processes_of(tmp_path)) > 1
         process.send_signal(number)
         output, _ = process.communicate()

@@ -9,8 +9,9 @@ from importer_pipeline.listing.hours import HOUR_SECONDS, hours_of
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.chain import chain_of
 from importer_pipeline.planning.quarantine import RetryRule
-from importer_pipeline.planning.resolver import (
+from importer_pipeline.planning.requests import (
     ChangesRequest,
+    EntrySelection,
     FirstSyncRequest,
     HoursRequest,
     Request,
@@ -18,7 +19,6 @@ from importer_pipeline.planning.resolver import (
     WindowsRequest,
 )
 from importer_pipeline.planning.resuming import ResumeRule
-from importer_pipeline.planning.retries import Wanted
 from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline_tests.simulation.changes import change
 from importer_pipeline_tests.simulation.checks import Broken, check_rest, quarantined
@@ -36,8 +36,8 @@ _TICK_AT = 7 * 60
 _DAY_HOURS = 24
 _MANY_DEATHS = 0.05
 _WINDOWS = WindowsRequest(wanted=None, rule=ResumeRule(within_seconds=86_400.0, restart=False))
-_DUE = RetryRequest(wanted=Wanted(refs=None, rule=RetryRule()), windows=_WINDOWS)
-_ALL = RetryRequest(wanted=Wanted(refs=None, rule=None), windows=_WINDOWS)
+_DUE = RetryRequest(wanted=EntrySelection(refs=None, rule=RetryRule()), windows=_WINDOWS)
+_ALL = RetryRequest(wanted=EntrySelection(refs=None, rule=None), windows=_WINDOWS)
 
 
 def run_days(seed: int, *, forced: Collection[str] = ()) -> Counter[str]:

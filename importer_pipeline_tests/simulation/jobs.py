@@ -10,7 +10,8 @@ from importer_pipeline.engine.audience_plan import AudiencePlan
 from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged
 from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.planning.resolver import Asked, Request, Resolver
+from importer_pipeline.planning.requests import AudienceRequest, Request
+from importer_pipeline.planning.resolver import Resolver
 from importer_pipeline_tests.simulation.life import Life
 from importer_pipeline_tests.simulation.process import Died, Process
 from importer_pipeline_tests.simulation.scenario import World
@@ -79,7 +80,7 @@ class _Run:
         life, later = self._life, Waiting()
         plans: list[AudiencePlan] = []
         asked = [
-            Asked(name=name, fingerprint=self._worlds[name].plan.fingerprint, request=request)
+            AudienceRequest(name=name, fingerprint=self._worlds[name].plan.fingerprint, request=request)
             for name, request in turn.items()
         ]
         resolver = Resolver(asked, history, life.view)

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 from importer_pipeline.engine.outcomes import AudienceDone
 from importer_pipeline.listing.snapshots import AudienceName
-from importer_pipeline.planning.resolver import Request, RetryRequest, WindowsRequest
+from importer_pipeline.planning.requests import EntrySelection, Request, RetryRequest, WindowsRequest
 from importer_pipeline.planning.resuming import ResumeRule
-from importer_pipeline.planning.retries import Wanted
 from importer_pipeline.sandbox.faults import FaultPlan
 from importer_pipeline_tests.simulation.checks import Broken, check_rest, quarantined
 from importer_pipeline_tests.simulation.draw import draw
@@ -126,7 +125,9 @@ def _come_to_rest(life: Life) -> None:
 def _still_refused(life: Life, name: AudienceName) -> set[str]:
     """Return the ids still quarantined after all have been redriven: a fault may have quarantined good contacts."""
     switch_faults(life.scenario, faults=False)
-    again = RetryRequest(wanted=Wanted(refs=None, rule=None), windows=WindowsRequest(wanted=None, rule=_RESUMES))
+    again = RetryRequest(
+        wanted=EntrySelection(refs=None, rule=None), windows=WindowsRequest(wanted=None, rule=_RESUMES)
+    )
     run_job(life, {name: again}, changes=0.0, deaths=0.0)
     return quarantined(life.history.open_entries(name))
 

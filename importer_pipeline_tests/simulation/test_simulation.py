@@ -123,7 +123,7 @@ BREAKS = {
     ),
     "nobody learns that contacts were sent in another form": Break(
         "planning/resolver.py",
-        "return bool(evidence) and evidence[0].fingerprint != asked.fingerprint",
+        "return bool(evidence) and evidence[0].fingerprint != audience.fingerprint",
         "return False",
         "days",
         world="edits",
@@ -158,13 +158,13 @@ BREAKS = {
         first=520,
     ),
     "who was sent with another page of a crowded second counts as taken": Break(
-        "engine/audience_report.py", " if delivered.sent is None else delivered.sent", "", "days"
+        "engine/report.py", " if delivered.sent is None else delivered.sent", "", "days"
     ),
     "an audience is done while a post of it is in flight": Break(
         "engine/sync.py", "and not self._in_flight[audience] and audience.done(now)", "and audience.done(now)"
     ),
     "nobody learns that a full sync sends in another form": Break(
-        "planning/resolver.py", "note=taken.note, changes_form=self._was_other(asked)", "note=taken.note", "days"
+        "planning/resolver.py", "note=note, changes_form=self._was_other(audience)", "note=note", "days"
     ),
     "a clock is believed whatever it claims": Break(
         "engine/services.py",
