@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from random import Random
 
+from importer_pipeline.engine.answer_doubts import doubt_clock, doubt_size, page_too_short
 from importer_pipeline.engine.audience_plan import AudiencePlan
 from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
 from importer_pipeline.engine.concurrency import LimiterRegistry
@@ -24,6 +25,7 @@ from importer_pipeline.engine.pages import Page
 from importer_pipeline.engine.posting import Posting
 from importer_pipeline.engine.posts import Post, Probe
 from importer_pipeline.engine.services import Service, SyncLimits, Timers
+from importer_pipeline.engine.time_budget import TimeBudget
 from importer_pipeline.errors import (
     AccountBusy,
     AccountDown,
@@ -32,17 +34,15 @@ from importer_pipeline.errors import (
     ClockDoubtful,
     ClocksDisagree,
     ImporterError,
-    PageTooShort,
     StopAudience,
     StopClient,
-    TimeUsedUp,
     TooManyRequests,
     TooSlow,
     TriesUsedUp,
     TryAgain,
     TurnedAway,
 )
-from importer_pipeline.listing.coverage import Paging, timestamp
+from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.records.receipt import Receipt
 
 
@@ -110,9 +110,7 @@ class Sync:
         self._open = set(self._audiences)
         self._edge = Edge(first_pause_seconds=limits.first_pause_seconds)
         self._opens_at = -math.inf
-        self._active_at: dict[AudienceSync, float] = {}
-        self._began_at = began_at
-        self._look_at = -math.inf
+        self._time = TimeBudget(limits, began_at=began_at)
         for audience in self._audiences:
             self._enter(audience, book)
 
@@ -195,7 +193,7 @@ class Sync:
         account.service.connections.answered()
         account.service.failures_in_a_row = 0
         account.clock_ahead_seconds = page.server_time - (now + self._epoch_offset_seconds)
-        self._active_at[audience] = now
+        self._time.note_progress(audience, now)
         if not audience.is_current(fetch):
             pass
         elif audience.stopped is not None:
@@ -215,7 +213,7 @@ class Sync:
         """A page is believed."""
         audience = fetch.audience
         audience.arrived(fetch, page)
-        if page.shape.is_short and not page.shape.length and audience.ends_before(fetch, _too_short(fetch, page)):
+        if page.shape.is_short and not page.shape.length and audience.ends_before(fetch, page_too_short(fetch, page)):
             return  # The listing ends before it, whatever its total says.
         if fetch.reading.only_counts:
             audience.counted(fetch, page)
@@ -293,7 +291,7 @@ class Sync:
                 if fetch is not None:
                     self._fetching += 1
                     self._edge.sent(now)
-                    self._active_at.setdefault(audience, now)
+                    self._time.start(audience, now)
                     return fetch
                 account.service.release(now)
         return None
@@ -314,21 +312,12 @@ class Sync:
         audience.outcomes.clear()
 
     def _doubt(self, fetch: Fetch, page: Page, now: float) -> BrokenAnswer | None:
-        """What makes an answer hard to believe; None if nothing does, or if it has been said again and again."""
-        ours = now + self._epoch_offset_seconds
-        if page.server_time is not None and abs(page.server_time - ours) > self._limits.clock_tolerance_seconds:
-            return ClockDoubtful(
-                f"expected Mailchimp's clock near {timestamp(int(ours))}, which is ours, found {timestamp(page.server_time)}",
-                remedy="set this machine's clock right; if it is, ask Mailchimp's support about theirs",
-            )
-        if fetch.tries >= self._tries_again(fetch):
-            return None
-        if page.shape.is_short:
-            return _too_short(fetch, page)
-        expected = fetch.audience.expected(fetch)
-        if page.shape.total * 2 < expected:
-            return PageTooShort(f"Mailchimp counts {page.shape.total} contacts where it has counted {expected} before")
-        return None
+        """Return what makes an answer hard to believe; None if nothing does, or if Mailchimp has repeated it."""
+        our_time = now + self._epoch_offset_seconds
+        doubt = doubt_clock(page, our_time=our_time, tolerance_seconds=self._limits.clock_tolerance_seconds)
+        if doubt is not None or fetch.tries >= self._tries_again(fetch):
+            return doubt
+        return doubt_size(fetch, page)
 
     def _tries_again(self, fetch: Fetch) -> int:
         """How often a request may be tried again."""
@@ -353,25 +342,11 @@ class Sync:
 
     def _note_activity(self, client: str, now: float) -> None:
         """A target answers a client: none of its audiences hangs, whichever of them it is whose turn has come."""
-        self._active_at.update((audience, now) for audience in self._clients[client] if audience in self._active_at)
+        self._time.note_progress_of_started(self._clients[client], now)
 
     def _keep_time(self, now: float) -> None:
-        """Leave audiences of which nothing good has come for long, and all that is open once the next run is due."""
-        limits = self._limits
-        if self._began_at is None:
-            self._began_at = now
-        if now < self._look_at:
-            return
-        ends_at = self._began_at + limits.run_seconds
-        self._look_at = min(now + limits.stall_seconds / 10, ends_at if now < ends_at else math.inf)
-        for audience in list(self._open):
-            if now >= ends_at:
-                why = f"the run has taken the {limits.run_seconds / 60:g} minutes that it may"
-            elif now >= self._active_at.get(audience, now) + limits.stall_seconds:
-                why = f"nothing more has come of it for {limits.stall_seconds / 60:g} minutes"
-            else:
-                continue
-            error = TimeUsedUp(why, remedy="what is left is imported by the next run")
+        """Leave audiences that stall, and all open ones once the run's time is used up."""
+        for audience, error in self._time.overdue(self._open, now):
             audience.stop(error)
             self._posting.leave(audience, error, now)
             self._settle(audience, now)
@@ -379,7 +354,7 @@ class Sync:
     def _wait_for_connection(self, fetch: Fetch, error: TooManyRequests, now: float) -> None:
         """A 429: the request goes back and uses up no try, unless there has been nothing else for minutes."""
         account, audience = self._account(fetch.audience), fetch.audience
-        self._active_at[audience] = now
+        self._time.note_progress(audience, now)
         due = account.service.connections.refused(
             asked_at=fetch.asked_at, now=now, retry_after_seconds=error.retry_after_seconds
         )
@@ -461,11 +436,3 @@ class Sync:
     def _stop_account(self, account: _Account, error: StopClient, now: float) -> None:
         for client in sorted(account.clients):
             self.stop_client(client, error, now)
-
-
-def _too_short(fetch: Fetch, page: Page) -> PageTooShort:
-    shape, ask = page.shape, fetch.ask
-    return PageTooShort(
-        f"expected {min(ask.count, shape.total - ask.offset)} contacts at offset {ask.offset} of {shape.total}, "
-        f"found {shape.length}"
-    )

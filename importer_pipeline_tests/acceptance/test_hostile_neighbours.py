@@ -33,7 +33,7 @@ REMEDIES = {
     "endless_continue": "no whole answer came in time.*: run it again when Mailchimp is back",
     "empty_lists": "the answer was larger than any that is expected.*: run it again when Mailchimp is back",
     "absurd_total": "expected a listing of up to .* contacts, found one that claims more.*: run it again",
-    "date_9999": "found 9999-12-31.*: set this machine's clock right",
+    "date_9999": "found 9999-12-31.*: correct this machine's clock",
     "html_403": "turns this machine's address away.*: if it lasts, ask Mailchimp's support",
     "dripped_body": "no answer from the target: no whole answer came in time.*: run it again when the target is back",
     "gzip_bomb": "no answer from the target: the answer was larger than any.*: run it again when the target is back",
