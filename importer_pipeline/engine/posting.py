@@ -213,7 +213,7 @@ class Posting:
     def _retries(self, post: Post) -> int:
         if not post.parcels[0].is_part:
             return self._limits.retries
-        return min(self._limits.retries, self._limits.retries_alone) if len(post.batch.contacts) == 1 else 0
+        return min(self._limits.retries, self._limits.suspect_retries) if len(post.batch.contacts) == 1 else 0
 
     def _doubt(self, lane: Lane, post: Post, error: ImporterError, now: float) -> None:
         """Find out why a post failed for the last time."""

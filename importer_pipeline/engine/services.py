@@ -26,14 +26,12 @@ class SyncLimits:
     """Posts that finding the refused contacts of a page may take beyond the first."""
     retries: int = 3
     """How often a request is tried again."""
-    retries_alone: int = 1
-    """How often the post of a single contact is tried again that was narrowed down to; larger parts of a batch are not."""
     first_pause_seconds: float = 5.0
     """The rest before the first retry; doubled with each further one, and up to a quarter longer."""
     failures_in_a_row: int = 3
     """Windows in a row without a success after which an account or a target is left alone."""
     suspect_retries: int = 1
-    """How often a request is tried again for a part of what has failed again and again."""
+    """Retries of a request for a part of what failed repeatedly: of a page, or of a batch narrowed down to one contact."""
     clock_tolerance_seconds: float = 900.0
     """How far Mailchimp's clock may be from ours; an answer that claims more is a broken one."""
     run_seconds: float = math.inf
