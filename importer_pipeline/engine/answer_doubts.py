@@ -1,4 +1,4 @@
-"""What makes an answer of Mailchimp's hard to believe: its clock, a page that is too short, a total that collapsed. Pure."""
+"""Doubts about Mailchimp's answers: a wrong clock, a page that is too short, a total that collapsed. Pure."""
 
 from importer_pipeline.engine.audience_sync import Fetch
 from importer_pipeline.engine.pages import Page

@@ -97,7 +97,9 @@ def test_each_contact_ends_as_accepted_or_refused(rejects: bool, count: int, ref
 def test_the_reason_is_that_of_the_post_in_which_the_contact_stood_alone(rejects: bool, reason: str) -> None:
     delivery = Delivery(contacts(4), isolation_posts=64)
     deliver(delivery, {"2"}, rejects=rejects)
-    assert delivery.refused[0].reason == f"{reason}: correct this contact in Mailchimp, or ask the target why"
+    assert (
+        delivery.refused[0].reason == f"{reason}: correct this contact in Mailchimp, or ask the target's operator why"
+    )
 
 
 def test_of_a_failure_that_could_pass_it_is_said_that_it_came_each_time() -> None:
@@ -106,8 +108,8 @@ def test_of_a_failure_that_could_pass_it_is_said_that_it_came_each_time() -> Non
     assert batch is not None
     delivery.rejected(batch, Unavailable("the target can't answer now (HTTP 500)"))
     assert delivery.refused[0].reason == (
-        "the target can't answer now (HTTP 500), each time, while others were taken: "
-        "correct this contact in Mailchimp, or ask the target why"
+        "the target can't answer now (HTTP 500), every time, while others were accepted: "
+        "correct this contact in Mailchimp, or ask the target's operator why"
     )
 
 
@@ -135,7 +137,7 @@ def test_a_page_is_given_up_when_finding_the_refused_takes_more_than_64_posts(re
             delivery.answered(batch, Receipt(sent=len(batch.contacts), accepted=0))
     assert posts <= 1 + 64
     assert isinstance(delivery.given_up, IsolationGivenUp)
-    assert "finding out which takes too many posts: check the record mapping" in str(delivery.given_up)
+    assert "finding the rejected contacts takes too many posts: check the record mapping" in str(delivery.given_up)
     assert not delivery.done
 
 

@@ -230,7 +230,7 @@ def test_a_client_whose_windows_failed_three_times_in_a_row_at_the_target_is_sto
     error = engine.told.done["acme/news"].error
     assert isinstance(error, TargetDown)
     assert str(error) == (
-        "the target gave 3 windows in a row no success (the target can't answer now (HTTP 500), 1 times): "
+        "the target did not accept 3 consecutive windows (the target can't answer now (HTTP 500), 1 times): "
         "run it again when the target is back"
     )
 
@@ -371,7 +371,9 @@ def test_an_audience_of_which_the_target_refuses_window_after_window_is_stopped(
                 engine.carry_out(request)
     error = engine.told.done["acme/news"].error
     assert isinstance(error, RecordsMostlyRefused)
-    assert str(error).startswith("the target refuses most records of window after window (the target refuses the batch")
+    assert str(error).startswith(
+        "the target rejects most records of several consecutive windows (the target refuses the batch"
+    )
     assert str(error).endswith("check the record mapping and target.url")
     assert engine.told.done["acme/events"].complete
 

@@ -294,7 +294,7 @@ def test_an_account_that_answers_nothing_but_429_for_five_minutes_is_given_up() 
     assert 300 <= engine.now - NOW < 320
     error = engine.told.done["acme/news"].error
     assert isinstance(error, AccountBusy)
-    assert "nothing but 429 for 5 minutes" in str(error)
+    assert "only 429 for 5 minutes" in str(error)
     assert engine.told.done["acme/events"].error is error
     assert other is not None
     assert engine.rest([other]).done["other/news"].complete
