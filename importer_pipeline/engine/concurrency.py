@@ -1,4 +1,4 @@
-"""How many requests may be on the wire at once, for each account and each target: counted here, for the whole process.
+"""How many requests may be in flight at once, for each account and each target: counted here, for the whole process.
 
 Mailchimp allows ten requests in progress for each user account, which the client's other tools share (D), and answers 429
 beyond. No Retry-After is documented or was seen there; targets send one. So a 429 takes one connection away, the rest that
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThrottlePolicy:
-    """How 429s are answered."""
+    """Policy for answering 429s."""
 
     pause_seconds: float = 2.0
-    """How long an account rests after a 429; doubled with each that follows without a success between, up to `longest`."""
+    """Pause of an account after a 429; doubled with each that follows without a success between, up to `longest`."""
     longest_pause_seconds: float = 15.0
     """The longest rest."""
     quiet_seconds: float = 30.0
-    """How long no 429 may have come before a connection is given back."""
+    """Time without a 429 after which a connection is given back."""
     longest_retry_after_seconds: float = 600.0
     """The longest rest that an answer may ask for (`Retry-After`); of a longer one, so much is granted."""
     give_up_seconds: float = 300.0
@@ -50,7 +50,7 @@ class ConcurrencyLimiter:
 
     @property
     def rests_until(self) -> float:
-        """Before which moment there is no connection for anyone, after a 429."""
+        """End of the pause after a 429, during which nobody gets a connection."""
         with self._lock:
             return self._rests_until
 
@@ -66,12 +66,12 @@ class ConcurrencyLimiter:
             return True
 
     def release(self) -> None:
-        """Give a connection back: the request is off the wire."""
+        """Give a connection back: its request is no longer in flight."""
         with self._lock:
             self.in_use -= 1
 
     def answered(self) -> None:
-        """An answer has come that is no 429."""
+        """Note an answer other than 429."""
         with self._lock:
             self._proven = True
             self._refused_in_a_row = 0
@@ -79,9 +79,9 @@ class ConcurrencyLimiter:
             self._asked_until = self._asked_seconds = 0.0
 
     def refused(self, *, asked_at: float, now: float, retry_after_seconds: float | None = None) -> float:
-        """A 429 has come to the request of `asked_at`: one connection fewer, and a rest.
+        """Note a 429 to the request of `asked_at`: one connection fewer, and a rest.
 
-        Requests that were on the wire already when the last connection was taken away tell nothing new and take none. A rest
+        Requests that were in flight already when the last connection was taken away tell nothing new and take none. A rest
         that any of them asks for is kept.
 
         Args:
@@ -107,7 +107,7 @@ class ConcurrencyLimiter:
             return self._rests_until
 
     def exhausted(self, now: float) -> bool:
-        """Whether nothing but 429 has come for too long."""
+        """Return whether only 429s have come for too long."""
         with self._lock:
             granted_seconds = min(self._asked_seconds, self._patience.longest_retry_after_seconds)
             bears_seconds = self._patience.give_up_seconds + granted_seconds
@@ -134,7 +134,7 @@ class LimiterRegistry:
         self._by_name: dict[Hashable, ConcurrencyLimiter] = {}
 
     def of(self, name: Hashable, limit: int, *, patience: ThrottlePolicy) -> ConcurrencyLimiter:
-        """The count of `name`; `limit` and `patience` are those of the first who asked."""
+        """Return the limiter of `name`; `limit` and `patience` are those of the first who asked."""
         with self._lock:
             return self._by_name.setdefault(name, ConcurrencyLimiter(limit, patience=patience))
 

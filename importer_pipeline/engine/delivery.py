@@ -24,7 +24,7 @@ class Batch:
 
     @property
     def records(self) -> list[Record]:
-        """What the target is sent."""
+        """Records to send to the target."""
         return [contact.record for contact in self.contacts if contact.record is not None]
 
 
@@ -57,20 +57,20 @@ class Delivery:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to send or to wait for."""
+        """True if nothing is left to send or to wait for."""
         return self._open == 0
 
     @property
     def given_up(self) -> IsolationGivenUp | None:
-        """Why the page can't be delivered, if so."""
+        """Reason for giving up the page, if so."""
         return self._given_up
 
     def next(self) -> Batch | None:
-        """A batch to post now, or None."""
+        """Return a batch to post now, or None."""
         return self._ready.popleft() if self._ready else None
 
     def answered(self, batch: Batch, receipt: Receipt) -> None:
-        """The target took so many records of a batch."""
+        """Handle the number of records of a batch that the target accepted."""
         if receipt.complete:
             self.accepted += len(batch.contacts)
             self._open -= 1
@@ -78,8 +78,8 @@ class Delivery:
             self._isolate(batch, f"the target accepted {receipt.accepted} of {receipt.sent} records")
 
     def rejected(self, batch: Batch, error: ImporterError) -> None:
-        """The target did not take a batch because of a record that it holds."""
-        each_time = ", each time, while others were taken" if isinstance(error, TryAgain) else ""
+        """Handle the rejection of a batch because of a record in it."""
+        each_time = ", every time, while others were accepted" if isinstance(error, TryAgain) else ""
         self._isolate(batch, f"{error.problem}{each_time}")
 
     def _send(self, batch: Batch) -> None:
@@ -92,13 +92,13 @@ class Delivery:
             self.refused.append(
                 RefusedContact(
                     contact_id=batch.contacts[0].contact_id,
-                    reason=f"{reason}: correct this contact in Mailchimp, or ask the target why",
+                    reason=f"{reason}: correct this contact in Mailchimp, or ask the target's operator why",
                 )
             )
             return
         if self._posts_left < 2:
             self._given_up = IsolationGivenUp(
-                f"{reason}, and finding out which takes too many posts", remedy="check the record mapping"
+                f"{reason}, and finding the rejected contacts takes too many posts", remedy="check the record mapping"
             )
             return
         self._posts_left -= 2

@@ -14,14 +14,14 @@ _MAX_AT_FIRST = 3
 """Requests in flight before anyone has got a good answer."""
 
 _PROBE_SECONDS = 30.0
-"""How long one request is waited for, where one at a time is sent, before another one is."""
+"""Wait for an answer before the next request is sent, while one at a time is sent."""
 
 _FIRST_SECONDS = 5.0
-"""How long that holds: accounts that hang may not keep the others waiting."""
+"""Duration of that limit: accounts that hang may not keep the others waiting."""
 
 
 class Edge:
-    """Whether requests to Mailchimp may be sent at all.
+    """The state of the edge: open, on probation, or blocked.
 
     Args:
         first_pause_seconds: the rest before one request tries again; doubled with each further one.
@@ -39,7 +39,7 @@ class Edge:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether our address has been turned away again and again."""
+        """True if our address has been turned away repeatedly."""
         return self._turns >= MAX_TURNS
 
     def opens_at(self, now: float, *, in_flight: int) -> float:

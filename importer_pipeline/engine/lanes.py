@@ -25,7 +25,7 @@ class Doubt:
 
 @dataclass(eq=False, slots=True)
 class Lane:
-    """What one client has to post at a URL."""
+    """A client's queue for a target URL."""
 
     client: str
     url: "TargetUrl"
@@ -36,42 +36,42 @@ class Lane:
     doubts: list[Doubt] = field(default_factory=list[Doubt])
     """Until they are settled, nothing goes out but a probe."""
     probing: bool = False
-    """Whether a probe is in flight."""
+    """True if a probe is in flight."""
     alive_at: float = -math.inf
-    """When the newest of those requests was sent to which the target answered as one that is up and takes the key."""
+    """Time of the newest request to which the target answered as one that is up and takes the key."""
     is_troubled: bool = False
-    """Whether nothing of the kind has come since a request failed, or was turned away. Then one request goes at a time, and
+    """True if nothing of the kind has come since a request failed, or was turned away. Then one request goes at a time, and
     what waits takes no room from the other clients."""
     failures_in_a_row: int = 0
     """Windows that failed since then."""
     undelivered: int = 0
     """Contacts in pages that are neither delivered nor given up."""
     offered: bool = False
-    """Whether it stands in the URL's round."""
+    """True if it stands in the URL's round."""
     _queue: deque[PendingBatch] = field(default_factory=deque[PendingBatch])
     _queued: Counter[AudienceSync] = field(default_factory=Counter[AudienceSync])
-    """How much of it is each audience's."""
+    """Queued batches of each audience."""
 
     @property
     def has_work(self) -> bool:
-        """Whether a request could go out, if there is a connection."""
+        """True if a request could go out, if there is a connection."""
         while self._queue and not self._queue[0].page.is_open:
             self._taken(0)
         return not self.probing if self.doubts else bool(self._queue)
 
     def acquire(self, now: float) -> bool:
-        """Put one more request on the wire, if the client's own count allows it."""
+        """Count one more request as in flight, if the client's own count allows it."""
         if self.is_troubled and self.service.in_flight:
             return False
         return self.service.acquire(now)
 
     def add(self, parcel: PendingBatch) -> None:
-        """A parcel can go out."""
+        """Queue a batch."""
         self._queue.append(parcel)
         self._queued[parcel.page.fetch.audience] += 1
 
     def add_first(self, post: Post) -> None:
-        """What was turned away can go out again, before all else."""
+        """Queue the batches of a throttled post again, before all else."""
         for parcel in reversed(post.parcels):
             self._queue.appendleft(parcel)
             self._queued[parcel.page.fetch.audience] += 1
@@ -86,14 +86,14 @@ class Lane:
         return iter([parcel for doubt in doubts for parcel in doubt.post.parcels] + queued)
 
     def take(self, now: float) -> Post | Probe:
-        """What goes out next; only where there is something."""
+        """Return the next request. Call this only if there is one."""
         if self.doubts:
             self.probing = True
             return Probe(self.doubts[0].post.audience, now)
         return Post(tuple(self._parcels()), now)
 
     def hold(self, contacts: int) -> None:
-        """So many contacts more are undelivered, or fewer."""
+        """Add to the number of undelivered contacts, or subtract if negative."""
         self.undelivered += contacts
         if not self.is_troubled:
             self.url.undelivered += contacts
@@ -116,7 +116,7 @@ class Lane:
         return settled
 
     def _parcels(self) -> Iterator[PendingBatch]:
-        """The first in the queue, and with a small page those of its audience that are small, too."""
+        """Yield the first in the queue, and with a small page those of its audience that are small, too."""
         first = self._taken(0)
         audience, size = first.page.fetch.audience, len(first.batch.contacts)
         yield first
@@ -150,7 +150,7 @@ class TargetUrl:
     lanes: dict[str, Lane] = field(default_factory=dict[str, Lane])
     """By client."""
     offered: bool = False
-    """Whether it stands in the round of URLs that may have something to post."""
+    """True if it stands in the round of URLs that may have something to post."""
     alive_at: float = -math.inf
     """As of a lane, for whichever client."""
     failures_in_a_row: int = 0
@@ -164,11 +164,14 @@ class TargetUrl:
 
     @property
     def has_work(self) -> bool:
-        """Whether a request could go out, if there is a connection to the URL."""
+        """True if a request could go out, if there is a connection to the URL."""
         return bool(self._round)
 
     def offer(self, lane: Lane) -> None:
-        """A lane may have something to post. A probe comes before all else: others may be about to fail for the same reason."""
+        """Add a lane that may have something to post.
+
+        A probe comes before all else: others may be about to fail for the same reason.
+        """
         if lane.offered and lane.doubts:
             self._round.remove(lane)
         if lane.doubts:
@@ -178,7 +181,10 @@ class TargetUrl:
         lane.offered = True
 
     def take(self, now: float, offer: Callable[[Lane], None]) -> Post | Probe | None:
-        """The next request: of the next lane that has one and may send it. `offer` is called when one that rests may again."""
+        """Return the next request, of the next lane that has one and may send it.
+
+        `offer` is called when a lane that rests may send again.
+        """
         while self._round:
             lane = self._round[0]
             if lane.has_work and lane.acquire(now):

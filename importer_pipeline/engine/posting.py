@@ -71,7 +71,7 @@ class Posting:
         self._left: dict[AudienceSync, StopAudience] = {}
 
     def enter(self, audience: AudienceSync, book: LimiterRegistry) -> None:
-        """An audience whose contacts will have to be posted."""
+        """Add an audience whose contacts will have to be posted."""
         name, client = audience.plan.target, audience.plan.name.client
 
         def service(*of: str) -> Service:
@@ -85,7 +85,7 @@ class Posting:
             url.lanes[client] = Lane(client, url, service(name, client), self._limits.post_records)
 
     def has_room(self, audience: AudienceSync) -> bool:
-        """Whether one more page for this audience's target may be read."""
+        """Return whether one more page for this audience's target may be read."""
         lane = self._lane(audience)
         return self._has_room(lane) and (lane.is_troubled or lane.url.undelivered < self._most_undelivered)
 
@@ -96,7 +96,7 @@ class Posting:
         service.park(now, call)
 
     def deliver(self, fetch: Fetch, page: Page, now: float) -> None:
-        """Bring a page to the target."""
+        """Queue a page for the target."""
         contacts = page.contacts
         unseen = fetch.audience.unseen(fetch, [contact.contact_id for contact in contacts])
         if unseen is not None:
@@ -113,7 +113,7 @@ class Posting:
             self._give_up(parcel.page, error, now)
 
     def take(self, now: float) -> Post | Probe | None:
-        """The next request to a target, or None."""
+        """Return the next request to a target, or None."""
         while self._round:
             url = self._round[0]
             if (request := url.take(now, self._offer)) is not None:
@@ -126,13 +126,13 @@ class Posting:
         return None
 
     def connection_freed(self, request: Post | Probe, now: float) -> None:
-        """The request's connection is free again, whatever came of it."""
+        """Free the request's connection, whatever came of it."""
         lane = self._lane(request.audience)
         lane.service.release(now)
         lane.url.service.release(now)
 
     def posted(self, request: Post | Probe, receipt: Receipt, now: float) -> None:
-        """The target has answered with the number of records that it took."""
+        """Handle the target's answer: the number of records that it accepted."""
         lane = self._lane(request.audience)
         self._answers(lane, request, now)
         if isinstance(request, Probe):
@@ -146,7 +146,7 @@ class Posting:
                 self._resume(parcel.page, now)
 
     def failed(self, request: Post | Probe, error: ImporterError, now: float) -> None:
-        """The target's answer is an error, or none came."""
+        """Handle an error of the target, or a missing answer."""
         lane = self._lane(request.audience)
         if isinstance(error, RecordRefused):
             self._answers(lane, request, now)
@@ -175,7 +175,7 @@ class Posting:
         self._offer(lane)
 
     def _answers(self, lane: Lane, request: Post | Probe, now: float) -> None:
-        """The target is up and takes the key. What failed and was sent no later failed because of what it holds."""
+        """Note that the target is up and accepts the key. What failed and was sent no later failed because of what it holds."""
         if isinstance(request, Probe):
             lane.probing = False
         for service in (lane.service, lane.url.service):
@@ -186,13 +186,13 @@ class Posting:
         self._offer(lane)
 
     def _wait(self, lane: Lane, request: Post | Probe, error: TooManyRequests, now: float) -> None:
-        """Do as the target asks: the request goes back and uses up no try, unless there has been nothing else for minutes."""
+        """Requeue a throttled request without counting a retry, unless nothing else has come for minutes."""
         connections = lane.service.connections
         connections.refused(asked_at=request.asked_at, now=now, retry_after_seconds=error.retry_after_seconds)
         if connections.exhausted(now):
             busy = TargetBusy(
-                f"the target asked for patience and took nothing, for minutes ({error.problem})",
-                remedy="ask the target how many posts it takes, and lower max_posts of the resource target",
+                f"the target throttled every request for minutes ({error.problem})",
+                remedy="ask the target's operator for its rate limit, and lower max_posts of the resource target",
             )
             self._stop(lane.client, busy, now)
             if isinstance(request, Post):
@@ -213,7 +213,7 @@ class Posting:
     def _retries(self, post: Post) -> int:
         if not post.parcels[0].is_part:
             return self._limits.retries
-        return min(self._limits.retries, self._limits.retries_alone) if len(post.batch.contacts) == 1 else 0
+        return min(self._limits.retries, self._limits.suspect_retries) if len(post.batch.contacts) == 1 else 0
 
     def _doubt(self, lane: Lane, post: Post, error: ImporterError, now: float) -> None:
         """Find out why a post failed for the last time."""
@@ -223,7 +223,7 @@ class Posting:
             lane.doubts.append(Doubt(post, error))
 
     def _probe_failed(self, lane: Lane, error: ImporterError, now: float) -> None:
-        """What is sent is not the reason: the target takes nothing of this client now."""
+        """Settle the doubts: what was sent is not the cause, the target accepts nothing of this client now."""
         if isinstance(error, StopClient):
             self._stop(lane.client, error, now)
         doubts, lane.doubts = lane.doubts, []
@@ -244,7 +244,7 @@ class Posting:
                 self._give_up(parcel.page, used_up, now)
 
     def _blame(self, post: Post, error: ImporterError, now: float) -> None:
-        """The target did not take what the post holds: tell which contact it is."""
+        """Blame what the post holds: find the contact that the target did not accept."""
         if len(post.parcels) > 1:
             self._part(post, now)
             return
@@ -254,7 +254,7 @@ class Posting:
                 self._resume(parcel.page, now)
 
     def _part(self, post: Post, now: float) -> None:
-        """Something in a shared post was not taken: each of its parcels goes again, alone."""
+        """Resend each batch of a shared post alone, because something in it was not accepted."""
         for parcel in post.parcels:
             parcel.is_part, parcel.tries = True, 0
             self._queue(parcel, now)
@@ -267,7 +267,7 @@ class Posting:
             if audience.given_up_in_a_row >= self._limits.failures_in_a_row:
                 audience.stop(
                     RecordsMostlyRefused(
-                        f"the target refuses most records of window after window ({delivery.given_up.problem})",
+                        f"the target rejects most records of several consecutive windows ({delivery.given_up.problem})",
                         remedy="check the record mapping and target.url",
                     )
                 )
@@ -334,12 +334,12 @@ class Posting:
         return self._urls[audience.plan.target].lanes[audience.plan.name.client]
 
     def _has_room(self, lane: Lane) -> bool:
-        """Whether a client may read on: where several share a URL, none may have more than half of the room."""
+        """Return whether a client may read on: of a shared URL, none may use more than half of the room."""
         most = self._most_undelivered if len(lane.url.lanes) == 1 else self._most_undelivered // 2
         return lane.undelivered < max(1, most)
 
     def _count_failure(self, lane: Lane, asked_at: float, error: TriesUsedUp, now: float) -> None:
-        """Leave a target alone that gave window after window no success: for this client, or for all that send there.
+        """Stop posting to a target that accepts no window of several in a row: for this client, or for all that send there.
 
         Where one client alone has no success, its account at the target may be the reason; others are not stopped for it.
         """
@@ -349,7 +349,7 @@ class Posting:
             url.failures_in_a_row += 1
             url.failed_clients.add(lane.client)
         down = TargetDown(
-            f"the target gave {most} windows in a row no success ({error.problem})",
+            f"the target did not accept {most} consecutive windows ({error.problem})",
             remedy=error.remedy or "run it again when the target is back",
         )
         if url.failures_in_a_row >= most and len(url.failed_clients) > 1:

@@ -17,9 +17,9 @@ class UndeliveredPage:
     sent: frozenset[str] | None
     """Ids of its contacts that are sent; None for all. The others were sent with another page of their crowded second."""
     is_open: bool = True
-    """Whether it is neither delivered nor given up."""
+    """True if it is neither delivered nor given up."""
     is_being_isolated: bool = False
-    """Whether a refused contact in it is being told from the others."""
+    """True if a refused contact in it is being told from the others."""
 
 
 @dataclass(eq=False, slots=True)
@@ -29,9 +29,9 @@ class PendingBatch:
     page: UndeliveredPage
     batch: Batch
     is_part: bool = False
-    """Whether it goes alone and gets fewer tries, since it is a part of something that was not taken whole."""
+    """True if it goes alone and gets fewer tries, since it is a part of something that was not taken whole."""
     tries: int = 0
-    """How often posting it has failed in a way that could have passed."""
+    """Failures of posting it that a retry may cure."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,7 +40,7 @@ class Post:
 
     parcels: tuple[PendingBatch, ...]
     asked_at: float
-    """When it went out, by the engine's clock."""
+    """Time at which it went out, by the engine's clock."""
 
     @property
     def audience(self) -> AudienceSync:
@@ -62,4 +62,4 @@ class Probe:
     audience: AudienceSync
     """One of the client whose key it is."""
     asked_at: float
-    """When it went out, by the engine's clock."""
+    """Time at which it went out, by the engine's clock."""

@@ -12,12 +12,12 @@ from importer_pipeline.engine.concurrency import ConcurrencyLimiter, ThrottlePol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncLimits:
-    """How much a sync does at once, and how long it keeps trying."""
+    """Limits: how much a sync does at once, and how long it keeps trying."""
 
     connections: int = 100
-    """Requests to Mailchimp on the wire at once, for the whole process."""
+    """Requests to Mailchimp in flight at once, for the whole process."""
     target_posts: int = 10
-    """Posts to one target URL on the wire at once."""
+    """Posts to one target URL in flight at once."""
     undelivered_pages: int = 40
     """Full pages' worth of contacts that may wait for one target URL before reading for it pauses."""
     post_records: int = 1000
@@ -25,26 +25,24 @@ class SyncLimits:
     isolation_posts: int = 64
     """Posts that finding the refused contacts of a page may take beyond the first."""
     retries: int = 3
-    """How often a request is tried again."""
-    retries_alone: int = 1
-    """How often the post of a single contact is tried again that was narrowed down to; larger parts of a batch are not."""
+    """Retries of a request."""
     first_pause_seconds: float = 5.0
     """The rest before the first retry; doubled with each further one, and up to a quarter longer."""
     failures_in_a_row: int = 3
     """Windows in a row without a success after which an account or a target is left alone."""
     suspect_retries: int = 1
-    """How often a request is tried again for a part of what has failed again and again."""
+    """Retries of a request for a part of what failed repeatedly: of a page, or of a batch narrowed down to one contact."""
     clock_tolerance_seconds: float = 900.0
-    """How far Mailchimp's clock may be from ours; an answer that claims more is a broken one."""
+    """Tolerated difference between Mailchimp's clock and ours; an answer that claims more is a broken one."""
     run_seconds: float = math.inf
     """After how long nothing more is started: what is left is the next run's."""
     stall_seconds: float = 900.0
     """After how long without a good answer an audience is left to the next run."""
     patience: ThrottlePolicy = field(default_factory=ThrottlePolicy)
-    """How an account's 429s are answered."""
+    """Reaction to 429s."""
 
     def pause_seconds(self, tries: int, rng: Random) -> float:
-        """The rest after so many failed tries, with jitter so that not all come back at one moment."""
+        """Return the pause after so many failed tries, with jitter so that not all come back at one moment."""
         return self.first_pause_seconds * 2.0 ** (tries - 1) * (1 + rng.random() / 4)
 
 
@@ -57,7 +55,7 @@ class Timers:
 
     @property
     def next(self) -> float | None:
-        """When the next call is due."""
+        """Time at which the next call is due."""
         return self._heap[0][0] if self._heap else None
 
     def at(self, due: float, call: Callable[[float], None]) -> None:
@@ -74,14 +72,14 @@ class Timers:
 class Service:
     """An account or a target URL: how many requests of ours are on the wire, and who waits until one more may be.
 
-    Whoever finds it busy parks a call here. It is made when a request comes off the wire; if none of ours is on it (another
+    Whoever finds it busy parks a call here. It is made when a request is done; if none of ours is in flight (another
     sync in this process has them all), after a moment, or when the rest after a 429 is over.
     """
 
     connections: ConcurrencyLimiter
     timers: Timers
     in_flight: int = 0
-    """Our own requests on the wire; `concurrency` may count others' too."""
+    """Our own requests in flight; `concurrency` may count others' too."""
     failures_in_a_row: int = 0
     """Windows that failed since the last success."""
     _parked: list[Callable[[float], None]] = field(default_factory=list[Callable[[float], None]])
@@ -89,14 +87,14 @@ class Service:
     _MOMENT_SECONDS = 0.2
 
     def acquire(self, now: float) -> bool:
-        """Put one more request on the wire, if there is a connection for it."""
+        """Count one more request as in flight, if there is a connection for it."""
         if not self.connections.acquire(now):
             return False
         self.in_flight += 1
         return True
 
     def release(self, now: float) -> None:
-        """A request is off the wire."""
+        """Note that a request is no longer in flight."""
         self.connections.release()
         self.in_flight -= 1
         self.unpark(now)

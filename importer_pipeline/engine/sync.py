@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from random import Random
 
+from importer_pipeline.engine.answer_doubts import doubt_clock, doubt_size, page_too_short
 from importer_pipeline.engine.audience_plan import AudiencePlan
 from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
 from importer_pipeline.engine.concurrency import LimiterRegistry
@@ -24,6 +25,7 @@ from importer_pipeline.engine.pages import Page
 from importer_pipeline.engine.posting import Posting
 from importer_pipeline.engine.posts import Post, Probe
 from importer_pipeline.engine.services import Service, SyncLimits, Timers
+from importer_pipeline.engine.time_budget import TimeBudget
 from importer_pipeline.errors import (
     AccountBusy,
     AccountDown,
@@ -32,17 +34,15 @@ from importer_pipeline.errors import (
     ClockDoubtful,
     ClocksDisagree,
     ImporterError,
-    PageTooShort,
     StopAudience,
     StopClient,
-    TimeUsedUp,
     TooManyRequests,
     TooSlow,
     TriesUsedUp,
     TryAgain,
     TurnedAway,
 )
-from importer_pipeline.listing.coverage import Paging, timestamp
+from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.records.receipt import Receipt
 
 
@@ -110,20 +110,18 @@ class Sync:
         self._open = set(self._audiences)
         self._edge = Edge(first_pause_seconds=limits.first_pause_seconds)
         self._opens_at = -math.inf
-        self._active_at: dict[AudienceSync, float] = {}
-        self._began_at = began_at
-        self._look_at = -math.inf
+        self._time = TimeBudget(limits, began_at=began_at)
         for audience in self._audiences:
             self._enter(audience, book)
 
     @property
     def finished(self) -> bool:
-        """Whether every audience is done."""
+        """True if every audience is done."""
         return not self._open
 
     @property
     def progress(self) -> Progress:
-        """How far it is."""
+        """Progress of the sync so far."""
         return Progress(
             contacts=sum(audience.contacts for audience in self._audiences),
             # Windows overlap, so that a few contacts are taken twice.
@@ -134,27 +132,27 @@ class Sync:
 
     @property
     def next_timer(self) -> float | None:
-        """When `take` has to be called again at the latest, because something that rests is due."""
+        """Latest time of the next call of `take`, because something that rests is due."""
         return self._timers.next
 
     def wind_down(self) -> None:
-        """Ask Mailchimp for nothing more. What has been read can still be delivered."""
+        """Send no more requests to Mailchimp. What has been read can still be delivered."""
         self._winding_down = True
 
     def emit_pending(self) -> None:
-        """Tell what waits to be told with more of its snapshot: the sync ends here, finished or not."""
+        """Emit the outcomes that wait for more of their snapshot: the sync ends here, finished or not."""
         for audience in self._open:
             audience.emit_pending()
             self._take_outcomes(audience)
 
     def stop_client(self, client: str, error: StopClient, now: float) -> None:
-        """Read nothing more of a client in this sync."""
+        """Stop reading a client in this sync."""
         for audience in self._clients[client]:
             audience.stop(error)
             self._settle(audience, now)
 
     def take(self, now: float) -> Fetch | Post | Probe | None:
-        """The next request to carry out, or None where all wait for an answer or a timer."""
+        """Return the next request to carry out, or None while all wait for an answer or a timer."""
         self._keep_time(now)
         self._timers.run(now)
         request = self._posting.take(now) or self._take_fetch(now)
@@ -163,7 +161,7 @@ class Sync:
         return request
 
     def connection_freed(self, request: Fetch | Post | Probe, now: float) -> None:
-        """A request's connection is free again, whatever came of it. To be told before what came of it."""
+        """Free a request's connection, whatever came of it. Call this before reporting the result."""
         self._in_flight[request.audience] -= 1
         if isinstance(request, Fetch):
             self._fetching -= 1
@@ -172,20 +170,20 @@ class Sync:
             self._posting.connection_freed(request, now)
 
     def posted(self, post: Post | Probe, receipt: Receipt, now: float) -> None:
-        """The target has answered with the number of records that it took."""
+        """Handle the target's answer: the number of records that it accepted."""
         self._note_activity(post.audience.plan.name.client, now)
         self._posting.posted(post, receipt, now)
         self._settle(post.audience, now)
 
     def post_failed(self, post: Post | Probe, error: ImporterError, now: float) -> None:
-        """The target's answer is an error, or none came."""
+        """Handle an error of the target, or a missing answer."""
         if isinstance(error, TooManyRequests):
             self._note_activity(post.audience.plan.name.client, now)
         self._posting.failed(post, error, now)
         self._settle(post.audience, now)
 
     def fetched(self, fetch: Fetch, page: Page, now: float) -> None:
-        """Mailchimp has answered with a page."""
+        """Handle a page from Mailchimp."""
         account, audience = self._account(fetch.audience), fetch.audience
         doubt = self._doubt(fetch, page, now)
         if page.server_time is None or doubt is not None:
@@ -195,7 +193,7 @@ class Sync:
         account.service.connections.answered()
         account.service.failures_in_a_row = 0
         account.clock_ahead_seconds = page.server_time - (now + self._epoch_offset_seconds)
-        self._active_at[audience] = now
+        self._time.note_progress(audience, now)
         if not audience.is_current(fetch):
             pass
         elif audience.stopped is not None:
@@ -212,10 +210,10 @@ class Sync:
         self._settle(audience, now)
 
     def _accept(self, fetch: Fetch, page: Page, now: float) -> None:
-        """A page is believed."""
+        """Accept a page that is believed."""
         audience = fetch.audience
         audience.arrived(fetch, page)
-        if page.shape.is_short and not page.shape.length and audience.ends_before(fetch, _too_short(fetch, page)):
+        if page.shape.is_short and not page.shape.length and audience.ends_before(fetch, page_too_short(fetch, page)):
             return  # The listing ends before it, whatever its total says.
         if fetch.reading.only_counts:
             audience.counted(fetch, page)
@@ -223,7 +221,7 @@ class Sync:
             self._posting.deliver(fetch, page, now)
 
     def fetch_failed(self, fetch: Fetch, error: ImporterError, now: float) -> None:
-        """Mailchimp's answer is an error, or none came."""
+        """Handle an error of Mailchimp, or a missing answer."""
         audience = fetch.audience
         if not audience.is_current(fetch):
             pass
@@ -271,7 +269,7 @@ class Sync:
             self._round.append(audience)
 
     def _take_fetch(self, now: float) -> Fetch | None:
-        """A page of the next audience in the round that has one, and for which there are a connection and room."""
+        """Return a page request of the next audience in the round that has one, a connection and room."""
         while self._round and self._fetching < self._limits.connections and not self._winding_down:
             if (opens_at := self._edge.opens_at(now, in_flight=self._fetching)) > now:
                 if self._opens_at < opens_at:  # To be asked again then.
@@ -295,7 +293,7 @@ class Sync:
                 if fetch is not None:
                     self._fetching += 1
                     self._edge.sent(now)
-                    self._active_at.setdefault(audience, now)
+                    self._time.start(audience, now)
                     return fetch
                 account.service.release(now)
         return None
@@ -316,35 +314,26 @@ class Sync:
         audience.outcomes.clear()
 
     def _doubt(self, fetch: Fetch, page: Page, now: float) -> BrokenAnswer | None:
-        """What makes an answer hard to believe; None if nothing does, or if it has been said again and again."""
-        ours = now + self._epoch_offset_seconds
-        if page.server_time is not None and abs(page.server_time - ours) > self._limits.clock_tolerance_seconds:
-            return ClockDoubtful(
-                f"expected Mailchimp's clock near {timestamp(int(ours))}, which is ours, found {timestamp(page.server_time)}",
-                remedy="set this machine's clock right; if it is, ask Mailchimp's support about theirs",
-            )
-        if fetch.tries >= self._tries_again(fetch):
-            return None
-        if page.shape.is_short:
-            return _too_short(fetch, page)
-        expected = fetch.audience.expected(fetch)
-        if page.shape.total * 2 < expected:
-            return PageTooShort(f"Mailchimp counts {page.shape.total} contacts where it has counted {expected} before")
-        return None
+        """Return what makes an answer hard to believe; None if nothing does, or if Mailchimp has repeated it."""
+        our_time = now + self._epoch_offset_seconds
+        doubt = doubt_clock(page, our_time=our_time, tolerance_seconds=self._limits.clock_tolerance_seconds)
+        if doubt is not None or fetch.tries >= self._tries_again(fetch):
+            return doubt
+        return doubt_size(fetch, page)
 
     def _tries_again(self, fetch: Fetch) -> int:
-        """How often a request may be tried again."""
+        """Return the maximum number of retries of a request."""
         return self._limits.suspect_retries if fetch.is_suspect else self._limits.retries
 
     def _turn_away(self, fetch: Fetch, error: TurnedAway, now: float) -> None:
-        """Something in between has answered: that is about the page, about the account, or about our address."""
+        """Handle a rejection by a proxy or firewall: its cause is the page, the account, or our address."""
         due = self._edge.turned_away(fetch.audience.plan.account, asked_at=fetch.asked_at, now=now)
         if due is None:
             self._try_again(fetch, error, now)
         elif self._edge.is_blocked:
             blocked = AddressBlocked(
-                f"whichever account it is asked for, something in between turns this machine away ({error.problem})",
-                remedy="if it lasts, ask Mailchimp's support to unblock the address, and see what stands in between",
+                f"a proxy or firewall rejects this machine's requests for every account ({error.problem})",
+                remedy="if it persists, ask Mailchimp support to unblock the address, and check proxies and firewalls",
             )
             fetch.audience.failed(fetch, blocked)
             for account in self._accounts.values():
@@ -354,42 +343,28 @@ class Sync:
             self._timers.at(due, lambda later: self._requeue(fetch, later))
 
     def _note_activity(self, client: str, now: float) -> None:
-        """A target answers a client: none of its audiences hangs, whichever of them it is whose turn has come."""
-        self._active_at.update((audience, now) for audience in self._clients[client] if audience in self._active_at)
+        """Note that a target answers a client: none of its audiences stalls, whichever has its turn."""
+        self._time.note_progress_of_started(self._clients[client], now)
 
     def _keep_time(self, now: float) -> None:
-        """Leave audiences of which nothing good has come for long, and all that is open once the next run is due."""
-        limits = self._limits
-        if self._began_at is None:
-            self._began_at = now
-        if now < self._look_at:
-            return
-        ends_at = self._began_at + limits.run_seconds
-        self._look_at = min(now + limits.stall_seconds / 10, ends_at if now < ends_at else math.inf)
-        for audience in list(self._open):
-            if now >= ends_at:
-                why = f"the run has taken the {limits.run_seconds / 60:g} minutes that it may"
-            elif now >= self._active_at.get(audience, now) + limits.stall_seconds:
-                why = f"nothing more has come of it for {limits.stall_seconds / 60:g} minutes"
-            else:
-                continue
-            error = TimeUsedUp(why, remedy="what is left is imported by the next run")
+        """Leave audiences that stall, and all open ones once the run's time is used up."""
+        for audience, error in self._time.overdue(self._open, now):
             audience.stop(error)
             self._posting.leave(audience, error, now)
             self._settle(audience, now)
 
     def _wait_for_connection(self, fetch: Fetch, error: TooManyRequests, now: float) -> None:
-        """A 429: the request goes back and uses up no try, unless there has been nothing else for minutes."""
+        """Requeue a request after a 429 without counting a retry, unless only 429s have come for minutes."""
         account, audience = self._account(fetch.audience), fetch.audience
-        self._active_at[audience] = now
+        self._time.note_progress(audience, now)
         due = account.service.connections.refused(
             asked_at=fetch.asked_at, now=now, retry_after_seconds=error.retry_after_seconds
         )
         if account.service.connections.exhausted(now):
             minutes = round(self._limits.patience.give_up_seconds / 60)
             busy = AccountBusy(
-                f"Mailchimp answered nothing but 429 for {minutes} minutes: all ten connections of the account are taken",
-                remedy="look which other tools use the account, or give this client fewer (max_connections)",
+                f"Mailchimp answered only 429 for {minutes} minutes: all ten connections of the account are in use",
+                remedy="check which other tools use the account, or lower max_connections of this client",
             )
             audience.failed(fetch, busy)
             self._stop_account(account, busy, now)
@@ -421,7 +396,7 @@ class Sync:
             self._give_up(fetch, error, now)
 
     def _give_up(self, fetch: Fetch, error: TryAgain, now: float) -> None:
-        """A page has failed again and again: that is the account's fault, or what is around its trouble is read."""
+        """Give up a page that failed repeatedly: blame the account, or read around the failure."""
         audience = fetch.audience
         if isinstance(error, ClockDoubtful):
             self._stop_account(self._account(audience), ClocksDisagree(error.problem, remedy=error.remedy), now)
@@ -463,11 +438,3 @@ class Sync:
     def _stop_account(self, account: _Account, error: StopClient, now: float) -> None:
         for client in sorted(account.clients):
             self.stop_client(client, error, now)
-
-
-def _too_short(fetch: Fetch, page: Page) -> PageTooShort:
-    shape, ask = page.shape, fetch.ask
-    return PageTooShort(
-        f"expected {min(ask.count, shape.total - ask.offset)} contacts at offset {ask.offset} of {shape.total}, "
-        f"found {shape.length}"
-    )

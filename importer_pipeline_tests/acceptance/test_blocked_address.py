@@ -56,7 +56,7 @@ def test_it_is_one_message_that_says_what_to_do(blocked: Blocked) -> None:
     assert heading == f"Incomplete: {CLIENTS} of {CLIENTS} audiences."
     (line,) = lines
     assert f" and {CLIENTS - 10} more: " in line
-    assert "something in between turns this machine away" in line
+    assert "a proxy or firewall rejects this machine's requests for every account" in line
     assert "ask Mailchimp's support to unblock the address" in line
 
 

@@ -100,7 +100,7 @@ def test_two_refused_contacts_cost_two_contacts(four: Stage, manner: Manner) -> 
     assert not ran.success
     assert ran.message.startswith("Refused: 2 contacts. Everything else is imported.\n- acme/newsletter contacts ")
     assert all(contact_id in ran.message for contact_id in ids)
-    assert "correct this contact in Mailchimp, or ask the target why" in ran.message
+    assert "correct this contact in Mailchimp, or ask the target's operator why" in ran.message
     assert sorted(ran.materialized) == [f"{name}/newsletter/contacts" for name in FOUR]
     assert ran.numbers("acme/newsletter/contacts")["contacts_refused"] == 2
 
@@ -164,7 +164,8 @@ def test_a_target_that_always_fails_is_left_after_a_few_windows(four: Stage) -> 
         posts = len(broken.received)
     assert_only_acme_is_out(four, ran)
     assert (
-        "the target gave 3 windows in a row no success (the target can't answer now (HTTP 500), 2 times)" in ran.message
+        "the target did not accept 3 consecutive windows (the target can't answer now (HTTP 500), 2 times)"
+        in ran.message
     )
     # Two posts each for three windows at least; at most for the pages that may wait (eight), be in flight (ten), and
     # replace the first two that are given up. Without the rule: 150 posts for 75 windows.
@@ -180,7 +181,7 @@ def test_an_unreachable_target_is_left_after_a_few_attempts(four: Stage) -> None
     declared["acme"]["target"]["url"] = closed
     ran = full_sync(four.load(declared), run_config(mailchimp={"page_size": 50, "retries": 1}, target={"max_posts": 2}))
     assert_only_acme_is_out(four, ran)
-    assert "the target gave 3 windows in a row no success (no answer from the target" in ran.message
+    assert "the target did not accept 3 consecutive windows (no answer from the target" in ran.message
     assert four.sandbox.asked_about(four.clients["acme"].lists[0].list_id) < 40
 
 

@@ -76,7 +76,7 @@ def test_the_429s_of_one_wave_take_one_connection_together() -> None:
     assert free(connections, due) == 9
 
 
-def test_a_429_to_a_request_that_was_asked_later_takes_another_connection() -> None:
+def test_a_429_to_a_later_request_takes_another_connection() -> None:
     connections = proven()
     due = refuse(connections, 0.0)
     due = refuse(connections, due)
@@ -115,7 +115,7 @@ def test_an_answer_lets_rests_begin_anew() -> None:
     assert refuse(connections, 20.0) == 22.0
 
 
-def test_a_connection_comes_back_after_30_quiet_seconds_and_one_more_after_each_30_further_ones() -> None:
+def test_one_connection_comes_back_per_30_quiet_seconds() -> None:
     connections = proven()
     refuse(connections, 0.0)
     refuse(connections, 10.0)
@@ -131,7 +131,7 @@ def test_the_time_before_a_429_does_not_count_as_quiet_after_it() -> None:
     assert free(connections, 1031.0) == 10
 
 
-def test_an_account_is_exhausted_after_300_seconds_of_nothing_but_429() -> None:
+def test_an_account_is_exhausted_after_300_seconds_of_only_429() -> None:
     connections = proven()
     assert not connections.exhausted(10_000.0)
     refuse(connections, 10.0)
@@ -140,7 +140,7 @@ def test_an_account_is_exhausted_after_300_seconds_of_nothing_but_429() -> None:
     assert connections.exhausted(310.0)
 
 
-def test_one_answer_in_between_keeps_an_account_from_being_exhausted() -> None:
+def test_one_answer_keeps_an_account_from_being_exhausted() -> None:
     connections = proven()
     refuse(connections, 0.0)
     connections.answered()
@@ -177,7 +177,7 @@ def test_of_a_wave_the_longest_rest_that_is_asked_for_is_kept() -> None:
         pytest.param(400.0, 1200.0, id="twice as long as our patience"),
     ],
 )
-def test_rests_that_are_asked_for_do_not_count_as_busy_up_to_a_bound(asked: float, given_up: float) -> None:
+def test_requested_pauses_do_not_count_as_busy_up_to_a_bound(asked: float, given_up: float) -> None:
     connections, now = proven(), 0.0
     while not connections.exhausted(now):
         due = connections.refused(asked_at=now, now=now, retry_after_seconds=asked)

@@ -94,24 +94,26 @@ def test_each_contact_ends_as_accepted_or_refused(rejects: bool, count: int, ref
         pytest.param(True, "the target refuses the batch (HTTP 422)", id="by a 4xx"),
     ],
 )
-def test_the_reason_is_that_of_the_post_in_which_the_contact_stood_alone(rejects: bool, reason: str) -> None:
+def test_the_reason_comes_from_the_post_of_the_contact_alone(rejects: bool, reason: str) -> None:
     delivery = Delivery(contacts(4), isolation_posts=64)
     deliver(delivery, {"2"}, rejects=rejects)
-    assert delivery.refused[0].reason == f"{reason}: correct this contact in Mailchimp, or ask the target why"
+    assert (
+        delivery.refused[0].reason == f"{reason}: correct this contact in Mailchimp, or ask the target's operator why"
+    )
 
 
-def test_of_a_failure_that_could_pass_it_is_said_that_it_came_each_time() -> None:
+def test_a_transient_failure_is_said_to_come_every_time() -> None:
     delivery = Delivery(contacts(1), isolation_posts=64)
     batch = delivery.next()
     assert batch is not None
     delivery.rejected(batch, Unavailable("the target can't answer now (HTTP 500)"))
     assert delivery.refused[0].reason == (
-        "the target can't answer now (HTTP 500), each time, while others were taken: "
-        "correct this contact in Mailchimp, or ask the target why"
+        "the target can't answer now (HTTP 500), every time, while others were accepted: "
+        "correct this contact in Mailchimp, or ask the target's operator why"
     )
 
 
-def test_a_record_that_is_refused_the_second_time_only_is_found_too() -> None:
+def test_a_record_refused_only_the_second_time_is_found() -> None:
     delivery = Delivery(contacts(2), isolation_posts=64)
     whole = delivery.next()
     assert whole is not None
@@ -122,7 +124,7 @@ def test_a_record_that_is_refused_the_second_time_only_is_found_too() -> None:
 
 
 @MANNERS
-def test_a_page_is_given_up_when_finding_the_refused_takes_more_than_64_posts(rejects: bool) -> None:
+def test_a_page_is_given_up_when_isolation_exceeds_64_posts(rejects: bool) -> None:
     delivery = Delivery(contacts(1000), isolation_posts=64)
     posts = 0
     while delivery.given_up is None:
@@ -135,7 +137,7 @@ def test_a_page_is_given_up_when_finding_the_refused_takes_more_than_64_posts(re
             delivery.answered(batch, Receipt(sent=len(batch.contacts), accepted=0))
     assert posts <= 1 + 64
     assert isinstance(delivery.given_up, IsolationGivenUp)
-    assert "finding out which takes too many posts: check the record mapping" in str(delivery.given_up)
+    assert "finding the rejected contacts takes too many posts: check the record mapping" in str(delivery.given_up)
     assert not delivery.done
 
 
@@ -146,7 +148,7 @@ def test_exactly_as_many_posts_as_allowed_are_enough() -> None:
     assert short.given_up is not None
 
 
-def test_three_refused_contacts_of_a_full_page_are_found_within_64_posts() -> None:
+def test_64_posts_find_three_refused_contacts_of_a_full_page() -> None:
     delivery = Delivery(contacts(1000), isolation_posts=64)
     posts = deliver(delivery, {"1", "500", "999"}, rejects=True)
     assert delivery.done

@@ -119,20 +119,20 @@ def test_one_unreadable_contact_of_an_hour_costs_one(bad: str) -> None:
     assert [(key[-5:-3], ids) for key, ids in engine.outcomes.refused.items()] == [(f"{hour % 24:02}", [""])]
 
 
-def test_an_unreadable_contact_is_named_by_its_id_where_that_is_known() -> None:
+def test_an_unreadable_contact_is_named_by_its_id_if_known() -> None:
     engine = engine_of(range(100, 1100, 100))
     read(engine, unreadable("3", error=MemberUnreadable("no object", contact_id="abc")))
     assert list(engine.outcomes.refused.values()) == [["abc"]]
 
 
-def test_unreadable_contacts_that_share_a_second_leave_the_others() -> None:
+def test_unreadable_contacts_leave_the_others_of_their_second() -> None:
     engine = engine_of([100, 200, *[300] * 20, 400, 500])
     read(engine, unreadable("7", "8"))
     assert all_but(engine, "7", "8")
     assert list(engine.outcomes.refused.values()) == [["", ""]]
 
 
-def test_too_many_unreadable_contacts_of_a_second_fail_the_window() -> None:
+def test_too_many_unreadable_contacts_of_a_second_fail_it() -> None:
     engine = engine_of([100, *[300] * 20, 400], failures_in_a_row=1_000)
     read(engine, unreadable(*(str(number) for number in range(1, 14))))
     done = engine.outcomes.done["acme/news"]
@@ -299,7 +299,7 @@ def test_an_audience_that_stalls_is_left_and_the_others_go_on() -> None:
     assert not isinstance(engine.rest(taken).done["other/news"].error, TriesUsedUp)
 
 
-def test_what_waits_for_a_target_is_left_when_the_time_is_used_up() -> None:
+def test_batches_queued_for_a_target_are_left_at_the_time_limit() -> None:
     engine = engine_of(range(100, 4100, 100), run_seconds=60.0)
     engine.bring(engine.fetch())
     for request in engine.take_all():

@@ -81,7 +81,7 @@ def test_until_a_target_has_answered_it_gets_one_post() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 4])
-def test_a_target_never_has_more_posts_on_the_wire_than_the_limits_say(most: int) -> None:
+def test_posts_in_flight_never_exceed_a_targets_limit(most: int) -> None:
     _, posts = begun(*range(1, 60), limits=SyncLimits(target_posts=most))
     assert len(posts) == most
 
@@ -98,7 +98,7 @@ def test_two_syncs_of_one_process_share_a_targets_connections() -> None:
     assert len(posts_of(other)) == 1
 
 
-def test_reading_pauses_when_as_many_pages_wait_for_the_target_as_the_limits_say() -> None:
+def test_reading_pauses_at_the_limit_of_undelivered_pages() -> None:
     engine = Engine(plan(connections=4), limits=SyncLimits(undelivered_pages=3))
     engine.holds(range(1, 200))
     read, fetches = 0, [engine.fetch()]
@@ -120,7 +120,7 @@ def test_reading_goes_on_when_a_page_is_delivered() -> None:
     assert any(isinstance(request, Fetch) for request in engine.take_all())
 
 
-def test_an_audience_that_waits_for_room_goes_on_when_another_clients_page_is_delivered() -> None:
+def test_a_delivered_page_of_another_client_resumes_reading() -> None:
     engine = Engine(plan(client="a", target=URL), plan(client="b", target=URL), limits=SyncLimits(undelivered_pages=1))
     for client in "ab":
         engine.holds(range(1, 12), client=client)
@@ -132,7 +132,7 @@ def test_an_audience_that_waits_for_room_goes_on_when_another_clients_page_is_de
     assert engine.sync.finished
 
 
-def test_who_looks_for_room_while_a_post_is_off_the_wire_and_not_settled_is_called_again() -> None:
+def test_who_parks_before_a_finished_post_is_settled_is_called() -> None:
     engine = Engine(plan(client="a", target=URL), plan(client="b", target=URL), limits=SyncLimits(undelivered_pages=1))
     engine.holds(range(1, 7), client="a")
     first, other = engine.fetches()
@@ -149,7 +149,7 @@ def test_who_looks_for_room_while_a_post_is_off_the_wire_and_not_settled_is_call
     assert {request.audience.plan.name.client for request in engine.take_all()} == {"a", "b"}
 
 
-def test_a_target_that_can_not_keep_up_does_not_hold_back_another() -> None:
+def test_a_slow_target_does_not_hold_back_another() -> None:
     engine = Engine(plan(client="slow"), plan(client="fine"), limits=SyncLimits(undelivered_pages=1))
     for client in ("slow", "fine"):
         engine.holds(range(1, 30), client=client)
@@ -203,7 +203,7 @@ def test_a_post_that_rests_holds_no_connection() -> None:
     assert len(posts_of(engine)) == 2
 
 
-def test_after_a_failure_posts_go_one_by_one_until_something_is_taken() -> None:
+def test_after_a_failure_posts_go_singly_until_one_is_accepted() -> None:
     engine, posts = begun(*range(1, 99), limits=SyncLimits(target_posts=3))
     for post in posts:
         engine.fail(post, DOWN)
@@ -221,7 +221,7 @@ def test_a_post_that_succeeds_after_a_failure_fails_no_window() -> None:
     assert engine.sent["acme", "news"] == ["0", "1"]
 
 
-def test_a_client_whose_windows_failed_three_times_in_a_row_at_the_target_is_stopped() -> None:
+def test_three_windows_failed_at_the_target_stop_a_client() -> None:
     engine, posts = begun(*range(1, 99), limits=NO_RETRIES)
     for post in posts[:3]:
         engine.fail(post, DOWN)
@@ -230,12 +230,12 @@ def test_a_client_whose_windows_failed_three_times_in_a_row_at_the_target_is_sto
     error = engine.outcomes.done["acme/news"].error
     assert isinstance(error, TargetDown)
     assert str(error) == (
-        "the target gave 3 windows in a row no success (the target can't answer now (HTTP 500), 1 times): "
+        "the target did not accept 3 consecutive windows (the target can't answer now (HTTP 500), 1 times): "
         "run it again when the target is back"
     )
 
 
-def test_a_target_url_that_is_down_stops_all_clients_that_send_to_it_and_no_other() -> None:
+def test_a_target_url_that_is_down_stops_only_its_clients() -> None:
     senders = ("a", "b", "c", "d", "e")
     engine = Engine(*(plan(client=name, target=URL) for name in senders), plan(client="other"), limits=NO_RETRIES)
     for name in (*senders, "other"):
@@ -254,7 +254,7 @@ def test_a_target_url_that_is_down_stops_all_clients_that_send_to_it_and_no_othe
     assert engine.outcomes.done["other/news"].complete
 
 
-def test_windows_of_one_client_that_fail_while_others_succeed_at_the_same_url_stop_that_client_only() -> None:
+def test_failures_of_one_client_at_a_shared_url_stop_it_only() -> None:
     engine = Engine(plan(client="bad", target=URL), plan(client="fine", target=URL), limits=NO_RETRIES)
     for name in ("bad", "fine"):
         engine.holds(range(1, 60), client=name)
@@ -305,7 +305,7 @@ def test_a_refused_record_is_isolated_and_leaves_its_window_be() -> None:
     assert done.refused == 1
 
 
-def test_a_record_that_is_missing_in_the_targets_count_is_isolated_too() -> None:
+def test_a_record_missing_in_the_targets_count_is_isolated() -> None:
     engine = Engine(plan())
     engine.holds([1, 2])
     (post,) = posts_of(engine)
@@ -323,7 +323,7 @@ def test_a_4xx_proves_that_the_target_answers() -> None:
     assert len(posts_of(engine)) == 2
 
 
-def test_a_page_of_contacts_that_can_not_be_sent_is_in_without_a_post() -> None:
+def test_unsendable_contacts_are_imported_without_a_post() -> None:
     engine = Engine(plan())
     engine.holds([1, 2])
     fetch = engine.fetch()
@@ -335,7 +335,7 @@ def test_a_page_of_contacts_that_can_not_be_sent_is_in_without_a_post() -> None:
     assert engine.outcomes.done["acme/news"].complete
 
 
-def test_a_window_of_which_too_many_records_are_refused_fails_whole() -> None:
+def test_a_window_with_too_many_refused_records_fails_whole() -> None:
     engine, posts = begun(*range(1, 13), limits=SyncLimits(isolation_posts=2))
     engine.fail(posts.pop(0), REFUSED)
     halves = posts_of(engine)
@@ -349,7 +349,7 @@ def test_a_window_of_which_too_many_records_are_refused_fails_whole() -> None:
     assert done.error is error
 
 
-def test_an_audience_is_stopped_by_the_third_window_in_a_row_that_is_mostly_refused() -> None:
+def test_the_third_mostly_refused_window_stops_an_audience() -> None:
     engine, posts = begun(*range(1, 60), limits=SyncLimits(isolation_posts=0))
     for refused in (True, True, False, True, True):
         post = posts.pop(0)
@@ -359,7 +359,7 @@ def test_an_audience_is_stopped_by_the_third_window_in_a_row_that_is_mostly_refu
     assert isinstance(posts[0].audience.stopped, RecordsMostlyRefused)
 
 
-def test_an_audience_of_which_the_target_refuses_window_after_window_is_stopped() -> None:
+def test_an_audience_with_all_windows_refused_is_stopped() -> None:
     engine = Engine(plan("news"), plan("events"), limits=SyncLimits(isolation_posts=0))
     engine.holds(range(1, 99))
     engine.holds(range(1, 9), "events")
@@ -371,7 +371,9 @@ def test_an_audience_of_which_the_target_refuses_window_after_window_is_stopped(
                 engine.carry_out(request)
     error = engine.outcomes.done["acme/news"].error
     assert isinstance(error, RecordsMostlyRefused)
-    assert str(error).startswith("the target refuses most records of window after window (the target refuses the batch")
+    assert str(error).startswith(
+        "the target rejects most records of several consecutive windows (the target refuses the batch"
+    )
     assert str(error).endswith("check the record mapping and target.url")
     assert engine.outcomes.done["acme/events"].complete
 
@@ -383,7 +385,7 @@ def test_an_audience_of_which_the_target_refuses_window_after_window_is_stopped(
         pytest.param(TargetMisplaced("the target answers with a redirect (HTTP 301)"), id="redirect"),
     ],
 )
-def test_a_target_of_no_use_stops_its_client_at_once_and_drops_its_queued_posts(error: ImporterError) -> None:
+def test_an_unusable_target_stops_its_client_and_drops_its_posts(error: ImporterError) -> None:
     engine = Engine(
         plan(client="acme", target=URL), plan(client="other", target=URL), limits=SyncLimits(target_posts=1)
     )
@@ -404,7 +406,7 @@ def test_a_target_of_no_use_stops_its_client_at_once_and_drops_its_queued_posts(
     assert engine.outcomes.done["other/news"].complete
 
 
-def test_an_error_that_can_not_pass_fails_its_window_at_once_and_nothing_else() -> None:
+def test_a_permanent_error_fails_only_its_window_at_once() -> None:
     engine, posts = begun(*range(1, 12))
     odd = QuarantineWindow("an unexpected ValueError")
     engine.fail(posts.pop(0), odd)
@@ -413,7 +415,7 @@ def test_an_error_that_can_not_pass_fails_its_window_at_once_and_nothing_else() 
     assert (done.error, len(done.failed)) == (odd, 1)
 
 
-def test_a_post_that_rests_when_its_client_is_stopped_is_not_made_again() -> None:
+def test_a_resting_post_of_a_stopped_client_is_not_sent() -> None:
     engine, posts = begun(*range(1, 12))
     engine.fail(posts[0], DOWN)
     engine.fail(posts[1], REVOKED)
@@ -424,7 +426,7 @@ def test_a_post_that_rests_when_its_client_is_stopped_is_not_made_again() -> Non
     assert engine.outcomes.done["acme/news"].error is REVOKED
 
 
-def test_a_post_that_fails_after_its_client_was_stopped_is_not_tried_again() -> None:
+def test_a_failed_post_of_a_stopped_client_is_not_retried() -> None:
     engine, posts = begun(*range(1, 12), limits=SyncLimits(target_posts=2))
     engine.fail(posts[0], UNUSABLE)
     engine.fail(posts[1], DOWN)
@@ -432,7 +434,7 @@ def test_a_post_that_fails_after_its_client_was_stopped_is_not_tried_again() -> 
     assert engine.sync.finished
 
 
-def test_a_page_that_is_on_its_way_when_mailchimp_refuses_the_key_is_still_delivered() -> None:
+def test_a_page_read_before_the_key_is_refused_is_delivered() -> None:
     engine = Engine(plan())
     engine.holds(range(1, 30))
     engine.bring(engine.fetch())
@@ -463,7 +465,7 @@ def test_what_comes_for_a_page_that_is_given_up_changes_nothing(error: ImporterE
     assert engine.outcomes.windows.keys() == {"acme/news/archived-0"}
 
 
-def test_queued_posts_of_a_page_that_is_given_up_are_dropped_and_the_other_pages_go_on() -> None:
+def test_giving_up_a_page_drops_only_its_own_queued_posts() -> None:
     engine = Engine(plan(), limits=SyncLimits(isolation_posts=2, target_posts=1))
     engine.holds(range(1, 12))
     engine.bring(engine.fetch())
@@ -479,7 +481,7 @@ def test_queued_posts_of_a_page_that_is_given_up_are_dropped_and_the_other_pages
     assert engine.outcomes.windows.keys() == {"acme/news/4", "acme/news/8", "acme/news/archived-0"}
 
 
-def test_contacts_of_a_crowded_second_are_not_posted_again_each_time_they_are_read() -> None:
+def test_contacts_of_a_crowded_second_are_posted_once() -> None:
     engine = Engine(plan(), paging=Paging(page_size=6, overlap=2, rounds=50))
     engine.listings["acme", "news", False] = Listing([7] * 14, rng=Random(1))
     done = engine.rest().done["acme/news"]
@@ -543,7 +545,7 @@ def test_audiences_share_no_post() -> None:
 
 
 @pytest.mark.parametrize("rejects", [False, True], ids=["by a lower number", "by a 4xx"])
-def test_when_a_shared_post_is_not_taken_whole_each_of_its_pages_goes_again_alone(rejects: bool) -> None:
+def test_pages_of_a_post_not_accepted_whole_are_resent_alone(rejects: bool) -> None:
     engine, post = shared(*range(1, 15))
 
     def answer(post: Post) -> None:
@@ -568,7 +570,7 @@ def test_when_a_shared_post_is_not_taken_whole_each_of_its_pages_goes_again_alon
     assert set(engine.sent["acme", "news"]) == {str(number) for number in range(14)} - {"12"}
 
 
-def test_a_page_that_has_to_go_alone_is_not_taken_along_by_one_that_need_not() -> None:
+def test_a_page_that_must_go_alone_joins_no_shared_post() -> None:
     engine = Engine(plan(), limits=SyncLimits(target_posts=1), post_records=1000)
     engine.holds(range(1, 11))
     engine.holds([1], archived=True)
@@ -607,7 +609,7 @@ def test_each_page_of_a_shared_post_that_failed_is_tried_again() -> None:
     assert set(engine.sent["acme", "news"]) == {str(number) for number in range(14)}
 
 
-def test_a_shared_post_that_failed_for_good_fails_the_window_of_each_of_its_pages() -> None:
+def test_a_failed_shared_post_fails_the_windows_of_all_its_pages() -> None:
     engine, post = shared(*range(1, 11), limits=NO_RETRIES)
     assert sizes(post) == [2, 6]
     engine.fail(post, DOWN)
@@ -617,7 +619,7 @@ def test_a_shared_post_that_failed_for_good_fails_the_window_of_each_of_its_page
     assert {str(error) for error in engine.outcomes.failed.values()} == {said}
 
 
-def test_a_page_that_does_not_fit_is_passed_over_for_one_that_does() -> None:
+def test_a_page_that_does_not_fit_lets_a_smaller_one_pass() -> None:
     engine = Engine(plan(), post_records=8)
     engine.holds(range(1, 15))
     engine.bring(engine.fetch())

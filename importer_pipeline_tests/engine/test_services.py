@@ -56,7 +56,7 @@ def test_a_call_may_set_the_next_one() -> None:
     assert made == [0.0, 1.0, 2.0]
 
 
-def test_who_is_parked_is_called_when_a_request_comes_off_the_wire() -> None:
+def test_a_parked_call_is_made_when_a_request_is_done() -> None:
     timers, made = Timers(), list[float]()
     busy = service(timers)
     assert busy.acquire(0.0)
@@ -91,7 +91,7 @@ def test_a_call_that_parks_itself_again_waits_for_the_next_time() -> None:
     assert made == [1.0, 2.0]
 
 
-def test_where_nothing_of_ours_is_on_the_wire_the_parked_are_called_after_a_moment() -> None:
+def test_with_no_request_in_flight_parked_calls_come_soon() -> None:
     timers, made = Timers(), list[str]()
     idle = service(timers)
     idle.park(10.0, lambda _: made.append("one"))

@@ -78,7 +78,7 @@ COVERED = {"0": TimeRange(0, 5), "4": TimeRange(6, 8), "8": TimeRange(9, BEFORE)
 """The windows of nine contacts, a second each from 1 on, and of no more than one page of archived ones."""
 
 
-def test_of_a_client_with_many_audiences_one_request_tells_that_its_key_is_refused() -> None:
+def test_a_refused_key_costs_a_client_one_request() -> None:
     engine = Engine(*(plan(f"list-{number}") for number in range(8)), plan(client="globex"))
     taken = [request for request in engine.take_all() if isinstance(request, Fetch)]
     assert sorted(fetch.audience.plan.name.client for fetch in taken) == ["acme", "globex"]
@@ -106,7 +106,7 @@ def test_an_audience_that_goes_on_asks_for_what_is_not_in_alone() -> None:
     assert engine.sync.progress == Progress(contacts=11, accepted=11, audiences=1, open_audiences=0)
 
 
-def test_an_audience_of_which_all_is_in_is_done_with_nothing_asked_and_keeps_no_other_waiting() -> None:
+def test_an_imported_audience_needs_no_request_and_blocks_none() -> None:
     engine = Engine(plan("news", earlier=of_which_are_in(*COVERED)), plan("events"))
     fetch = engine.fetch()
     assert fetch.audience.plan.name.audience == "events"
@@ -116,7 +116,7 @@ def test_an_audience_of_which_all_is_in_is_done_with_nothing_asked_and_keeps_no_
     assert engine.sync.progress.open_audiences == 1
 
 
-def test_a_window_that_is_in_and_wanted_is_read_and_delivered_again() -> None:
+def test_an_imported_window_that_is_wanted_is_delivered_again() -> None:
     engine = Engine(plan(earlier=of_which_are_in(*COVERED), wanted=frozenset({"4"})))
     engine.holds(range(1, 10))
     done = engine.rest().done["acme/news"]
@@ -144,7 +144,7 @@ def test_a_count_delivers_nothing_and_tells_the_snapshot() -> None:
     assert (done.parts, done.left, done.error) == (len(known.keys), 10, None)
 
 
-def test_a_count_is_taken_again_by_mailchimps_clock_where_that_is_behind() -> None:
+def test_a_count_is_repeated_if_mailchimps_clock_is_behind() -> None:
     engine = Engine(plan(wanted=frozenset()))
     engine.holds([1, 2])
     server_time = int(NOW) - 600
@@ -164,7 +164,7 @@ def test_each_snapshot_has_a_name_of_its_own() -> None:
     assert len(names) == 4
 
 
-def test_windows_that_were_not_asked_for_when_their_client_was_stopped_are_left() -> None:
+def test_a_stopped_client_leaves_windows_not_yet_requested() -> None:
     engine, fetches = begun(*range(1, 99))
     assert len(fetches) == 10
     revoked = KeyRefused("HTTP 401")
@@ -176,7 +176,7 @@ def test_windows_that_were_not_asked_for_when_their_client_was_stopped_are_left(
     assert {key.rpartition("/")[2] for key in engine.outcomes.failed} == set(done.failed)
 
 
-def test_a_sync_that_winds_down_asks_mailchimp_for_nothing_more_and_delivers_what_has_been_read() -> None:
+def test_winding_down_only_delivers_what_has_been_read() -> None:
     engine, fetches = begun(*range(1, 99))
     read, *on_the_wire = reversed(fetches)
     engine.bring(read)
@@ -198,7 +198,7 @@ def test_nothing_to_sync_is_finished_at_once() -> None:
     assert engine.take() is None
 
 
-def test_progress_counts_contacts_and_audiences_and_never_more_accepted_than_there_are() -> None:
+def test_progress_never_counts_more_accepted_than_read() -> None:
     engine = Engine(plan("news"), plan("events"))
     engine.holds(range(1, 30))
     assert engine.sync.progress == Progress(contacts=0, accepted=0, audiences=2, open_audiences=2)
@@ -206,7 +206,7 @@ def test_progress_counts_contacts_and_audiences_and_never_more_accepted_than_the
     assert engine.sync.progress == Progress(contacts=29, accepted=29, audiences=2, open_audiences=0)
 
 
-def test_a_request_is_tried_three_times_more_after_pauses_that_grow() -> None:
+def test_a_request_is_retried_three_times_after_growing_pauses() -> None:
     engine = Engine(plan(), limits=SyncLimits(first_pause_seconds=5.0))
     fetch, pauses = engine.fetch(), list[float]()
     for _ in range(3):
@@ -281,7 +281,7 @@ def test_after_a_429_there_is_one_connection_fewer() -> None:
     assert len(engine.fetches()) == 9
 
 
-def test_an_account_that_answers_nothing_but_429_for_five_minutes_is_given_up() -> None:
+def test_an_account_is_given_up_after_five_minutes_of_only_429() -> None:
     engine = Engine(plan("news"), plan("events"), plan(client="other"))
     other = None
     while "acme/news" not in engine.outcomes.done:
@@ -295,13 +295,13 @@ def test_an_account_that_answers_nothing_but_429_for_five_minutes_is_given_up() 
     assert 300 <= engine.now - NOW < 320
     error = engine.outcomes.done["acme/news"].error
     assert isinstance(error, AccountBusy)
-    assert "nothing but 429 for 5 minutes" in str(error)
+    assert "only 429 for 5 minutes" in str(error)
     assert engine.outcomes.done["acme/events"].error is error
     assert other is not None
     assert engine.rest([other]).done["other/news"].complete
 
 
-def test_an_account_of_which_three_windows_in_a_row_got_no_answer_is_given_up() -> None:
+def test_an_account_is_given_up_after_three_failed_windows() -> None:
     engine, fetches = begun(*range(1, 60), limits=NO_RETRIES)
     fail_all(engine, fetches, DOWN)
     error = engine.outcomes.done["acme/news"].error
@@ -329,7 +329,7 @@ def test_pages_that_fail_for_what_they_hold_stop_no_account() -> None:
     assert not isinstance(error, AccountDown), error
 
 
-def test_an_account_that_is_down_without_a_remedy_is_to_be_tried_later() -> None:
+def test_an_account_down_without_a_remedy_is_to_be_retried_later() -> None:
     engine, fetches = begun(*range(1, 60), limits=NO_RETRIES)
     fail_all(engine, fetches, BrokenAnswer("cut"))
     assert "(cut): run it again when Mailchimp is back" in str(fetches[0].audience.stopped)
@@ -386,7 +386,7 @@ def test_halves_of_a_page_bring_all_of_it() -> None:
     assert set(engine.sent["acme", "news"]) == set("01234")
 
 
-def test_a_page_that_is_too_slow_and_too_small_to_be_halved_is_tried_again() -> None:
+def test_a_slow_page_too_small_to_halve_is_retried() -> None:
     paging = Paging(page_size=5, overlap=2)
     engine = Engine(plan(), paging=paging)
     fetch = engine.fetch()
@@ -396,7 +396,7 @@ def test_a_page_that_is_too_slow_and_too_small_to_be_halved_is_tried_again() -> 
         assert engine.fetch() is fetch
 
 
-def test_an_account_that_manages_not_even_small_pages_is_given_up() -> None:
+def test_an_account_too_slow_for_small_pages_is_given_up() -> None:
     engine = Engine(plan(), paging=Paging(page_size=40, overlap=2))
     engine.holds([1])
     counts = [fetch.ask.count for fetch in fail_all(engine, [], SLOW)]
@@ -409,7 +409,7 @@ def test_a_page_of_a_fifth_of_the_full_size_is_small() -> None:
     assert [fetch.ask.count for fetch in fail_all(engine, [], SLOW)][:6] == [30, 16, 9, 6, 4, 4]
 
 
-def test_a_key_that_is_refused_stops_its_client_at_once_and_no_other() -> None:
+def test_a_refused_key_stops_its_client_at_once_and_no_other() -> None:
     engine = Engine(plan("news"), plan("events"), plan(client="other"))
     fetches = {fetch.audience.plan.name.client: fetch for fetch in engine.fetches()}
     revoked = KeyRefused("HTTP 401")
@@ -420,7 +420,7 @@ def test_a_key_that_is_refused_stops_its_client_at_once_and_no_other() -> None:
     assert engine.rest([fetches["other"]]).done["other/news"].complete
 
 
-def test_a_list_that_is_not_known_stops_its_audience_and_not_its_client() -> None:
+def test_an_unknown_list_stops_its_audience_not_its_client() -> None:
     engine = Engine(plan("news"), plan("events"))
     gone = ListNotFound("HTTP 404")
     engine.fail(engine.fetch(), gone)
@@ -428,7 +428,7 @@ def test_a_list_that_is_not_known_stops_its_audience_and_not_its_client() -> Non
     assert engine.rest().done["acme/events"].complete
 
 
-def test_a_list_that_is_not_known_proves_that_the_account_answers() -> None:
+def test_an_unknown_list_proves_that_the_account_answers() -> None:
     engine = Engine(*(plan(f"a{number}") for number in range(4)))
     (first,) = engine.fetches()
     engine.fail(first, ListNotFound("HTTP 404"))
@@ -452,7 +452,7 @@ def test_what_comes_for_an_audience_that_is_stopped_ends_it(error: ImporterError
     assert engine.take() is None
 
 
-def test_a_request_that_rests_when_its_client_is_stopped_is_not_made_again() -> None:
+def test_a_resting_request_of_a_stopped_client_is_not_sent() -> None:
     engine, fetches = begun(*range(1, 12))
     engine.fail(fetches.pop(), DOWN)
     revoked = KeyRefused("HTTP 401")
@@ -486,7 +486,7 @@ def test_a_page_without_a_date_is_a_broken_answer() -> None:
     assert "expected a Date header" in str(engine.outcomes.done["acme/news"].error)
 
 
-def test_a_snapshot_is_taken_again_by_mailchimps_clock_where_that_is_behind() -> None:
+def test_a_snapshot_is_retaken_if_mailchimps_clock_is_behind() -> None:
     engine = Engine(plan())
     engine.holds([1, 2])
     server_time = int(NOW) - 600
@@ -502,7 +502,7 @@ def test_a_snapshot_is_taken_again_by_mailchimps_clock_where_that_is_behind() ->
     assert engine.sent["acme", "news"] == ["0", "1"]
 
 
-def test_the_engine_knows_what_time_it_is_by_its_offset_and_then_by_mailchimps_answers() -> None:
+def test_time_comes_from_the_offset_then_mailchimps_answers() -> None:
     engine = Engine(plan("news"), plan("events"), epoch_offset_seconds=5000.0)
     first = engine.fetch()
     assert first.ask.before == NOW + 5000 - 65
@@ -512,7 +512,7 @@ def test_the_engine_knows_what_time_it_is_by_its_offset_and_then_by_mailchimps_a
     assert asks["events"] == NOW + 5030 + 10 - 65
 
 
-def test_the_second_audience_of_an_account_knows_mailchimps_clock_from_the_first() -> None:
+def test_audiences_of_an_account_share_mailchimps_clock() -> None:
     engine = Engine(plan("news"), plan("events"))
     server_time = int(NOW) - 600
     first = engine.fetch()
@@ -522,7 +522,7 @@ def test_the_second_audience_of_an_account_knows_mailchimps_clock_from_the_first
 
 
 @pytest.mark.parametrize("error", [None, DOWN, BUSY, KeyRefused("HTTP 401")], ids=["page", "500", "429", "401"])
-def test_an_answer_to_a_snapshot_that_was_taken_again_is_left_alone(error: ImporterError | None) -> None:
+def test_an_answer_to_a_retaken_snapshot_is_ignored(error: ImporterError | None) -> None:
     engine = Engine(plan("news"), plan("events"))
     engine.holds(range(1, 6), "events")
     engine.bring(engine.fetch())
@@ -544,7 +544,7 @@ def test_an_answer_to_a_snapshot_that_was_taken_again_is_left_alone(error: Impor
     assert set(engine.sent["acme", "events"]) == set("01234")
 
 
-def test_a_hanging_account_takes_one_of_the_processs_connections_until_it_has_answered() -> None:
+def test_a_hanging_account_holds_one_connection_until_it_answers() -> None:
     plans = [plan(client="hangs"), plan(client="fine")]
     engine = Engine(*plans, limits=SyncLimits(connections=5))
     engine.holds(range(1, 60), client="fine")
@@ -584,7 +584,7 @@ def test_audiences_of_one_account_take_turns() -> None:
 
 
 @pytest.mark.parametrize("connections", [1, 3, 10])
-def test_an_account_never_has_more_requests_on_the_wire_than_it_bears(connections: int) -> None:
+def test_requests_in_flight_never_exceed_an_accounts_limit(connections: int) -> None:
     engine = Engine(plan(connections=connections))
     engine.holds(range(1, 200))
     engine.bring(engine.fetch())

@@ -49,7 +49,7 @@ def test_patience_uses_up_no_try(error: TooManyRequests) -> None:
     assert engine.outcomes.failed == {}
 
 
-def test_nothing_is_posted_before_the_target_said_so_and_then_one_first() -> None:
+def test_after_a_requested_pause_one_post_goes_first() -> None:
     engine, posts = flowing(target_posts=4)
     engine.now += 0.5
     for post in posts:
@@ -80,7 +80,7 @@ def test_what_was_turned_away_goes_out_first() -> None:
     assert posts_of(engine)[0].parcels == posts[0].parcels
 
 
-def test_one_clients_patience_does_not_slow_the_others_of_its_url() -> None:
+def test_throttling_one_client_does_not_slow_others_of_its_url() -> None:
     limits = SyncLimits(undelivered_pages=8, target_posts=4)
     engine = Engine(plan(client="full", target=URL), plan(client="fine", target=URL), limits=limits)
     for client in ("full", "fine"):
@@ -98,7 +98,7 @@ def test_one_clients_patience_does_not_slow_the_others_of_its_url() -> None:
 
 
 @pytest.mark.parametrize(("error", "minutes"), [(SILENT, 5), (FULL, 15)], ids=["nothing said", "Retry-After"])
-def test_nothing_but_patience_for_minutes_stops_that_client_alone(error: TooManyRequests, minutes: int) -> None:
+def test_minutes_of_only_throttling_stop_that_client_alone(error: TooManyRequests, minutes: int) -> None:
     engine = Engine(plan(client="full", target=URL), plan(client="fine", target=URL))
     for client in ("full", "fine"):
         engine.holds(range(1, 30), client=client)

@@ -62,7 +62,7 @@ def run(
 
 
 @pytest.mark.parametrize("error", FAILURES.values(), ids=FAILURES)
-def test_a_contact_that_a_failure_comes_with_is_quarantined_alone(error: ImporterError) -> None:
+def test_a_contact_that_causes_a_failure_is_quarantined_alone(error: ImporterError) -> None:
     engine = Engine(plan())
     engine.holds(range(1, 60))
     run(engine, {"acme": {"18", "39"}}, error)
@@ -109,7 +109,7 @@ def test_a_part_is_tried_once_and_a_contact_alone_twice() -> None:
 
 
 @pytest.mark.parametrize("error", FAILURES.values(), ids=FAILURES)
-def test_a_page_of_which_too_much_fails_is_given_up_within_its_budget(error: ImporterError) -> None:
+def test_a_page_that_fails_too_much_is_given_up_within_budget(error: ImporterError) -> None:
     engine = Engine(plan(), limits=SyncLimits(isolation_posts=2, retries=0))
     engine.holds([1, 2, 3, 4])
     posts = run(engine, {"acme": set("0123")}, error)
@@ -142,7 +142,7 @@ def test_a_key_that_is_revoked_on_the_way_blames_no_contact() -> None:
     assert engine.outcomes.refused == {}
 
 
-def test_a_target_that_fails_while_a_contact_is_looked_for_blames_none() -> None:
+def test_a_target_failing_during_isolation_blames_no_contact() -> None:
     engine = Engine(plan(), limits=SyncLimits(retries=0))
     engine.holds([1, 2, 3, 4])
     (whole,) = settle(engine)
@@ -157,7 +157,7 @@ def test_a_target_that_fails_while_a_contact_is_looked_for_blames_none() -> None
     assert engine.outcomes.refused == {}
 
 
-def test_while_it_is_not_clear_nothing_more_of_the_client_goes_out() -> None:
+def test_while_the_cause_is_unclear_the_client_sends_nothing() -> None:
     engine = Engine(plan(client="acme", target=URL), plan(client="other", target=URL))
     for client in ("acme", "other"):
         engine.holds(range(1, 60), client=client)
@@ -222,7 +222,7 @@ def test_a_target_in_trouble_gives_up_the_page_and_blames_nobody() -> None:
     assert engine.outcomes.refused == {}
 
 
-def test_one_client_without_success_does_not_stop_the_others_of_its_url() -> None:
+def test_one_failing_client_does_not_stop_others_of_its_url() -> None:
     engine = Engine(
         plan(client="bad", target=URL), plan(client="idle", target=URL), limits=SyncLimits(retries=0, target_posts=1)
     )
