@@ -1,4 +1,4 @@
 """What Dagster sees: assets, jobs, ops, resources, schedules and sensors, and the event log as the importer's memory.
 
-Out of here: how an import is carried out. The only room that imports Dagster. May import every room but the sandbox.
+Stays out: how an import is carried out. The only room that imports Dagster. May import every room but the sandbox.
 """

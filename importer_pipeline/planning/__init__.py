@@ -1,4 +1,4 @@
 """Decides what to read, based on what earlier runs recorded: snapshots, the chain of hours, the quarantine. Pure.
 
-Keep out: storage, which is behind the protocol `History`. May import engine, listing and records.
+Stays out: storage, which is behind the protocol `History`. May import engine, listing and records.
 """
