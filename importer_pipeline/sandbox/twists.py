@@ -92,6 +92,13 @@ def empty(answer: SandboxAnswer) -> SandboxAnswer:
     return replace(answer, body=encoded({**json.loads(answer.body), "members": [], "total_items": 0}))
 
 
+def without(answer: SandboxAnswer, ids: Collection[str]) -> SandboxAnswer:
+    """Return the page without these members, and with the total that counts them."""
+    document = json.loads(answer.body)
+    document["members"] = [member for member in document["members"] if member["id"] not in ids]
+    return replace(answer, body=encoded(document))
+
+
 def with_date(*dates: str) -> Twist:
     """Give each answer these Date headers; several are joined as HTTP clients join them."""
 

@@ -16,6 +16,7 @@ from importer_pipeline.sandbox.twists import (
     senseless,
     where_members,
     with_total,
+    without,
 )
 from importer_pipeline_tests.simulation.scenario import Scenario, World
 from importer_pipeline_tests.simulation.spells import Spell, SpellDimension
@@ -114,6 +115,25 @@ class WrongTotals(SpellDimension):
             return answer
         self._asked.add(asked)
         return empty(answer)
+
+
+class HiddenMembers(SpellDimension):
+    """Pages leave out a member that their total counts, for a while."""
+
+    def __init__(self, scenario: Scenario, rng: Random) -> None:
+        super().__init__(scenario, rng)
+        world = rng.choice(scenario.worlds)
+        self._list = world.members
+        known = [member.contact_id for member in world.members]
+        self._contact_ids = rng.sample(known, min(len(known), 1))
+        self._spell = Spell(rng, begins=0.05, ends=0.005)
+        scenario.sandbox.accounts[world.account].twists.append(_while(self._spell, self._hide))
+
+    def _hide(self, request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer:
+        hidden = _present_ids(self._list, self._contact_ids)
+        if self._list.list_id not in request.path or answer.status != 200 or not request.path.endswith("/members"):
+            return answer
+        return without(answer, hidden)
 
 
 def _while(spell: Spell, twist: Twist) -> Twist:

@@ -14,7 +14,7 @@ from importer_pipeline_tests.simulation.edits import Edits
 from importer_pipeline_tests.simulation.rates import RateLimits
 from importer_pipeline_tests.simulation.scenario import Dimension, Scenario
 from importer_pipeline_tests.simulation.undeliverable import UndeliverableRecords
-from importer_pipeline_tests.simulation.unreadable import DeepOffsets, UnreadableMembers, WrongTotals
+from importer_pipeline_tests.simulation.unreadable import DeepOffsets, HiddenMembers, UnreadableMembers, WrongTotals
 
 
 class TwoAtOnce(Dimension):
@@ -44,6 +44,7 @@ WORLDS: Mapping[str, _Drawn] = {
     "lying clocks": _Drawn(WrongClocks, 0.06),
     "edges": _Drawn(Edges, 0.06),
     "many retries": _Drawn(ManyRetries, 0.02),
+    "hidden members": _Drawn(HiddenMembers, 0.03),
     "time budgets": _Drawn(TimeBudgets, 0.1),
 }
 """All of them, by the name that the runner takes."""
