@@ -95,7 +95,9 @@ def empty(answer: SandboxAnswer) -> SandboxAnswer:
 def without(answer: SandboxAnswer, ids: Collection[str]) -> SandboxAnswer:
     """Return the page without these members, and with the total that counts them."""
     document = json.loads(answer.body)
-    document["members"] = [member for member in document["members"] if member["id"] not in ids]
+    document["members"] = [
+        member for member in document["members"] if not isinstance(member, dict) or member["id"] not in ids
+    ]
     return replace(answer, body=encoded(document))
 
 

@@ -94,7 +94,7 @@ BREAKS = {
     ),
     "archived contacts are not read": Break("mailchimp/client.py", 'query["status"] = "archived"', "pass"),
     "short pages are believed": Break(
-        "listing/coverage.py", "    if shape.is_short:\n        return None\n", "", world="hidden members"
+        "listing/coverage.py", "is_short = length < expected", "is_short = False", world="hidden members"
     ),
     "an empty list is believed at once": Break("engine/sync.py", "and not fetch.was_empty:", "and False:"),
     "who can't be read is in no quarantine": Break("listing/gaps.py", "contact_ids=tuple(ids),", "contact_ids=(),"),
