@@ -99,7 +99,10 @@ BREAKS = {
     "an empty list is believed at once": Break("engine/sync.py", "and not fetch.was_empty:", "and False:"),
     "who can't be read is in no quarantine": Break("listing/gaps.py", "contact_ids=tuple(ids),", "contact_ids=(),"),
     "what a firewall does not let pass fails its window": Break(
-        "engine/posting.py", "if lane.alive_at >= post.asked_at:", "if False:", world="undeliverable records"
+        "engine/posting.py",
+        "self._blame(doubt.post, doubt.error, now)",
+        "self._give_up_all(doubt.post, doubt.error, now)",
+        world="undeliverable records",
     ),
     "a request for patience uses up a try": Break(
         "engine/sync.py", "elif isinstance(error, TooManyRequests):", "elif False:"
