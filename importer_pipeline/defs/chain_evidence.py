@@ -72,7 +72,7 @@ def _last_hours(instance: dg.DagsterInstance, name: AudienceName, view: View) ->
 
 
 def _is_link(evidence: Evidence | None, view: View) -> bool:
-    """Whether it is an hour that was added to a chain, and counts."""
+    """Return whether it is an hour that was added to a chain, and counts."""
     return isinstance(evidence, HourCompleted) and evidence.chain_from is not None and view.believes(evidence)
 
 
@@ -100,7 +100,7 @@ def _newest(name: AudienceName, newest: Mapping[dg.AssetKey, Stored | None], vie
 def _all(
     instance: dg.DagsterInstance, name: AudienceName, known: Container[dg.AssetKey], view: View
 ) -> Iterator[Found]:
-    """Everything down to the newest hour that was added to a chain; where there is none, to the newest snapshot that is in."""
+    """Return all evidence since the newest hour that was added to a chain, or else since the newest imported snapshot."""
     stop = -1
     if changes_key(name) in known:
         for _, (storage_id, hour) in _last_hours(instance, name, view):
@@ -127,7 +127,7 @@ def _all(
 
 
 def _observed(stored: Stored) -> Evidence | None:
-    """What an observation of `contacts` is evidence of."""
+    """Return the evidence in an observation of `contacts`."""
     if (snapshot := read_snapshot(stored.metadata)) is not None:
         return SnapshotTaken(fingerprint=snapshot.fingerprint)
     return read_form(stored.metadata) or read_snapshot_completed(stored.metadata, written=stored.timestamp)

@@ -1,8 +1,8 @@
 """Runs whose processes are gone, reported as ended, so that they give their places in the pool back.
 
-Dagster believes a run that it has been told of to go on until it is told of its end, so one that was started by the command
-line and killed goes on for ever. Here stands when a run is dead and what is done then; the locks that tell are in `locks`, and
-how a run shows that it lives is in `run_liveness`.
+Dagster considers a run in progress until its end is reported, so one that was started by the command line and killed
+stays in progress for ever. This module decides when a run is dead and reports it. The locks that show it are in `locks`;
+how a run shows that it is alive is in `run_liveness`.
 """
 
 from collections.abc import Mapping

@@ -49,13 +49,13 @@ class Stored:
     run_id: str
     """Of the run that wrote it; "" where none did."""
     timestamp: float
-    """When it was written, in epoch seconds."""
+    """Time of writing, in epoch seconds."""
     partition: str | None
     metadata: Mapping[str, dg.MetadataValue]
 
 
 def step_key(context: Context) -> str:
-    """What the step is called in its run."""
+    """Return the key of the step in its run."""
     return str(_op_context(context).op_handle)
 
 
@@ -232,7 +232,7 @@ def _op_context(context: Context) -> dg.OpExecutionContext:
 
 
 def _entry(context: Context, event: AssetEvent) -> dg.EventLogEntry:
-    """What `context.log_event` would write."""
+    """Return the event that `context.log_event` would write."""
     step_context = _op_context(context).get_step_execution_context()
     step = step_context.step
     if isinstance(event, dg.AssetMaterialization):

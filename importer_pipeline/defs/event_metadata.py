@@ -37,7 +37,7 @@ class _StoredWindow(BaseModel):
 
 
 class _StoredContacts(BaseModel):
-    """A snapshot that is in, as it stands in an event."""
+    """An imported snapshot, as it is stored in an event."""
 
     snapshot: str
     fingerprint: str
@@ -88,7 +88,7 @@ def form_metadata(outcome: FingerprintChanged) -> Metadata:
 
 
 def read_form(metadata: Metadata) -> FormChanged | None:
-    """What such an observation tells; None if it is no such one."""
+    """Return the snapshot that an observation records; None if it records none."""
     value = metadata.get(_FORM_CHANGED)
     return None if value is None else FormChanged(fingerprint=str(value.value))
 
@@ -133,7 +133,7 @@ def read_window(metadata: Metadata, snapshot: Snapshot) -> ImportedWindow | None
 
 
 def contacts_metadata(done: AudienceDone, snapshot: Snapshot) -> Metadata:
-    """Of the materialization that says that all of a snapshot is in."""
+    """Return the metadata of the materialization that says that all of a snapshot is imported."""
     archived = snapshot.archived_total or 0
     return {
         "dagster/row_count": dg.MetadataValue.int(snapshot.total + archived),
@@ -153,7 +153,7 @@ def contacts_metadata(done: AudienceDone, snapshot: Snapshot) -> Metadata:
 
 
 def read_snapshot_completed(metadata: Metadata, *, written: float) -> SnapshotCompleted | None:
-    """What an event of `contacts` that was written then proves; None if it is not of ours."""
+    """Return the evidence of an event of `contacts` that was written then; None if it is not ours."""
     try:
         stored = _StoredContacts.model_validate(_values(metadata))
     except ValidationError:
@@ -180,7 +180,7 @@ def hour_metadata(outcome: HourImported) -> Metadata:
 
 
 def read_hour(partition: str | None, metadata: Metadata, *, written: float) -> HourCompleted | None:
-    """What a materialization of `contact_changes` that was written then proves; None if it is not of ours."""
+    """Return the evidence of a materialization of `contact_changes` that was written then; None if it is not ours."""
     hour = parse_hour_key(partition or "")
     try:
         stored = _StoredHour.model_validate(_values(metadata))
@@ -193,7 +193,7 @@ def read_hour(partition: str | None, metadata: Metadata, *, written: float) -> H
 
 
 def completes(metadata: Metadata, snapshot: Snapshot) -> bool:
-    """Whether a materialization of `contacts` says that this snapshot is in."""
+    """Return whether a materialization of `contacts` says that this snapshot is imported."""
     value = metadata.get("snapshot")
     return value is not None and value.value == snapshot.id
 

@@ -36,7 +36,7 @@ _PARTS = {CONTACT_WINDOWS: Part.WINDOW, CONTACT_CHANGES: Part.HOUR}
 
 
 Planned = Mapping[PartitionRef, tuple[dg.AssetKey, float]]
-"""What was to be brought in, with its asset, and when that was planned."""
+"""Planned partitions, with their asset and the time of planning."""
 
 
 class Audiences:
@@ -60,7 +60,7 @@ class Audiences:
         return PartitionRef(name=name, part=_PARTS[key.path[2]], key=partition) if name in self._fingerprints else None
 
     def fingerprint(self, name: AudienceName) -> str:
-        """What the audience is now."""
+        """Return the audience's fingerprint as declared now."""
         return self._fingerprints[name]
 
     def account(self, name: AudienceName) -> str | None:
@@ -121,7 +121,7 @@ def quarantine_failures_of(
 
 
 def _unaccounted(instance: dg.DagsterInstance, planned: Planned, began: float) -> Planned:
-    """What is neither in since, nor known to the quarantine since: what the run itself has told is told better."""
+    """Return what was neither imported nor quarantined since: the run itself reports that better."""
     known = last_recorded(instance, list(planned)) if planned else {}
     return {
         ref: (key, at)
@@ -131,7 +131,7 @@ def _unaccounted(instance: dg.DagsterInstance, planned: Planned, began: float) -
 
 
 def _failed(instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audiences) -> Planned:
-    """What the run was to bring in and did not."""
+    """Return the partitions that the run was planned to import and did not."""
     found: dict[PartitionRef, tuple[dg.AssetKey, float]] = {}
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED):
         event = entry.get_dagster_event()
@@ -192,11 +192,11 @@ def _entry(
 
 
 def _reason(instance: dg.DagsterInstance, run: dg.DagsterRun, name: AudienceName) -> str:
-    """What the run says of the audience, or that it says nothing."""
+    """Return what the run reports of the audience, or that it reports nothing."""
     for line in _lines(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)):
         if line.startswith((f"- {name} ", f"- {name}:")):
             return line.removeprefix("- ")
-    return f"run {run.run_id} ended before it was brought in: materialize this partition to try it again"
+    return f"run {run.run_id} ended before it was imported: materialize this partition to retry it"
 
 
 def _lines(failures: Iterable[dg.EventLogEntry]) -> Iterable[str]:

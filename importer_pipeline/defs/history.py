@@ -65,7 +65,7 @@ class RecordedSnapshot:
     storage_id: int
     """Of the event."""
     written: float
-    """When that was written, in epoch seconds."""
+    """Time of writing, in epoch seconds."""
 
 
 class EventLogHistory:
@@ -124,7 +124,7 @@ class EventLogHistory:
     def record(self, outcome: Outcome) -> None:
         """Write down what a later run, or a person, will want to know of this outcome; some of it waits for `flush`.
 
-        What goes to the quarantine comes first: a window or hour is in only when that is known.
+        What goes to the quarantine is written first: a window or hour is imported only once that is recorded.
         """
         changed = self._quarantine.note(outcome, now=time.time())
         write_entries(self._instance, self._context.log_event, self._quarantine, changed)
@@ -166,7 +166,7 @@ class EventLogHistory:
             self._events.append(
                 dg.AssetObservation(
                     contacts_key(outcome.name),
-                    description="All of the snapshot is in but for what is in the quarantine",
+                    description="All of the snapshot is imported, except for what is in the quarantine",
                     metadata=contacts_metadata(outcome, outcome.snapshot),
                 )
             )
@@ -188,7 +188,7 @@ class EventLogHistory:
         return [event.description or "" for event in sorted(imported_earlier, key=lambda it: it.partition is not None)]
 
     def _record_change(self, outcome: FingerprintChanged) -> None:
-        """Say that what comes is of another form. Windows that are in are of the one before: they are missing then."""
+        """Record that contacts are sent in another form from now on. Windows imported in the former one are missing then."""
         self._instance.wipe_assets([windows_key(outcome.name)])
         self._events.append(
             dg.AssetObservation(
@@ -230,7 +230,7 @@ class EventLogHistory:
             self._instance.add_dynamic_partitions(partitions, after[start : start + _KEYS_AT_ONCE])
 
     def _is_completed(self, key: dg.AssetKey, told: RecordedSnapshot) -> bool:
-        """Whether something that was written after the snapshot says that all of it is in."""
+        """Return whether an event written after the snapshot says that all of it is imported."""
         for event in materializations(self._instance, key, page=_FEW):
             if event.storage_id < told.storage_id:
                 return False
@@ -240,12 +240,12 @@ class EventLogHistory:
 
 
 def newest_snapshot(instance: dg.DagsterInstance, name: AudienceName) -> RecordedSnapshot | None:
-    """Return what was told last of the newest snapshot that was taken of an audience."""
+    """Return the last record of the newest snapshot of an audience."""
     return next(_recorded_snapshots(instance, name), None)
 
 
 def taken_at(instance: dg.DagsterInstance, name: AudienceName, snapshot: Snapshot) -> float:
-    """Return when the newest snapshot was told of first, in epoch seconds; infinite where nothing tells of it."""
+    """Return when the snapshot was first recorded, in epoch seconds; infinite if it is not recorded."""
     at = math.inf
     for told in _recorded_snapshots(instance, name):
         if told.snapshot.id != snapshot.id:
@@ -255,7 +255,7 @@ def taken_at(instance: dg.DagsterInstance, name: AudienceName, snapshot: Snapsho
 
 
 def _recorded_snapshots(instance: dg.DagsterInstance, name: AudienceName) -> Iterator[RecordedSnapshot]:
-    """All that was told of snapshots of an audience, the newest first."""
+    """Yield all records of snapshots of an audience, newest first."""
     for event in observations(instance, contacts_key(name), page=_FEW):
         if (snapshot := read_snapshot(event.metadata)) is not None:
             yield RecordedSnapshot(snapshot=snapshot, storage_id=event.storage_id, written=event.timestamp)

@@ -1,4 +1,4 @@
-"""An import as Dagster sees it: events of what is in, log lines on the way, a failure that names the rest."""
+"""An import as a step of Dagster: events of what is imported, log lines on the way, a failure that names the rest."""
 
 import logging
 import math
@@ -33,7 +33,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 """How often a step looks whether an account is free. Nothing is written for it."""
 
 _LEAVE_SECONDS = 3.0
-"""How long a run that is terminated waits for the requests that are on the wire."""
+"""Seconds that a terminated run waits for the requests in flight."""
 
 
 def run_import(
@@ -44,7 +44,7 @@ def run_import(
     settings: ImportSettings,
     busy_patience_seconds: float = math.inf,
 ) -> None:
-    """Do the tasks, and report what is in as soon as it is.
+    """Do the tasks, and record everything as soon as it is imported.
 
     Args:
         context: the step's.
@@ -55,7 +55,7 @@ def run_import(
             left to a later run.
 
     Raises:
-        dagster.Failure: something is not in. Its text names each, and what to do. What is in stays in.
+        dagster.Failure: something is not imported. Its text names each with a remedy. What is imported stays imported.
     """
     if not os.environ.get("DAGSTER_HOME"):
         context.log.warning(
@@ -82,7 +82,7 @@ def run_import(
 
 @contextmanager
 def _as_failure() -> Generator[None]:
-    """What ends the whole run is told in its own words, and so is what this machine has run out of, wherever it arises."""
+    """Raise errors that end the whole run, and exhaustion of this machine, as failures with their own text."""
     try:
         yield
     except StopRun as error:
@@ -106,7 +106,7 @@ def _report(context: Context, running: Import, history: EventLogHistory, summary
             _record(context, pending, history, summary)
             pace.log(context, running)
     finally:
-        # A run that is terminated leaves the loop anywhere. What is in is told all the same, and no later run reads it again.
+        # A terminated run leaves the loop anywhere. What is imported is still recorded, and no later run reads it again.
         pending.extend(running.leave(patience_seconds=_LEAVE_SECONDS))
         _record(context, pending, history, summary)
 
@@ -125,7 +125,7 @@ def _record(context: Context, pending: deque[Outcome], history: EventLogHistory,
 
 
 def _flush(context: Context, history: EventLogHistory) -> None:
-    """Write down what has been told, and log the first lines of it."""
+    """Record the outcomes, and log the first lines of them."""
     lines = history.flush()
     if lines:
         context.log.info(shortened(lines, _MAX_LINES, separator="\n"))
@@ -134,7 +134,7 @@ def _flush(context: Context, history: EventLogHistory) -> None:
 def _wait(context: Context, turns: ImportQueue, history: EventLogHistory, *, patience_seconds: float) -> Import | None:
     """The next turn, as soon as an account is free for it; None where nothing is left to do, or that takes too long.
 
-    The place in the pool is given back meanwhile: a step that only waits is to keep nobody from working.
+    The pool slot is released meanwhile: a step that only waits must not block others.
     """
     if not turns.waiting:
         return None

@@ -33,28 +33,28 @@ _MAX_RUNTIME_SECONDS = 7200
 
 
 class SelectionConfig(dg.Config):
-    """Which audiences to take, all without a choice."""
+    """The audiences to import; all by default."""
 
     clients: list[str] = Field(default=[], description="Names of clients, all of whose audiences are taken.")
     audiences: list[str] = Field(default=[], description="Single audiences, as client/audience.")
 
 
 class SnapshotConfig(SelectionConfig):
-    """Which audiences to take, and whether to go on with their unfinished snapshots."""
+    """The audiences to import, and whether their unfinished snapshots are resumed."""
 
     restart: bool = Field(default=False, description="Take new snapshots, also where one is unfinished.")
     resume_within_hours: float = Field(
-        default=RESUME_WITHIN_HOURS, ge=0, description="Age up to which an unfinished snapshot is gone on with."
+        default=RESUME_WITHIN_HOURS, ge=0, description="Maximum age of an unfinished snapshot to resume."
     )
 
     @property
     def rule(self) -> ResumeRule:
-        """Which snapshots are gone on with."""
+        """Return the rule by which snapshots are resumed."""
         return ResumeRule(within_seconds=self.resume_within_hours * 3600, restart=self.restart)
 
 
 class FullSyncConfig(SnapshotConfig):
-    """Which audiences to take in full."""
+    """The audiences to import in full."""
 
     newcomers_only: bool = Field(
         default=False,
@@ -63,13 +63,13 @@ class FullSyncConfig(SnapshotConfig):
 
     @property
     def request(self) -> Request:
-        """What is asked for of each audience."""
+        """Return the request for each audience."""
         windows = WindowsRequest(wanted=None, rule=self.rule)
         return FirstSyncRequest(windows=windows) if self.newcomers_only else windows
 
 
 class ChangesConfig(SelectionConfig):
-    """Which audiences to bring up to date."""
+    """The audiences to bring up to date."""
 
     newcomers: bool = Field(
         default=True, description="Give audiences that were never synced in full a full sync, when the others are done."
@@ -90,7 +90,7 @@ class ChangesConfig(SelectionConfig):
 
 
 def full_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
-    """`full_sync`: a snapshot of each audience is taken and imported, or an unfinished one gone on with."""
+    """Build `full_sync`, which takes and imports a snapshot of each audience, or resumes an unfinished one."""
 
     def run(context: dg.OpExecutionContext, config: FullSyncConfig, resources: StepResources) -> None:
         run_import(

@@ -1,4 +1,4 @@
-"""Which locks a deployment uses: the database's where its event log is in Postgres, else files."""
+"""The locks of a deployment: the database's if its event log is in Postgres, else files."""
 
 # pyright: reportPrivateUsage=false
 

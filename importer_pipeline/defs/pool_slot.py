@@ -20,7 +20,7 @@ class PoolSlot:
         self._asked_for = True
 
     def take(self) -> bool:
-        """Tell whether the step has its place; if not, it is in the queue for one from now on."""
+        """Return whether the step has its slot; if not, it is queued for one from now on."""
         # Who deletes a pool lets everybody in.
         if self._pool is None or self._pool not in self._storage.get_concurrency_keys():
             return True

@@ -24,7 +24,7 @@ LEAST_DAYS = 8
 
 
 class PruneConfig(dg.Config):
-    """What is old."""
+    """The age from which runs are old."""
 
     older_than_days: int | None = Field(
         default=None,
@@ -33,7 +33,7 @@ class PruneConfig(dg.Config):
     )
 
     def cutoff(self, settings: Settings, now: datetime) -> datetime:
-        """What begins before that is old."""
+        """Return the time before which a run is old."""
         if self.older_than_days is None:
             return settings.first_hour(now)
         return now - timedelta(days=self.older_than_days)

@@ -25,7 +25,7 @@ _MAX_NAMED = 10
 
 
 class RedriveConfig(dg.Config):
-    """Which of the quarantine to try again, all without a choice."""
+    """The entries of the quarantine to retry; all by default."""
 
     partitions: list[str] = Field(default=[], description="Partitions of the asset quarantine.")
     forget: bool = Field(
@@ -54,7 +54,7 @@ def quarantine_asset(clients: Clients) -> dg.AssetsDefinition:
 
 
 def redrive_job(clients: Clients) -> dg.JobDefinition:
-    """`redrive_quarantine`: all that is in the quarantine, or a list, in one run."""
+    """Build `redrive_quarantine`, which retries the quarantine, or some of its entries, in one run."""
 
     def run(context: dg.OpExecutionContext, config: RedriveConfig, resources: StepResources) -> None:
         try:
@@ -113,7 +113,7 @@ def failed_partitions_sensor(clients: Clients) -> dg.SensorDefinition:
 
 
 def _why(entry: Entry, fingerprint: str) -> str:
-    """Why an entry is still there.
+    """Return why an entry is still there.
 
     Args:
         entry: it is open.

@@ -29,7 +29,7 @@ _MAX_ROWS = 100
 _ALL_OF_IT = "(all of it)"
 _NO_ID = "(no id)"
 _UNKNOWN = "unknown"
-"""A snapshot that is not the newest: all of that one has to be brought in."""
+"""A snapshot that is not the newest: all of the newest has to be imported."""
 
 _PARTITIONS = str(QUARANTINE_PARTITIONS.name)
 
@@ -49,7 +49,7 @@ _STORED = TypeAdapter(_StoredEntry)
 
 
 def open_partitions(instance: dg.DagsterInstance) -> list[PartitionRef]:
-    """All that is in the quarantine, by window or hour."""
+    """Return all entries of the quarantine, by window or hour."""
     keys = instance.get_dynamic_partitions(_PARTITIONS)
     return [ref for key in keys if (ref := parse_partition(key)) is not None]
 
@@ -63,7 +63,7 @@ def parse_partition(key: str) -> PartitionRef | None:
 
 
 def read_entries(instance: dg.DagsterInstance, names: Iterable[AudienceName] | None = None) -> list[Entry]:
-    """What is in the quarantine.
+    """Return the entries of the quarantine.
 
     Args:
         instance: where.
@@ -103,7 +103,7 @@ def write_entries(
     for ref in changed:
         entry = quarantine.entries.get(ref)
         if entry is None:
-            _close(instance, log_event, ref, "All of it is in")
+            _close(instance, log_event, ref, "All of it is imported")
             continue
         # First the event: a partition without one would say that something is there, and not what.
         log_event(_entry_event(entry))
@@ -128,13 +128,13 @@ def drop_closed(instance: dg.DagsterInstance) -> None:
 
 
 def last_recorded(instance: dg.DagsterInstance, refs: Sequence[PartitionRef]) -> Mapping[PartitionRef, float]:
-    """When something was said last of windows and hours, that they are in the quarantine or no more, in epoch seconds."""
+    """Return when each window or hour last entered or left the quarantine, in epoch seconds."""
     newest = materializations_of_partitions(instance, QUARANTINE_KEY, [str(ref) for ref in refs])
     return {ref: newest[str(ref)].timestamp for ref in refs if str(ref) in newest}
 
 
 def runs_of_entries(instance: dg.DagsterInstance) -> set[str]:
-    """The runs that wrote what is said of what is in the quarantine."""
+    """Return the runs that wrote the entries of the quarantine."""
     refs = [str(ref) for ref in open_partitions(instance)]
     return {it.run_id for it in _newest_of_ours(instance, refs).values()}
 
@@ -150,7 +150,7 @@ def _close(instance: dg.DagsterInstance, log_event: LogEvent, ref: PartitionRef,
 
 
 def _is_held(instance: dg.DagsterInstance) -> bool:
-    """Whether a backfill of the quarantine goes on."""
+    """Return whether a backfill of the quarantine is in progress."""
     backfills = instance.get_backfills(BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED]))
     return any(QUARANTINE_KEY in (it.asset_selection or ()) for it in backfills)
 

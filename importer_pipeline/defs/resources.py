@@ -15,10 +15,10 @@ from importer_pipeline.target.client import TargetLimits
 
 
 class MailchimpResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
-    """How Mailchimp is read, the same for all accounts."""
+    """Limits of reading from Mailchimp, the same for all accounts."""
 
     max_connections: int = Field(
-        default=100, ge=1, description="Requests on the wire at once, of all accounts together, in one process."
+        default=100, ge=1, description="Maximum number of requests in flight, of all accounts together, in one process."
     )
     page_size: int = Field(default=1000, ge=30, le=1000, description="Contacts of a page: of a window.")
     retries: int = Field(default=3, ge=0, description="How often a request to Mailchimp or a target is tried again.")
@@ -44,9 +44,9 @@ class MailchimpResource(dg.ConfigurableResource):  # pyright: ignore[reportMissi
 
 
 class TargetResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
-    """How the targets are written to, the same for all."""
+    """Limits of posting to the targets, the same for all."""
 
-    max_posts: int = Field(default=10, ge=1, description="Posts on the wire at once, to each target URL.")
+    max_posts: int = Field(default=10, ge=1, description="Maximum number of posts in flight to each target URL.")
     read_timeout_seconds: float = Field(default=60.0, gt=0, description="How long to wait for an answer.")
     answer_timeout_seconds: float = Field(
         default=TargetLimits().answer_timeout_seconds,

@@ -14,7 +14,7 @@ from importer_pipeline.errors import LocksUnusable
 
 
 class RunLiveness:
-    """What an op or asset asks for that takes a place in a pool: its run can then be told from a dead one."""
+    """The resource of every op and asset that takes a pool slot: its run can then be distinguished from a dead one."""
 
 
 @dg.resource(description="Reports dead runs, and lets others see for how long this run's process lives.")

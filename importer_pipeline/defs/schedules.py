@@ -86,7 +86,7 @@ def hourly_schedules(
 
 
 def _skip(instance: dg.DagsterInstance, clients: Clients, job: dg.JobDefinition) -> dg.SkipReason | None:
-    """Why the job is not to be started now, if so. Dead runs are reported first: they would look like live ones."""
+    """Return why the job must not start now, if so. Dead runs are reported first: they would look like live ones."""
     if not clients.clients:
         return dg.SkipReason("there are no clients here to import")
     locks = run_locks(instance)
@@ -101,14 +101,14 @@ def _skip(instance: dg.DagsterInstance, clients: Clients, job: dg.JobDefinition)
 
 
 def _minutes_of_a_run(cron: str) -> float:
-    """How long a run may take so that it is over when the next tick is due, whatever hangs: 50 minutes of an hour."""
+    """Return how long a run may take to end before the next tick, whatever hangs: 50 minutes of an hour."""
     ticks = cron_string_iterator(time.time(), cron, "UTC")
     first, second = next(ticks), next(ticks)
     return min(_MAX_MINUTES, (second - first).total_seconds() / 60 * _SHARE_OF_A_TICK)
 
 
 def _newcomers(instance: dg.DagsterInstance, clients: Clients, settings: Settings) -> bool:
-    """Whether some audience has no chain."""
+    """Return whether an audience has no chain yet."""
     now = {
         AudienceName(client.name, audience.name): fingerprint(client, audience)
         for client, audience in clients.select([], [])

@@ -24,16 +24,16 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     hourly: Literal["on", "off"] = "off"
-    """Whether the hourly schedules run without anyone turning them on: on a server, not on a laptop."""
+    """True if the hourly schedules run without being turned on: on a server, not on a laptop."""
     hourly_cron: str = "7 * * * *"
-    """When they run, in UTC."""
+    """Cron expression of the hourly schedules, in UTC."""
     months_in_view: int = Field(default=3, ge=1, le=120)
     """Months before the present one whose hours are partitions."""
 
     clock_tolerance_minutes: float = Field(default=15, gt=10)
-    """How far Mailchimp's clock may be from this machine's; clocks that are ten minutes off are in use."""
+    """Maximum difference between Mailchimp's clock and this machine's; clocks that are ten minutes off are in use."""
     shard: Annotated[Shard, BeforeValidator(_shard)] = Shard()
-    """Which share of the clients this code location has, like 0/4."""
+    """Share of the clients that this code location has, like 0/4."""
 
     def first_hour(self, now: datetime) -> datetime:
         """The first of the hours that are partitions: those of whole months, so that it seldom moves."""
@@ -47,7 +47,7 @@ class Settings(BaseModel):
 
 
 def settings_from_environment() -> Settings:
-    """What the environment says. A variable that is empty counts as not set.
+    """Read the settings from the environment. An empty variable counts as not set.
 
     Raises:
         SettingsInvalid: a variable has a value that it can't have. The message names all such.

@@ -21,7 +21,7 @@ def contacts_spec(client: Client, audience: Audience) -> dg.AssetSpec:
         description=(
             f"All contacts of the Mailchimp audience {audience.list_id}, archived ones too, at the client's target. "
             "Materializing it is a full sync: it takes a snapshot, or goes on with an unfinished one. "
-            "Materialized when every window of the snapshot is in, whoever brought them in."
+            "Materialized when every window of the snapshot is imported, by whichever runs."
         ),
     )
 

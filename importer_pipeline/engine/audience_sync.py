@@ -107,7 +107,7 @@ class AudienceSync:
 
     @property
     def outcomes(self) -> deque[Outcome]:
-        """What has happened since this was last emptied."""
+        """Outcomes since this was last emptied."""
         return self._report.outcomes
 
     @property

@@ -134,7 +134,7 @@ class Walk:
 
     @property
     def planned(self) -> bool:
-        """Whether the total is known, and with it all windows."""
+        """True if the total is known, and with it all windows."""
         return self._states.planned
 
     @property

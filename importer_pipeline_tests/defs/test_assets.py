@@ -46,7 +46,7 @@ def test_an_asset_tells_the_list_and_is_in_the_pool(assets_of: AssetsOf, kind: s
     assert assets.op.pool == "mailchimp"
 
 
-def test_the_windows_of_each_audience_are_partitions_of_their_own_and_any_of_them_take_one_run() -> None:
+def test_windows_are_partitions_and_any_of_them_take_one_run() -> None:
     assets = windows_assets(declared(client("acme", audiences=2), client("globex")))
     partitions = [spec.partitions_def for spec in assets.specs]
     assert [one.name for one in partitions if isinstance(one, dg.DynamicPartitionsDefinition)] == [

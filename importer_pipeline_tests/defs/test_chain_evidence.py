@@ -77,7 +77,7 @@ def test_an_audience_of_which_nothing_was_told_has_none(instance: dg.DagsterInst
     assert read_evidence(instance, [], VIEW) == {}
 
 
-def test_the_newest_hour_and_the_newest_snapshot_tell_all_of_a_chain(instance: dg.DagsterInstance) -> None:
+def test_the_newest_hour_and_snapshot_prove_a_whole_chain(instance: dg.DagsterInstance) -> None:
     run_and_record(instance, *whole(taken()), *(hour(number) for number in range(30)))
     found = read_evidence(instance, [NAME], VIEW)[NAME]
     assert found == [
@@ -214,7 +214,7 @@ def test_where_it_ends_after_what_people_do(
     assert (None if found is None else found.end) == end
 
 
-def test_an_hour_by_itself_is_looked_behind_for_any_number_of_hours(
+def test_the_search_goes_back_behind_any_number_of_manual_hours(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chain_evidence, "_PAGE", 3)
@@ -314,7 +314,7 @@ def story(rng: Random, name: AudienceName) -> list[list[Outcome]]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_no_more_is_claimed_than_by_a_history_that_forgets_nothing(instance: dg.DagsterInstance, seed: int) -> None:
+def test_the_event_log_claims_no_more_than_a_full_history(instance: dg.DagsterInstance, seed: int) -> None:
     names = [AudienceName("acme", f"list-{number}") for number in range(25)]
     stories = {name: story(Random(f"{seed} {name}"), name) for name in names}
     memory = MemoryHistory()

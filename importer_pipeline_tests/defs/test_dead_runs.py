@@ -76,9 +76,7 @@ def has_a_place(instance: dg.DagsterInstance, run_id: str) -> bool:
     return instance.event_log_storage.claim_concurrency_slot(POOL, run_id, "step").is_claimed
 
 
-def test_a_started_run_whose_lock_is_free_has_failed_and_may_be_started_again(
-    instance: dg.DagsterInstance, locks: RunLocks
-) -> None:
+def test_a_started_run_with_a_free_lock_fails_and_may_be_retried(instance: dg.DagsterInstance, locks: RunLocks) -> None:
     dead = marked_run(instance, locks)
     assert report_dead_runs(instance, locks) == [dead]
     assert status_of(instance, dead) is FAILURE
@@ -131,9 +129,7 @@ class EndsMeanwhile:
             yield free
 
 
-def test_a_run_that_ends_by_itself_while_it_is_looked_at_is_left_alone(
-    instance: dg.DagsterInstance, locks: RunLocks
-) -> None:
+def test_a_run_that_ends_during_the_check_is_left_alone(instance: dg.DagsterInstance, locks: RunLocks) -> None:
     ended = marked_run(instance, locks)
     assert report_dead_runs(instance, EndsMeanwhile(locks, instance)) == []
     assert (status_of(instance, ended), ends(instance, ended)) == (SUCCESS, [])
@@ -155,9 +151,7 @@ def test_a_run_of_another_folder_or_machine_is_left_alone(
     assert [status_of(instance, run_id) for run_id in runs] == [STARTED, STARTED]
 
 
-def test_a_run_that_repeats_another_one_is_left_alone_while_it_has_only_that_one_s_mark(
-    instance: dg.DagsterInstance, locks: RunLocks
-) -> None:
+def test_a_retried_run_with_only_its_parents_mark_is_left_alone(instance: dg.DagsterInstance, locks: RunLocks) -> None:
     repeated = instance.get_run_by_id(marked_run(instance, locks, status=FAILURE))
     assert repeated is not None
     repeats = run_of(instance, str(uuid.uuid4()), tags=dict(repeated.tags))
@@ -165,9 +159,7 @@ def test_a_run_that_repeats_another_one_is_left_alone_while_it_has_only_that_one
     assert status_of(instance, repeats) is STARTED
 
 
-def test_the_place_of_a_dead_run_goes_to_a_live_one_that_waits_even_behind_a_dead_one(
-    instance: dg.DagsterInstance, locks: RunLocks
-) -> None:
+def test_a_dead_runs_pool_slot_goes_to_a_live_run_that_waits(instance: dg.DagsterInstance, locks: RunLocks) -> None:
     dead = [marked_run(instance, locks) for _ in range(2)]
     alive = marked_run(instance, locks, alive=True)
     assert [has_a_place(instance, run_id) for run_id in (*dead, alive)] == [True, False, False]

@@ -93,7 +93,7 @@ def test_planned_partitions_are_blue_while_the_run_goes_on(
 
 
 @STEPS
-def test_planned_partitions_that_have_not_come_in_are_red_when_the_run_has_failed(
+def test_missing_partitions_of_a_failed_run_are_red(
     instance: dg.DagsterInstance, look: Callable[[], Shown], run: Run
 ) -> None:
     def act(context: Context) -> None:
@@ -106,7 +106,7 @@ def test_planned_partitions_that_have_not_come_in_are_red_when_the_run_has_faile
 
 
 @STEPS
-def test_planned_partitions_that_have_not_come_in_are_grey_when_the_run_has_ended_well(
+def test_missing_partitions_of_a_successful_run_are_grey(
     instance: dg.DagsterInstance, look: Callable[[], Shown], run: Run
 ) -> None:
     run(instance, lambda context: plan(context, "0", "990"))
@@ -114,9 +114,7 @@ def test_planned_partitions_that_have_not_come_in_are_grey_when_the_run_has_ende
 
 
 @STEPS
-def test_the_run_itself_says_which_partitions_it_planned_and_in_which_step(
-    instance: dg.DagsterInstance, run: Run
-) -> None:
+def test_a_run_records_its_planned_partitions_and_their_step(instance: dg.DagsterInstance, run: Run) -> None:
     run_id = run(instance, lambda context: plan(context, "0", "990"))
     entries = instance.all_logs(
         run_id, of_type={dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.DagsterEventType.STEP_START}
@@ -144,7 +142,7 @@ def told(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterEvent]:
 
 
 @STEPS
-def test_events_that_are_stored_together_are_those_that_the_step_would_have_logged(
+def test_events_stored_in_one_batch_equal_those_of_log_event(
     instance: dg.DagsterInstance, look: Callable[[], Shown], run: Run
 ) -> None:
     def log(context: Context) -> None:
@@ -168,7 +166,7 @@ def metadata_of(events: Sequence[Stored]) -> list[object]:
 
 
 @pytest.mark.parametrize("page", [1, 3, 4, 1000])
-def test_all_materializations_are_read_page_by_page_the_newest_first(instance: dg.DagsterInstance, page: int) -> None:
+def test_materializations_are_read_in_pages_newest_first(instance: dg.DagsterInstance, page: int) -> None:
     for number in range(8):
         event = dg.AssetMaterialization(KEY, partition=KEYS[number % 3], metadata={"number": number})
         instance.report_runless_asset_event(event)

@@ -71,7 +71,7 @@ def report_by_hand(instance: dg.DagsterInstance) -> None:
     instance.report_runless_asset_event(dg.AssetObservation(contacts_key(NAME)))
 
 
-def test_events_that_are_not_ours_count_for_nothing_and_hide_nothing_of_ours(instance: dg.DagsterInstance) -> None:
+def test_foreign_events_are_ignored_and_hide_nothing(instance: dg.DagsterInstance) -> None:
     run_and_record(instance, known(), window_in("0"), window_in("990"))
     report_by_hand(instance)
     assert found(instance) == (Latest(snapshot=FIRST, completed=False), {"0", "990"})
@@ -104,7 +104,7 @@ def test_when_a_snapshot_was_taken_is_when_it_was_told_of_first(instance: dg.Dag
     assert taken_at(instance, NAME, SECOND) == math.inf
 
 
-def test_an_audience_of_which_there_are_only_foreign_events_has_no_snapshot(instance: dg.DagsterInstance) -> None:
+def test_an_audience_with_only_foreign_events_has_no_snapshot(instance: dg.DagsterInstance) -> None:
     report_by_hand(instance)
     assert run(instance, lambda context: EventLogHistory(context).latest([NAME])) == {}
     run_and_record(instance, known(), window_in("0"))
@@ -125,7 +125,7 @@ def test_an_audience_of_which_there_are_only_foreign_events_has_no_snapshot(inst
     ],
     ids=str,
 )
-def test_partitions_are_the_windows_of_the_newest_snapshot_in_their_order(
+def test_partitions_are_the_newest_snapshots_windows_in_order(
     instance: dg.DagsterInstance, second: dict[str, Any]
 ) -> None:
     without_archived = replace(FIRST, archived_total=None)
@@ -138,7 +138,7 @@ def test_partitions_are_the_windows_of_the_newest_snapshot_in_their_order(
     assert registered(instance) == FIRST.keys
 
 
-def test_keys_that_somebody_has_added_or_deleted_are_put_right_with_the_next_snapshot(
+def test_manually_changed_keys_are_corrected_by_a_new_snapshot(
     instance: dg.DagsterInstance,
 ) -> None:
     run_and_record(instance, known())
@@ -149,7 +149,7 @@ def test_keys_that_somebody_has_added_or_deleted_are_put_right_with_the_next_sna
     assert registered(instance) == SECOND.keys
 
 
-def test_an_audience_of_5000_windows_is_registered_in_order_and_grows(instance: dg.DagsterInstance) -> None:
+def test_5000_windows_are_registered_in_order_and_grow(instance: dg.DagsterInstance) -> None:
     large, larger = snapshot("large", total=4_989 * 990, archived_total=10_000), snapshot("larger", total=5_010 * 990)
     assert len(large.keys) == 5_000
     run_and_record(instance, known(large), window_in("4938110", large), window_in("archived-9900", large))
@@ -184,18 +184,14 @@ def windows_shown(instance: dg.DagsterInstance, clients: Path) -> Shown:
     return shown(instance, "acme/newsletter", clients=clients)
 
 
-def test_windows_are_green_if_they_are_in_red_if_they_failed_and_grey_otherwise(
-    instance: dg.DagsterInstance, clients: Path
-) -> None:
+def test_imported_windows_are_green_failed_red_and_others_grey(instance: dg.DagsterInstance, clients: Path) -> None:
     run_and_record(instance, known(), window_in("0"), window_failed("990"), window_in("archived-0"), fails=True)
     assert windows_shown(instance, clients) == Shown(
         keys=FIRST.keys, green={"0", "archived-0"}, red={"990"}, blue=set(), grey={"1980", "2970"}
     )
 
 
-def test_a_window_that_failed_is_green_once_it_is_in_and_red_when_it_fails_again(
-    instance: dg.DagsterInstance, clients: Path
-) -> None:
+def test_a_failed_window_turns_green_when_imported_and_red_again(instance: dg.DagsterInstance, clients: Path) -> None:
     run_and_record(instance, known(), window_failed("0"), window_failed("990"), fails=True)
     run_and_record(instance, window_in("0"), window_in("990"))
     assert windows_shown(instance, clients).green == {"0", "990"}
@@ -227,7 +223,7 @@ def test_a_new_snapshot_makes_all_windows_grey_again(
     assert windows_shown(instance, clients).green == {"990"}
 
 
-def test_a_run_that_goes_on_with_a_snapshot_does_not_say_again_that_it_was_taken(instance: dg.DagsterInstance) -> None:
+def test_a_resuming_run_does_not_record_its_snapshot_again(instance: dg.DagsterInstance) -> None:
     run_and_record(instance, known(), window_in("0"))
     run_and_record(instance, known(), known(), window_in("990"), done())
     assert len(instance.fetch_observations(contacts_key(NAME), limit=10).records) == 1
@@ -283,7 +279,7 @@ def dies(context: dg.OpExecutionContext, name: AudienceName, taken: Snapshot, *,
 
 @pytest.mark.parametrize("completed", [False, True], ids=["unfinished", "completed"])
 @pytest.mark.parametrize("total", [500, 5000], ids=["smaller", "larger"])
-def test_a_death_within_the_record_of_a_snapshot_leaves_what_can_be_gone_on_with(
+def test_after_a_death_in_a_snapshots_record_it_can_be_resumed(
     instance: dg.DagsterInstance, completed: bool, total: int
 ) -> None:
     second = snapshot("second", total=total)

@@ -198,7 +198,7 @@ BY_HAND = [
 
 
 @pytest.mark.parametrize("value", BY_HAND, ids=lambda value: type(value).__name__)
-def test_what_a_person_reports_under_our_names_is_none_of_ours_and_hurts_nothing(value: dg.MetadataValue) -> None:
+def test_manually_reported_events_are_ignored(value: dg.MetadataValue) -> None:
     assert read_snapshot({"snapshot": value}) is None
     assert not completes({"snapshot": value}, SNAPSHOT)
     assert read_window({**window_metadata(WINDOW), "snapshot": value}, SNAPSHOT) is None

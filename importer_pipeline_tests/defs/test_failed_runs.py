@@ -118,7 +118,7 @@ def test_only_windows_and_hours_of_declared_audiences_are_pieces(
     assert (None if found is None else str(found)) == ref
 
 
-def test_an_hour_that_was_not_over_when_its_run_ended_is_left_to_the_hourly_runs(news: Newsletter) -> None:
+def test_an_hour_not_over_at_its_runs_end_is_left_to_hourly_runs(news: Newsletter) -> None:
     now, key = int(time.time()), changes_key(AudienceName("acme", "newsletter"))
 
     @dg.op(out=dg.Out(dg.Nothing))
@@ -140,7 +140,7 @@ def test_the_sensor_runs_by_itself(news: Newsletter) -> None:
     assert sensor(news).default_status is dg.DefaultSensorStatus.RUNNING
 
 
-def test_the_sensor_puts_what_a_run_by_hand_left_into_the_quarantine_with_its_reason(news: Newsletter) -> None:
+def test_the_sensor_quarantines_what_a_manual_run_left(news: Newsletter) -> None:
     sensed(news, windows_by_hand(news))
     assert set(news.quarantined) == {window(key) for key in ALL}
     assert all("Mailchimp refuses the key" in reason for reason in reasons(news))
@@ -178,9 +178,7 @@ def test_of_a_run_that_says_nothing_the_reason_is_that_it_ended(news: Newsletter
     )  # fmt: skip
     sensed(news, ran)
     assert set(news.quarantined) == {window("40")}
-    assert reasons(news) == {
-        f"run {ran.run_id} ended before it was brought in: materialize this partition to try it again"
-    }
+    assert reasons(news) == {f"run {ran.run_id} ended before it was imported: materialize this partition to retry it"}
 
 
 def test_to_look_twice_changes_nothing(news: Newsletter) -> None:
@@ -193,7 +191,7 @@ def test_to_look_twice_changes_nothing(news: Newsletter) -> None:
     assert news.quarantined == before
 
 
-def test_what_the_sensor_has_missed_is_found_by_the_next_hourly_run_and_once(news: Newsletter) -> None:
+def test_the_next_hourly_run_quarantines_missed_failures_once(news: Newsletter) -> None:
     windows_by_hand(news)
     first = news.incremental_sync(newcomers=False)
     found = news.quarantined
@@ -237,7 +235,7 @@ def test_windows_that_the_newest_snapshot_has_not_are_left_alone(news: Newslette
     assert window("40") not in quarantined_by_sensor(news, ran)
 
 
-def test_what_another_sync_has_the_account_of_is_left_and_found_later(news: Newsletter) -> None:
+def test_failures_on_a_locked_account_are_quarantined_later(news: Newsletter) -> None:
     ran = windows_by_hand(news)
     with news.busy():
         assert quarantined_by_sensor(news, ran) == set()

@@ -114,7 +114,7 @@ def test_a_process_reads_what_it_has_recorded_itself(kept: Kept) -> None:
     assert kept.process(act) == ({NAME: Latest(snapshot=FIRST, completed=False)}, {"0": imported()})
 
 
-def test_audiences_are_told_apart_and_one_without_a_snapshot_is_absent(kept: Kept) -> None:
+def test_only_audiences_with_a_snapshot_are_found(kept: Kept) -> None:
     theirs, third = snapshot("theirs", total=5), AudienceName("globex", "newsletter")
     tell(kept, known(), window_in("0"), known(theirs, name=OTHER), done(theirs, name=OTHER))
     assert latest(kept, third, OTHER, NAME) == {
@@ -172,13 +172,13 @@ def test_a_snapshot_is_completed_when_all_of_it_is_in(kept: Kept, outcome: Audie
     assert windows(kept, FIRST) == [{"0": imported()}]
 
 
-def test_that_an_older_snapshot_was_completed_is_not_said_of_the_newer(kept: Kept) -> None:
+def test_a_completed_older_snapshot_completes_no_newer_one(kept: Kept) -> None:
     tell(kept, known(), done())
     tell(kept, known(SECOND), done(FIRST))
     assert latest(kept, NAME) == {NAME: Latest(snapshot=SECOND, completed=False)}
 
 
-def test_a_window_that_failed_and_contacts_that_were_refused_are_nothing_to_go_on_with(kept: Kept) -> None:
+def test_failed_windows_and_refusals_are_not_resumed_from(kept: Kept) -> None:
     refused = ContactsRefused(
         ref=PartitionRef(name=NAME, part=Part.WINDOW, key="0"),
         snapshot_id=FIRST.id,
@@ -208,7 +208,7 @@ def story(name: AudienceName) -> list[Outcome]:
     return [replace(outcome, name=name) for outcomes in runs for outcome in outcomes]
 
 
-def test_a_death_between_any_two_records_leaves_what_can_be_gone_on_with(kept: Kept) -> None:
+def test_after_a_death_between_any_two_records_it_can_be_resumed(kept: Kept) -> None:
     audiences = [AudienceName("acme", f"dies-after-{records}") for records in range(len(story(NAME)) + 1)]
     told = {name: story(name)[:records] for records, name in enumerate(audiences)}
     kept.process(lambda history: record(history, [outcome for outcomes in told.values() for outcome in outcomes]))

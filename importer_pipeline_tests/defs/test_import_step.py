@@ -6,7 +6,7 @@ from importer_pipeline_tests.support.runs import full_sync
 from importer_pipeline_tests.support.stage import Stage
 
 
-def test_a_mapped_path_that_no_contact_has_is_a_warning_with_the_remedy(tmp_path: Path) -> None:
+def test_a_path_that_no_contact_has_is_a_warning_with_a_remedy(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.add("acme")
     with stage:

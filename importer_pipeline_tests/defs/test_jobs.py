@@ -56,7 +56,7 @@ def test_a_config_that_is_wrong_is_refused_before_anything_runs(
 
 
 @JOBS
-def test_a_setting_that_there_is_not_is_refused_before_anything_runs(job: str, op: str) -> None:
+def test_an_unknown_config_field_is_refused_before_anything_runs(job: str, op: str) -> None:
     with pytest.raises(dg.DagsterInvalidConfigError, match="retry_pause"):
         dg.validate_run_config(
             build_defs(CLIENTS).resolve_job_def(job), run_config(op=op, mailchimp={"retry_pause": 1})
@@ -76,7 +76,7 @@ def test_a_setting_that_there_is_not_is_refused_before_anything_runs(job: str, o
     [(full_sync, "import_contacts"), (plan_windows, "register_windows")],
     ids=["full_sync", "plan_windows"],
 )
-def test_a_selection_of_what_is_not_declared_fails_with_the_nearest(
+def test_an_undeclared_selection_fails_and_names_the_nearest(
     run: Run, op: str, config: dict[str, Any], text: str
 ) -> None:
     ran = run(CLIENTS, run_config(op=op, **config))
@@ -86,7 +86,7 @@ def test_a_selection_of_what_is_not_declared_fails_with_the_nearest(
 @pytest.mark.parametrize(
     "job", [full_sync_job(CLIENTS, Shard()), plan_windows_job(CLIENTS)], ids=["full_sync", "plan_windows"]
 )
-def test_a_step_takes_a_place_in_the_pool_and_is_no_process_of_its_own(
+def test_a_step_takes_a_pool_slot_and_runs_in_process(
     job: dg.JobDefinition,
 ) -> None:
     assert [node.definition.pool for node in job.graph.nodes if isinstance(node.definition, dg.OpDefinition)] == [

@@ -14,7 +14,7 @@ def test_an_asset_s_key_leads_back_to_its_audience() -> None:
     assert {(*key.path[:2], audience_label(key)) for key in keys} == {("acme-2", "news_letter", "acme-2/news_letter")}
 
 
-def test_the_windows_of_an_audience_are_told_from_those_of_all_others() -> None:
+def test_windows_of_different_audiences_have_different_keys() -> None:
     others = AudienceName("acme-2", "news"), AudienceName("acme", "news_letter")
     assert len({windows_partitions(name).name for name in (NAME, *others)}) == 3
 

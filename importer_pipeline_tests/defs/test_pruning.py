@@ -79,7 +79,7 @@ def watermark(news: Newsletter) -> int:
     return chain.end
 
 
-def test_old_runs_go_and_the_next_sync_goes_on_where_the_last_one_ended(news: Newsletter) -> None:
+def test_after_pruning_the_next_sync_continues_the_chain(news: Newsletter) -> None:
     usual = requests_of_an_hour(news)
     before = watermark(news)
     let_runs_age(news, days=31)

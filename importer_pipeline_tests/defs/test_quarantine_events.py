@@ -93,7 +93,7 @@ def test_the_newest_that_was_written_counts(instance: dg.DagsterInstance) -> Non
     assert read_entries(instance) == [entry(contacts=1)]
 
 
-def test_an_entry_that_is_closed_is_a_partition_no_more_and_the_others_stay(instance: dg.DagsterInstance) -> None:
+def test_a_closed_entry_is_no_partition_and_the_others_stay(instance: dg.DagsterInstance) -> None:
     write(instance, entry(), entry(HOUR))
     write(instance, closed=WINDOW)
     assert read_entries(instance) == [entry(HOUR)]
@@ -167,7 +167,7 @@ def report(instance: dg.DagsterInstance, metadata: dict[str, Any]) -> None:
     ],
     ids=["no JSON", "something else", "of another format"],
 )
-def test_of_an_entry_that_can_not_be_read_all_of_the_window_is_open(
+def test_all_of_the_window_of_an_unreadable_entry_is_open(
     instance: dg.DagsterInstance, metadata: dict[str, Any]
 ) -> None:
     write(instance, entry(), entry(HOUR))
@@ -199,7 +199,7 @@ def test_a_partition_that_somebody_adds_by_hand_is_no_entry(instance: dg.Dagster
     assert read_entries(instance) == [entry()]
 
 
-def test_where_the_process_dies_between_event_and_partition_nothing_is_said_of_it(instance: dg.DagsterInstance) -> None:
+def test_a_death_between_event_and_partition_records_nothing(instance: dg.DagsterInstance) -> None:
     write(instance, entry())
     instance.delete_dynamic_partition(PARTITIONS, str(WINDOW))
     assert read_entries(instance) == []

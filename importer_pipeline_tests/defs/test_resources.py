@@ -10,7 +10,7 @@ from importer_pipeline.runner.importing import ImportSettings
 from importer_pipeline.sandbox.children import TOLERANCE_VARIABLE
 
 
-def test_unless_it_says_otherwise_a_run_goes_about_it_as_the_importer_does_by_itself(
+def test_the_resources_defaults_are_the_importers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(TOLERANCE_VARIABLE)

@@ -83,7 +83,7 @@ def test_a_run_is_to_be_over_before_the_next_tick(cron: str, minutes: float, ins
     assert request.run_config["ops"]["import_changes"]["config"]["within_minutes"] == pytest.approx(minutes)
 
 
-def test_each_asks_for_a_run_of_its_own_and_leaves_newcomers_to_the_other(instance: dg.DagsterInstance) -> None:
+def test_each_schedule_requests_a_run_of_its_own_job(instance: dg.DagsterInstance) -> None:
     definitions = build_defs(CLIENTS)
     for name, op, config in (
         ("hourly_sync", "import_changes", {"newcomers": False, "within_minutes": 50}),
@@ -94,9 +94,7 @@ def test_each_asks_for_a_run_of_its_own_and_leaves_newcomers_to_the_other(instan
         assert dg.validate_run_config(definitions.resolve_job_def(SCHEDULES[name]), request.run_config)
 
 
-def test_no_full_sync_is_asked_for_when_every_audience_has_had_one(
-    tmp_path: Path, instance: dg.DagsterInstance
-) -> None:
+def test_no_first_sync_is_requested_if_every_audience_has_one(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     stage = Stage(tmp_path)
     stage.add("acme", contacts=20)
     with stage:
@@ -148,9 +146,7 @@ def test_a_run_whose_process_lives_is_waited_for(name: str, job: str, instance: 
 
 
 @pytest.mark.parametrize(("name", "job"), SCHEDULES.items())
-def test_a_run_that_was_killed_long_ago_before_it_took_its_lock_is_not_believed(
-    name: str, job: str, instance: dg.DagsterInstance
-) -> None:
+def test_a_run_killed_long_ago_before_its_lock_is_ignored(name: str, job: str, instance: dg.DagsterInstance) -> None:
     killed = dg.DagsterRun(job_name=job, status=dg.DagsterRunStatus.STARTED)
     instance.run_storage.add_historical_run(killed, run_creation_time=datetime.now(UTC) - timedelta(hours=1))
     assert len(asked_for(build_defs(CLIENTS), name, instance)[0]) == 1
@@ -166,7 +162,7 @@ def test_a_run_that_has_ended_is_no_reason_to_wait(
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_where_it_can_not_be_told_who_lives_the_tick_is_skipped_and_says_what_to_do(
+def test_a_tick_is_skipped_with_a_remedy_if_liveness_is_unknown(
     name: str, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     (tmp_path / "state").write_text("no folder", encoding="utf-8")
@@ -183,9 +179,7 @@ def test_a_run_of_the_other_job_is_no_reason_to_wait(name: str, job: str, instan
 
 
 @pytest.mark.parametrize(("name", "job"), SCHEDULES.items())
-def test_a_run_whose_process_is_gone_is_reported_and_the_next_one_asked_for(
-    name: str, job: str, instance: dg.DagsterInstance
-) -> None:
+def test_a_dead_run_is_reported_and_the_next_one_requested(name: str, job: str, instance: dg.DagsterInstance) -> None:
     run_id = begun(instance, job, dg.DagsterRunStatus.STARTED, marked=True)
     assert len(asked_for(build_defs(CLIENTS), name, instance)[0]) == 1
     run = instance.get_run_by_id(run_id)

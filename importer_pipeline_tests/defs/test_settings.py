@@ -37,7 +37,7 @@ def test_an_empty_variable_is_not_set(environment: pytest.MonkeyPatch) -> None:
     assert settings_from_environment() == Settings()
 
 
-def test_all_that_is_wrong_is_named_with_its_variable_and_not_its_value(environment: pytest.MonkeyPatch) -> None:
+def test_all_problems_are_named_by_variable_and_not_by_value(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("IMPORTER_HOURLY", "perhaps")
     environment.setenv("IMPORTER_MONTHS_IN_VIEW", "0")
     with pytest.raises(SettingsInvalid) as caught:

@@ -47,7 +47,7 @@ def deployed(
         yield instance
 
 
-def test_all_sessions_of_a_deployment_are_in_utc_and_know_when_they_are_cut(deployed: dg.DagsterInstance) -> None:
+def test_all_sessions_of_a_deployment_are_in_utc_with_timeouts(deployed: dg.DagsterInstance) -> None:
     storages = (deployed.run_storage, deployed.event_log_storage, deployed.schedule_storage)
     for storage in storages:
         assert isinstance(storage, PostgresRunStorage | PostgresEventLogStorage | PostgresScheduleStorage)
@@ -66,9 +66,7 @@ def test_a_deployments_runs_are_as_old_as_they_are(deployed: dg.DagsterInstance)
     assert time_zone_problem(deployed) is None
 
 
-def test_without_these_settings_a_run_says_what_the_zone_does_and_the_remedy(
-    tmp_path: Path, postgres: Postgres, far: str
-) -> None:
+def test_without_the_settings_a_run_reports_zone_and_remedy(tmp_path: Path, postgres: Postgres, far: str) -> None:
     stage = Stage(tmp_path)
     stage.add("acme")
     (home := tmp_path / "home").mkdir()
@@ -80,7 +78,7 @@ def test_without_these_settings_a_run_says_what_the_zone_does_and_the_remedy(
 
 
 @pytest.mark.parametrize(("zone", "is_utc"), [("Etc/UTC", True), ("Europe/London", False), ("America/Lima", False)])
-def test_utc_is_told_from_zones_that_look_like_it_for_half_the_year(
+def test_zones_that_equal_utc_for_half_the_year_are_not_utc(
     postgres: Postgres, database: str, tmp_path: Path, zone: str, is_utc: bool
 ) -> None:
     postgres.execute(f"ALTER DATABASE {database} SET timezone = '{zone}'")
