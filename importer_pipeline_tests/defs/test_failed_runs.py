@@ -298,7 +298,7 @@ def test_a_job_that_plans_nothing_leaves_nothing(news: Newsletter) -> None:
     assert (ran.success, news.quarantined) == (False, {})
 
 
-def test_what_a_client_left_that_is_gone_is_found_when_it_is_back(news: Newsletter) -> None:
+def test_failures_of_a_removed_client_are_found_once_it_is_back(news: Newsletter) -> None:
     ran = windows_by_hand(news)
     with_acme = news.clients
     news.stage.add("globex", contacts=20)

@@ -147,7 +147,7 @@ def test_a_window_of_another_snapshot_does_not_count(kept: Kept) -> None:
     assert windows(kept, SECOND) == [{"990": imported()}]
 
 
-def test_a_snapshot_of_which_more_becomes_known_keeps_its_windows(kept: Kept) -> None:
+def test_a_snapshot_keeps_its_windows_when_more_is_known_of_it(kept: Kept) -> None:
     tell(kept, known(replace(FIRST, archived_total=None)), window_in("0"), known(), window_in("990"))
     assert latest(kept, NAME)[NAME].snapshot == FIRST
     more = replace(FIRST, archived_total=2000)

@@ -119,7 +119,7 @@ def test_what_is_dropped_is_gone_and_the_log_says_when(instance: dg.DagsterInsta
     assert "Dropped, though not in" in shown(instance)["description"]
 
 
-def test_people_are_told_what_failed_why_how_often_and_since_when(instance: dg.DagsterInstance) -> None:
+def test_an_entry_shows_what_failed_why_how_often_and_since_when(instance: dg.DagsterInstance) -> None:
     write(instance, entry(failed=True, contacts=2))
     told = shown(instance)
     assert told["description"] == "acme/newsletter/contact_windows/990 could not be imported"
