@@ -141,6 +141,6 @@ class Gaps:
             span.window,
             TriesUsedUp(
                 f"what changed from {timestamp(gap.first)} to {timestamp(gap.last)} can't be read whole ({error.problem})",
-                remedy=error.remedy or "it is tried again by itself; if it stays, ask Mailchimp's support",
+                remedy=error.remedy or "it is tried again by itself; if it stays, ask Mailchimp support",
             ),
         )

@@ -47,7 +47,7 @@ class Meaning:
 _BLOCKED = Meaning(
     error=TurnedAway,
     problem="Mailchimp's network blocks this machine's address",
-    remedy="if it persists, ask Mailchimp's support to unblock the address, or spread the clients over more addresses",
+    remedy="if it persists, ask Mailchimp support to unblock the address, or spread the clients over more addresses",
 )
 _IN_BETWEEN = Meaning(
     error=TurnedAway,

@@ -57,7 +57,7 @@ def test_it_is_one_message_that_says_what_to_do(blocked: Blocked) -> None:
     (line,) = lines
     assert f" and {CLIENTS - 10} more: " in line
     assert "a proxy or firewall rejects this machine's requests for every account" in line
-    assert "ask Mailchimp's support to unblock the address" in line
+    assert "ask Mailchimp support to unblock the address" in line
 
 
 def test_the_log_has_few_lines_of_it(blocked: Blocked) -> None:

@@ -160,7 +160,7 @@ def test_windows_are_planned_and_a_range_of_them_is_launched(first: FirstRun) ->
     selection = ("--select", "steady/newsletter/contact_windows", "--partition-range", "0...990")
     launched = first.again("asset", "materialize", *selection)
     assert (launched.code, "Traceback" in launched.output) == (0, False)
-    assert sorted(re.findall(r"steady/newsletter window (\S+) is in", launched.output)) == ["0", "990"]
+    assert sorted(re.findall(r"steady/newsletter window (\S+) imported", launched.output)) == ["0", "990"]
     assert 1980 <= target.stored - stored <= 2010
 
 

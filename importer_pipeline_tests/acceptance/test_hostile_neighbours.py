@@ -34,7 +34,7 @@ REMEDIES = {
     "empty_lists": "the answer was larger than expected.*: run it again when Mailchimp is back",
     "absurd_total": "expected a listing of up to .* contacts, found one that claims more.*: run it again",
     "date_9999": "found 9999-12-31.*: correct this machine's clock",
-    "html_403": "blocks this machine's address.*: if it persists, ask Mailchimp's support",
+    "html_403": "blocks this machine's address.*: if it persists, ask Mailchimp support",
     "dripped_body": "no answer from the target: no complete answer.*: run it again when the target is back",
     "gzip_bomb": "no answer from the target: .*larger than expected.*: run it again when the target is back",
     "silence": "no answer from the target: no complete answer arrived in time.*: run it again when the target is back",
