@@ -20,7 +20,7 @@ A page that keeps failing is read by time: it proves nothing, so its seconds bec
 
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from importer_pipeline.errors import (
     ImporterError,
@@ -227,9 +227,7 @@ class Walk:
         span = reading.span
         span.failed = True
         is_left = isinstance(error, StopAudience | StopClient) and span.purpose is Purpose.GAP
-        if reading.is_probe:
-            pass
-        elif not is_left or reading.window in self._again:
+        if not reading.is_probe and (not is_left or reading.window in self._again):
             self._states.fail(reading.window, error)
         if self.planned and not span.planned and self._stopped is None:
             # How many contacts there are has not been told, but the windows are known.
@@ -278,8 +276,7 @@ class Walk:
         if self._stopped is not None or not self.planned or span.crowd is not None or not offset:
             return False
         self._reach = min(self._reach, max(self._paging.page_size, offset // 2))
-        beyond = {it for it in self._ready if it.ask.offset >= self._reach and it.span.crowd is None}
-        self._ready = deque(it for it in self._ready if it not in beyond)
+        beyond = self._withdraw(lambda it: it.ask.offset >= self._reach and it.span.crowd is None)
         for it in (reading, *beyond):
             self._leave_to_time(it, error)
         return True
@@ -296,8 +293,7 @@ class Walk:
             return self.read_before(reading, error)
         if self._stopped is not None or not offset:
             return False
-        behind = {it for it in self._ready if it.span is span and it.ask.offset >= offset}
-        self._ready = deque(it for it in self._ready if it not in behind)
+        behind = self._withdraw(lambda it: it.span is span and it.ask.offset >= offset)
         span.trouble = error
         for it in (reading, *behind):
             self._settle(it)
@@ -317,18 +313,23 @@ class Walk:
         parts = halves(reading.ask, overlap=0 if span.crowd is not None else overlap)
         if parts is None:
             return False
-        if (
-            span.crowd is not None and span.planned
-        ):  # A second that is past only loses contacts: nobody comes behind its end.
+        if span.crowd is not None and span.planned:
+            # A second that is past only loses contacts: there is nothing behind its end.
             parts = [part for part in parts if part.offset < span.total]
+        if not parts:
+            self._settle(reading)
+            return True
         span.open_pages += len(parts) - 1
         if span.purpose is Purpose.WINDOWS:
             self.windows[reading.window].open_pages += 1
         self._ready.extendleft(Reading(part, reading.window, span, is_suspect) for part in reversed(parts))
-        if not parts:
-            span.open_pages += 1
-            self._settle(reading)
         return True
+
+    def _withdraw(self, is_meant: Callable[[Reading], bool]) -> list[Reading]:
+        """Take back pages that have not been sent yet, and return them."""
+        withdrawn = [it for it in self._ready if is_meant(it)]
+        self._ready = deque(it for it in self._ready if not is_meant(it))
+        return withdrawn
 
     def _leave_to_time(self, reading: Reading, error: ImporterError) -> None:
         """Settle a page without a proof: its seconds become a gap."""
