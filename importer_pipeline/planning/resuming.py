@@ -34,10 +34,9 @@ class ResumeRule:
         """
         if self.restart:
             return "restart is set"
-        if latest.snapshot.fingerprint != fingerprint or was_other:
-            return f"the unfinished one is {_of_another(latest, fingerprint)}"
-        if not view.is_over(latest.snapshot.before, written=latest.written):
-            return f"the unfinished one is {_of_the_future(latest)}"
+        flaw = _flaw(latest, fingerprint=fingerprint, was_other=was_other, view=view)
+        if flaw is not None:
+            return f"the unfinished one is {flaw}"
         if view.now - latest.snapshot.before > self.within_seconds:
             return (
                 f"the unfinished one of {timestamp(latest.snapshot.before)} is older than "
@@ -97,10 +96,9 @@ def _with_windows(
     remedy = "run plan_windows, which registers the windows of a new snapshot, or full_sync"
     if latest is None:
         raise SnapshotUnusable("there is no snapshot whose windows could be imported", remedy=remedy)
-    if latest.snapshot.fingerprint != fingerprint or was_other:
-        raise SnapshotUnusable(f"the snapshot is {_of_another(latest, fingerprint)}", remedy=remedy)
-    if not view.is_over(latest.snapshot.before, written=latest.written):
-        raise SnapshotUnusable(f"the snapshot is {_of_the_future(latest)}", remedy=remedy)
+    flaw = _flaw(latest, fingerprint=fingerprint, was_other=was_other, view=view)
+    if flaw is not None:
+        raise SnapshotUnusable(f"the snapshot is {flaw}", remedy=remedy)
     known = latest.snapshot.keys
     unknown = sorted(set(keys) - set(known))
     if unknown:
@@ -112,16 +110,13 @@ def _with_windows(
     return latest
 
 
-def _of_the_future(latest: Latest) -> str:
-    """Return the reason to reject a snapshot of the future, as the end of a sentence."""
-    return f"of {timestamp(latest.snapshot.before)}, which was in the future when it was taken: a clock was wrong"
-
-
-def _of_another(latest: Latest, fingerprint: str) -> str:
-    """Return the reason to reject a snapshot of another fingerprint, as the end of a sentence."""
+def _flaw(latest: Latest, *, fingerprint: str, was_other: bool, view: View) -> str | None:
+    """Return what makes a snapshot useless, as the end of a sentence; None for nothing."""
     other = "another list, target or record mapping than the clients file now declares"
-    return (
-        f"of {other}"
-        if latest.snapshot.fingerprint != fingerprint
-        else f"older than contacts that were sent for {other}"
-    )
+    if latest.snapshot.fingerprint != fingerprint:
+        return f"of {other}"
+    if was_other:
+        return f"older than contacts that were sent for {other}"
+    if not view.is_over(latest.snapshot.before, written=latest.written):
+        return f"of {timestamp(latest.snapshot.before)}, which was in the future when it was taken: a clock was wrong"
+    return None

@@ -121,7 +121,7 @@ BREAKS = {
     ),
     "an unfinished snapshot of another mapping is gone on with": Break(
         "planning/resuming.py",
-        "        if latest.snapshot.fingerprint != fingerprint or was_other:\n            return",
+        "        if flaw is not None:\n            return",
         "        if False:\n            return",
         "days",
         first=236,
