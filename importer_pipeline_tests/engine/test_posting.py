@@ -35,19 +35,6 @@ NO_RETRIES = SyncLimits(retries=0)
 URL = "https://shared.example.com"
 
 
-def posts_of(engine: Engine) -> list[Post]:
-    """What is on the wire to targets when Mailchimp has brought all that it may bring."""
-    posts = list[Post]()
-    while requests := engine.take_all():
-        for request in requests:
-            if isinstance(request, Fetch):
-                engine.bring(request)
-            else:
-                assert isinstance(request, Post), request
-                posts.append(request)
-    return posts
-
-
 def fail_all(engine: Engine, posts: list[Post], error: ImporterError) -> None:
     """Nothing that is posted, and no probe, gets another answer than this."""
     waiting = list[Post | Probe](posts)
@@ -66,18 +53,18 @@ def begun(*seconds: int, limits: SyncLimits | None = None) -> tuple[Engine, list
     """An engine to whose target nothing has been answered yet but one post, and the posts on the wire."""
     engine = Engine(plan(), limits=limits)
     engine.holds(seconds)
-    posts = posts_of(engine)
+    posts = engine.posts_after_fetches()
     engine.accept(posts.pop(0))
     engine.now += 1.0
-    return engine, [*posts, *posts_of(engine)]
+    return engine, [*posts, *engine.posts_after_fetches()]
 
 
 def test_until_a_target_has_answered_it_gets_one_post() -> None:
     engine = Engine(plan())
     engine.holds(range(1, 60))
-    (post,) = posts_of(engine)
+    (post,) = engine.posts_after_fetches()
     engine.accept(post)
-    assert len(posts_of(engine)) == 10
+    assert len(engine.posts_after_fetches()) == 10
 
 
 @pytest.mark.parametrize("most", [1, 4])
@@ -91,11 +78,11 @@ def test_two_syncs_of_one_process_share_a_targets_connections() -> None:
     one, other = Engine(plan(), book=book), Engine(plan(account="other"), book=book)
     one.holds([1])
     other.holds([1])
-    (post,) = posts_of(one)
-    assert posts_of(other) == []
+    (post,) = one.posts_after_fetches()
+    assert other.posts_after_fetches() == []
     one.accept(post)
     other.wait()
-    assert len(posts_of(other)) == 1
+    assert len(other.posts_after_fetches()) == 1
 
 
 def test_reading_pauses_at_the_limit_of_undelivered_pages() -> None:
@@ -114,7 +101,7 @@ def test_reading_pauses_at_the_limit_of_undelivered_pages() -> None:
 def test_reading_goes_on_when_a_page_is_delivered() -> None:
     engine = Engine(plan(), limits=SyncLimits(undelivered_pages=1))
     engine.holds(range(1, 200))
-    (post,) = posts_of(engine)
+    (post,) = engine.posts_after_fetches()
     assert engine.take() is None
     engine.accept(post)
     assert any(isinstance(request, Fetch) for request in engine.take_all())
@@ -124,10 +111,10 @@ def test_a_delivered_page_of_another_client_resumes_reading() -> None:
     engine = Engine(plan(client="a", target=URL), plan(client="b", target=URL), limits=SyncLimits(undelivered_pages=1))
     for client in "ab":
         engine.holds(range(1, 12), client=client)
-    posts = posts_of(engine)
+    posts = engine.posts_after_fetches()
     while posts:
         engine.accept(posts.pop(0))
-        posts.extend(posts_of(engine))
+        posts.extend(engine.posts_after_fetches())
     assert all(done.complete for done in engine.outcomes.done.values())
     assert engine.sync.finished
 
@@ -169,15 +156,15 @@ def test_targets_take_turns() -> None:
     engine = Engine(plan(client="a"), plan(client="b"), limits=SyncLimits(target_posts=3))
     for client in "ab":
         engine.holds(range(1, 60), client=client)
-    for post in posts_of(engine):
+    for post in engine.posts_after_fetches():
         engine.accept(post)
-    assert [post.audience.plan.name.client for post in posts_of(engine)] in (list("ababab"), list("bababa"))
+    assert [post.audience.plan.name.client for post in engine.posts_after_fetches()] in (list("ababab"), list("bababa"))
 
 
 def test_a_post_is_tried_three_times_more_after_pauses_that_grow() -> None:
     engine = Engine(plan())
     engine.holds([1, 2])
-    (post,) = posts_of(engine)
+    (post,) = engine.posts_after_fetches()
     pauses = list[float]()
     for _ in range(3):
         engine.fail(post, DOWN)
@@ -200,22 +187,22 @@ def test_a_post_that_rests_holds_no_connection() -> None:
     engine, posts = begun(*range(1, 99), limits=SyncLimits(target_posts=2))
     engine.fail(posts[0], BrokenAnswer("cut"))
     engine.accept(posts[1])
-    assert len(posts_of(engine)) == 2
+    assert len(engine.posts_after_fetches()) == 2
 
 
 def test_after_a_failure_posts_go_singly_until_one_is_accepted() -> None:
     engine, posts = begun(*range(1, 99), limits=SyncLimits(target_posts=3))
     for post in posts:
         engine.fail(post, DOWN)
-    (post,) = posts_of(engine)
+    (post,) = engine.posts_after_fetches()
     engine.accept(post)
-    assert len(posts_of(engine)) == 3
+    assert len(engine.posts_after_fetches()) == 3
 
 
 def test_a_post_that_succeeds_after_a_failure_fails_no_window() -> None:
     engine = Engine(plan())
     engine.holds([1, 2])
-    (post,) = posts_of(engine)
+    (post,) = engine.posts_after_fetches()
     engine.fail(post, DOWN)
     assert engine.rest().done["acme/news"].complete
     assert engine.sent["acme", "news"] == ["0", "1"]
@@ -292,7 +279,7 @@ def test_a_success_in_between_ends_a_row_of_failures() -> None:
 def test_a_refused_record_is_isolated_and_leaves_its_window_be() -> None:
     engine = Engine(plan())
     engine.holds([1, 2, 3, 4, 5])
-    (post,) = posts_of(engine)
+    (post,) = engine.posts_after_fetches()
     engine.fail(post, REFUSED)
     while not engine.sync.finished:
         post = engine.post()
@@ -308,9 +295,9 @@ def test_a_refused_record_is_isolated_and_leaves_its_window_be() -> None:
 def test_a_record_missing_in_the_targets_count_is_isolated() -> None:
     engine = Engine(plan())
     engine.holds([1, 2])
-    (post,) = posts_of(engine)
+    (post,) = engine.posts_after_fetches()
     engine.accept(post, accepted=1)
-    for post in posts_of(engine):
+    for post in engine.posts_after_fetches():
         engine.accept(post, accepted=0 if post.batch.contacts[0].contact_id == "1" else None)
     assert engine.outcomes.refused == {"acme/news/0": ["1"]}
 
@@ -318,9 +305,9 @@ def test_a_record_missing_in_the_targets_count_is_isolated() -> None:
 def test_a_4xx_proves_that_the_target_answers() -> None:
     engine = Engine(plan())
     engine.holds([1, 2])
-    (post,) = posts_of(engine)
+    (post,) = engine.posts_after_fetches()
     engine.fail(post, REFUSED)
-    assert len(posts_of(engine)) == 2
+    assert len(engine.posts_after_fetches()) == 2
 
 
 def test_unsendable_contacts_are_imported_without_a_post() -> None:
@@ -330,7 +317,7 @@ def test_unsendable_contacts_are_imported_without_a_post() -> None:
     page = engine.page(fetch)
     page.contacts[:] = [unsendable("a"), unsendable("b")]
     engine.bring(fetch, page)
-    assert posts_of(engine) == []
+    assert engine.posts_after_fetches() == []
     assert engine.outcomes.refused == {"acme/news/0": ["a", "b"]}
     assert engine.outcomes.done["acme/news"].complete
 
@@ -338,7 +325,7 @@ def test_unsendable_contacts_are_imported_without_a_post() -> None:
 def test_a_window_with_too_many_refused_records_fails_whole() -> None:
     engine, posts = begun(*range(1, 13), limits=SyncLimits(isolation_posts=2))
     engine.fail(posts.pop(0), REFUSED)
-    halves = posts_of(engine)
+    halves = engine.posts_after_fetches()
     assert len(halves) == 2
     for half in halves:
         engine.fail(half, REFUSED)
@@ -452,9 +439,9 @@ def test_a_page_read_before_the_key_is_refused_is_delivered() -> None:
 def test_what_comes_for_a_page_that_is_given_up_changes_nothing(error: ImporterError | None) -> None:
     engine = Engine(plan(), limits=SyncLimits(isolation_posts=2, target_posts=4))
     engine.holds([1, 2, 3, 4])
-    (post,) = posts_of(engine)
+    (post,) = engine.posts_after_fetches()
     engine.fail(post, REFUSED)
-    first, last = posts_of(engine)
+    first, last = engine.posts_after_fetches()
     engine.fail(first, REFUSED)
     assert engine.take() is None
     failed = dict(engine.outcomes.failed)
@@ -495,7 +482,7 @@ def shared(*seconds: int, records: int = 1000, limits: SyncLimits | None = None)
     """An engine whose first post has been answered while the other pages came, and the next post, which holds these."""
     engine = Engine(plan(), limits=limits, post_records=records)
     engine.holds(seconds)
-    (first,) = posts_of(engine)
+    (first,) = engine.posts_after_fetches()
     engine.accept(first)
     engine.now += 1.0
     return engine, engine.post()
@@ -534,7 +521,7 @@ def test_audiences_share_no_post() -> None:
     engine = Engine(plan("news"), plan("events"), post_records=1000)
     for audience in ("news", "events"):
         engine.holds(range(1, 15), audience)
-    (first,) = posts_of(engine)
+    (first,) = engine.posts_after_fetches()
     engine.accept(first)
     posts = engine.posts()
     assert len(posts) == 2
@@ -596,7 +583,7 @@ def test_a_page_that_must_go_alone_joins_no_shared_post() -> None:
 def test_halves_of_a_page_that_is_being_isolated_share_no_post() -> None:
     engine = Engine(plan(), post_records=1000)
     engine.holds([1, 2, 3, 4])
-    (post,) = posts_of(engine)
+    (post,) = engine.posts_after_fetches()
     engine.fail(post, REFUSED)
     assert [sizes(half) for half in engine.posts()] == [[2], [2]]
 

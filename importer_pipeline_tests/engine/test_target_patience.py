@@ -2,7 +2,6 @@
 
 import pytest
 
-from importer_pipeline.engine.audience_sync import Fetch
 from importer_pipeline.engine.posts import Post
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.errors import TargetBusy, TooManyRequests
@@ -13,27 +12,14 @@ FULL = TooManyRequests("the target is busy (HTTP 429)", retry_after_seconds=40.0
 SILENT = TooManyRequests("the target is busy (HTTP 429)")
 
 
-def posts_of(engine: Engine) -> list[Post]:
-    """What is posted once Mailchimp has brought all that it may bring."""
-    posts = list[Post]()
-    while requests := engine.take_all():
-        for request in requests:
-            if isinstance(request, Fetch):
-                engine.bring(request)
-            else:
-                assert isinstance(request, Post), request
-                posts.append(request)
-    return posts
-
-
 def flowing(*, target_posts: int) -> tuple[Engine, list[Post]]:
     """An engine whose target has answered once, and its posts a second later."""
     engine = Engine(plan(), limits=SyncLimits(target_posts=target_posts))
     engine.holds(range(1, 99))
-    (post,) = posts_of(engine)
+    (post,) = engine.posts_after_fetches()
     engine.accept(post)
     engine.now += 1.0
-    return engine, posts_of(engine)
+    return engine, engine.posts_after_fetches()
 
 
 @pytest.mark.parametrize("error", [FULL, SILENT], ids=["Retry-After", "nothing said"])
@@ -41,7 +27,7 @@ def test_patience_uses_up_no_try(error: TooManyRequests) -> None:
     engine = Engine(plan(), limits=SyncLimits(retries=0))
     engine.holds([1, 2])
     for _ in range(8):
-        (post,) = posts_of(engine)
+        (post,) = engine.posts_after_fetches()
         engine.fail(post, error)
         assert engine.take() is None
         engine.wait()
@@ -54,11 +40,11 @@ def test_after_a_requested_pause_one_post_goes_first() -> None:
     engine.now += 0.5
     for post in posts:
         engine.fail(post, FULL)
-    assert posts_of(engine) == []
+    assert engine.posts_after_fetches() == []
     assert engine.wait() == pytest.approx(40.0)
-    (first,) = posts_of(engine)
+    (first,) = engine.posts_after_fetches()
     engine.accept(first)
-    posts = posts_of(engine)
+    posts = engine.posts_after_fetches()
     assert len(posts) == 4  # The 40 seconds were quiet, so that the lost connection is back.
     assert engine.rest(posts).done["acme/news"].complete
 
@@ -69,7 +55,7 @@ def test_a_429_takes_one_post_away() -> None:
     for post in posts:
         engine.accept(post)
     engine.now += 2.0
-    assert len(posts_of(engine)) == 3
+    assert len(engine.posts_after_fetches()) == 3
 
 
 def test_what_was_turned_away_goes_out_first() -> None:
@@ -77,7 +63,7 @@ def test_what_was_turned_away_goes_out_first() -> None:
     engine.fail(posts[0], FULL)
     assert engine.take() is None
     engine.wait()
-    assert posts_of(engine)[0].parcels == posts[0].parcels
+    assert engine.posts_after_fetches()[0].parcels == posts[0].parcels
 
 
 def test_throttling_one_client_does_not_slow_others_of_its_url() -> None:
@@ -124,7 +110,7 @@ def test_a_target_that_takes_a_post_a_minute_is_not_left() -> None:
     engine.holds(range(1, 150))
     waiting = list[Post]()
     while not engine.sync.finished:
-        waiting += posts_of(engine)
+        waiting += engine.posts_after_fetches()
         engine.now += 60.0
         if waiting:
             engine.accept(waiting.pop(0))

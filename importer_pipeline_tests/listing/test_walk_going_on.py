@@ -376,26 +376,27 @@ def test_a_failed_window_stays_failed_after_a_stop() -> None:
     assert stopped.walk.windows[0].error is LOST
 
 
-def test_an_imported_window_grows_by_the_gap_above_it() -> None:
-    """It stays imported meanwhile."""
+def with_a_gap_above_the_first() -> Walker:
+    """A walk whose first window is imported, and whose next page is of the gap above it."""
     left = walker(*range(1, 16))
     left.read(left.next())
     left.listing.leave("0", "1", "2")
     for _ in range(3):
         left.read(left.next())
     assert states(left)[0] is WindowState.IMPORTED
+    return left
+
+
+def test_an_imported_window_grows_by_the_gap_above_it() -> None:
+    """It stays imported meanwhile."""
+    left = with_a_gap_above_the_first()
     left.rest()
     assert states(left)[0] is WindowState.IMPORTED
     assert [covered for window, _, covered in left.reports if window == 0] == [(TimeRange(0, 5),), (TimeRange(0, 8),)]
 
 
 def test_an_imported_window_fails_when_the_gap_above_it_fails() -> None:
-    left = walker(*range(1, 16))
-    left.read(left.next())
-    left.listing.leave("0", "1", "2")
-    for _ in range(3):
-        left.read(left.next())
-    assert states(left)[0] is WindowState.IMPORTED
+    left = with_a_gap_above_the_first()
     left.fail(left.next())
     assert states(left)[0] is WindowState.FAILED
     assert [is_imported for window, is_imported, _ in left.reports if window == 0] == [True, False]

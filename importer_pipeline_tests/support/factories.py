@@ -273,6 +273,18 @@ class Engine:
         assert len(posts) == len(taken), "a fetch among them"
         return posts
 
+    def posts_after_fetches(self) -> list[Post]:
+        """Answer all requests to Mailchimp, and take the posts that are in flight then."""
+        posts = list[Post]()
+        while requests := self.take_all():
+            for request in requests:
+                if isinstance(request, Fetch):
+                    self.bring(request)
+                else:
+                    assert isinstance(request, Post), request
+                    posts.append(request)
+        return posts
+
     def fetch(self) -> Fetch:
         """Take the next request, which must be to Mailchimp."""
         request = self.take()
