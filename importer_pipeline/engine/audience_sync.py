@@ -82,7 +82,7 @@ class AudienceSync:
         self.stopped: ImporterError | None = None
         self.given_up_in_a_row = 0
         self._again: deque[Fetch] = deque()
-        self._waiting: set[Fetch] = set()
+        self._waiting: dict[Fetch, None] = {}  # In order, so that a seed is replayed alike.
         self._walks: dict[ListingKind, Walk] = {}
         self._before = 0
         self._taken_again = False
@@ -267,13 +267,13 @@ class AudienceSync:
 
     def rest(self, fetch: Fetch) -> None:
         """Let a request wait for its retry."""
-        self._waiting.add(fetch)
+        self._waiting[fetch] = None
 
     def requeue(self, fetch: Fetch) -> bool:
         """Queue a request whose retry is due; return False if it has failed meanwhile."""
         if fetch not in self._waiting:
             return False
-        self._waiting.discard(fetch)
+        del self._waiting[fetch]
         self._again.append(fetch)
         return True
 

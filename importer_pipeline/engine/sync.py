@@ -107,7 +107,7 @@ class Sync:
         self._audiences = [
             AudienceSync(plan, paging=paging, snapshot_id=f"{rng.getrandbits(64):016x}") for plan in plans
         ]
-        self._open = set(self._audiences)
+        self._open = dict.fromkeys(self._audiences)  # In order, so that a seed is replayed alike.
         self._edge = Edge(first_pause_seconds=limits.first_pause_seconds)
         self._opens_at = -math.inf
         self._time = TimeBudget(limits, began_at=began_at)
@@ -304,7 +304,7 @@ class Sync:
         It is not as long as anything of it is in flight: whoever is told that it is done lets another sync have its account.
         """
         if audience in self._open and not self._in_flight[audience] and audience.done(now):
-            self._open.discard(audience)
+            del self._open[audience]
         elif audience.has_ready:
             self._offer(audience)
         self._take_outcomes(audience)
