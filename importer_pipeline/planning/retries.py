@@ -36,19 +36,15 @@ def retry_requests(
         contact_ids |= {
             contact_id for contact_id in entry.contact_ids if wanted.has(ref, entry.contacts[contact_id], now=now)
         }
-        nameless = entry.contacts.get("")
-        reads_nameless = nameless is not None and wanted.has(ref, nameless, now=now)
-        failed = [trouble for trouble in entry.failures.values() if wanted.has(ref, trouble, now=now)]
+        failed = [failure for failure in entry.failures.values() if wanted.has(ref, failure, now=now)]
+        nameless = [failure for key, failure in entry.contacts.items() if not key and wanted.has(ref, failure, now=now)]
         if ref.part is Part.HOUR:
             hour = parse_hour_key(ref.key)
-            hours += [hour] if hour is not None and (failed or reads_nameless) else []
+            hours += [hour] if hour is not None and (failed or nameless) else []
             continue
         newest = None if snapshot is None else snapshot.id
-        if any(trouble.snapshot != newest for trouble in failed):
-            whole_snapshot = True
-        if any(trouble.snapshot == newest for trouble in failed):
-            windows.add(ref.key)
-        if reads_nameless and nameless is not None and nameless.snapshot == newest:
+        whole_snapshot |= any(failure.snapshot != newest for failure in failed)
+        if any(failure.snapshot == newest for failure in (*failed, *nameless)):
             windows.add(ref.key)
     requests: list[Request] = []
     if contact_ids:
