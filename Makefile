@@ -48,7 +48,7 @@ package: $(INSTALLED) ## build the wheel, install it in an empty environment, lo
 	$(RUN) -m importer_pipeline_tests.check_package
 
 pytest: $(INSTALLED) $(PROXY) ## the tests
-	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
+	$(RUN) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 test-ui: $(INSTALLED_FOR_UI) ## tests of Dagster's UI in a browser (Debian package chromium)
 	$(RUN) -m pyright --pythonpath $(RUN) --project importer_pipeline_tests/ui

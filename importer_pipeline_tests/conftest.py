@@ -17,7 +17,29 @@ os.environ[TOLERANCE_VARIABLE] = (
     DAYS  # Sandboxes' clocks are moved by days; what the tolerance does is tested by itself.
 )
 
+LONG = (
+    "hourly_served",
+    "deploy_page",
+    "served",
+    "compose",
+    "simulation",
+    "hostile_neighbours",
+    "seeds_through_dagster",
+    "first_run",
+    "event_log_history",
+    "chain_evidence",
+    "command_line",
+    "killed_runs",
+)
+"""Modules that take longest: they begin first, so that no worker is left with one of them when the others are done."""
+
 NewInstance = Callable[[str], AbstractContextManager[dg.DagsterInstance]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules that take longest first."""
+    order = {f"test_{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(scope="session")

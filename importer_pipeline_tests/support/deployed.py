@@ -21,6 +21,7 @@ from importer_pipeline_tests.support.processes import Processes
 from importer_pipeline_tests.support.runs import ROOT, outer_environment
 
 DEPLOY = ROOT / "deploy"
+DEPLOY_PAGE = ROOT / "docs" / "deploy.md"
 HOST = "127.0.0.1"
 
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+):-(?P<default>[^}]*)\}")
