@@ -29,8 +29,8 @@ def doubt_size(fetch: Fetch, page: Page) -> BrokenAnswer | None:
 
 def page_too_short(fetch: Fetch, page: Page) -> PageTooShort:
     """Return the error that describes a page which is too short."""
-    shape, ask = page.shape, fetch.ask
+    shape, request = page.shape, fetch.request
     return PageTooShort(
-        f"expected {min(ask.count, shape.total - ask.offset)} contacts at offset {ask.offset} of {shape.total}, "
+        f"expected {min(request.count, shape.total - request.offset)} contacts at offset {request.offset} of {shape.total}, "
         f"found {shape.length}"
     )

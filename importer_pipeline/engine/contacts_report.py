@@ -41,7 +41,7 @@ class ContactsReport:
         self.outcomes: deque[Outcome] = deque()
         self.accepted = 0
 
-    def asked(self) -> None:
+    def count_request(self) -> None:
         """Count a request."""
         self._requests += 1
 
@@ -82,7 +82,7 @@ class ContactsReport:
                 parts=len(self._scope.contact_ids),
                 failed=(),
                 left=left,
-                is_whole=left == 0,
+                is_proved=left == 0,
                 read=self._read,
                 accepted=self.accepted,
                 refused=len(self._refused),

@@ -45,7 +45,7 @@ class HoursReport:
     def __init__(self, plan: AudiencePlan, scope: HoursScope) -> None:
         self._plan = plan
         self._scope = scope
-        self._told: set[TimeRange] = set()
+        self._reported: set[TimeRange] = set()
         self._read: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._oldest: dict[str, tuple[str, int]] = {}
@@ -57,7 +57,7 @@ class HoursReport:
         self.outcomes: deque[Outcome] = deque()
         self.accepted = 0
 
-    def asked(self) -> None:
+    def count_request(self) -> None:
         """Count a request."""
         self._requests += 1
 
@@ -90,7 +90,7 @@ class HoursReport:
         for hour in hours_of(bounds):
             if min(hour.last, bounds.last) > reached:
                 return
-            self._tell(hour, bounds, chain_from=self._scope.chain_from)
+            self._emit(hour, bounds, chain_from=self._scope.chain_from)
 
     def emit_pending(self, walks: Walks, before: int) -> None:
         """Do nothing: no hour is held back; those after a hole are read again."""
@@ -106,7 +106,7 @@ class HoursReport:
         has_answered = ListingKind.ACTIVE in walks and walks[ListingKind.ACTIVE].planned
         for hour in hours_of(bounds) if bounds.first <= bounds.last else ():
             if not any(gap.first <= hour.last and hour.first <= gap.last for gap in open_seconds):
-                self._tell(hour, bounds, chain_from=chain_from)
+                self._emit(hour, bounds, chain_from=chain_from)
             elif stopped is None and errors and has_answered:
                 failed.append(hour_key(hour.first))
                 self.outcomes.append(
@@ -124,10 +124,10 @@ class HoursReport:
                 name=self._plan.name,
                 part=Part.HOUR,
                 snapshot=None,
-                parts=len(self._told) + len(failed) + left,
+                parts=len(self._reported) + len(failed) + left,
                 failed=tuple(failed),
                 left=left,
-                is_whole=not open_seconds,
+                is_proved=not open_seconds,
                 read=self._read.total(),
                 accepted=self.accepted,
                 refused=self._refused_now,
@@ -160,10 +160,10 @@ class HoursReport:
             return []
         return missing(bounds, walks[kind].proved if kind in walks else ())
 
-    def _tell(self, hour: TimeRange, bounds: TimeRange, *, chain_from: str | None) -> None:
-        if hour in self._told:
+    def _emit(self, hour: TimeRange, bounds: TimeRange, *, chain_from: str | None) -> None:
+        if hour in self._reported:
             return
-        self._told.add(hour)
+        self._reported.add(hour)
         if hour in self._scope.known:
             return
         key = hour_key(hour.first)

@@ -166,7 +166,7 @@ class AudienceDone:
     """Keys of the windows or hours that could not be imported, in order."""
     left: int
     """Number of windows or hours neither imported nor failed: not requested, or left by a stop."""
-    is_whole: bool
+    is_proved: bool
     """True if it is proved that no contact of the snapshot, or of the hours, was missed."""
     read: int
     """Contacts read; windows overlap, so a few are counted twice."""
@@ -190,7 +190,7 @@ class AudienceDone:
     @property
     def complete(self) -> bool:
         """True if every contact of the snapshot, or of the hours, is at the target or refused."""
-        return self.error is None and self.is_whole
+        return self.error is None and self.is_proved
 
     @property
     def is_accounted_for(self) -> bool:

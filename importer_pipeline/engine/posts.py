@@ -14,7 +14,7 @@ class UndeliveredPage:
     fetch: Fetch
     page: Page
     delivery: Delivery
-    sent: frozenset[str] | None
+    sent_ids: frozenset[str] | None
     """Ids of its contacts that are sent; None for all. The others were sent with another page of their crowded second."""
     is_open: bool = True
     """True if it is neither delivered nor given up."""
@@ -28,7 +28,7 @@ class PendingBatch:
 
     page: UndeliveredPage
     batch: Batch
-    is_part: bool = False
+    goes_alone: bool = False
     """True if it goes alone and gets fewer tries, since it is a part of something that was not taken whole."""
     tries: int = 0
     """Failures of posting it that a retry may cure."""
@@ -38,21 +38,21 @@ class PendingBatch:
 class Post:
     """One request to a target: a batch of a page, or whole small pages of one audience together."""
 
-    parcels: tuple[PendingBatch, ...]
-    asked_at: float
+    batches: tuple[PendingBatch, ...]
+    requested_at: float
     """Time at which it went out, by the engine's clock."""
 
     @property
     def audience(self) -> AudienceSync:
         """Whose contacts they are."""
-        return self.parcels[0].page.fetch.audience
+        return self.batches[0].page.fetch.audience
 
     @property
     def batch(self) -> Batch:
         """All contacts that are sent."""
-        if len(self.parcels) == 1:
-            return self.parcels[0].batch
-        return Batch(tuple(contact for parcel in self.parcels for contact in parcel.batch.contacts))
+        if len(self.batches) == 1:
+            return self.batches[0].batch
+        return Batch(tuple(contact for pending in self.batches for contact in pending.batch.contacts))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -61,5 +61,5 @@ class Probe:
 
     audience: AudienceSync
     """One of the client whose key it is."""
-    asked_at: float
+    requested_at: float
     """Time at which it went out, by the engine's clock."""

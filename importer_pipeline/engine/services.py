@@ -38,7 +38,7 @@ class SyncLimits:
     """After how long nothing more is started: what is left is the next run's."""
     stall_seconds: float = 900.0
     """After how long without a good answer an audience is left to the next run."""
-    patience: ThrottlePolicy = field(default_factory=ThrottlePolicy)
+    throttling: ThrottlePolicy = field(default_factory=ThrottlePolicy)
     """Reaction to 429s."""
 
     def pause_seconds(self, tries: int, rng: Random) -> float:
@@ -76,7 +76,7 @@ class Service:
     sync in this process has them all), after a moment, or when the rest after a 429 is over.
     """
 
-    connections: ConcurrencyLimiter
+    limiter: ConcurrencyLimiter
     timers: Timers
     in_flight: int = 0
     """Our own requests in flight; `concurrency` may count others' too."""
@@ -88,14 +88,14 @@ class Service:
 
     def acquire(self, now: float) -> bool:
         """Count one more request as in flight, if there is a connection for it."""
-        if not self.connections.acquire(now):
+        if not self.limiter.acquire(now):
             return False
         self.in_flight += 1
         return True
 
     def release(self, now: float) -> None:
         """Note that a request is no longer in flight."""
-        self.connections.release()
+        self.limiter.release()
         self.in_flight -= 1
         self.unpark(now)
 
@@ -103,7 +103,7 @@ class Service:
         """Make `call` when it may be less busy."""
         self._parked.append(call)
         if self.in_flight == 0 and len(self._parked) == 1:
-            self.timers.at(max(now + self._MOMENT_SECONDS, self.connections.rests_until), self.unpark)
+            self.timers.at(max(now + self._MOMENT_SECONDS, self.limiter.paused_until), self.unpark)
 
     def unpark(self, now: float) -> None:
         """Make the parked calls."""

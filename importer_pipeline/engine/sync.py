@@ -63,7 +63,7 @@ class Sync:
         plans: the audiences, each once.
         paging: how they are cut into windows.
         limits: how much at once, and how long.
-        book: the counts of connections, shared by everything in the process.
+        limiters: the counts of connections, shared by everything in the process.
         rng: for the jitter of pauses.
         epoch_offset_seconds: what to add to the clock that is handed in, which only goes forward, to get epoch seconds.
         began_at: since when the time counts that the run may take, by that clock; None for the first look at it.
@@ -78,7 +78,7 @@ class Sync:
         *,
         paging: Paging,
         limits: SyncLimits,
-        book: LimiterRegistry,
+        limiters: LimiterRegistry,
         rng: Random,
         epoch_offset_seconds: float,
         began_at: float | None = None,
@@ -112,7 +112,7 @@ class Sync:
         self._opens_at = -math.inf
         self._time = TimeBudget(limits, began_at=began_at)
         for audience in self._audiences:
-            self._enter(audience, book)
+            self._enter(audience, limiters)
 
     @property
     def finished(self) -> bool:
@@ -153,7 +153,7 @@ class Sync:
 
     def take(self, now: float) -> Fetch | Post | Probe | None:
         """Return the next request to carry out, or None while all wait for an answer or a timer."""
-        self._keep_time(now)
+        self._enforce_time_limits(now)
         self._timers.run(now)
         request = self._posting.take(now) or self._take_fetch(now)
         if request is not None:
@@ -190,7 +190,7 @@ class Sync:
             self.fetch_failed(fetch, doubt or BrokenAnswer("expected a Date header, found none that can be read"), now)
             return
         self._edge.answered()
-        account.service.connections.answered()
+        account.service.limiter.answered()
         account.service.failures_in_a_row = 0
         account.clock_ahead_seconds = page.server_time - (now + self._epoch_offset_seconds)
         self._time.note_progress(audience, now)
@@ -198,11 +198,11 @@ class Sync:
             pass
         elif audience.stopped is not None:
             audience.failed(fetch, audience.stopped)
-        elif not audience.moment_is_right(fetch, page.server_time):
+        elif not audience.has_right_upper_bound(fetch, page.server_time):
             pass
         elif audience.proves_absence(fetch, page) and not fetch.was_empty:
             fetch.was_empty = True
-            audience.rest(fetch)
+            audience.await_retry(fetch)
             self._requeue(fetch, now)
         else:
             self._accept(fetch, page, now)
@@ -234,30 +234,32 @@ class Sync:
             self.stop_client(audience.plan.name.client, error, now)
         elif isinstance(error, StopAudience):
             self._edge.answered()
-            self._account(audience).service.connections.answered()
+            self._account(audience).service.limiter.answered()
             audience.failed(fetch, error)
             audience.stop(error)
         elif isinstance(error, TurnedAway):
             self._turn_away(fetch, error, now)
         elif isinstance(error, TooSlow):
-            self._ask_for_less(fetch, error, now)
+            self._request_less(fetch, error, now)
         elif isinstance(error, TryAgain):
             if isinstance(error, BrokenAnswer):
-                self._account(audience).service.connections.answered()  # It had a connection, whatever came.
+                self._account(audience).service.limiter.answered()  # It had a connection, whatever came.
             self._try_again(fetch, error, now)
         else:
             audience.failed(fetch, error)
         self._account(audience).service.unpark(now)
         self._settle(audience, now)
 
-    def _enter(self, audience: AudienceSync, book: LimiterRegistry) -> None:
+    def _enter(self, audience: AudienceSync, limiters: LimiterRegistry) -> None:
         plan = audience.plan
         if plan.account not in self._accounts:
-            connections = book.of(("account", plan.account), plan.account_connections, patience=self._limits.patience)
-            self._accounts[plan.account] = _Account(Service(connections, self._timers))
+            limiter = limiters.of(
+                ("account", plan.account), plan.account_connections, throttling=self._limits.throttling
+            )
+            self._accounts[plan.account] = _Account(Service(limiter, self._timers))
         self._accounts[plan.account].clients.add(plan.name.client)
         self._clients.setdefault(plan.name.client, []).append(audience)
-        self._posting.enter(audience, book)
+        self._posting.enter(audience, limiters)
         self._offer(audience)
 
     def _account(self, audience: AudienceSync) -> _Account:
@@ -292,7 +294,7 @@ class Sync:
                 self._offer(audience)
                 if fetch is not None:
                     self._fetching += 1
-                    self._edge.sent(now)
+                    self._edge.note_sent(now)
                     self._time.start(audience, now)
                     return fetch
                 account.service.release(now)
@@ -317,17 +319,17 @@ class Sync:
         """Return what makes an answer hard to believe; None if nothing does, or if Mailchimp has repeated it."""
         our_time = now + self._epoch_offset_seconds
         doubt = doubt_clock(page, our_time=our_time, tolerance_seconds=self._limits.clock_tolerance_seconds)
-        if doubt is not None or fetch.tries >= self._tries_again(fetch):
+        if doubt is not None or fetch.tries >= self._max_retries(fetch):
             return doubt
         return doubt_size(fetch, page)
 
-    def _tries_again(self, fetch: Fetch) -> int:
+    def _max_retries(self, fetch: Fetch) -> int:
         """Return the maximum number of retries of a request."""
         return self._limits.suspect_retries if fetch.is_suspect else self._limits.retries
 
     def _turn_away(self, fetch: Fetch, error: TurnedAway, now: float) -> None:
         """Handle a rejection by a proxy or firewall: its cause is the page, the account, or our address."""
-        due = self._edge.turned_away(fetch.audience.plan.account, asked_at=fetch.asked_at, now=now)
+        due = self._edge.turned_away(fetch.audience.plan.account, requested_at=fetch.requested_at, now=now)
         if due is None:
             self._try_again(fetch, error, now)
         elif self._edge.is_blocked:
@@ -339,14 +341,14 @@ class Sync:
             for account in self._accounts.values():
                 self._stop_account(account, blocked, now)
         else:
-            fetch.audience.rest(fetch)
+            fetch.audience.await_retry(fetch)
             self._timers.at(due, lambda later: self._requeue(fetch, later))
 
     def _note_activity(self, client: str, now: float) -> None:
         """Note that a target answers a client: none of its audiences stalls, whichever has its turn."""
         self._time.note_progress_of_started(self._clients[client], now)
 
-    def _keep_time(self, now: float) -> None:
+    def _enforce_time_limits(self, now: float) -> None:
         """Leave audiences that stall, and all open ones once the run's time is used up."""
         for audience, error in self._time.overdue(self._open, now):
             audience.stop(error)
@@ -357,11 +359,11 @@ class Sync:
         """Requeue a request after a 429 without counting a retry, unless only 429s have come for minutes."""
         account, audience = self._account(fetch.audience), fetch.audience
         self._time.note_progress(audience, now)
-        due = account.service.connections.refused(
-            asked_at=fetch.asked_at, now=now, retry_after_seconds=error.retry_after_seconds
+        due = account.service.limiter.refused(
+            requested_at=fetch.requested_at, now=now, retry_after_seconds=error.retry_after_seconds
         )
-        if account.service.connections.exhausted(now):
-            minutes = round(self._limits.patience.give_up_seconds / 60)
+        if account.service.limiter.exhausted(now):
+            minutes = round(self._limits.throttling.give_up_seconds / 60)
             busy = AccountBusy(
                 f"Mailchimp answered only 429 for {minutes} minutes: all ten connections of the account are in use",
                 remedy="check which other tools use the account, or lower max_connections of this client",
@@ -369,13 +371,13 @@ class Sync:
             audience.failed(fetch, busy)
             self._stop_account(account, busy, now)
         else:
-            audience.rest(fetch)
+            audience.await_retry(fetch)
             self._timers.at(due, lambda later: self._requeue(fetch, later))
 
-    def _ask_for_less(self, fetch: Fetch, error: TooSlow, now: float) -> None:
+    def _request_less(self, fetch: Fetch, error: TooSlow, now: float) -> None:
         """Halve a page that the server does not manage. An account that does not even manage small ones hangs."""
         audience = fetch.audience
-        if fetch.ask.count > self._small_page:
+        if fetch.request.count > self._small_page:
             if not audience.split(fetch, error):
                 self._try_again(fetch, error, now)
             return
@@ -388,14 +390,14 @@ class Sync:
     def _try_again(self, fetch: Fetch, error: TryAgain, now: float) -> None:
         audience = fetch.audience
         fetch.tries += 1
-        if fetch.tries <= self._tries_again(fetch):
-            audience.rest(fetch)
+        if fetch.tries <= self._max_retries(fetch):
+            audience.await_retry(fetch)
             pause = self._limits.pause_seconds(fetch.tries, self._rng)
             self._timers.at(now + pause, lambda later: self._requeue(fetch, later))
         else:
-            self._give_up(fetch, error, now)
+            self._abandon(fetch, error, now)
 
-    def _give_up(self, fetch: Fetch, error: TryAgain, now: float) -> None:
+    def _abandon(self, fetch: Fetch, error: TryAgain, now: float) -> None:
         """Give up a page that failed repeatedly: blame the account, or read around the failure."""
         audience = fetch.audience
         if isinstance(error, ClockDoubtful):
@@ -425,7 +427,7 @@ class Sync:
                     remedy=error.remedy or "run it again when Mailchimp is back",
                 )
                 self._stop_account(account, down, now)
-        elif fetch.asked_at > account.failure_counted_at:
+        elif fetch.requested_at > account.failure_counted_at:
             account.failure_counted_at = now
             service.failures_in_a_row += 1
             if service.failures_in_a_row % most == 0:

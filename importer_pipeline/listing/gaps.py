@@ -10,9 +10,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from importer_pipeline.errors import ImporterError, SecondTooCrowded, TriesUsedUp
-from importer_pipeline.listing.coverage import Paging, TimeRange, alone, missing, slices, timestamp
+from importer_pipeline.listing.coverage import Paging, TimeRange, isolate, missing, slices, timestamp
 from importer_pipeline.listing.crowded_second import CrowdedSecond
-from importer_pipeline.listing.spans import Purpose, Reading, Span, Unreadable, WindowState, left_alone, window_below
+from importer_pipeline.listing.spans import (
+    Purpose,
+    Reading,
+    Span,
+    Unreadable,
+    WindowState,
+    reserved_ranges,
+    window_below,
+)
 from importer_pipeline.listing.window_states import WindowStates
 
 
@@ -35,12 +43,12 @@ class Gaps:
         *,
         paging: Paging,
         open_span: Callable[[Span, bool], None],
-        ask: Callable[[Span, int], None],
+        request: Callable[[Span, int], None],
     ) -> None:
         self._states = states
         self._paging = paging
         self._open_span = open_span
-        self._ask = ask
+        self._request = request
         self._crowded: set[int] = set()
         self._slices: Counter[int] = Counter()
         self.unreadable: deque[Unreadable] = deque()
@@ -53,7 +61,7 @@ class Gaps:
     def open_missing(self, bounds: TimeRange) -> None:
         """Read what is missing between the windows that are imported, each gap under the window below it."""
         windows = self._states.by_offset
-        for gap in missing(bounds, [*self._states.covered, *left_alone(windows, bounds=bounds)]):
+        for gap in missing(bounds, [*self._states.covered, *reserved_ranges(windows, bounds=bounds)]):
             window = window_below(windows, gap)
             self._open_parts([gap], window=window, is_suspect=windows[window].state is WindowState.BY_TIME)
 
@@ -61,27 +69,27 @@ class Gaps:
         """Remember a second that fills a page: it is read alone."""
         self._crowded.add(second)
 
-    def ask_round(self, span: Span, *, first_offset: int) -> None:
+    def request_round(self, span: Span, *, first_offset: int) -> None:
         """Ask for all pages of a crowded second from an offset on."""
         for offset in range(first_offset, span.total, self._paging.page_size):
-            self._ask(span, offset)
+            self._request(span, offset)
 
     def next_round(self, span: Span) -> bool:
         """Read a crowded second once more; False where nothing more can be had of it."""
         unseen = None if span.crowd is None else span.crowd.unseen
         if unseen is not None and span.has_found_unreadable(unseen):
-            self._report_unreadable(span, unseen, span.holes[0])
-        elif unseen is None or (span.trouble is not None and span.round > 1):
-            self._fail(span, span.bounds, span.trouble or span.holes[0])
+            self._report_unreadable(span, unseen, span.unreadable[0])
+        elif unseen is None or (span.error is not None and span.round > 1):
+            self._fail(span, span.bounds, span.error or span.unreadable[0])
         elif span.round < self._paging.rounds:
             span.round += 1
-            span.trouble = None
-            span.holes.clear()
-            self.ask_round(span, first_offset=0)
+            span.error = None
+            span.unreadable.clear()
+            self.request_round(span, first_offset=0)
             return True
-        elif span.spoiled is not None and unseen <= self._paging.holes:
+        elif span.split_error is not None and unseen <= self._paging.max_unreadable:
             # In another order at each request, so that no page of one contact need meet those that spoil theirs.
-            self._report_unreadable(span, unseen, span.spoiled)
+            self._report_unreadable(span, unseen, span.split_error)
         else:
             self._states.fail(
                 span.window,
@@ -96,31 +104,31 @@ class Gaps:
     def open_rest(self, span: Span) -> None:
         """Read what the pages of a gap have left, in slices where they have proved nothing because they fail."""
         rest = missing(span.bounds, span.covered)
-        if span.trouble is None:
+        if span.error is None:
             self._open_parts(rest, window=span.window)
             return
         for gap in slices(span.bounds) if rest == [span.bounds] else rest:
             self._slices[span.window] += 1
             if self._slices[span.window] > self._paging.slices:
-                self._fail(span, gap, span.trouble)
+                self._fail(span, gap, span.error)
                 return
             self.open(gap, window=span.window, is_suspect=True)
 
     def leave_out(self, reading: Reading, error: ImporterError) -> bool:
         """Leave out a single contact that can't be read; False where too many of its second have been left out."""
-        if len(reading.span.holes) >= self._paging.holes:
+        if len(reading.span.unreadable) >= self._paging.max_unreadable:
             return False
-        reading.span.holes.append(error)
+        reading.span.unreadable.append(error)
         return True
 
     def _open_parts(self, gaps: Sequence[TimeRange], *, window: int, is_suspect: bool = False) -> None:
         for gap in gaps:
-            for part in alone(gap, self._crowded):
+            for part in isolate(gap, self._crowded):
                 self.open(part, window=window, is_suspect=is_suspect)
 
     def _report_unreadable(self, span: Span, unseen: int, error: ImporterError) -> None:
         """Count contacts of a second that can't be read as refused: all others of it have been delivered."""
-        ids = [*sorted(span.named_holes), *[""] * unseen][:unseen]
+        ids = [*sorted(span.unreadable_ids), *[""] * unseen][:unseen]
         at = timestamp(span.bounds.first)
         self.unreadable.append(
             Unreadable(

@@ -57,7 +57,7 @@ from importer_pipeline.listing.window_states import WindowStates
 class Walk:
     """The reading of one listing of `since < last_changed <= before`, or of single contacts.
 
-    Start it with one of `read_all`, `count`, `resume` and `recall`.
+    Start it with one of `read_all`, `count_windows`, `resume` and `read_contacts`.
 
     Attributes:
         windows: the known windows, by offset.
@@ -75,7 +75,7 @@ class Walk:
         self._reach = sys.maxsize
         self._again: set[int] = set()
         self._states = WindowStates()
-        self._gaps = Gaps(self._states, paging=paging, open_span=self._open_gap, ask=self._ask_of_gap)
+        self._gaps = Gaps(self._states, paging=paging, open_span=self._open_gap, request=self._request_of_gap)
         self.windows = self._states.by_offset
         self.reports = self._states.reports
         self.unreadable = self._gaps.unreadable
@@ -84,11 +84,11 @@ class Walk:
         """Read everything. The first page shows how many windows there are."""
         self._open_section(Section(self._bounds, start=0, wanted=[0]))
 
-    def count(self) -> None:
+    def count_windows(self) -> None:
         """Find out the number of windows, without reading them."""
         self._open_span(Span(self._bounds, Purpose.COUNT, window=0), count=1)
 
-    def recall(self, contact_ids: Sequence[str]) -> None:
+    def read_contacts(self, contact_ids: Sequence[str]) -> None:
         """Read single contacts, whenever they changed."""
         span = Span(self._bounds, Purpose.CONTACTS, window=0, planned=True, open_pages=len(contact_ids))
         self._states.plan(len(contact_ids), self._paging)
@@ -150,10 +150,10 @@ class Walk:
     @property
     def proved(self) -> list[TimeRange]:
         """The seconds whose contacts have all been delivered, in as few time ranges as possible."""
-        return joined(stretch for window in self.windows.values() for stretch in window.covered)
+        return joined(time_range for window in self.windows.values() for time_range in window.covered)
 
     @property
-    def is_whole(self) -> bool:
+    def is_proved(self) -> bool:
         """True if every window is imported and no second is missing: proof that no unchanged contact was missed."""
         return (
             self.planned
@@ -179,17 +179,17 @@ class Walk:
         span.total = shape.total
         if span.purpose is Purpose.GAP:
             if span.crowd is not None:
-                self._gaps.ask_round(span, first_offset=self._paging.page_size)
+                self._gaps.request_round(span, first_offset=self._paging.page_size)
                 return
             for offset in reversed(window_offsets(shape.total, self._paging)[1:]):
                 # Else the page before it reaches the end, or it is left to be read by time.
                 if offset + self._paging.overlap <= shape.total and offset < self._reach:
-                    self._ask(span, window=span.window, offset=offset)
+                    self._request(span, window=span.window, offset=offset)
             return
         if not self.planned:
             self._states.plan(shape.total, self._paging)
             span.waiting = [] if reading.only_counts else sorted(self.windows)[1:]
-        self._ask_waiting(span)
+        self._request_waiting(span)
 
     def unseen(self, reading: Reading, ids: Sequence[str]) -> set[str] | None:
         """Return the ids of a page that its crowded second has not delivered yet; None to deliver the whole page."""
@@ -205,20 +205,20 @@ class Walk:
             ids: Mailchimp's ids of its contacts.
         """
         span = reading.span
-        stretch = covered(reading.ask, shape)
+        time_range = covered(reading.request, shape)
         if reading.only_counts or span.purpose is Purpose.CONTACTS:
             pass
         elif shape.is_short:
-            span.trouble = PageTooShort(f"Mailchimp counts {shape.total} contacts and shows fewer")
+            span.error = PageTooShort(f"Mailchimp counts {shape.total} contacts and shows fewer")
             self._states.read_by_time(reading)
-        elif stretch is not None:
-            self._prove(reading, stretch)
+        elif time_range is not None:
+            self._prove(reading, time_range)
         elif shape.length and shape.first == shape.last:
             self._gaps.note_crowded(shape.first)
         if span.crowd is not None:
             span.total = shape.total
-            span.crowd.seen(ids, shape.total, offset=reading.ask.offset)
-            if span.crowd.whole:
+            span.crowd.seen(ids, shape.total, offset=reading.request.offset)
+            if span.crowd.is_proved:
                 self._prove(reading, span.bounds)
         self._settle(reading)
 
@@ -232,12 +232,12 @@ class Walk:
         if self.planned and not span.planned and self._stopped is None:
             # How many contacts there are has not been told, but the windows are known.
             span.planned, span.total = True, self.total
-            self._ask_waiting(span)
+            self._request_waiting(span)
         self._settle(reading)
 
     def split(self, reading: Reading, error: ImporterError) -> bool:
         """Request two halves of a page that is too large for the server; return False if it is too small for that."""
-        reading.span.spoiled = error
+        reading.span.split_error = error
         return self._halve(reading, overlap=self._paging.overlap, is_suspect=reading.is_suspect)
 
     def read_around(self, reading: Reading, error: ImporterError) -> bool:
@@ -251,7 +251,7 @@ class Walk:
         if self._stopped is not None or reading.only_counts or span.purpose is Purpose.CONTACTS:
             return False
         if span.crowd is not None:
-            span.spoiled = error
+            span.split_error = error
             if self._halve(reading, overlap=0, is_suspect=True):
                 return True
             if not self._gaps.leave_out(reading, error):
@@ -263,7 +263,7 @@ class Walk:
                 return True
             if span.open_pages == 1:
                 return False
-            span.trouble = error
+            span.error = error
             self._states.read_by_time(reading)
             self._settle(reading)
             return True
@@ -272,11 +272,11 @@ class Walk:
 
     def read_before(self, reading: Reading, error: ImporterError) -> bool:
         """Read by time what offsets like the page's can't reach; return False if its offset is not the cause."""
-        span, offset = reading.span, reading.ask.offset
+        span, offset = reading.span, reading.request.offset
         if self._stopped is not None or not self.planned or span.crowd is not None or not offset:
             return False
         self._reach = min(self._reach, max(self._paging.page_size, offset // 2))
-        beyond = self._withdraw(lambda it: it.ask.offset >= self._reach and it.span.crowd is None)
+        beyond = self._withdraw(lambda it: it.request.offset >= self._reach and it.span.crowd is None)
         for it in (reading, *beyond):
             self._leave_to_time(it, error)
         return True
@@ -288,13 +288,13 @@ class Walk:
             reading: as returned by `next`.
             error: the problem of a total that leads there.
         """
-        span, offset = reading.span, reading.ask.offset
+        span, offset = reading.span, reading.request.offset
         if span.crowd is None:
             return self.read_before(reading, error)
         if self._stopped is not None or not offset:
             return False
-        behind = self._withdraw(lambda it: it.span is span and it.ask.offset >= offset)
-        span.trouble = error
+        behind = self._withdraw(lambda it: it.span is span and it.request.offset >= offset)
+        span.error = error
         for it in (reading, *behind):
             self._settle(it)
         return True
@@ -310,7 +310,7 @@ class Walk:
 
     def _halve(self, reading: Reading, *, overlap: int, is_suspect: bool) -> bool:
         span = reading.span
-        parts = halves(reading.ask, overlap=0 if span.crowd is not None else overlap)
+        parts = halves(reading.request, overlap=0 if span.crowd is not None else overlap)
         if parts is None:
             return False
         if span.crowd is not None and span.planned:
@@ -334,11 +334,11 @@ class Walk:
     def _leave_to_time(self, reading: Reading, error: ImporterError) -> None:
         """Settle a page without a proof: its seconds become a gap."""
         span = reading.span
-        span.trouble = error
+        span.error = error
         self._states.read_by_time(reading)
         if not span.planned:
             span.planned, span.total = True, self.total
-            self._ask_waiting(span)
+            self._request_waiting(span)
         self._settle(reading)
 
     def _open_section(self, section: Section) -> None:
@@ -357,29 +357,31 @@ class Walk:
     def _read_again(self, window: Window) -> None:
         window.start_over()
         self._again.add(window.offset)
-        for stretch in list(window.covered):
-            self._gaps.open(stretch, window=window.offset)
+        for time_range in list(window.covered):
+            self._gaps.open(time_range, window=window.offset)
         if not window.covered:
             self.reports.append(window)
 
     def _open_gap(self, span: Span, is_suspect: bool) -> None:
         self._open_span(span, count=self._paging.page_size, is_suspect=is_suspect)
 
-    def _ask_of_gap(self, span: Span, offset: int) -> None:
-        self._ask(span, window=span.window, offset=offset)
+    def _request_of_gap(self, span: Span, offset: int) -> None:
+        self._request(span, window=span.window, offset=offset)
 
     def _open_span(self, span: Span, *, count: int, is_suspect: bool = False) -> None:
         self._open_spans += 1
         window = span.window + span.first_offset
-        self._ask(span, window=window, offset=span.first_offset, count=count, is_suspect=is_suspect)
+        self._request(span, window=window, offset=span.first_offset, count=count, is_suspect=is_suspect)
 
-    def _prove(self, reading: Reading, stretch: TimeRange) -> None:
-        reading.span.covered.append(stretch)
+    def _prove(self, reading: Reading, time_range: TimeRange) -> None:
+        reading.span.covered.append(time_range)
         if reading.span.purpose is Purpose.WINDOWS:
-            self.windows[reading.window].cover([stretch])
+            self.windows[reading.window].cover([time_range])
 
-    def _ask(self, span: Span, *, window: int, offset: int, count: int | None = None, is_suspect: bool = False) -> None:
-        ask = PageRequest(
+    def _request(
+        self, span: Span, *, window: int, offset: int, count: int | None = None, is_suspect: bool = False
+    ) -> None:
+        request = PageRequest(
             since=span.bounds.first - 1,
             before=span.bounds.last,
             offset=offset,
@@ -389,14 +391,14 @@ class Walk:
         if span.purpose is Purpose.WINDOWS:
             self.windows[window].state = WindowState.UNDER_WAY
             self.windows[window].open_pages += 1
-        self._ready.append(Reading(ask, window, span, is_suspect))
+        self._ready.append(Reading(request, window, span, is_suspect))
 
-    def _ask_waiting(self, span: Span) -> None:
+    def _request_waiting(self, span: Span) -> None:
         """Request the other windows of a section, from its end down; there is nothing to request beyond its end."""
         waiting, span.waiting = span.waiting, []
         for offset in reversed(waiting):
             if offset - span.window < min(span.total, self._reach):
-                self._ask(span, window=offset, offset=offset - span.window)
+                self._request(span, window=offset, offset=offset - span.window)
             elif offset - span.window < span.total:
                 self.windows[offset].state = WindowState.BY_TIME
             else:

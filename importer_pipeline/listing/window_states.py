@@ -34,7 +34,7 @@ class WindowStates:
     def covered(self) -> list[TimeRange]:
         """Seconds that windows cover which are imported, or are so once what lies around them has been read by time."""
         is_known = (WindowState.IMPORTED, WindowState.BY_TIME)
-        return [stretch for it in self.by_offset.values() if it.state in is_known for stretch in it.covered]
+        return [time_range for it in self.by_offset.values() if it.state in is_known for time_range in it.covered]
 
     def mark_imported(self, window: Window) -> None:
         """All of its own pages have been delivered."""
@@ -56,9 +56,9 @@ class WindowStates:
 
     def grow(self, offset: int, covered: Iterable[TimeRange]) -> None:
         """Seconds above a window have been read that are reported under it."""
-        window, stretches = self.by_offset[offset], list(covered)
-        window.cover(stretches)
-        if window.is_imported and stretches:
+        window, time_ranges = self.by_offset[offset], list(covered)
+        window.cover(time_ranges)
+        if window.is_imported and time_ranges:
             self.reports.append(window)
 
     def read_by_time(self, reading: Reading) -> None:

@@ -153,7 +153,7 @@ def _verdict(done: AudienceDone) -> str:
         return f"is incomplete ({done.error})"
     if done.left:
         return f"has {_parts(done.part, done.left)} left to import"
-    return "imported" if done.is_whole else "has all windows imported, but not yet all contacts between them"
+    return "imported" if done.is_proved else "has all windows imported, but not yet all contacts between them"
 
 
 def _parts(part: Part, count: int) -> str:

@@ -78,7 +78,7 @@ def done(
     """Nothing more comes of the audience in this run."""
     return AudienceDone(
         name=name, part=Part.WINDOW, snapshot=taken, parts=5, failed=(), left=left,
-        is_whole=taken is not None and not left, read=3100, accepted=3098, refused=2, requests=6, accepted_now=3098,
+        is_proved=taken is not None and not left, read=3100, accepted=3098, refused=2, requests=6, accepted_now=3098,
         refused_now=2, elapsed_seconds=2.0, lacking=(), error=error,
     )  # fmt: skip
 

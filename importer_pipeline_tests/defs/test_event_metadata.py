@@ -38,7 +38,7 @@ WINDOW = WindowImported(
 def done(*, lacking: tuple[str, ...] = (), elapsed_seconds: float = 4.0) -> AudienceDone:
     """An audience of which the last contacts have come in."""
     return AudienceDone(
-        name=NAME, part=Part.WINDOW, snapshot=SNAPSHOT, parts=4, failed=(), left=0, is_whole=True, read=3020, accepted=3018,
+        name=NAME, part=Part.WINDOW, snapshot=SNAPSHOT, parts=4, failed=(), left=0, is_proved=True, read=3020, accepted=3018,
         refused=2, requests=5, accepted_now=1509, refused_now=1, elapsed_seconds=elapsed_seconds, lacking=lacking, error=None,
     )  # fmt: skip
 

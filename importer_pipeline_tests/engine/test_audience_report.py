@@ -54,7 +54,7 @@ class Audience:
         """The next page of a walk."""
         reading = self.walks[kind].next()
         assert reading is not None
-        self.report.asked()
+        self.report.count_request()
         return reading
 
     def read(
@@ -66,7 +66,7 @@ class Audience:
         lacking: dict[str, int] | None = None,
     ) -> None:
         """A page is at the target, but for those that it refused."""
-        page = page_of(self.listings[kind].cut(reading.ask), server_time=0, lacking=lacking)
+        page = page_of(self.listings[kind].cut(reading.request), server_time=0, lacking=lacking)
         walk, bad = self.walks[kind], refused or []
         walk.arrived(reading, page.shape)
         key, accepted = window_key(reading.window, archived=kind.is_archived), page.shape.length - len(bad)
@@ -74,7 +74,7 @@ class Audience:
         walk.windows[reading.window].accepted += accepted
         walk.windows[reading.window].refused += len(bad)
         self.report.delivered(
-            DeliveredPage(page=page, window=key, accepted=accepted, refused=bad, sent=None, at=0, contact_id=None)
+            DeliveredPage(page=page, window=key, accepted=accepted, refused=bad, sent_ids=None, at=0, contact_id=None)
         )
         walk.delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
         self.collect()
@@ -190,7 +190,7 @@ def test_a_snapshot_without_a_window_is_not_reported() -> None:
         if kind is ARCHIVED:
             audience.start(ARCHIVED)
         reading = audience.next(kind)
-        audience.walks[kind].arrived(reading, audience.listings[kind].cut(reading.ask).shape)
+        audience.walks[kind].arrived(reading, audience.listings[kind].cut(reading.request).shape)
         audience.collect()
     assert audience.walks[ARCHIVED].planned
     assert audience.words == []
@@ -276,7 +276,7 @@ def test_unreadable_archived_contacts_have_no_windows() -> None:
     audience.fail(audience.next(ARCHIVED), ARCHIVED)
     last = audience.done()
     assert audience.words == ["snapshot of 3 and None", "0", "done"]
-    assert (last.parts, last.failed, last.error, last.is_whole) == (1, (), LOST, False)
+    assert (last.parts, last.failed, last.error, last.is_proved) == (1, (), LOST, False)
 
 
 def test_a_resumed_snapshot_keeps_its_id() -> None:
@@ -361,7 +361,7 @@ def test_lacking_paths_are_unknown_while_windows_are_left(
 ) -> None:
     audience = going_on(known, wanted=frozenset({"4"}))
     reading = audience.next()
-    audience.read(reading, lacking={"merge_fields.X": audience.listings[ACTIVE].cut(reading.ask).shape.length})
+    audience.read(reading, lacking={"merge_fields.X": audience.listings[ACTIVE].cut(reading.request).shape.length})
     assert audience.done().lacking == ()
 
 

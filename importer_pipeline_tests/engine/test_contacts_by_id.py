@@ -50,7 +50,7 @@ def told(stage: Stage, *contact_ids: str, limits: SyncLimits | None = None) -> l
     """Return the outcomes of these contacts."""
     asked = replace(plan(), scope=ContactsScope(contact_ids=contact_ids))
     sync = Sync(
-        [asked], paging=SMALL, limits=limits or SyncLimits(retries=0), book=LimiterRegistry(), rng=Halfway(),
+        [asked], paging=SMALL, limits=limits or SyncLimits(retries=0), limiters=LimiterRegistry(), rng=Halfway(),
         epoch_offset_seconds=time.time() - time.monotonic(),
     )  # fmt: skip
     workers = Workers(sync, {asked.name: lines_of(stage)}, check=lambda: None)
@@ -94,7 +94,7 @@ def test_without_its_list_nothing_is_known_of_a_contact(stage: Stage) -> None:
     client.account.lists.clear()
     asked = replace(plan(), scope=ContactsScope(contact_ids=(contact_id,)))
     sync = Sync(
-        [asked], paging=SMALL, limits=SyncLimits(), book=LimiterRegistry(), rng=Halfway(), epoch_offset_seconds=0.0
+        [asked], paging=SMALL, limits=SyncLimits(), limiters=LimiterRegistry(), rng=Halfway(), epoch_offset_seconds=0.0
     )
     workers = Workers(sync, {asked.name: lines}, check=lambda: None)
     (done,) = [outcome for outcomes in workers.run() for outcome in outcomes]
@@ -102,13 +102,13 @@ def test_without_its_list_nothing_is_known_of_a_contact(stage: Stage) -> None:
     client.account.lists.update(lists)
     assert isinstance(done, AudienceDone)
     assert isinstance(done.error, ListNotFound)
-    assert (done.left, done.is_whole, done.is_accounted_for) == (1, False, False)
+    assert (done.left, done.is_proved, done.is_accounted_for) == (1, False, False)
 
 
 def test_an_unreadable_contact_is_left_and_counts_as_tried() -> None:
     asked = replace(plan(), scope=ContactsScope(contact_ids=("a", "b")))
     sync = Sync(
-        [asked], paging=SMALL, limits=SyncLimits(retries=0), book=LimiterRegistry(), rng=Halfway(),
+        [asked], paging=SMALL, limits=SyncLimits(retries=0), limiters=LimiterRegistry(), rng=Halfway(),
         epoch_offset_seconds=time.time() - time.monotonic(),
     )  # fmt: skip
     while isinstance(fetch := sync.take(0.0), Fetch):

@@ -69,7 +69,7 @@ def nothing_else(_engine: Engine, _fetch: Fetch) -> None:
 
 def listed(engine: Engine, fetch: Fetch) -> Cut:
     name = fetch.audience.plan.name
-    return engine.listings[name.client, name.audience, fetch.archived].cut(fetch.ask)
+    return engine.listings[name.client, name.audience, fetch.archived].cut(fetch.request)
 
 
 def unreadable(*ids: str, error: ImporterError = DOWN) -> Answer:
@@ -159,7 +159,7 @@ def test_what_deep_offsets_do_not_lead_to_is_read_by_time(deepest: int) -> None:
     engine = engine_of(range(100, 5100, 100))
 
     def answer(_: Engine, fetch: Fetch) -> ImporterError | None:
-        return SLOW if fetch.ask.offset >= deepest else None
+        return SLOW if fetch.request.offset >= deepest else None
 
     read(engine, answer)
     assert all_but(engine)
@@ -184,7 +184,7 @@ def grown(cut: Cut, fetch: Fetch, *, by: int) -> Cut:
     """The page with a total that is too large."""
     shape = cut.shape
     total = shape.total + by
-    expected = max(0, min(fetch.ask.count, total - fetch.ask.offset))
+    expected = max(0, min(fetch.request.count, total - fetch.request.offset))
     return cut._replace(shape=replace(shape, total=total, is_short=shape.length < expected))
 
 
@@ -209,7 +209,7 @@ def test_a_listing_that_is_empty_all_at_once_is_asked_for_again() -> None:
     told: list[int] = []
 
     def answer(_: Engine, fetch: Fetch) -> Page | None:
-        told.append(fetch.ask.offset)
+        told.append(fetch.request.offset)
         return page_of(empty, server_time=int(NOW)) if len(told) <= 2 else None
 
     read(engine, answer)

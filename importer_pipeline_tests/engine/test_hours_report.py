@@ -58,18 +58,20 @@ class Audience:
     def next(self, kind: ListingKind = ACTIVE) -> Reading:
         reading = self.walks[kind].next()
         assert reading is not None
-        self.report.asked()
+        self.report.count_request()
         return reading
 
     def read(self, reading: Reading, kind: ListingKind = ACTIVE, *, refused: tuple[str, ...] = ()) -> None:
         """A page is at the target, but for those that it refused."""
-        page = page_of((self.archived if kind is ARCHIVED else self.active).cut(reading.ask), server_time=SERVER_TIME)
+        page = page_of(
+            (self.archived if kind is ARCHIVED else self.active).cut(reading.request), server_time=SERVER_TIME
+        )
         self.walks[kind].arrived(reading, page.shape)
         bad = [RefusedContact(contact_id=contact_id, reason="bad") for contact_id in refused]
         accepted = page.shape.length - len(bad)
         self.report.delivered(
             DeliveredPage(
-                page=page, window="0", accepted=accepted, refused=bad, sent=None, at=SERVER_TIME, contact_id=None
+                page=page, window="0", accepted=accepted, refused=bad, sent_ids=None, at=SERVER_TIME, contact_id=None
             )
         )
         self.walks[kind].delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
@@ -169,7 +171,7 @@ def failed_in_the_middle(scope: HoursScope) -> Audience:
         if not audience.walks[ACTIVE].has_ready:
             break
         reading = audience.next()
-        if reading.ask.offset == 8:
+        if reading.request.offset == 8:
             audience.walks[ACTIVE].failed(reading, LOST)
         else:
             audience.read(reading)

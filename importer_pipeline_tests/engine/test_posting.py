@@ -74,8 +74,8 @@ def test_posts_in_flight_never_exceed_a_targets_limit(most: int) -> None:
 
 
 def test_two_syncs_of_one_process_share_a_targets_connections() -> None:
-    book = LimiterRegistry()
-    one, other = Engine(plan(), book=book), Engine(plan(account="other"), book=book)
+    limiters = LimiterRegistry()
+    one, other = Engine(plan(), limiters=limiters), Engine(plan(account="other"), limiters=limiters)
     one.holds([1])
     other.holds([1])
     (post,) = one.posts_after_fetches()
@@ -171,7 +171,7 @@ def test_a_post_is_tried_three_times_more_after_pauses_that_grow() -> None:
         assert engine.take() is None
         pauses.append(engine.wait())
         again = engine.post()
-        assert again.parcels == post.parcels
+        assert again.batches == post.batches
         post = again
     assert pauses == [5.0 * 1.125, 10.0 * 1.125, 20.0 * 1.125]
     engine.fail(post, DOWN)
@@ -490,7 +490,7 @@ def shared(*seconds: int, records: int = 1000, limits: SyncLimits | None = None)
 
 def sizes(post: Post) -> list[int]:
     """How many contacts of each page a post holds."""
-    return [len(parcel.batch.contacts) for parcel in post.parcels]
+    return [len(pending.batch.contacts) for pending in post.batches]
 
 
 def test_small_pages_of_an_audience_that_wait_go_out_together() -> None:
@@ -526,7 +526,7 @@ def test_audiences_share_no_post() -> None:
     posts = engine.posts()
     assert len(posts) == 2
     for post in posts:
-        assert {parcel.page.fetch.audience for parcel in post.parcels} == {post.audience}
+        assert {pending.page.fetch.audience for pending in post.batches} == {post.audience}
     assert engine.rest(posts).done.keys() == {"acme/news", "acme/events"}
     assert set(engine.sent["acme", "events"]) == {str(number) for number in range(14)}
 

@@ -97,7 +97,7 @@ def test_an_audience_that_goes_on_asks_for_what_is_not_in_alone() -> None:
     engine = Engine(plan(earlier=of_which_are_in("0", "8", "archived-0")))
     engine.holds(range(1, 10))
     fetch = engine.fetch()
-    assert (fetch.key, fetch.ask.since, fetch.ask.before) == ("4", 5, 8)
+    assert (fetch.key, fetch.request.since, fetch.request.before) == ("4", 5, 8)
     assert engine.take() is None
     done = engine.rest([fetch]).done["acme/news"]
     assert done.complete
@@ -135,7 +135,10 @@ def test_a_count_delivers_nothing_and_tells_the_snapshot() -> None:
     engine.bring(counts[0])
     counts.append(engine.fetch())
     engine.bring(counts[1])
-    assert [(fetch.archived, fetch.ask.offset, fetch.ask.count) for fetch in counts] == [(False, 0, 1), (True, 0, 1)]
+    assert [(fetch.archived, fetch.request.offset, fetch.request.count) for fetch in counts] == [
+        (False, 0, 1),
+        (True, 0, 1),
+    ]
     assert engine.sync.finished
     assert engine.sent == {}
     assert engine.outcomes.windows == {}
@@ -150,7 +153,7 @@ def test_a_count_is_repeated_if_mailchimps_clock_is_behind() -> None:
     server_time = int(NOW) - 600
     for before in (int(NOW) - 65, server_time - 60):
         fetch = engine.fetch()
-        assert (fetch.ask.before, fetch.ask.count) == (before, 1)
+        assert (fetch.request.before, fetch.request.count) == (before, 1)
         engine.bring(fetch, engine.page(fetch, server_time=server_time))
     for _ in range(2):
         fetch = engine.fetch()
@@ -320,7 +323,7 @@ def test_pages_that_fail_for_what_they_hold_stop_no_account() -> None:
                 engine.accept(request)
         if not waiting:
             engine.wait()
-        elif (fetch := waiting.pop(0)).reading.is_probe or fetch.ask.before - fetch.ask.since == 1:
+        elif (fetch := waiting.pop(0)).reading.is_probe or fetch.request.before - fetch.request.since == 1:
             engine.bring(fetch)
         else:
             engine.now += 1
@@ -372,7 +375,7 @@ def test_a_page_that_is_too_slow_is_halved_at_once() -> None:
     engine.bring(low)
     taken = engine.take_all()
     high = next(request for request in taken if isinstance(request, Fetch) and not request.archived)
-    assert [(half.ask.offset, half.ask.count, half.tries) for half in (low, high)] == [(0, 4, 0), (2, 4, 0)]
+    assert [(half.request.offset, half.request.count, half.tries) for half in (low, high)] == [(0, 4, 0), (2, 4, 0)]
     assert engine.now == NOW
     engine.fail(high, RequestRefused("HTTP 400"))
     assert engine.rest([request for request in taken if request is not high]).done["acme/news"].failed == ("0",)
@@ -399,14 +402,14 @@ def test_a_slow_page_too_small_to_halve_is_retried() -> None:
 def test_an_account_too_slow_for_small_pages_is_given_up() -> None:
     engine = Engine(plan(), paging=Paging(page_size=40, overlap=2))
     engine.holds([1])
-    counts = [fetch.ask.count for fetch in fail_all(engine, [], SLOW)]
+    counts = [fetch.request.count for fetch in fail_all(engine, [], SLOW)]
     assert len(counts) <= 12
     assert isinstance(engine.outcomes.done["acme/news"].error, AccountDown)
 
 
 def test_a_page_of_a_fifth_of_the_full_size_is_small() -> None:
     engine = Engine(plan(), paging=Paging(page_size=30, overlap=2))
-    assert [fetch.ask.count for fetch in fail_all(engine, [], SLOW)][:6] == [30, 16, 9, 6, 4, 4]
+    assert [fetch.request.count for fetch in fail_all(engine, [], SLOW)][:6] == [30, 16, 9, 6, 4, 4]
 
 
 def test_a_refused_key_stops_its_client_at_once_and_no_other() -> None:
@@ -480,7 +483,7 @@ def test_a_page_without_a_date_is_a_broken_answer() -> None:
         fetch = engine.take()
         if isinstance(fetch, Fetch):
             engine.now += 1
-            engine.bring(fetch, page_of(Listing().cut(fetch.ask), server_time=None))
+            engine.bring(fetch, page_of(Listing().cut(fetch.request), server_time=None))
         else:
             engine.wait()
     assert "expected a Date header" in str(engine.outcomes.done["acme/news"].error)
@@ -493,7 +496,7 @@ def test_a_snapshot_is_retaken_if_mailchimps_clock_is_behind() -> None:
     first = engine.fetch()
     engine.bring(first, engine.page(first, server_time=server_time))
     second = engine.fetch()
-    assert second.ask.before == server_time - 60
+    assert second.request.before == server_time - 60
     engine.bring(second, engine.page(second, server_time=server_time))
     done = engine.rest().done["acme/news"]
     assert done.snapshot is not None
@@ -505,10 +508,10 @@ def test_a_snapshot_is_retaken_if_mailchimps_clock_is_behind() -> None:
 def test_time_comes_from_the_offset_then_mailchimps_answers() -> None:
     engine = Engine(plan("news"), plan("events"), epoch_offset_seconds=5000.0)
     first = engine.fetch()
-    assert first.ask.before == NOW + 5000 - 65
+    assert first.request.before == NOW + 5000 - 65
     engine.bring(first, engine.page(first, server_time=int(NOW) + 5030))
     engine.now += 10
-    asks = {fetch.audience.plan.name.audience: fetch.ask.before for fetch in engine.fetches()}
+    asks = {fetch.audience.plan.name.audience: fetch.request.before for fetch in engine.fetches()}
     assert asks["events"] == NOW + 5030 + 10 - 65
 
 
@@ -517,7 +520,7 @@ def test_audiences_of_an_account_share_mailchimps_clock() -> None:
     server_time = int(NOW) - 600
     first = engine.fetch()
     engine.bring(first, engine.page(first, server_time=server_time))
-    asks = {fetch.audience.plan.name.audience: fetch.ask.before for fetch in engine.fetches()}
+    asks = {fetch.audience.plan.name.audience: fetch.request.before for fetch in engine.fetches()}
     assert asks == {"news": server_time - 60, "events": server_time - 65}
 
 
@@ -592,8 +595,8 @@ def test_requests_in_flight_never_exceed_an_accounts_limit(connections: int) -> 
 
 
 def test_two_syncs_of_one_process_share_an_accounts_connections() -> None:
-    book = LimiterRegistry()
-    one, other = Engine(plan(), book=book), Engine(plan(), book=book)
+    limiters = LimiterRegistry()
+    one, other = Engine(plan(), limiters=limiters), Engine(plan(), limiters=limiters)
     fetch = one.fetch()
     assert other.take() is None
     one.holds(range(1, 99))
@@ -605,7 +608,7 @@ def test_two_syncs_of_one_process_share_an_accounts_connections() -> None:
 
 
 def test_the_patience_with_429s_is_that_of_the_limits() -> None:
-    engine = Engine(plan(), limits=SyncLimits(patience=ThrottlePolicy(pause_seconds=9.0, give_up_seconds=60.0)))
+    engine = Engine(plan(), limits=SyncLimits(throttling=ThrottlePolicy(pause_seconds=9.0, give_up_seconds=60.0)))
     engine.fail(fetch := engine.fetch(), BUSY)
     assert engine.wait() == 9.0
     assert engine.fetch() is fetch

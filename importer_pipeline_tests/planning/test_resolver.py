@@ -75,7 +75,7 @@ def left_by(*, synced: bool = False, hours: tuple[TimeRange, ...] = (), refused:
 
 def done() -> AudienceDone:
     return AudienceDone(
-        name=NEWS, part=Part.WINDOW, snapshot=TAKEN, parts=4, failed=(), left=0, is_whole=True, read=9, accepted=9,
+        name=NEWS, part=Part.WINDOW, snapshot=TAKEN, parts=4, failed=(), left=0, is_proved=True, read=9, accepted=9,
         refused=0, requests=4, accepted_now=9, refused_now=0, elapsed_seconds=1.0, lacking=(), error=None,
     )  # fmt: skip
 

@@ -283,7 +283,7 @@ def interrupted(stage: Stage, *, windows: int) -> MemoryHistory:
                     history.record(outcome)
             if told >= windows:
                 break
-        running.leave(patience_seconds=10)
+        running.leave(timeout_seconds=10)
     return history
 
 
@@ -345,7 +345,7 @@ def test_locks_are_held_while_requests_are_in_flight(stage: Stage) -> None:
         for _ in running.run():
             if stage.sandbox.answered:
                 break
-        running.leave(patience_seconds=10)
+        running.leave(timeout_seconds=10)
         answered = len(stage.sandbox.answered)
         assert others.take([identity]) == set()
     assert others.take([identity]) == {identity}

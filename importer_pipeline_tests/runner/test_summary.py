@@ -29,7 +29,7 @@ DONE = AudienceDone(
     parts=7,
     failed=(),
     left=0,
-    is_whole=True,
+    is_proved=True,
     read=5060,
     accepted=5050,
     refused=0,
@@ -242,14 +242,14 @@ def test_the_rate_counts_only_contacts_of_this_run() -> None:
     ],
 )
 def test_the_line_says_how_many_windows_are_left(left: int, windows: int, told: str) -> None:
-    assert done_line(replace(DONE, left=left, is_whole=False, parts=windows)).startswith(
+    assert done_line(replace(DONE, left=left, is_proved=False, parts=windows)).startswith(
         f"acme/news {told}, 9 requests"
     )
 
 
 def test_an_audience_with_unproved_gaps_is_not_imported() -> None:
     """Even if all its windows are."""
-    assert not done_line(replace(DONE, is_whole=False)).startswith("acme/news imported")
+    assert not done_line(replace(DONE, is_proved=False)).startswith("acme/news imported")
 
 
 def test_contacts_refused_earlier_do_not_fail_this_run() -> None:
@@ -259,13 +259,13 @@ def test_contacts_refused_earlier_do_not_fail_this_run() -> None:
 def test_windows_left_mean_not_everything_is_imported() -> None:
     *told, done = refusing("a")
     assert isinstance(done, AudienceDone)
-    assert failure(*told, replace(done, left=6, is_whole=False)) == (
+    assert failure(*told, replace(done, left=6, is_proved=False)) == (
         "Refused: 1 contact.\n- acme/news contact a: HTTP 422: ask the target why"
     )
 
 
 def test_windows_left_without_a_failure_do_not_fail_the_run() -> None:
-    assert failure(replace(DONE, left=6, is_whole=False)) is None
+    assert failure(replace(DONE, left=6, is_proved=False)) is None
 
 
 @pytest.mark.parametrize(
@@ -294,5 +294,5 @@ def test_the_line_of_an_imported_window_has_its_figures() -> None:
 
 def test_complete_means_whole_and_without_an_error() -> None:
     assert DONE.complete
-    assert not replace(DONE, is_whole=False).complete
+    assert not replace(DONE, is_proved=False).complete
     assert not failed("0").complete
