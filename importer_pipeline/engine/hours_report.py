@@ -18,8 +18,11 @@ from importer_pipeline.engine.outcomes import (
     HourImported,
     Outcome,
     Part,
+    PartCounts,
     PartitionRef,
+    ReadTotals,
     RefusedContact,
+    RunCounts,
 )
 from importer_pipeline.engine.pages import ListingKind
 from importer_pipeline.engine.report import DeliveredPage, Quarantined, Walks, errors_of, refused_of
@@ -119,30 +122,22 @@ class HoursReport:
                 )
             else:
                 left, chain_from = left + 1, None
+        refused = len(self._refused_ids) + self._refused_without_id
         self.outcomes.append(
             AudienceDone(
                 name=self._plan.name,
                 part=Part.HOUR,
                 snapshot=None,
-                parts=len(self._reported) + len(failed) + left,
-                failed=tuple(failed),
-                left=left,
+                parts=PartCounts(total=len(self._reported) + len(failed) + left, failed=tuple(failed), left=left),
                 is_proved=not open_seconds,
-                read=self._read.total(),
-                accepted=self.accepted,
-                refused=self._refused_now,
-                requests=self._requests,
-                accepted_now=self.accepted,
-                refused_now=self._refused_now,
-                elapsed_seconds=elapsed_seconds,
+                totals=ReadTotals(
+                    read=self._read.total(), accepted=self.accepted, refused=refused, requests=self._requests
+                ),
+                run=RunCounts(accepted=self.accepted, refused=refused, elapsed_seconds=elapsed_seconds),
                 lacking=(),
                 error=stopped or (errors[0] if errors and open_seconds else self._not_over(before)),
             )
         )
-
-    @property
-    def _refused_now(self) -> int:
-        return len(self._refused_ids) + self._refused_without_id
 
     def _bounds(self, before: int) -> TimeRange:
         return TimeRange(self._scope.first, before)

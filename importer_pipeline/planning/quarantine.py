@@ -215,7 +215,9 @@ class Quarantine:
         for entry in self.of(outcome.name):
             failures, contacts = dict(entry.failures), dict(entry.contacts)
             if entry.ref.part is Part.WINDOW:
-                is_imported = entry.ref.key not in outcome.failed and (entry.ref in self._came_in or not outcome.left)
+                is_imported = entry.ref.key not in outcome.parts.failed and (
+                    entry.ref in self._came_in or not outcome.parts.left
+                )
                 if is_imported:
                     failures.pop(snapshot.id, None)
                     if entry.ref in self._read:

@@ -15,7 +15,16 @@ from typing import Self
 from importer_pipeline.clients.collection import Audience, Client, Clients, fingerprint
 from importer_pipeline.engine.audience_plan import AudiencePlan, Scope
 from importer_pipeline.engine.concurrency import PROCESS_LIMITERS
-from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged, Outcome, Part, Progress
+from importer_pipeline.engine.outcomes import (
+    AudienceDone,
+    FingerprintChanged,
+    Outcome,
+    Part,
+    PartCounts,
+    Progress,
+    ReadTotals,
+    RunCounts,
+)
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ImporterError, SecretMissing, SnapshotUnusable
@@ -332,17 +341,10 @@ def _not_started(task: Task, error: ImporterError) -> AudienceDone:
         name=task.name,
         part=Part.HOUR if isinstance(task.request, HoursRequest | ChangesRequest) else Part.WINDOW,
         snapshot=None,
-        parts=0,
-        failed=(),
-        left=0,
+        parts=PartCounts(),
         is_proved=False,
-        read=0,
-        accepted=0,
-        refused=0,
-        requests=0,
-        accepted_now=0,
-        refused_now=0,
-        elapsed_seconds=0.0,
+        totals=ReadTotals(),
+        run=RunCounts(),
         lacking=(),
         error=error,
     )

@@ -7,8 +7,11 @@ from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefused,
     Part,
+    PartCounts,
     PartitionRef,
+    ReadTotals,
     RefusedContact,
+    RunCounts,
     SnapshotKnown,
     WindowFailed,
     WindowImported,
@@ -162,17 +165,10 @@ def test_an_audience_is_done_once_both_walks_are() -> None:
         name=NEWS,
         part=Part.WINDOW,
         snapshot=SNAPSHOT,
-        parts=4,
-        failed=(),
-        left=0,
+        parts=PartCounts(total=4),
         is_proved=True,
-        read=6 + 5 + 1 + 2,
-        accepted=6 + 5 + 1 + 2,
-        refused=0,
-        requests=4,
-        accepted_now=6 + 5 + 1 + 2,
-        refused_now=0,
-        elapsed_seconds=7.5,
+        totals=ReadTotals(read=6 + 5 + 1 + 2, accepted=6 + 5 + 1 + 2, requests=4),
+        run=RunCounts(accepted=6 + 5 + 1 + 2, elapsed_seconds=7.5),
         lacking=(),
         error=None,
     )
@@ -225,7 +221,7 @@ def test_failed_windows_are_named_in_order() -> None:
     for fetch in fetches:
         audience.failed(fetch, LOST if fetch.key == "4" else other)
     last = done(audience)
-    assert last.failed == ("4", "8", "archived-4")
+    assert last.parts.failed == ("4", "8", "archived-4")
     assert last.error is LOST
     assert not last.complete
     failures = [outcome for outcome in audience.outcomes if isinstance(outcome, WindowFailed)]
@@ -259,7 +255,7 @@ def test_refused_contacts_are_reported_by_window() -> None:
         for window in ("0", "4")
     ]
     last = done(audience)
-    assert last.refused == 3  # "4" twice is one; who has no id can't be told from another.
+    assert last.totals.refused == 3  # "4" twice is one; who has no id can't be told from another.
     assert last.complete
     window = audience.outcomes[-2]
     assert isinstance(window, WindowImported)
@@ -309,7 +305,7 @@ def test_a_stop_before_the_start_ends_without_a_snapshot() -> None:
     audience.stop(REVOKED)
     assert not audience.has_ready
     last = done(audience)
-    assert (last.snapshot, last.parts, last.error, last.elapsed_seconds) == (None, 0, REVOKED, 0.0)
+    assert (last.snapshot, last.parts.total, last.error, last.run.elapsed_seconds) == (None, 0, REVOKED, 0.0)
     assert not last.complete
 
 
@@ -320,7 +316,13 @@ def test_a_stop_before_the_first_page_waits_for_it() -> None:
     assert not audience.done(NOW)
     audience.failed(first, REVOKED)
     last = done(audience)
-    assert (last.snapshot, last.parts, last.failed, last.left, last.error) == (None, 0, (), 0, REVOKED)
+    assert (last.snapshot, last.parts.total, last.parts.failed, last.parts.left, last.error) == (
+        None,
+        0,
+        (),
+        0,
+        REVOKED,
+    )
     assert not any(isinstance(outcome, WindowFailed) for outcome in audience.outcomes)
 
 
@@ -338,7 +340,7 @@ def test_a_stop_fails_waiting_requests_and_leaves_the_rest() -> None:
     brought(audience, under_way, *range(1, 14))
     last = done(audience)
     assert last.error is REVOKED
-    assert (last.failed, last.left) == (("12",), 1)
+    assert (last.parts.failed, last.parts.left) == (("12",), 1)
     assert last.snapshot is not None
 
 
@@ -352,7 +354,7 @@ def test_a_stop_reports_the_windows_that_it_fails() -> None:
     audience.outcomes.clear()
     audience.stop(REVOKED)
     assert [(it.window, it.error) for it in audience.outcomes if isinstance(it, WindowFailed)] == [("12", REVOKED)]
-    assert done(audience).left == 2
+    assert done(audience).parts.left == 2
 
 
 def test_the_first_reason_to_stop_stays() -> None:
@@ -434,7 +436,7 @@ def test_single_windows_do_not_complete_an_audience() -> None:
     audience = going_on("0", wanted=frozenset({"4"}))
     brought(audience, asked(audience), *range(1, 10))
     last = done(audience)
-    assert (last.error, last.left, last.failed, last.parts) == (None, 2, (), 4)
+    assert (last.error, last.parts.left, last.parts.failed, last.parts.total) == (None, 2, (), 4)
     assert not last.complete
 
 
@@ -472,7 +474,7 @@ def test_planning_windows_counts_and_reports_a_new_snapshot() -> None:
     counted(audience, asked(audience), 3, 4)
     last = done(audience)
     assert list(audience.outcomes) == [SnapshotKnown(name=NEWS, snapshot=SNAPSHOT), last]
-    assert (last.parts, last.left, last.requests, last.read, last.error) == (4, 4, 2, 0, None)
+    assert (last.parts.total, last.parts.left, last.totals.requests, last.totals.read, last.error) == (4, 4, 2, 0, None)
     assert not last.complete
 
 

@@ -105,7 +105,7 @@ def test_one_unreadable_contact_of_a_snapshot_costs_one(bad: str) -> None:
     assert all_but(engine, bad)
     assert list(engine.outcomes.refused.values()) == [[""]]
     assert done.complete
-    assert done.refused == 1
+    assert done.totals.refused == 1
 
 
 @pytest.mark.parametrize("bad", ["0", "17", "39"], ids=["first", "middle", "last"])
@@ -176,7 +176,7 @@ def test_a_total_that_is_too_large_leaves_one_window(too_many: int) -> None:
     read(engine, answer)
     done = engine.outcomes.done["acme/news"]
     assert all_but(engine)
-    assert len(done.failed) == 1
+    assert len(done.parts.failed) == 1
     assert "can't be read whole" in str(done.error)
 
 
@@ -198,8 +198,8 @@ def test_a_total_that_is_too_large_leaves_only_the_last_hour() -> None:
     read(engine, answer)
     done = engine.outcomes.done["acme/news"]
     assert all_but(engine)
-    assert done.left == 0
-    assert len(done.failed) == 1
+    assert done.parts.left == 0
+    assert len(done.parts.failed) == 1
 
 
 def test_a_listing_that_is_empty_all_at_once_is_asked_for_again() -> None:

@@ -112,7 +112,12 @@ def test_an_imported_audience_needs_no_request_and_blocks_none() -> None:
     assert fetch.audience.plan.name.audience == "events"
     done = engine.outcomes.done["acme/news"]
     assert done.complete
-    assert (done.requests, done.accepted, done.accepted_now, done.elapsed_seconds) == (4 * 3, 4 * 5, 0, 0.0)
+    assert (done.totals.requests, done.totals.accepted, done.run.accepted, done.run.elapsed_seconds) == (
+        4 * 3,
+        4 * 5,
+        0,
+        0.0,
+    )
     assert engine.sync.progress.open_audiences == 1
 
 
@@ -144,7 +149,7 @@ def test_a_count_delivers_nothing_and_tells_the_snapshot() -> None:
     assert engine.outcomes.windows == {}
     known, done = engine.outcomes.snapshots["acme/news"], engine.outcomes.done["acme/news"]
     assert (known.total, known.archived_total) == (29, 7)
-    assert (done.parts, done.left, done.error) == (len(known.keys), 10, None)
+    assert (done.parts.total, done.parts.left, done.error) == (len(known.keys), 10, None)
 
 
 def test_a_count_is_repeated_if_mailchimps_clock_is_behind() -> None:
@@ -174,9 +179,9 @@ def test_a_stopped_client_leaves_windows_not_yet_requested() -> None:
     for fetch in fetches:
         engine.fail(fetch, revoked)
     done = engine.outcomes.done["acme/news"]
-    assert set(done.failed) == {fetch.key for fetch in fetches if not fetch.archived}
-    assert (done.left, done.parts) == (15, 25)
-    assert {key.rpartition("/")[2] for key in engine.outcomes.failed} == set(done.failed)
+    assert set(done.parts.failed) == {fetch.key for fetch in fetches if not fetch.archived}
+    assert (done.parts.left, done.parts.total) == (15, 25)
+    assert {key.rpartition("/")[2] for key in engine.outcomes.failed} == set(done.parts.failed)
 
 
 def test_winding_down_only_delivers_what_has_been_read() -> None:
@@ -257,7 +262,7 @@ def test_a_window_that_is_refused_for_good_is_not_tried_again() -> None:
     engine.fail(fetches[1], RequestRefused("HTTP 400"))
     assert engine.sync.next_timer is None
     done = engine.rest([fetches[0], *fetches[2:]]).done["acme/news"]
-    assert done.failed == ("8",)
+    assert done.parts.failed == ("8",)
     assert set(engine.sent["acme", "news"]) >= {str(number) for number in range(9)}
 
 
@@ -378,7 +383,7 @@ def test_a_page_that_is_too_slow_is_halved_at_once() -> None:
     assert [(half.request.offset, half.request.count, half.tries) for half in (low, high)] == [(0, 4, 0), (2, 4, 0)]
     assert engine.now == NOW
     engine.fail(high, RequestRefused("HTTP 400"))
-    assert engine.rest([request for request in taken if request is not high]).done["acme/news"].failed == ("0",)
+    assert engine.rest([request for request in taken if request is not high]).done["acme/news"].parts.failed == ("0",)
 
 
 def test_halves_of_a_page_bring_all_of_it() -> None:
@@ -501,7 +506,7 @@ def test_a_snapshot_is_retaken_if_mailchimps_clock_is_behind() -> None:
     done = engine.rest().done["acme/news"]
     assert done.snapshot is not None
     assert done.snapshot.before == server_time - 60
-    assert done.requests == 4
+    assert done.totals.requests == 4
     assert engine.sent["acme", "news"] == ["0", "1"]
 
 

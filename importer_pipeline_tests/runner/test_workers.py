@@ -305,7 +305,7 @@ def test_an_unexpected_exception_fails_its_window(stage: Stage) -> None:
     assert str(failed.error).startswith("an unexpected ValueError at test_workers.py:")
     assert "leaf" not in str(failed.error)
     ends = done(all_outcomes)
-    assert ends["acme/newsletter"].failed == (failed.window,)
+    assert ends["acme/newsletter"].parts.failed == (failed.window,)
     assert ends["acme/customers"].complete
     assert ends["globex/newsletter"].complete
 
