@@ -43,8 +43,8 @@ class Fetch:
         return self.listing.is_archived
 
     @property
-    def request(self) -> PageRequest:
-        """The page to request."""
+    def request(self) -> PageRequest | ContactRequest:
+        """The page or the contact to request."""
         return self.reading.request
 
     @property
@@ -176,10 +176,11 @@ class AudienceSync:
 
     def proves_absence(self, fetch: Fetch, page: Page) -> bool:
         """Return whether an empty page would prove that contacts are absent: in a snapshot, or in a gap."""
-        reading = fetch.reading
-        is_hour = isinstance(self.plan.scope, HoursScope) and reading.span.purpose is Purpose.WINDOWS
-        shows_nobody = not (page.shape.total or page.shape.length or reading.request.offset)
-        return shows_nobody and not is_hour and reading.span.purpose not in (Purpose.CONTACTS, Purpose.PROBE)
+        purpose, request = fetch.reading.span.purpose, fetch.request
+        if not isinstance(request, PageRequest) or purpose is Purpose.PROBE:
+            return False
+        is_hour = isinstance(self.plan.scope, HoursScope) and purpose is Purpose.WINDOWS
+        return not (is_hour or page.shape.total or page.shape.length or request.offset)
 
     def arrived(self, fetch: Fetch, page: Page) -> None:
         """Take in a page that has been read; it is not delivered yet."""

@@ -42,7 +42,7 @@ from importer_pipeline.errors import (
     TryAgain,
     TurnedAway,
 )
-from importer_pipeline.listing.coverage import Paging
+from importer_pipeline.listing.coverage import PageRequest, Paging
 from importer_pipeline.records.receipt import Receipt
 
 
@@ -213,12 +213,19 @@ class Sync:
         """Accept a page that is believed."""
         audience = fetch.audience
         audience.arrived(fetch, page)
-        if page.shape.is_short and not page.shape.length and audience.ends_before(fetch, page_too_short(fetch, page)):
-            return  # The listing ends before it, whatever its total says.
+        if self._ends_before(fetch, page):
+            return
         if fetch.reading.only_counts:
             audience.counted(fetch, page)
         else:
             self._posting.deliver(fetch, page, now)
+
+    def _ends_before(self, fetch: Fetch, page: Page) -> bool:
+        """Return whether the listing ends before an empty page, whatever its total says; read nothing behind it then."""
+        request, shape = fetch.request, page.shape
+        if not isinstance(request, PageRequest) or not shape.is_short or shape.length:
+            return False
+        return fetch.audience.ends_before(fetch, page_too_short(request, shape))
 
     def fetch_failed(self, fetch: Fetch, error: ImporterError, now: float) -> None:
         """Handle an error of Mailchimp, or a missing answer."""
@@ -377,7 +384,7 @@ class Sync:
     def _request_less(self, fetch: Fetch, error: TooSlow, now: float) -> None:
         """Halve a page that the server does not manage. An account that does not even manage small ones hangs."""
         audience = fetch.audience
-        if fetch.request.count > self._small_page:
+        if isinstance(fetch.request, PageRequest) and fetch.request.count > self._small_page:
             if not audience.split(fetch, error):
                 self._try_again(fetch, error, now)
             return

@@ -78,13 +78,9 @@ class PageRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContactRequest(PageRequest):
+class ContactRequest:
     """A request for one contact by its id, whenever it changed."""
 
-    since: int = BEGINNING
-    before: int = 0
-    offset: int = 0
-    count: int = 1
     contact_id: str
     """Mailchimp's `id`."""
 

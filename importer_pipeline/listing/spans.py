@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from importer_pipeline.errors import ImporterError, MemberUnreadable
-from importer_pipeline.listing.coverage import PageRequest, TimeRange, joined
+from importer_pipeline.listing.coverage import ContactRequest, PageRequest, TimeRange, joined
 from importer_pipeline.listing.crowded_second import CrowdedSecond
 from importer_pipeline.listing.snapshots import ImportedWindow
 
@@ -161,7 +161,7 @@ class Span:
 class Reading:
     """A page to read, and its purpose."""
 
-    request: PageRequest
+    request: PageRequest | ContactRequest
     """The request."""
     window: int
     """Offset of the window that it is reported under."""
@@ -179,6 +179,14 @@ class Reading:
     def is_probe(self) -> bool:
         """True if it requests no contact, so that none can spoil its answer."""
         return self.span.purpose is Purpose.PROBE
+
+    def starts_from(self, offset: int) -> bool:
+        """Return whether it is a page that starts at this offset of its listing, or later."""
+        match self.request:
+            case PageRequest():
+                return self.request.offset >= offset
+            case ContactRequest():
+                return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,22 +204,11 @@ class Walk:
             shape: the page's shape.
             ids: Mailchimp's ids of its contacts.
         """
-        span = reading.span
-        time_range = covered(reading.request, shape)
-        if reading.only_counts or span.purpose is Purpose.CONTACTS:
-            pass
-        elif shape.is_short:
-            span.error = PageTooShort(f"Mailchimp counts {shape.total} contacts and shows fewer")
-            self._states.read_by_time(reading)
-        elif time_range is not None:
-            self._prove(reading, time_range)
-        elif shape.length and shape.first == shape.last:
-            self._gaps.note_crowded(shape.first)
-        if span.crowd is not None:
-            span.total = shape.total
-            span.crowd.seen(ids, shape.total, offset=reading.request.offset)
-            if span.crowd.is_proved:
-                self._prove(reading, span.bounds)
+        match reading.request:
+            case PageRequest() as request if not reading.only_counts:
+                self._take_proof(reading, request, shape, ids)
+            case _:
+                pass
         self._settle(reading)
 
     def failed(self, reading: Reading, error: ImporterError) -> None:
@@ -272,11 +261,13 @@ class Walk:
 
     def read_before(self, reading: Reading, error: ImporterError) -> bool:
         """Read by time what offsets like the page's can't reach; return False if its offset is not the cause."""
-        span, offset = reading.span, reading.request.offset
-        if self._stopped is not None or not self.planned or span.crowd is not None or not offset:
+        request = reading.request
+        if self._stopped is not None or not self.planned or reading.span.crowd is not None:
             return False
-        self._reach = min(self._reach, max(self._paging.page_size, offset // 2))
-        beyond = self._withdraw(lambda it: it.request.offset >= self._reach and it.span.crowd is None)
+        if not isinstance(request, PageRequest) or not request.offset:
+            return False
+        self._reach = min(self._reach, max(self._paging.page_size, request.offset // 2))
+        beyond = self._withdraw(lambda it: it.starts_from(self._reach) and it.span.crowd is None)
         for it in (reading, *beyond):
             self._leave_to_time(it, error)
         return True
@@ -288,12 +279,12 @@ class Walk:
             reading: as returned by `next`.
             error: the problem of a total that leads there.
         """
-        span, offset = reading.span, reading.request.offset
+        span, request = reading.span, reading.request
         if span.crowd is None:
             return self.read_before(reading, error)
-        if self._stopped is not None or not offset:
+        if self._stopped is not None or not isinstance(request, PageRequest) or not request.offset:
             return False
-        behind = self._withdraw(lambda it: it.span is span and it.request.offset >= offset)
+        behind = self._withdraw(lambda it: it.span is span and it.starts_from(request.offset))
         span.error = error
         for it in (reading, *behind):
             self._settle(it)
@@ -310,6 +301,8 @@ class Walk:
 
     def _halve(self, reading: Reading, *, overlap: int, is_suspect: bool) -> bool:
         span = reading.span
+        if not isinstance(reading.request, PageRequest):
+            return False
         parts = halves(reading.request, overlap=0 if span.crowd is not None else overlap)
         if parts is None:
             return False
@@ -372,6 +365,23 @@ class Walk:
         self._open_spans += 1
         window = span.window + span.first_offset
         self._request(span, window=window, offset=span.first_offset, count=count, is_suspect=is_suspect)
+
+    def _take_proof(self, reading: Reading, request: PageRequest, shape: PageShape, ids: Sequence[str]) -> None:
+        """Record the seconds that a delivered page proves, and the contacts that it shows of a crowded second."""
+        span = reading.span
+        time_range = covered(request, shape)
+        if shape.is_short:
+            span.error = PageTooShort(f"Mailchimp counts {shape.total} contacts and shows fewer")
+            self._states.read_by_time(reading)
+        elif time_range is not None:
+            self._prove(reading, time_range)
+        elif shape.length and shape.first == shape.last:
+            self._gaps.note_crowded(shape.first)
+        if span.crowd is not None:
+            span.total = shape.total
+            span.crowd.seen(ids, shape.total, offset=request.offset)
+            if span.crowd.is_proved:
+                self._prove(reading, span.bounds)
 
     def _prove(self, reading: Reading, time_range: TimeRange) -> None:
         reading.span.covered.append(time_range)

@@ -21,7 +21,7 @@ from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ImporterError, QuarantineWindow, StopRun
 from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.http.wire import Answer
-from importer_pipeline.listing.coverage import ContactRequest
+from importer_pipeline.listing.coverage import ContactRequest, PageRequest
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.mailchimp.client import MailchimpClient, read_list
 from importer_pipeline.mailchimp.pages import open_contact, open_page
@@ -52,19 +52,23 @@ class AudienceEndpoints:
         Raises:
             ImporterError: there is no complete answer, or it says nothing about a contact.
         """
-        if isinstance(fetch.request, ContactRequest):
-            answer = self.account.member(self.list_id, fetch.request.contact_id, fields=self.mapping.member_fields)
-            if answer.status == http.HTTPStatus.NOT_FOUND:
-                # The same would be said if there were no such list: then nobody knows what became of the contact.
-                read_list(self.account.list(self.list_id))
-            return answer
-        return self.account.members(self.list_id, fetch.request, archived=fetch.archived, fields=self.mapping.fields)
+        match fetch.request:
+            case PageRequest() as request:
+                return self.account.members(self.list_id, request, archived=fetch.archived, fields=self.mapping.fields)
+            case ContactRequest(contact_id=contact_id):
+                answer = self.account.member(self.list_id, contact_id, fields=self.mapping.member_fields)
+                if answer.status == http.HTTPStatus.NOT_FOUND:
+                    # The same would be said if there were no such list: then nobody knows what became of the contact.
+                    read_list(self.account.list(self.list_id))
+                return answer
 
     def open(self, answer: Answer, fetch: Fetch) -> Page:
         """Parse the answer."""
-        if isinstance(fetch.request, ContactRequest):
-            return open_contact(answer, fetch.request, self.mapping)
-        return open_page(answer, fetch.request, self.mapping)
+        match fetch.request:
+            case PageRequest() as request:
+                return open_page(answer, request, self.mapping)
+            case ContactRequest() as request:
+                return open_contact(answer, request, self.mapping)
 
     def post(self, request: Post | Probe) -> Receipt:
         """Send contacts to the target, or an empty probe.

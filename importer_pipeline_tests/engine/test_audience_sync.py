@@ -20,7 +20,7 @@ from importer_pipeline.engine.pages import Page
 from importer_pipeline.errors import KeyRefused, TooSlow, TriesUsedUp
 from importer_pipeline.listing.coverage import BEGINNING, Paging, TimeRange
 from importer_pipeline.listing.snapshots import AudienceName, Snapshot, SnapshotProgress
-from importer_pipeline_tests.support.factories import SMALL, Listing, imported, page_of, plan, snapshot
+from importer_pipeline_tests.support.factories import SMALL, Listing, imported, page_of, plan, requested, snapshot
 
 NOW = 5000.0
 """The engine's clock."""
@@ -79,7 +79,7 @@ def done(audience: AudienceSync, now: float = NOW) -> AudienceDone:
 def test_a_snapshot_is_just_over_a_minute_old() -> None:
     """By Mailchimp's clock."""
     fetch = asked(begun())
-    assert (fetch.request.since, fetch.request.before, fetch.request.offset, fetch.archived) == (
+    assert (requested(fetch).since, requested(fetch).before, requested(fetch).offset, fetch.archived) == (
         BEGINNING,
         BEFORE,
         0,
@@ -110,7 +110,7 @@ def test_a_wrong_moment_is_corrected_by_mailchimps_clock() -> None:
     stale = asked(audience)
     assert not audience.has_right_upper_bound(stale, SERVER_NOW + 3600)
     fetch = asked(audience)
-    assert fetch.request.before == SERVER_NOW + 3600 - 60
+    assert requested(fetch).before == SERVER_NOW + 3600 - 60
     assert audience.has_right_upper_bound(fetch, SERVER_NOW + 3601)
 
 
@@ -139,7 +139,7 @@ def test_archived_contacts_are_read_before_the_active_ones() -> None:
     audience = begun()
     brought(audience, asked(audience), *range(1, 10))
     fetch = asked(audience)
-    assert (fetch.archived, fetch.request.before, fetch.request.offset) == (True, BEFORE, 0)
+    assert (fetch.archived, requested(fetch).before, requested(fetch).offset) == (True, BEFORE, 0)
     assert [(asked(audience).archived, audience.has_ready) for _ in range(2)] == [(False, True), (False, False)]
 
 
@@ -392,7 +392,7 @@ def test_a_resumed_audience_reads_only_the_missing_windows() -> None:
     audience = going_on("0", "8")
     archived, active = asked(audience), asked(audience)
     assert not audience.has_ready
-    assert [(it.key, it.request.since, it.request.before) for it in (archived, active)] == [
+    assert [(it.key, requested(it).since, requested(it).before) for it in (archived, active)] == [
         ("archived-0", BEGINNING, BEFORE),
         ("4", 5, 8),
     ]
@@ -410,7 +410,7 @@ def test_a_resumed_audience_reads_only_the_missing_windows() -> None:
 
 def test_a_resumed_snapshot_keeps_its_page_size() -> None:
     audience = going_on("0", "4", "archived-0", paging=Paging(page_size=1000))
-    assert asked(audience).request.count == SMALL.page_size
+    assert requested(asked(audience)).count == SMALL.page_size
     assert SMALL.step == 4
 
 
@@ -427,7 +427,7 @@ def test_single_windows_are_those_of_their_walk() -> None:
     assert not audience.has_ready
     audience = going_on("0", "archived-0", wanted=frozenset({"0"}))
     again = asked(audience)
-    assert (again.key, again.request.since, again.request.before) == ("0", BEGINNING, 5)
+    assert (again.key, requested(again).since, requested(again).before) == ("0", BEGINNING, 5)
     assert not audience.has_ready
 
 
@@ -443,7 +443,7 @@ def test_single_windows_do_not_complete_an_audience() -> None:
 def test_a_resume_reads_archived_contacts_not_yet_begun() -> None:
     audience = going_on("0", "4", "8", archived_total=None)
     fetch = asked(audience)
-    assert (fetch.archived, fetch.request.since, fetch.request.before, fetch.request.offset) == (
+    assert (fetch.archived, requested(fetch).since, requested(fetch).before, requested(fetch).offset) == (
         True,
         BEGINNING,
         BEFORE,
@@ -461,7 +461,7 @@ def test_single_windows_count_archived_contacts_not_yet_begun() -> None:
 
 def counted(audience: AudienceSync, fetch: Fetch, *seconds: int) -> None:
     """A page has told how many contacts there are."""
-    assert (fetch.request.offset, fetch.request.count, fetch.reading.only_counts) == (0, 1, True)
+    assert (requested(fetch).offset, requested(fetch).count, fetch.reading.only_counts) == (0, 1, True)
     whole = page(fetch, *seconds)
     assert audience.has_right_upper_bound(fetch, SERVER_NOW)
     audience.arrived(fetch, whole)
@@ -481,7 +481,7 @@ def test_planning_windows_counts_and_reports_a_new_snapshot() -> None:
 def test_a_page_that_is_halved_gives_two_requests() -> None:
     audience = begun()
     assert audience.split(asked(audience), TooSlow("HTTP 504"))
-    assert [(asked(audience).request.offset, audience.has_ready) for _ in range(2)] == [(0, True), (2, False)]
+    assert [(requested(asked(audience)).offset, audience.has_ready) for _ in range(2)] == [(0, True), (2, False)]
 
 
 def test_only_a_crowded_second_delays_delivery() -> None:

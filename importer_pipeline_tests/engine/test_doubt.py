@@ -27,7 +27,7 @@ from importer_pipeline.errors import (
 )
 from importer_pipeline.listing.coverage import PageShape
 from importer_pipeline.listing.hours import HOUR_SECONDS
-from importer_pipeline_tests.support.factories import NOW, Cut, Engine, page_of, plan, snapshot
+from importer_pipeline_tests.support.factories import NOW, Cut, Engine, page_of, plan, requested, snapshot
 
 DOWN = Unavailable("HTTP 500", remedy="wait")
 SLOW = TooSlow("HTTP 504")
@@ -159,7 +159,7 @@ def test_what_deep_offsets_do_not_lead_to_is_read_by_time(deepest: int) -> None:
     engine = engine_of(range(100, 5100, 100))
 
     def answer(_: Engine, fetch: Fetch) -> ImporterError | None:
-        return SLOW if fetch.request.offset >= deepest else None
+        return SLOW if requested(fetch).offset >= deepest else None
 
     read(engine, answer)
     assert all_but(engine)
@@ -184,7 +184,7 @@ def grown(cut: Cut, fetch: Fetch, *, by: int) -> Cut:
     """The page with a total that is too large."""
     shape = cut.shape
     total = shape.total + by
-    expected = max(0, min(fetch.request.count, total - fetch.request.offset))
+    expected = max(0, min(requested(fetch).count, total - requested(fetch).offset))
     return cut._replace(shape=replace(shape, total=total, is_short=shape.length < expected))
 
 
@@ -209,7 +209,7 @@ def test_a_listing_that_is_empty_all_at_once_is_asked_for_again() -> None:
     told: list[int] = []
 
     def answer(_: Engine, fetch: Fetch) -> Page | None:
-        told.append(fetch.request.offset)
+        told.append(requested(fetch).offset)
         return page_of(empty, server_time=int(NOW)) if len(told) <= 2 else None
 
     read(engine, answer)

@@ -20,7 +20,7 @@ from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.listing.spans import Reading
 from importer_pipeline.listing.walk import Walk
-from importer_pipeline_tests.support.factories import SMALL, Listing, page_of, plan
+from importer_pipeline_tests.support.factories import SMALL, Listing, page_of, plan, requested
 
 ACTIVE, ARCHIVED = ListingKind
 FIRST = 1_795_503_600
@@ -171,7 +171,7 @@ def failed_in_the_middle(scope: HoursScope) -> Audience:
         if not audience.walks[ACTIVE].has_ready:
             break
         reading = audience.next()
-        if reading.request.offset == 8:
+        if requested(reading).offset == 8:
             audience.walks[ACTIVE].failed(reading, LOST)
         else:
             audience.read(reading)

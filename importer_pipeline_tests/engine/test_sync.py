@@ -26,7 +26,17 @@ from importer_pipeline.errors import (
 )
 from importer_pipeline.listing.coverage import Paging, TimeRange
 from importer_pipeline.listing.snapshots import SnapshotProgress
-from importer_pipeline_tests.support.factories import NOW, SMALL, Engine, Listing, imported, page_of, plan, snapshot
+from importer_pipeline_tests.support.factories import (
+    NOW,
+    SMALL,
+    Engine,
+    Listing,
+    imported,
+    page_of,
+    plan,
+    requested,
+    snapshot,
+)
 
 DOWN = Unavailable("HTTP 500", remedy="wait")
 BUSY = TooManyRequests("HTTP 429")
@@ -97,7 +107,7 @@ def test_an_audience_that_goes_on_asks_for_what_is_not_in_alone() -> None:
     engine = Engine(plan(earlier=of_which_are_in("0", "8", "archived-0")))
     engine.holds(range(1, 10))
     fetch = engine.fetch()
-    assert (fetch.key, fetch.request.since, fetch.request.before) == ("4", 5, 8)
+    assert (fetch.key, requested(fetch).since, requested(fetch).before) == ("4", 5, 8)
     assert engine.take() is None
     done = engine.rest([fetch]).done["acme/news"]
     assert done.complete
@@ -140,7 +150,7 @@ def test_a_count_delivers_nothing_and_tells_the_snapshot() -> None:
     engine.bring(counts[0])
     counts.append(engine.fetch())
     engine.bring(counts[1])
-    assert [(fetch.archived, fetch.request.offset, fetch.request.count) for fetch in counts] == [
+    assert [(fetch.archived, requested(fetch).offset, requested(fetch).count) for fetch in counts] == [
         (False, 0, 1),
         (True, 0, 1),
     ]
@@ -158,7 +168,7 @@ def test_a_count_is_repeated_if_mailchimps_clock_is_behind() -> None:
     server_time = int(NOW) - 600
     for before in (int(NOW) - 65, server_time - 60):
         fetch = engine.fetch()
-        assert (fetch.request.before, fetch.request.count) == (before, 1)
+        assert (requested(fetch).before, requested(fetch).count) == (before, 1)
         engine.bring(fetch, engine.page(fetch, server_time=server_time))
     for _ in range(2):
         fetch = engine.fetch()
@@ -328,7 +338,7 @@ def test_pages_that_fail_for_what_they_hold_stop_no_account() -> None:
                 engine.accept(request)
         if not waiting:
             engine.wait()
-        elif (fetch := waiting.pop(0)).reading.is_probe or fetch.request.before - fetch.request.since == 1:
+        elif (fetch := waiting.pop(0)).reading.is_probe or requested(fetch).before - requested(fetch).since == 1:
             engine.bring(fetch)
         else:
             engine.now += 1
@@ -380,7 +390,10 @@ def test_a_page_that_is_too_slow_is_halved_at_once() -> None:
     engine.bring(low)
     taken = engine.take_all()
     high = next(request for request in taken if isinstance(request, Fetch) and not request.archived)
-    assert [(half.request.offset, half.request.count, half.tries) for half in (low, high)] == [(0, 4, 0), (2, 4, 0)]
+    assert [(requested(half).offset, requested(half).count, half.tries) for half in (low, high)] == [
+        (0, 4, 0),
+        (2, 4, 0),
+    ]
     assert engine.now == NOW
     engine.fail(high, RequestRefused("HTTP 400"))
     assert engine.rest([request for request in taken if request is not high]).done["acme/news"].parts.failed == ("0",)
@@ -407,14 +420,14 @@ def test_a_slow_page_too_small_to_halve_is_retried() -> None:
 def test_an_account_too_slow_for_small_pages_is_given_up() -> None:
     engine = Engine(plan(), paging=Paging(page_size=40, overlap=2))
     engine.holds([1])
-    counts = [fetch.request.count for fetch in fail_all(engine, [], SLOW)]
+    counts = [requested(fetch).count for fetch in fail_all(engine, [], SLOW)]
     assert len(counts) <= 12
     assert isinstance(engine.outcomes.done["acme/news"].error, AccountDown)
 
 
 def test_a_page_of_a_fifth_of_the_full_size_is_small() -> None:
     engine = Engine(plan(), paging=Paging(page_size=30, overlap=2))
-    assert [fetch.request.count for fetch in fail_all(engine, [], SLOW)][:6] == [30, 16, 9, 6, 4, 4]
+    assert [requested(fetch).count for fetch in fail_all(engine, [], SLOW)][:6] == [30, 16, 9, 6, 4, 4]
 
 
 def test_a_refused_key_stops_its_client_at_once_and_no_other() -> None:
@@ -501,7 +514,7 @@ def test_a_snapshot_is_retaken_if_mailchimps_clock_is_behind() -> None:
     first = engine.fetch()
     engine.bring(first, engine.page(first, server_time=server_time))
     second = engine.fetch()
-    assert second.request.before == server_time - 60
+    assert requested(second).before == server_time - 60
     engine.bring(second, engine.page(second, server_time=server_time))
     done = engine.rest().done["acme/news"]
     assert done.snapshot is not None
@@ -513,10 +526,10 @@ def test_a_snapshot_is_retaken_if_mailchimps_clock_is_behind() -> None:
 def test_time_comes_from_the_offset_then_mailchimps_answers() -> None:
     engine = Engine(plan("news"), plan("events"), epoch_offset_seconds=5000.0)
     first = engine.fetch()
-    assert first.request.before == NOW + 5000 - 65
+    assert requested(first).before == NOW + 5000 - 65
     engine.bring(first, engine.page(first, server_time=int(NOW) + 5030))
     engine.now += 10
-    asks = {fetch.audience.plan.name.audience: fetch.request.before for fetch in engine.fetches()}
+    asks = {fetch.audience.plan.name.audience: requested(fetch).before for fetch in engine.fetches()}
     assert asks["events"] == NOW + 5030 + 10 - 65
 
 
@@ -525,7 +538,7 @@ def test_audiences_of_an_account_share_mailchimps_clock() -> None:
     server_time = int(NOW) - 600
     first = engine.fetch()
     engine.bring(first, engine.page(first, server_time=server_time))
-    asks = {fetch.audience.plan.name.audience: fetch.request.before for fetch in engine.fetches()}
+    asks = {fetch.audience.plan.name.audience: requested(fetch).before for fetch in engine.fetches()}
     assert asks == {"news": server_time - 60, "events": server_time - 65}
 
 

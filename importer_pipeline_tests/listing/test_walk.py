@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from importer_pipeline.errors import SecondTooCrowded
 from importer_pipeline.listing.coverage import PageRequest, Paging, TimeRange, missing
 from importer_pipeline.listing.walk import Walk
-from importer_pipeline_tests.support.factories import SMALL, Cut, Listing
+from importer_pipeline_tests.support.factories import SMALL, Cut, Listing, requested
 from importer_pipeline_tests.support.walkers import (
     BEFORE,
     LOST,
@@ -89,7 +89,7 @@ def test_a_tie_that_misses_the_window_below_is_read_by_time() -> None:
     tied.read(tied.next())
     tied.listing.leave("0")
     second = tied.next()
-    assert second.request.offset == 4
+    assert requested(second).offset == 4
     assert tied.read(second).ids == ["5"]
     assert "4" not in tied.seen
     tied.rest()
@@ -169,7 +169,7 @@ def test_a_crowded_second_in_stable_order_takes_one_round() -> None:
 
 def test_contacts_of_a_crowded_second_are_delivered_once() -> None:
     crowded = walker(*[7] * 8)
-    while (reading := crowded.next()).request.since != 6:
+    while requested(reading := crowded.next()).since != 6:
         crowded.read(reading)
     cut = crowded.read(reading)
     assert crowded.walk.unseen(reading, [*cut.ids, "new"]) == {"new"}
@@ -186,7 +186,7 @@ def test_an_unstable_crowded_second_is_given_up_after_its_rounds() -> None:
         reading = crowded.next()
         cut = crowded.listing.cut(reading.request)
         crowded.walk.arrived(reading, cut.shape)
-        ids = cut.ids if reading.request.since != 6 else ["the same"]
+        ids = cut.ids if requested(reading).since != 6 else ["the same"]
         crowded.deliver(reading, Cut(cut.shape, ids))
     assert crowded.walk.finished
     assert [request.offset for request in crowded.asked if request.since == 6] == [0, 6] * SMALL.rounds
@@ -208,7 +208,7 @@ def test_a_crowded_second_at_the_start_is_in_the_first_window() -> None:
 
 def test_a_crowded_second_with_a_failed_page_is_not_read_again() -> None:
     crowded = walker(*[7] * 8)
-    while (reading := crowded.next()).request.since != 6:
+    while requested(reading := crowded.next()).since != 6:
         crowded.read(reading)
     crowded.read(reading)
     crowded.fail(crowded.next())
@@ -297,7 +297,7 @@ def test_a_gap_does_not_import_a_window_that_another_gap_failed() -> None:
     for _ in range(3):
         crowded.read(crowded.next())
     gaps = [crowded.next(), crowded.next()]
-    assert [(gap.window, gap.request.since, gap.request.before) for gap in gaps] == [(0, 5, 8), (0, 8, 9)]
+    assert [(gap.window, requested(gap).since, requested(gap).before) for gap in gaps] == [(0, 5, 8), (0, 8, 9)]
     reported = len(crowded.reports)
     crowded.fail(gaps[0])
     crowded.read(gaps[1])
@@ -318,7 +318,7 @@ def test_a_halved_page_imports_its_window_with_both_halves() -> None:
     whole = halved.next()
     assert halved.walk.split(whole, SLOW)
     low, high = halved.next(), halved.next()
-    assert [(part.request.offset, part.request.count) for part in (low, high)] == [(0, 4), (2, 4)]
+    assert [(requested(part).offset, requested(part).count) for part in (low, high)] == [(0, 4), (2, 4)]
     assert (low.window, high.window) == (0, 0)
     halved.read(high)
     assert halved.reports == []
@@ -329,10 +329,10 @@ def test_a_halved_page_imports_its_window_with_both_halves() -> None:
 def test_halves_are_halved_again_until_they_are_too_small() -> None:
     halved = walker(*range(1, 30), paging=Paging(page_size=24, overlap=2))
     reading = halved.next()
-    counts = [reading.request.count]
+    counts = [requested(reading).count]
     while halved.walk.split(reading, SLOW):
         reading = halved.next()
-        counts.append(reading.request.count)
+        counts.append(requested(reading).count)
     assert counts == [24, 13, 8, 5]
     halved.read(reading)
     halved.rest()
@@ -404,7 +404,7 @@ def test_a_walk_that_is_stopped_in_a_gap_asks_for_no_more_of_it() -> None:
 def test_a_walk_stopped_in_a_crowded_second_starts_no_round() -> None:
     """The window stays imported."""
     crowded = walker(*[7] * 8)
-    while (reading := crowded.next()).request.since != 6:
+    while requested(reading := crowded.next()).since != 6:
         crowded.read(reading)
     cut = crowded.listing.cut(reading.request)
     crowded.walk.arrived(reading, cut.shape)

@@ -10,7 +10,7 @@ from importer_pipeline.errors import TriesUsedUp
 from importer_pipeline.listing.coverage import PageRequest, TimeRange, missing
 from importer_pipeline.listing.spans import WindowState
 from importer_pipeline.listing.walk import Walk
-from importer_pipeline_tests.support.factories import SMALL, Listing, imported
+from importer_pipeline_tests.support.factories import SMALL, Listing, imported, requested
 from importer_pipeline_tests.support.walkers import (
     BEFORE,
     LOST,
@@ -189,7 +189,7 @@ def test_a_gap_between_imported_windows_is_read_at_once() -> None:
     earlier = walker(*range(1, 24))
     earlier.read(earlier.next())
     earlier.listing.leave("0", "1", "2")
-    while (reading := earlier.next()).request.since == -1:
+    while requested(reading := earlier.next()).since == -1:
         earlier.read(reading)
     later = resumed_walk(earlier, *earlier.known)
     later.rest()

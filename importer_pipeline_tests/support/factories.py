@@ -27,6 +27,7 @@ from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.listing.coverage import (
     BEGINNING,
+    ContactRequest,
     PageRequest,
     PageShape,
     Paging,
@@ -35,6 +36,7 @@ from importer_pipeline.listing.coverage import (
     timestamp,
 )
 from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Snapshot, SnapshotProgress
+from importer_pipeline.listing.spans import Reading
 from importer_pipeline.records.contacts import Contact, Record
 from importer_pipeline.records.receipt import Receipt
 
@@ -70,8 +72,9 @@ class Listing:
         for contact_id in ids:
             del self.seconds[contact_id]
 
-    def cut(self, request: PageRequest) -> Cut:
+    def cut(self, request: PageRequest | ContactRequest) -> Cut:
         """Return the page of the listing as it is now."""
+        assert isinstance(request, PageRequest)
         listed = [(second, key) for key, second in self.seconds.items() if request.since < second <= request.before]
         if self._rng is not None:
             self._rng.shuffle(listed)
@@ -94,6 +97,12 @@ def contact(contact_id: str) -> Contact:
 def unsendable(contact_id: str = "") -> Contact:
     """Make a contact without a record."""
     return Contact(contact_id, None, "no email address")
+
+
+def requested(of: Fetch | Reading) -> PageRequest:
+    """Return the page that is requested."""
+    assert isinstance(of.request, PageRequest)
+    return of.request
 
 
 def page_of(cut: Cut, *, server_time: int | None, lacking: Mapping[str, int] | None = None) -> Page:

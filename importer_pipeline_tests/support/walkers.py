@@ -12,7 +12,7 @@ from importer_pipeline.listing.coverage import PageRequest, Paging, TimeRange
 from importer_pipeline.listing.snapshots import ImportedWindow
 from importer_pipeline.listing.spans import Reading
 from importer_pipeline.listing.walk import Walk
-from importer_pipeline_tests.support.factories import SMALL, Cut, Listing, imported
+from importer_pipeline_tests.support.factories import SMALL, Cut, Listing, imported, requested
 
 SLOW = TooSlow("HTTP 504")
 
@@ -44,7 +44,7 @@ class Walker:
         """Take the next page request."""
         reading = self.walk.next()
         assert reading is not None
-        self.asked.append(reading.request)
+        self.asked.append(requested(reading))
         return reading
 
     def read(self, reading: Reading) -> Cut:
