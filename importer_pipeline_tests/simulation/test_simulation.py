@@ -103,7 +103,9 @@ BREAKS = {
     "short pages are believed": Break(
         "listing/coverage.py", "is_short = length < expected", "is_short = False", world="hidden members", first=14
     ),
-    "an empty list is believed at once": Break("engine/sync.py", "and not fetch.was_empty:", "and False:", first=193),
+    "an empty list is believed at once": Break(
+        "engine/fetching.py", "and not fetch.was_empty:", "and False:", first=193
+    ),
     "who can't be read is in no quarantine": Break(
         "listing/gaps.py", "contact_ids=tuple(ids),", "contact_ids=(),", first=60
     ),
@@ -115,7 +117,7 @@ BREAKS = {
         first=17,
     ),
     "a request for patience uses up a try": Break(
-        "engine/sync.py", "elif isinstance(error, TooManyRequests):", "elif False:", first=213
+        "engine/fetching.py", "elif isinstance(error, TooManyRequests):", "elif False:", first=213
     ),
     "Mailchimp's clock is not asked": Break(
         "engine/audience_plan.py", "return age >= SNAPSHOT_AGE_SECONDS and (", "return True or ("
@@ -200,6 +202,8 @@ DECIDING = (
     "planning/chain",
     "engine/contacts_report",
     "engine/delivery",
+    "engine/fetch_queue",
+    "engine/fetching",
     "engine/hours_report",
     "engine/posting",
     "planning/quarantine",
