@@ -7,11 +7,12 @@ out and reported, and all others of the second are delivered.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from importer_pipeline.errors import ImporterError, SecondTooCrowded, TriesUsedUp
 from importer_pipeline.listing.coverage import Paging, TimeRange, isolate, missing, slices, timestamp
 from importer_pipeline.listing.crowded_second import CrowdedSecond
+from importer_pipeline.listing.page_queue import PageQueue
 from importer_pipeline.listing.spans import (
     Purpose,
     Reading,
@@ -29,26 +30,17 @@ class Gaps:
 
     Args:
         states: the windows that gaps are reported under.
-        paging: how large pages are, and how often what fails is cut.
-        open_span: asks for the first page of a gap; it is told whether the gap is a part of what has failed.
-        ask: asks for the page of a gap at an offset.
+        pages: the pages of the walk that wait to be requested.
+        paging: page size, and how often a failing time range is cut.
 
     Attributes:
         unreadable: contacts that can't be read, since this was last emptied by the caller.
     """
 
-    def __init__(
-        self,
-        states: WindowStates,
-        *,
-        paging: Paging,
-        open_span: Callable[[Span, bool], None],
-        request: Callable[[Span, int], None],
-    ) -> None:
+    def __init__(self, states: WindowStates, pages: PageQueue, *, paging: Paging) -> None:
         self._states = states
+        self._pages = pages
         self._paging = paging
-        self._open_span = open_span
-        self._request = request
         self._crowded: set[int] = set()
         self._slices: Counter[int] = Counter()
         self.unreadable: deque[Unreadable] = deque()
@@ -56,7 +48,7 @@ class Gaps:
     def open(self, bounds: TimeRange, *, window: int, is_suspect: bool = False) -> None:
         """Read a gap, and report it under the window with that offset."""
         crowd = CrowdedSecond() if bounds.first == bounds.last else None
-        self._open_span(Span(bounds, Purpose.GAP, window, crowd=crowd), is_suspect)
+        self._pages.open_span(Span(bounds, Purpose.GAP, window, crowd=crowd), is_suspect=is_suspect)
 
     def open_missing(self, bounds: TimeRange) -> None:
         """Read what is missing between the windows that are imported, each gap under the window below it."""
@@ -72,7 +64,7 @@ class Gaps:
     def request_round(self, span: Span, *, first_offset: int) -> None:
         """Ask for all pages of a crowded second from an offset on."""
         for offset in range(first_offset, span.total, self._paging.page_size):
-            self._request(span, offset)
+            self._pages.add(span, window=span.window, offset=offset)
 
     def next_round(self, span: Span) -> bool:
         """Read a crowded second once more; False where nothing more can be had of it."""

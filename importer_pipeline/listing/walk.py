@@ -19,8 +19,7 @@ A page that keeps failing is read by time: it proves nothing, so its seconds bec
 """
 
 import sys
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 from importer_pipeline.errors import (
     ImporterError,
@@ -29,18 +28,17 @@ from importer_pipeline.errors import (
     StopClient,
 )
 from importer_pipeline.listing.coverage import (
-    ContactRequest,
     PageRequest,
     PageShape,
     Paging,
     TimeRange,
     covered,
-    halves,
     joined,
     missing,
     window_offsets,
 )
 from importer_pipeline.listing.gaps import Gaps
+from importer_pipeline.listing.page_queue import PageQueue
 from importer_pipeline.listing.snapshots import ImportedWindow
 from importer_pipeline.listing.spans import (
     Purpose,
@@ -68,14 +66,13 @@ class Walk:
     def __init__(self, *, since: int, before: int, paging: Paging) -> None:
         self._bounds = TimeRange(since + 1, before)
         self._paging = paging
-        self._ready: deque[Reading] = deque()
-        self._open_spans = 0
         self._open_sections = 0
         self._stopped: ImporterError | None = None
         self._reach = sys.maxsize
         self._again: set[int] = set()
         self._states = WindowStates()
-        self._gaps = Gaps(self._states, paging=paging, open_span=self._open_gap, request=self._request_of_gap)
+        self._pages = PageQueue(self._states, page_size=paging.page_size)
+        self._gaps = Gaps(self._states, self._pages, paging=paging)
         self.windows = self._states.by_offset
         self.reports = self._states.reports
         self.unreadable = self._gaps.unreadable
@@ -86,23 +83,16 @@ class Walk:
 
     def count_windows(self) -> None:
         """Find out the number of windows, without reading them."""
-        self._open_span(Span(self._bounds, Purpose.COUNT, window=0), count=1)
+        self._pages.open_span(Span(self._bounds, Purpose.COUNT, window=0), count=1)
 
     def read_contacts(self, contact_ids: Sequence[str]) -> None:
         """Read single contacts, whenever they changed."""
-        span = Span(self._bounds, Purpose.CONTACTS, window=0, planned=True, open_pages=len(contact_ids))
         self._states.plan(len(contact_ids), self._paging)
-        self._open_spans += bool(contact_ids)
-        self._ready.extend(Reading(ContactRequest(contact_id=contact_id), 0, span) for contact_id in contact_ids)
+        self._pages.open_contacts(Span(self._bounds, Purpose.CONTACTS, window=0, planned=True), contact_ids)
 
     def probe(self) -> None:
         """Request, before anything else, a page of an empty time range, which can't have any contacts."""
-        before = self._bounds.last
-        span = Span(self._bounds, Purpose.PROBE, window=0, planned=True, open_pages=1)
-        self._open_spans += 1
-        self._ready.appendleft(
-            Reading(PageRequest(since=before, before=before, offset=0, count=1), 0, span, is_suspect=True)
-        )
+        self._pages.open_probe(Span(self._bounds, Purpose.PROBE, window=0, planned=True))
 
     def resume(self, *, total: int, known: Mapping[int, ImportedWindow], wanted: Set[int] | None) -> None:
         """Continue reading a listing that was read in part.
@@ -140,7 +130,7 @@ class Walk:
     @property
     def finished(self) -> bool:
         """True if all that was requested is imported or has failed, and no gap between imported windows is left."""
-        return self._open_spans == 0
+        return self._pages.open_spans == 0
 
     @property
     def left(self) -> int:
@@ -164,11 +154,11 @@ class Walk:
     @property
     def has_ready(self) -> bool:
         """True if `next` has a page to read now."""
-        return bool(self._ready)
+        return self._pages.has_ready
 
     def next(self) -> Reading | None:
         """Return the page to read next; None if the next step waits for an answer."""
-        return self._ready.popleft() if self._ready else None
+        return self._pages.next()
 
     def arrived(self, reading: Reading, shape: PageShape) -> None:
         """Record that a page has been read, but not delivered. The first one of a span shows which others there are."""
@@ -184,7 +174,7 @@ class Walk:
             for offset in reversed(window_offsets(shape.total, self._paging)[1:]):
                 # Else the page before it reaches the end, or it is left to be read by time.
                 if offset + self._paging.overlap <= shape.total and offset < self._reach:
-                    self._request(span, window=span.window, offset=offset)
+                    self._pages.add(span, window=span.window, offset=offset)
             return
         if not self.planned:
             self._states.plan(shape.total, self._paging)
@@ -267,7 +257,7 @@ class Walk:
         if not isinstance(request, PageRequest) or not request.offset:
             return False
         self._reach = min(self._reach, max(self._paging.page_size, request.offset // 2))
-        beyond = self._withdraw(lambda it: it.starts_from(self._reach) and it.span.crowd is None)
+        beyond = self._pages.withdraw(lambda it: it.starts_from(self._reach) and it.span.crowd is None)
         for it in (reading, *beyond):
             self._leave_to_time(it, error)
         return True
@@ -284,7 +274,7 @@ class Walk:
             return self.read_before(reading, error)
         if self._stopped is not None or not isinstance(request, PageRequest) or not request.offset:
             return False
-        behind = self._withdraw(lambda it: it.span is span and it.starts_from(request.offset))
+        behind = self._pages.withdraw(lambda it: it.span is span and it.starts_from(request.offset))
         span.error = error
         for it in (reading, *behind):
             self._settle(it)
@@ -300,29 +290,10 @@ class Walk:
             self._settle(reading)
 
     def _halve(self, reading: Reading, *, overlap: int, is_suspect: bool) -> bool:
-        span = reading.span
-        if not isinstance(reading.request, PageRequest):
-            return False
-        parts = halves(reading.request, overlap=0 if span.crowd is not None else overlap)
-        if parts is None:
-            return False
-        if span.crowd is not None and span.planned:
-            # A second that is past only loses contacts: there is nothing behind its end.
-            parts = [part for part in parts if part.offset < span.total]
-        if not parts:
+        added = self._pages.halve(reading, overlap=overlap, is_suspect=is_suspect)
+        if added == 0:
             self._settle(reading)
-            return True
-        span.open_pages += len(parts) - 1
-        if span.purpose is Purpose.WINDOWS:
-            self.windows[reading.window].open_pages += 1
-        self._ready.extendleft(Reading(part, reading.window, span, is_suspect) for part in reversed(parts))
-        return True
-
-    def _withdraw(self, is_meant: Callable[[Reading], bool]) -> list[Reading]:
-        """Take back pages that have not been sent yet, and return them."""
-        withdrawn = [it for it in self._ready if is_meant(it)]
-        self._ready = deque(it for it in self._ready if not is_meant(it))
-        return withdrawn
+        return added is not None
 
     def _leave_to_time(self, reading: Reading, error: ImporterError) -> None:
         """Settle a page without a proof: its seconds become a gap."""
@@ -342,9 +313,8 @@ class Walk:
         self._open_sections += 1
         first, *waiting = section.wanted
         first_offset = first - section.start
-        self._open_span(
-            Span(section.bounds, Purpose.WINDOWS, section.start, first_offset=first_offset, waiting=waiting),
-            count=self._paging.page_size,
+        self._pages.open_span(
+            Span(section.bounds, Purpose.WINDOWS, section.start, first_offset=first_offset, waiting=waiting)
         )
 
     def _read_again(self, window: Window) -> None:
@@ -354,17 +324,6 @@ class Walk:
             self._gaps.open(time_range, window=window.offset)
         if not window.covered:
             self.reports.append(window)
-
-    def _open_gap(self, span: Span, is_suspect: bool) -> None:
-        self._open_span(span, count=self._paging.page_size, is_suspect=is_suspect)
-
-    def _request_of_gap(self, span: Span, offset: int) -> None:
-        self._request(span, window=span.window, offset=offset)
-
-    def _open_span(self, span: Span, *, count: int, is_suspect: bool = False) -> None:
-        self._open_spans += 1
-        window = span.window + span.first_offset
-        self._request(span, window=window, offset=span.first_offset, count=count, is_suspect=is_suspect)
 
     def _take_proof(self, reading: Reading, request: PageRequest, shape: PageShape, ids: Sequence[str]) -> None:
         """Record the seconds that a delivered page proves, and the contacts that it shows of a crowded second."""
@@ -388,27 +347,12 @@ class Walk:
         if reading.span.purpose is Purpose.WINDOWS:
             self.windows[reading.window].cover([time_range])
 
-    def _request(
-        self, span: Span, *, window: int, offset: int, count: int | None = None, is_suspect: bool = False
-    ) -> None:
-        request = PageRequest(
-            since=span.bounds.first - 1,
-            before=span.bounds.last,
-            offset=offset,
-            count=self._paging.page_size if count is None else count,
-        )
-        span.open_pages += 1
-        if span.purpose is Purpose.WINDOWS:
-            self.windows[window].state = WindowState.UNDER_WAY
-            self.windows[window].open_pages += 1
-        self._ready.append(Reading(request, window, span, is_suspect))
-
     def _request_waiting(self, span: Span) -> None:
         """Request the other windows of a section, from its end down; there is nothing to request beyond its end."""
         waiting, span.waiting = span.waiting, []
         for offset in reversed(waiting):
             if offset - span.window < min(span.total, self._reach):
-                self._request(span, window=offset, offset=offset - span.window)
+                self._pages.add(span, window=offset, offset=offset - span.window)
             elif offset - span.window < span.total:
                 self.windows[offset].state = WindowState.BY_TIME
             else:
@@ -431,9 +375,9 @@ class Walk:
         """Close a span whose pages are all settled: read what they left, in rounds or by time."""
         is_over = self._stopped is not None
         if span.crowd is not None and not span.failed and missing(span.bounds, span.covered):
-            self._open_spans -= is_over or not self._gaps.next_round(span)
+            self._pages.open_spans -= is_over or not self._gaps.next_round(span)
             return
-        self._open_spans -= 1
+        self._pages.open_spans -= 1
         if span.purpose is Purpose.WINDOWS:
             self._open_sections -= 1
             if not self._open_sections and not is_over:

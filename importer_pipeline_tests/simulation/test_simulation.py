@@ -82,7 +82,7 @@ BREAKS = {
         "listing/coverage.py", "start = request.offset + half - overlap", "start = request.offset + half", first=67
     ),
     "the second half is not asked for": Break(
-        "listing/walk.py",
+        "listing/page_queue.py",
         "for part in reversed(parts))",
         "for part in parts[:1])\n        span.open_pages -= 1",
         first=4,
@@ -217,6 +217,7 @@ DECIDING = (
     "listing/coverage",
     "listing/crowded_second",
     "listing/gaps",
+    "listing/page_queue",
     "listing/window_states",
 )
 """The modules that decide."""
