@@ -81,7 +81,7 @@ class AudienceSync:
         self.plan = plan
         self.stopped: ImporterError | None = None
         self.abandoned_in_a_row = 0
-        self._again: deque[Fetch] = deque()
+        self._due: deque[Fetch] = deque()
         self._waiting: dict[Fetch, None] = {}  # In order, so that a seed is replayed alike.
         self._walks: dict[ListingKind, Walk] = {}
         self._before = 0
@@ -115,7 +115,7 @@ class AudienceSync:
         """True if there is a page to read now."""
         if not self._walks:
             return self.stopped is None and not self._has_nothing
-        return bool(self._again) or any(walk.has_ready for walk in self._walks.values())
+        return bool(self._due) or any(walk.has_ready for walk in self._walks.values())
 
     @property
     def contacts(self) -> int:
@@ -275,7 +275,7 @@ class AudienceSync:
         if fetch not in self._waiting:
             return False
         del self._waiting[fetch]
-        self._again.append(fetch)
+        self._due.append(fetch)
         return True
 
     def stop(self, error: ImporterError) -> None:
@@ -283,9 +283,9 @@ class AudienceSync:
         if self.stopped is not None:
             return
         self.stopped = error
-        for fetch in [*self._again, *self._waiting]:
+        for fetch in [*self._due, *self._waiting]:
             fetch.walk.failed(fetch.reading, error)
-        self._again.clear()
+        self._due.clear()
         self._waiting.clear()
         for walk in self._walks.values():
             walk.stop(error)
@@ -310,7 +310,7 @@ class AudienceSync:
 
     def _start_active(self, scope: SnapshotScope | HoursScope, before: int) -> None:
         self._before = before
-        self._again.clear()
+        self._due.clear()
         self._waiting.clear()
         self._walks = {}
         if isinstance(scope, HoursScope) and before < scope.first:
@@ -347,8 +347,8 @@ class AudienceSync:
             )
 
     def _next_fetch(self, now: float) -> Fetch | None:
-        if self._again:
-            return self._again.popleft()
+        if self._due:
+            return self._due.popleft()
         # The archived walk first: it is usually short, and its first page has the total.
         for kind in (ListingKind.ARCHIVED, ListingKind.ACTIVE):
             if kind in self._walks and (reading := self._walks[kind].next()) is not None:

@@ -1,8 +1,9 @@
-"""What stands between this machine and Mailchimp, for all accounts: an edge that may turn the machine's address away. Pure.
+"""The network in front of Mailchimp, which may block this machine's address, for all accounts. Pure.
 
-An answer of the edge's own to one account alone says something of that account. To two in a row, without a good answer to
-anyone in between, it says something of our address: then all accounts wait together, one request tries again after growing
-pauses, and in the end the run is over for all of them. So a block costs a handful of requests, and not some for each account.
+If it rejects the requests of one account only, that account may be the cause. If it rejects two accounts in a row,
+without a good answer to any other in between, our address is the cause: then all accounts wait together, one request is
+retried after growing pauses, and at last the run ends for all of them. So a block costs a handful of requests, not some
+for each account.
 """
 
 import math
@@ -24,7 +25,7 @@ class Edge:
     """The state of the edge: open, on probation, or blocked.
 
     Args:
-        first_pause_seconds: the rest before one request tries again; doubled with each further one.
+        first_pause_seconds: the pause before one request is retried; doubled with each further one.
     """
 
     def __init__(self, *, first_pause_seconds: float) -> None:
@@ -57,7 +58,7 @@ class Edge:
         return now if self._is_proven or in_flight < _MAX_AT_FIRST else max(now, settled_at)
 
     def note_sent(self, now: float) -> None:
-        """Note that a request is on its way."""
+        """Note that a request was sent."""
         self._probed_at = now
 
     def answered(self) -> None:
@@ -69,10 +70,10 @@ class Edge:
     def turned_away(self, account: str, *, requested_at: float, now: float) -> float | None:
         """Note that a request of an account was turned away.
 
-        Requests that were in flight already when the last one was turned away tell nothing new.
+        Requests that were already in flight when the last one was turned away are not counted.
 
         Returns:
-            when it may be sent again; None where that is the account's own affair.
+            the time at which it may be sent again; None if only its account is concerned.
         """
         self._accounts.add(account)
         if len(self._accounts) < 2:

@@ -46,7 +46,7 @@ class Fetching:
         queue: the audiences, and the accounts that answer.
         posting: delivers the pages.
         time: notes which audiences make progress.
-        stop_client: called with a client whose account or key is of no use, the reason, and the time.
+        stop_client: called with a client whose account or key does not work, the reason, and the time.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Fetching:
             self._request_less(fetch, error, now)
         elif isinstance(error, TryAgain):
             if isinstance(error, BrokenAnswer):
-                self._queue.account_of(audience).service.limiter.answered()  # It had a connection, whatever came.
+                self._queue.account_of(audience).service.limiter.answered()  # It had a connection.
             self._try_again(fetch, error, now)
         else:
             audience.failed(fetch, error)
@@ -139,7 +139,7 @@ class Fetching:
             self._posting.deliver(fetch, page, now)
 
     def _ends_before(self, fetch: Fetch, page: Page) -> bool:
-        """Return whether the listing ends before an empty page, whatever its total says; read nothing behind it then."""
+        """Return whether the listing ends before an empty page, whatever its total says."""
         request, shape = fetch.request, page.shape
         if not isinstance(request, PageRequest) or not shape.is_short or shape.length:
             return False
@@ -194,7 +194,7 @@ class Fetching:
             self._timers.at(due, lambda later: self._requeue(fetch, later))
 
     def _request_less(self, fetch: Fetch, error: TooSlow, now: float) -> None:
-        """Halve a page that the server does not manage. An account that does not even manage small ones hangs."""
+        """Halve a page that is too large for the server. An account that fails for small pages as well hangs."""
         audience = fetch.audience
         if isinstance(fetch.request, PageRequest) and fetch.request.count > self._small_page:
             if not audience.split(fetch, error):
@@ -217,7 +217,7 @@ class Fetching:
             self._abandon(fetch, error, now)
 
     def _abandon(self, fetch: Fetch, error: TryAgain, now: float) -> None:
-        """Give up a page that failed repeatedly: blame the account, or read around the failure."""
+        """Abandon a page that failed repeatedly: the account is the cause, or the page is read around."""
         audience = fetch.audience
         if isinstance(error, ClockDoubtful):
             self._stop_account(
@@ -234,10 +234,10 @@ class Fetching:
             audience.failed(fetch, TriesUsedUp(f"{error.problem}, {fetch.tries} times", remedy=remedy))
 
     def _count_failure(self, fetch: Fetch, error: TryAgain, now: float) -> None:
-        """Leave an account alone that gave no answer several times in a row, each after all tries or for a small page.
+        """Abandon an account that gave no answer several times in a row, each after all retries or for a small page.
 
-        It may be what the pages hold, so a page that can hold nobody is asked for first. What was asked for before the last
-        failure came tells nothing new: ten requests that fail at one moment are one failure.
+        The contents of the pages may be the cause, so an empty page is requested first, as a probe. Requests sent
+        before the last failure are not counted: ten requests that fail at one moment are one failure.
         """
         account, most = self._queue.account_of(fetch.audience), self._limits.failures_in_a_row
         service = account.service

@@ -105,7 +105,7 @@ class HoursReport:
         open_seconds = [gap for kind in ListingKind for gap in self._open_seconds(walks, kind, bounds)]
         failed: list[str] = []
         left, chain_from = 0, self._scope.chain_from
-        # Before Mailchimp has answered, nobody knows which hours are over by its clock.
+        # Before Mailchimp has answered, it is unknown which hours are over by its clock.
         has_answered = ListingKind.ACTIVE in walks and walks[ListingKind.ACTIVE].planned
         for hour in hours_of(bounds) if bounds.first <= bounds.last else ():
             if not any(gap.first <= hour.last and hour.first <= gap.last for gap in open_seconds):

@@ -1,7 +1,8 @@
-"""Who waits for a target URL: a lane for each client that posts there, and the connections that all of them share. Pure.
+"""The queues for a target URL: a lane for each client that posts there, and the connections that they share. Pure.
 
-A rate, a key and an account at the target are one client's. So each lane rests, is doubted and fails for itself, and takes
-turns with the others for the connections of the URL. Stays out: what an answer means for a page (`posting.py`).
+A rate limit, a key and an account at the target belong to one client. So each lane pauses, has doubts and fails on its
+own, and takes turns with the others for the connections of the URL. Stays out: the meaning of an answer for a page
+(`posting.py`).
 """
 
 import math
@@ -17,7 +18,7 @@ from importer_pipeline.errors import ImporterError
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Doubt:
-    """A post that failed for the last time, while it is not known whether what it holds is the reason."""
+    """A post that failed for the last time before it is clear whether its contacts are the cause."""
 
     post: Post
     error: ImporterError
@@ -30,24 +31,24 @@ class Lane:
     client: str
     url: "TargetUrl"
     service: Service
-    """The client's own count: what it rests after a 429, and how many of its posts go at once."""
+    """The client's own limit: its pauses after a 429, and the number of its posts in flight."""
     post_records: int
     """Records of a post, where small pages of an audience go together."""
     doubts: list[Doubt] = field(default_factory=list[Doubt])
-    """Until they are settled, nothing goes out but a probe."""
+    """Until they are settled, only a probe is sent."""
     probing: bool = False
     """True if a probe is in flight."""
     alive_at: float = -math.inf
-    """Time of the newest request to which the target answered as one that is up and takes the key."""
+    """Time of the newest request whose answer shows that the target is up and accepts the key."""
     is_failing: bool = False
-    """True if nothing of the kind has come since a request failed, or was turned away. Then one request goes at a time, and
-    what waits takes no room from the other clients."""
+    """True if a request has failed or was throttled and there has been no such answer since. Then one request is sent
+    at a time, and its queue takes no room from the other clients."""
     failures_in_a_row: int = 0
     """Windows that failed since then."""
     undelivered: int = 0
-    """Contacts in pages that are neither delivered nor given up."""
+    """Contacts in pages that are neither delivered nor abandoned."""
     offered: bool = False
-    """True if it stands in the URL's round."""
+    """True if it is in the URL's round."""
     _queue: deque[PendingBatch] = field(default_factory=deque[PendingBatch])
     _queued: Counter[AudienceSync] = field(default_factory=Counter[AudienceSync])
     """Queued batches of each audience."""
@@ -77,7 +78,7 @@ class Lane:
             self._queued[pending.page.fetch.audience] += 1
 
     def clear(self, audience: AudienceSync | None = None) -> Iterator[PendingBatch]:
-        """Take out all that waits of an audience, or of all, the doubted too."""
+        """Remove and return all queued batches of an audience, or of all audiences, including those in doubt."""
         doubts = [doubt for doubt in self.doubts if audience in (None, doubt.post.audience)]
         queued = [pending for pending in self._queue if audience in (None, pending.page.fetch.audience)]
         self.doubts = [doubt for doubt in self.doubts if doubt not in doubts]
@@ -99,13 +100,13 @@ class Lane:
             self.url.undelivered += contacts
 
     def note_failure(self) -> None:
-        """Note that a request failed or was turned away."""
+        """Note that a request failed or was throttled."""
         if not self.is_failing:
             self.is_failing = True
             self.url.undelivered -= self.undelivered
 
     def note_answer(self, requested_at: float) -> list[Doubt]:
-        """Note that the target is up and takes the key; hand out the doubts that this settles."""
+        """Note that the target is up and accepts the key; return the doubts that this settles."""
         self.alive_at = max(self.alive_at, requested_at)
         if self.is_failing:
             self.is_failing = False
@@ -116,7 +117,7 @@ class Lane:
         return settled
 
     def _next_batches(self) -> Iterator[PendingBatch]:
-        """Yield the first in the queue, and with a small page those of its audience that are small, too."""
+        """Yield the first in the queue, and after a small page further small ones of its audience."""
         first = self._take_out(0)
         audience, size = first.page.fetch.audience, len(first.batch.contacts)
         yield first
@@ -150,15 +151,15 @@ class TargetUrl:
     lanes: dict[str, Lane] = field(default_factory=dict[str, Lane])
     """By client."""
     offered: bool = False
-    """True if it stands in the round of URLs that may have something to post."""
+    """True if it is in the round of URLs that may have something to post."""
     alive_at: float = -math.inf
-    """As of a lane, for whichever client."""
+    """As of a lane, for any client."""
     failures_in_a_row: int = 0
     """Windows of any client that failed since then."""
     failed_clients: set[str] = field(default_factory=set[str])
-    """Whose they are."""
+    """The clients of these windows."""
     undelivered: int = 0
-    """Contacts in pages that are neither delivered nor given up, of the clients that are not in trouble."""
+    """Contacts in pages that are neither delivered nor abandoned, of the clients that are not failing."""
     _round: deque[Lane] = field(default_factory=deque[Lane])
     """The lanes that may have something to post."""
 
@@ -183,7 +184,7 @@ class TargetUrl:
     def take(self, now: float, offer: Callable[[Lane], None]) -> Post | Probe | None:
         """Return the next request, of the next lane that has one and may send it.
 
-        `offer` is called when a lane that rests may send again.
+        `offer` is called when the pause of a lane ends.
         """
         while self._round:
             lane = self._round[0]
@@ -200,7 +201,7 @@ class TargetUrl:
         return None
 
     def note_answer(self, requested_at: float) -> None:
-        """Note that the target is up, whoever's key it takes."""
+        """Note that the target is up, for any client."""
         self.alive_at = max(self.alive_at, requested_at)
         self.failures_in_a_row = 0
         self.failed_clients.clear()

@@ -1,12 +1,12 @@
-"""The target side of the engine: pages wait here, go out in batches, and are settled. Pure.
+"""The target side of the engine: pages are queued, sent in batches, and settled. Pure.
 
-A target that can't keep up holds back the reading for its URL (`has_room`), one that is down or refuses the key ends its
-clients' part, and a contact that it does not take costs its page a few posts more and nothing else. What waits for whom
-stands in `lanes`.
+A target that can't keep up holds back the reading for its URL (`has_room`), one that is down or refuses the key stops
+its clients, and a contact that it refuses costs its page only a few more posts. The queues are in `lanes.py`.
 
-Many answers may mean the contacts that were sent, the key, or the target: a firewall's 403, a server error, none at all. No
-contact, key or target is blamed before it is clear which it is. If the target has taken something of the client that was
-sent no earlier, it is the contacts, and they are told from the others by halves. If not, an empty post (`Probe`) asks.
+The cause of a failure may be the contacts that were sent, the key, or the target: a firewall's 403, a server error, no
+answer at all. None of them is blamed before the cause is clear. If the target has accepted something of the client that
+was sent no earlier, the contacts are the cause, and the bad ones are found by halving. If not, an empty post (`Probe`)
+decides.
 """
 
 from collections import deque
@@ -43,10 +43,10 @@ class Posting:
     Args:
         limits: how much at once, and how long.
         page_size: contacts of a full page.
-        timers: what rests until later.
+        timers: calls that are due later.
         rng: for the jitter of pauses.
-        stop_client: called with a client whose target is of no use, the reason, and the time.
-        settled: called with an audience of which a page has been delivered or given up, and the time.
+        stop_client: called with a client whose target does not work, the reason, and the time.
+        settled: called with an audience of which a page has been delivered or abandoned, and the time.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Posting:
         self._urls: dict[str, TargetUrl] = {}
         self._round: deque[TargetUrl] = deque()
         self._stopped: dict[str, StopClient] = {}
-        self._left: dict[AudienceSync, StopAudience] = {}
+        self._abandoned: dict[AudienceSync, StopAudience] = {}
 
     def enter(self, audience: AudienceSync, limiters: LimiterRegistry) -> None:
         """Add an audience whose contacts will have to be posted."""
@@ -108,7 +108,7 @@ class Posting:
 
     def leave(self, audience: AudienceSync, error: StopAudience, now: float) -> None:
         """Send nothing more of an audience: its time is used up."""
-        self._left[audience] = error
+        self._abandoned[audience] = error
         for pending in self._lane(audience).clear(audience):
             self._abandon(pending.page, error, now)
 
@@ -175,7 +175,7 @@ class Posting:
         self._offer(lane)
 
     def _note_answer(self, lane: Lane, request: Post | Probe, now: float) -> None:
-        """Note that the target is up and accepts the key. What failed and was sent no later failed because of what it holds."""
+        """Note that the target is up and accepts the key: earlier posts failed because of their contacts."""
         if isinstance(request, Probe):
             lane.probing = False
         for service in (lane.service, lane.url.service):
@@ -186,7 +186,7 @@ class Posting:
         self._offer(lane)
 
     def _wait(self, lane: Lane, request: Post | Probe, error: TooManyRequests, now: float) -> None:
-        """Requeue a throttled request without counting a retry, unless nothing else has come for minutes."""
+        """Requeue a throttled request without counting a retry, unless only 429s have come for minutes."""
         limiter = lane.service.limiter
         limiter.refused(requested_at=request.requested_at, now=now, retry_after_seconds=error.retry_after_seconds)
         if limiter.exhausted(now):
@@ -223,7 +223,7 @@ class Posting:
             lane.doubts.append(Doubt(post, error))
 
     def _probe_failed(self, lane: Lane, error: ImporterError, now: float) -> None:
-        """Settle the doubts: what was sent is not the cause, the target accepts nothing of this client now."""
+        """Settle the doubts: the contacts are not the cause, because the target accepts nothing of this client now."""
         if isinstance(error, StopClient):
             self._stop(lane.client, error, now)
         doubts, lane.doubts = lane.doubts, []
@@ -244,7 +244,7 @@ class Posting:
                 self._abandon(pending.page, used_up, now)
 
     def _blame(self, post: Post, error: ImporterError, now: float) -> None:
-        """Blame what the post holds: find the contact that the target did not accept."""
+        """Blame the contacts of a post: find the one that the target did not accept."""
         if len(post.batches) > 1:
             self._send_separately(post, now)
             return
@@ -254,7 +254,7 @@ class Posting:
                 self._resume(pending.page, now)
 
     def _send_separately(self, post: Post, now: float) -> None:
-        """Resend each batch of a shared post alone, because something in it was not accepted."""
+        """Resend each batch of a shared post separately, because a contact in it was not accepted."""
         for pending in post.batches:
             pending.goes_alone, pending.tries = True, 0
             self._queue(pending, now)
@@ -315,7 +315,7 @@ class Posting:
     def _queue(self, pending: PendingBatch, now: float) -> None:
         lane = self._lane(pending.page.fetch.audience)
         audience = pending.page.fetch.audience
-        if (stopped := self._stopped.get(lane.client) or self._left.get(audience)) is not None:
+        if (stopped := self._stopped.get(lane.client) or self._abandoned.get(audience)) is not None:
             self._abandon(pending.page, stopped, now)
         else:
             lane.add(pending)
@@ -334,14 +334,14 @@ class Posting:
         return self._urls[audience.plan.target].lanes[audience.plan.name.client]
 
     def _has_room(self, lane: Lane) -> bool:
-        """Return whether a client may read on: of a shared URL, none may use more than half of the room."""
+        """Return whether a client may read on: no client may use more than half of the room of a shared URL."""
         most = self._max_undelivered if len(lane.url.lanes) == 1 else self._max_undelivered // 2
         return lane.undelivered < max(1, most)
 
     def _count_failure(self, lane: Lane, requested_at: float, error: TriesUsedUp, now: float) -> None:
-        """Stop posting to a target that accepts no window of several in a row: for this client, or for all that send there.
+        """Stop posting after several consecutive failed windows: for this client, or for all clients of the URL.
 
-        Where one client alone has no success, its account at the target may be the reason; others are not stopped for it.
+        If only one client fails, its account at the target may be the cause; the others are not stopped.
         """
         most, url = self._limits.failures_in_a_row, lane.url
         lane.failures_in_a_row += 1

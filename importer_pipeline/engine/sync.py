@@ -177,7 +177,8 @@ class Sync:
     def _settle(self, audience: AudienceSync, now: float) -> None:
         """Continue an audience after an event of one of its pages, or find that it is done.
 
-        It is not done while any request of it is in flight: once it is reported as done, another sync may get its account.
+        It is not done while any request of it is in flight: once it is reported as done, another sync may get its
+        account.
         """
         if audience in self._open and not self._in_flight[audience] and audience.done(now):
             del self._open[audience]

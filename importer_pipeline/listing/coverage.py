@@ -136,7 +136,7 @@ def page_shape(request: PageRequest, stamps: Sequence[str], total: int) -> PageS
     """Check that a page can be the answer to `request`, and return its shape.
 
     Args:
-        ask: the request.
+        request: the request.
         stamps: `last_changed` of each contact, in the order of the answer.
         total: `total_items` of the answer.
 

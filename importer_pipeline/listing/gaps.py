@@ -1,6 +1,6 @@
 """Gaps of a walk: seconds that no window proved, read by time until nothing of them is missing. Pure.
 
-A gap is asked for like a listing of its own. What its pages leave becomes gaps again. One that can't be read because its pages
+A gap is read like a listing of its own. The seconds that its pages do not prove become gaps again. A gap whose pages
 keep failing is cut into slices, down to the second. A second that fills a page is read in rounds (see
 `crowded_second`), and its pages are halved down to the contact where they fail: a contact that can't be read is left
 out and reported, and all others of the second are delivered.
@@ -34,7 +34,7 @@ class Gaps:
         paging: page size, and how often a failing time range is cut.
 
     Attributes:
-        unreadable: contacts that can't be read, since this was last emptied by the caller.
+        unreadable: contacts that can't be read, since the caller last emptied this.
     """
 
     def __init__(self, states: WindowStates, pages: PageQueue, *, paging: Paging) -> None:
@@ -62,12 +62,12 @@ class Gaps:
         self._crowded.add(second)
 
     def request_round(self, span: Span, *, first_offset: int) -> None:
-        """Ask for all pages of a crowded second from an offset on."""
+        """Request all pages of a crowded second from an offset on."""
         for offset in range(first_offset, span.total, self._paging.page_size):
             self._pages.add(span, window=span.window, offset=offset)
 
     def next_round(self, span: Span) -> bool:
-        """Read a crowded second once more; False where nothing more can be had of it."""
+        """Read a crowded second once more; return False if another round would show nothing new."""
         unseen = None if span.crowd is None else span.crowd.unseen
         if unseen is not None and span.has_found_unreadable(unseen):
             self._report_unreadable(span, unseen, span.unreadable[0])
@@ -80,7 +80,7 @@ class Gaps:
             self.request_round(span, first_offset=0)
             return True
         elif span.split_error is not None and unseen <= self._paging.max_unreadable:
-            # In another order at each request, so that no page of one contact need meet those that spoil theirs.
+            # The order differs at each request, so the contacts that make pages fail may never be alone on one.
             self._report_unreadable(span, unseen, span.split_error)
         else:
             self._states.fail(
@@ -94,7 +94,7 @@ class Gaps:
         return False
 
     def open_rest(self, span: Span) -> None:
-        """Read what the pages of a gap have left, in slices where they have proved nothing because they fail."""
+        """Read the seconds that the pages of a gap did not prove; in slices if its pages fail."""
         rest = missing(span.bounds, span.covered)
         if span.error is None:
             self._open_parts(rest, window=span.window)
@@ -107,7 +107,7 @@ class Gaps:
             self.open(gap, window=span.window, is_suspect=True)
 
     def leave_out(self, reading: Reading, error: ImporterError) -> bool:
-        """Leave out a single contact that can't be read; False where too many of its second have been left out."""
+        """Leave out a single contact that can't be read; return False if too many of its second have been left out."""
         if len(reading.span.unreadable) >= self._paging.max_unreadable:
             return False
         reading.span.unreadable.append(error)

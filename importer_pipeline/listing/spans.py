@@ -25,7 +25,7 @@ class WindowState(Enum):
     IMPORTED = "in"
     """All of its own pages have been delivered."""
     FAILED = "failed"
-    """A page that is reported under it has been given up."""
+    """A page that is reported under it has been abandoned."""
 
 
 @dataclass(eq=False, slots=True)
@@ -40,7 +40,7 @@ class Window:
     error: ImporterError | None = None
     """The reason why it could not be imported."""
     open_pages: int = 0
-    """Its own pages that are neither delivered nor given up."""
+    """Its own pages that are neither delivered nor abandoned."""
     requested_at: float | None = None
     """Time of the request for its first page, by the engine's clock."""
     elapsed_seconds: float = 0.0
@@ -124,7 +124,7 @@ class Span:
     covered: list[TimeRange] = field(default_factory=list[TimeRange])
     """Seconds that its delivered pages have proved."""
     open_pages: int = 0
-    """Pages requested and neither delivered nor given up."""
+    """Pages requested and neither delivered nor abandoned."""
     planned: bool = False
     """True if its first page has shown how many pages there are."""
     total: int = 0
@@ -132,13 +132,13 @@ class Span:
     round: int = 1
     """Number of the current round of requests for its pages."""
     failed: bool = False
-    """True if one of its pages has been given up."""
+    """True if one of its pages has been abandoned."""
     error: ImporterError | None = None
     """The reason why one of its pages is to be read in parts, or proves nothing."""
     unreadable: list[ImporterError] = field(default_factory=list[ImporterError])
     """The reasons why single contacts of it could not be read in this round."""
     split_error: ImporterError | None = None
-    """The reason why a page of some round of it could not be read."""
+    """The latest error for which a page of it was read in halves or left out."""
 
     @property
     def unreadable_ids(self) -> set[str]:

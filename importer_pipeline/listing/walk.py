@@ -14,8 +14,8 @@ read by its own time.
 A window that is not imported keeps its time range: the seconds between its nearest imported neighbours are not read
 until the window itself is.
 
-A page that keeps failing is read by time: it proves nothing, so its seconds become a gap (see `gaps`). Offsets that fail
-(too deep for the server, or beyond the real end) are not requested again.
+A page that keeps failing is read by time: it proves nothing, so its seconds become a gap (see `gaps`). Offsets that
+fail (too deep for the server, or beyond the real end) are not requested again.
 """
 
 import sys
@@ -202,14 +202,14 @@ class Walk:
         self._settle(reading)
 
     def failed(self, reading: Reading, error: ImporterError) -> None:
-        """Give up a page and its window, unless that is imported and the page is of a gap that a later run can read."""
+        """Abandon a page and its window, unless that is imported and the page is of a gap that a later run can read."""
         span = reading.span
         span.failed = True
         is_left = isinstance(error, StopAudience | StopClient) and span.purpose is Purpose.GAP
         if not reading.is_probe and (not is_left or reading.window in self._again):
             self._states.fail(reading.window, error)
         if self.planned and not span.planned and self._stopped is None:
-            # How many contacts there are has not been told, but the windows are known.
+            # The number of contacts is unknown, but the windows are known.
             span.planned, span.total = True, self.total
             self._request_waiting(span)
         self._settle(reading)
@@ -237,7 +237,7 @@ class Walk:
                 return False
             self._settle(reading)
             return True
-        if not self.planned:  # Some page has to tell how many contacts there are, and the moment.
+        if not self.planned:  # A page must first show the number of contacts and the time.
             if self._halve(reading, overlap=0, is_suspect=True):
                 return True
             if span.open_pages == 1:

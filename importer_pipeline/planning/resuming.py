@@ -60,7 +60,7 @@ def resume_snapshot(
         history: has its imported windows.
         fingerprint: the current fingerprint of the audience.
         was_other: True if contacts have been sent with another fingerprint since its newest snapshot was taken.
-        rule: when a whole sync resumes it.
+        rule: when a full sync resumes it.
         view: which moments are over.
 
     Returns:

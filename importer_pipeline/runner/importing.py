@@ -185,8 +185,8 @@ class Import:
         tasks: the audiences.
         clients: all clients, for what those on one Mailchimp account share.
         settings: of the import.
-        locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done, and at once
-            where nothing is to be done.
+        locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done, and at
+            once if there is nothing to do.
         history: what earlier runs recorded.
         began_at: when the run began, by the monotonic clock.
 

@@ -58,7 +58,7 @@ class AudienceEndpoints:
             case ContactRequest(contact_id=contact_id):
                 answer = self.account.member(self.list_id, contact_id, fields=self.mapping.member_fields)
                 if answer.status == http.HTTPStatus.NOT_FOUND:
-                    # The same would be said if there were no such list: then nobody knows what became of the contact.
+                    # Mailchimp would also answer so without the list: then it is unknown whether the contact exists.
                     read_list(self.account.list(self.list_id))
                 return answer
 
@@ -110,7 +110,7 @@ class Workers:
             return self._sync.progress
 
     def run(self) -> Iterator[list[Outcome]]:
-        """Do the whole sync.
+        """Run the sync to its end.
 
         Yields:
             the outcomes since the last time: at least every half second, possibly none. The threads continue

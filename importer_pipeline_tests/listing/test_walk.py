@@ -1,6 +1,6 @@
 """One walk over a changing listing: the next page, what is not read, and that no unchanged contact is lost.
 
-Stays out: walks that know windows which are in (see `test_walk_going_on`).
+Stays out: walks that know windows which are in (see `test_walk_resuming`).
 """
 
 from random import Random
