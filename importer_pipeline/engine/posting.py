@@ -175,7 +175,7 @@ class Posting:
         self._offer(lane)
 
     def _note_answer(self, lane: Lane, request: Post | Probe, now: float) -> None:
-        """Note that the target is up and accepts the key: earlier posts failed because of their contacts."""
+        """Note that the target is up and accepts the key: what failed earlier failed because of its contacts."""
         if isinstance(request, Probe):
             lane.probing = False
         for service in (lane.service, lane.url.service):

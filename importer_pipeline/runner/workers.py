@@ -167,8 +167,8 @@ class Workers:
     def _wait_for_outcomes(self) -> None:
         if not self._sync.outcomes and not self._sync.finished and self._crash is None:
             due = self._sync.next_timer
-            rest = _TICK_SECONDS if due is None else min(_TICK_SECONDS, max(0.0, due - time.monotonic()))
-            self._changed.wait(rest)
+            pause = _TICK_SECONDS if due is None else min(_TICK_SECONDS, max(0.0, due - time.monotonic()))
+            self._changed.wait(pause)
         if self._crash is not None:
             raise self._crash
         self._work.notify()  # A timer may be due, and an idle thread is to look.
