@@ -107,7 +107,7 @@ def _report(context: Context, running: Import, history: EventLogHistory, summary
             pace.log(context, running)
     finally:
         # A terminated run leaves the loop anywhere. What is imported is still recorded, and no later run reads it again.
-        pending.extend(running.leave(patience_seconds=_LEAVE_SECONDS))
+        pending.extend(running.leave(timeout_seconds=_LEAVE_SECONDS))
         _record(context, pending, history, summary)
 
 

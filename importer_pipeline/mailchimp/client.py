@@ -111,7 +111,7 @@ class MailchimpClient:
     def __repr__(self) -> str:
         return f"Account(base_url={self._base_url!r})"
 
-    def members(self, list_id: str, ask: PageRequest, *, archived: bool, fields: str) -> Answer:
+    def members(self, list_id: str, request: PageRequest, *, archived: bool, fields: str) -> Answer:
         """Request one page of a list's members, by `last_changed` ascending.
 
         Mailchimp excludes `since` and includes `before` (V). Both are sent in UTC, as other offsets are ignored
@@ -122,18 +122,18 @@ class MailchimpClient:
         """
         query = {
             "fields": fields,
-            "count": ask.count,
-            "offset": ask.offset,
+            "count": request.count,
+            "offset": request.offset,
             "sort_field": "last_changed",
             "sort_dir": "ASC",
-            "before_last_changed": _iso(ask.before),
+            "before_last_changed": _iso(request.before),
         }
-        if ask.since != BEGINNING:
-            query["since_last_changed"] = _iso(ask.since)
+        if request.since != BEGINNING:
+            query["since_last_changed"] = _iso(request.since)
         if archived:
             query["status"] = "archived"
         path = f"/lists/{quote(list_id, safe='')}/members?{urlencode(query)}"
-        return self._get(path, limit_bytes=body_limit_bytes(contacts=ask.count, fields=fields))
+        return self._get(path, limit_bytes=body_limit_bytes(contacts=request.count, fields=fields))
 
     def member(self, list_id: str, contact_id: str, *, fields: str) -> Answer:
         """Request one member by Mailchimp's `id`, archived or not; `fields` are paths from the member."""

@@ -60,7 +60,7 @@ def resume_snapshot(
         history: has its imported windows.
         fingerprint: the current fingerprint of the audience.
         was_other: True if contacts have been sent with another fingerprint since its newest snapshot was taken.
-        rule: when a whole sync resumes it.
+        rule: when a full sync resumes it.
         view: which moments are over.
 
     Returns:
@@ -70,15 +70,15 @@ def resume_snapshot(
         SnapshotUnusable: the newest snapshot does not have the requested windows.
     """
     last = latest.snapshot if latest is not None and latest.snapshot.fingerprint == fingerprint else None
-    anew = SnapshotScope(earlier=None, wanted=wanted, last=last)
+    fresh = SnapshotScope(earlier=None, wanted=wanted, last=last)
     if wanted:
         latest = _with_windows(latest, wanted, fingerprint=fingerprint, was_other=was_other, view=view)
     elif latest is None or latest.completed:
-        return anew, ""
+        return fresh, ""
     else:
         why_not = rule.why_not(latest, fingerprint=fingerprint, was_other=was_other, view=view)
         if why_not is not None:
-            return anew, f"{name} takes a new snapshot: {why_not}"
+            return fresh, f"{name} takes a new snapshot: {why_not}"
     snapshot = latest.snapshot
     windows = history.windows(name, snapshot)
     note = (

@@ -14,8 +14,17 @@ from typing import Self
 
 from importer_pipeline.clients.collection import Audience, Client, Clients, fingerprint
 from importer_pipeline.engine.audience_plan import AudiencePlan, Scope
-from importer_pipeline.engine.concurrency import PROCESS
-from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged, Outcome, Part, Progress
+from importer_pipeline.engine.concurrency import PROCESS_LIMITERS
+from importer_pipeline.engine.outcomes import (
+    AudienceDone,
+    FingerprintChanged,
+    Outcome,
+    Part,
+    PartCounts,
+    Progress,
+    ReadTotals,
+    RunCounts,
+)
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ImporterError, SecretMissing, SnapshotUnusable
@@ -156,11 +165,13 @@ class ImportQueue:
 
         Nothing else is decided without a lock: an audience without a chain is checked again under it.
         """
-        asked = [task.audience_request for task in self.waiting if isinstance(task.request, FirstSyncRequest)]
+        first_syncs = [task.audience_request for task in self.waiting if isinstance(task.request, FirstSyncRequest)]
         view = self._settings.view(time.time())
-        evidence = history.evidence([it.name for it in asked], view) if asked else {}
+        evidence = history.evidence([it.name for it in first_syncs], view) if first_syncs else {}
         synced = {
-            it.name for it in asked if chain_of(evidence[it.name], fingerprint=it.fingerprint, view=view) is not None
+            it.name
+            for it in first_syncs
+            if chain_of(evidence[it.name], fingerprint=it.fingerprint, view=view) is not None
         }
         self.waiting = [
             task for task in self.waiting if not (isinstance(task.request, FirstSyncRequest) and task.name in synced)
@@ -174,8 +185,8 @@ class Import:
         tasks: the audiences.
         clients: all clients, for what those on one Mailchimp account share.
         settings: of the import.
-        locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done, and at once
-            where nothing is to be done.
+        locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done, and at
+            once if there is nothing to do.
         history: what earlier runs recorded.
         began_at: when the run began, by the monotonic clock.
 
@@ -205,11 +216,11 @@ class Import:
         self._not_started: list[AudienceDone] = []
         self._changed: list[FingerprintChanged] = []
         plans: list[AudiencePlan] = []
-        lines: dict[AudienceName, AudienceEndpoints] = {}
+        endpoints: dict[AudienceName, AudienceEndpoints] = {}
         resolver = Resolver([task.audience_request for task in tasks], history, settings.view(time.time()))
         for task in tasks:
             try:
-                line = self._lines(task.client, task.audience)
+                audience_endpoints = self._endpoints_of(task.client, task.audience)
                 resolved = resolver.resolve(task.audience_request)
             except (SecretMissing, SnapshotUnusable) as error:
                 self._not_started.append(_not_started(task, error))
@@ -220,10 +231,10 @@ class Import:
             if resolved.changes_form:
                 self._changed.append(FingerprintChanged(name=task.name, fingerprint=task.audience_request.fingerprint))
             if resolved.scope is not None:
-                lines[task.name] = line
+                endpoints[task.name] = audience_endpoints
                 plans.append(self._plan(task, resolved.scope, resolver.quarantined(task.audience_request)))
-        told = {*lines, *(outcome.name for outcome in self._not_started)}
-        self._account_of = {task.name: account_identity(task.client) for task in tasks if task.name in told}
+        to_report = {*endpoints, *(outcome.name for outcome in self._not_started)}
+        self._account_of = {task.name: account_identity(task.client) for task in tasks if task.name in to_report}
         self._open = Counter(self._account_of.values())
         for account in {account_identity(task.client) for task in tasks} - self._open.keys():
             self._close(account)
@@ -232,12 +243,12 @@ class Import:
             plans,
             paging=settings.paging,
             limits=settings.limits,
-            book=PROCESS,
+            limiters=PROCESS_LIMITERS,
             rng=random.Random(),
             epoch_offset_seconds=time.time() - time.monotonic(),
             began_at=began_at,
         )
-        self._workers = Workers(self._sync, lines, locks.check)
+        self._workers = Workers(self._sync, endpoints, locks.check)
 
     def __enter__(self) -> Self:
         return self
@@ -266,13 +277,13 @@ class Import:
             yield outcomes
             self._release_what_is_done(outcomes)
 
-    def leave(self, *, patience_seconds: float) -> list[Outcome]:
+    def leave(self, *, timeout_seconds: float) -> list[Outcome]:
         """Start nothing new, wait for the requests in flight, and return their outcomes.
 
         Args:
             patience_seconds: how long to wait for it.
         """
-        return self._workers.leave(patience_seconds=patience_seconds)
+        return self._workers.leave(timeout_seconds=timeout_seconds)
 
     def _release_what_is_done(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -285,10 +296,10 @@ class Import:
 
     def _close(self, account: str) -> None:
         """Close the connections of an account: the process may open few files at once."""
-        for line in self._in_use.pop(account, ()):
-            line.close()
+        for api_client in self._in_use.pop(account, ()):
+            api_client.close()
 
-    def _lines(self, client: Client, audience: Audience) -> AudienceEndpoints:
+    def _endpoints_of(self, client: Client, audience: Audience) -> AudienceEndpoints:
         if client.name not in self._targets:
             settings = client.mailchimp
             account = MailchimpClient(
@@ -330,17 +341,10 @@ def _not_started(task: Task, error: ImporterError) -> AudienceDone:
         name=task.name,
         part=Part.HOUR if isinstance(task.request, HoursRequest | ChangesRequest) else Part.WINDOW,
         snapshot=None,
-        parts=0,
-        failed=(),
-        left=0,
-        is_whole=False,
-        read=0,
-        accepted=0,
-        refused=0,
-        requests=0,
-        accepted_now=0,
-        refused_now=0,
-        elapsed_seconds=0.0,
+        parts=PartCounts(),
+        is_proved=False,
+        totals=ReadTotals(),
+        run=RunCounts(),
         lacking=(),
         error=error,
     )

@@ -115,7 +115,7 @@ def test_a_missing_secret_stops_only_its_client(stage: Stage, side: str) -> None
     for end in ends.values():
         assert isinstance(end.error, SecretMissing)
         assert not end.complete
-        assert (end.snapshot, end.requests, end.parts) == (None, 0, 0)
+        assert (end.snapshot, end.totals.requests, end.parts.total) == (None, 0, 0)
     assert list(going) == []
     assert stage.missing("globex") == set()
     assert stage.clients["acme"].target.records == {}
@@ -283,7 +283,7 @@ def interrupted(stage: Stage, *, windows: int) -> MemoryHistory:
                     history.record(outcome)
             if told >= windows:
                 break
-        running.leave(patience_seconds=10)
+        running.leave(timeout_seconds=10)
     return history
 
 
@@ -299,7 +299,7 @@ def test_an_import_resumes_where_an_earlier_one_ended(stage: Stage) -> None:
     assert all(snapshot.completed for snapshot in latest.values())
     assert stage.missing("acme") == set()
     requests = sum(request.path.endswith("/members") for request in stage.sandbox.answered[asked_before:])
-    windows = sum(done.parts for done in told if isinstance(done, AudienceDone))
+    windows = sum(done.parts.total for done in told if isinstance(done, AudienceDone))
     assert 0 < requests <= windows - 5
 
 
@@ -345,7 +345,7 @@ def test_locks_are_held_while_requests_are_in_flight(stage: Stage) -> None:
         for _ in running.run():
             if stage.sandbox.answered:
                 break
-        running.leave(patience_seconds=10)
+        running.leave(timeout_seconds=10)
         answered = len(stage.sandbox.answered)
         assert others.take([identity]) == set()
     assert others.take([identity]) == {identity}

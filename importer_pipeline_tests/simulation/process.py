@@ -89,7 +89,7 @@ class Process:
             plans,
             paging=scenario.paging,
             limits=scenario.limits,
-            book=LimiterRegistry(),
+            limiters=LimiterRegistry(),
             rng=scenario.rng,
             epoch_offset_seconds=0.0,
         )
@@ -180,14 +180,14 @@ class Process:
         scenario, plan = self._scenario, request.audience.plan
         if not self._holds(plan.account):
             raise Broken(f"{plan.name}: a {type(request).__name__} arrives while another sync may have the account")
-        lines = self._worlds[plan.name].lines
+        endpoints = self._worlds[plan.name].endpoints
         try:
             if not isinstance(request, Fetch):
-                return lines.post(request)
-            answer = lines.ask(request)
+                return endpoints.post(request)
+            answer = endpoints.send(request)
             if request.contact_id is None and scenario.rng.random() < scenario.lies:
                 answer = lie(answer, scenario.rng)
-            return lines.open(answer, request)
+            return endpoints.open(answer, request)
         except ImporterError as error:
             return error
 
