@@ -1,4 +1,4 @@
-"""How many requests may be in flight at once, for each account and each target: counted here, for the whole process.
+"""How many requests may be in flight at once, for each account and each target, whoever calls them.
 
 Mailchimp allows ten requests in progress for each user account, which the client's other tools share (D), and answers 429
 beyond. No Retry-After is documented or was seen there; targets send one. So a 429 takes one connection away, the rest that
@@ -137,7 +137,3 @@ class LimiterRegistry:
         """Return the limiter of `name`; `limit` and `patience` are those of the first who asked."""
         with self._lock:
             return self._by_name.setdefault(name, ConcurrencyLimiter(limit, patience=patience))
-
-
-PROCESS = LimiterRegistry()
-"""The one count that everything in this process shares: two syncs at once have ten connections to an account, not twenty."""
