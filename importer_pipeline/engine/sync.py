@@ -18,7 +18,7 @@ from random import Random
 from importer_pipeline.engine.answer_doubts import doubt_clock, doubt_size, page_too_short
 from importer_pipeline.engine.audience_plan import AudiencePlan
 from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
-from importer_pipeline.engine.concurrency import LimiterRegistry
+from importer_pipeline.engine.concurrency import LimiterRegistry, account_limiter
 from importer_pipeline.engine.edge import Edge
 from importer_pipeline.engine.outcomes import Outcome, Progress
 from importer_pipeline.engine.pages import Page
@@ -253,7 +253,9 @@ class Sync:
     def _enter(self, audience: AudienceSync, book: LimiterRegistry) -> None:
         plan = audience.plan
         if plan.account not in self._accounts:
-            connections = book.of(("account", plan.account), plan.account_connections, patience=self._limits.patience)
+            connections = book.of(
+                account_limiter(plan.account), plan.account_connections, patience=self._limits.patience
+            )
             self._accounts[plan.account] = _Account(Service(connections, self._timers))
         self._accounts[plan.account].clients.add(plan.name.client)
         self._clients.setdefault(plan.name.client, []).append(audience)
