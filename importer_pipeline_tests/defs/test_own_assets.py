@@ -1,8 +1,8 @@
 """Assets of one's own: they read through the resource `mailchimp`, within the connections of the account."""
 
 import re
-import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,10 +12,10 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-import importer_pipeline
-from importer_pipeline.clients.collection import PATH_VARIABLE, Client
+from importer_pipeline.clients.collection import Client
+from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource
-from importer_pipeline.errors import RequestRefused, SelectionUnknown
+from importer_pipeline.errors import RequestRefused, SelectionUnknown, TooSlow, Unavailable
 from importer_pipeline.mailchimp.client import MailchimpClient, MailchimpLimits
 from importer_pipeline.records.contacts import Record
 from importer_pipeline.sandbox.adapter import SandboxAdapter
@@ -54,27 +54,36 @@ def slow(stage: Stage, seconds: float) -> None:
     stage.clients["acme"].account.fault_plan = FaultPlan(latency=Latency.fixed(seconds))
 
 
-def test_the_pages_asset_reads_a_segment(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PATH_VARIABLE, str(stage.write()))
-    monkeypatch.setattr(importer_pipeline, "definitions", sys.modules["importer_pipeline.definitions"], raising=False)
-    monkeypatch.delitem(sys.modules, "importer_pipeline.definitions")  # Its clients are those of the environment.
-    code, *_ = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+def test_the_pages_asset_reads_a_segment(stage: Stage) -> None:
+    """It finds the clients that the importer was built with, under a run's config, too."""
     names: dict[str, Any] = {"__name__": "own_assets"}
-    exec(code, names)
+    for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        exec(code, names)
     stage.clients["acme"].account.fault_plan = FaultPlan(rules=(once(lambda _: True, Fault.ERROR_500),))
+    made = dg.Definitions.merge(build_defs(stage.load()), dg.Definitions(assets=[names["newsletter_regulars"]]))
     with dg.DagsterInstance.ephemeral() as instance:
-        result = (
-            names["defs"]
-            .resolve_implicit_global_asset_job_def()
-            .execute_in_process(
-                instance=instance,
-                asset_selection=[dg.AssetKey("newsletter_regulars")],
-                run_config={"resources": run_config()["resources"]},
-            )
+        result = made.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey("newsletter_regulars")],
+            run_config={"resources": run_config()["resources"]},
         )
     frame = result.output_for_node("newsletter_regulars")
     assert isinstance(frame, pd.DataFrame)
     assert (list(frame["id"]), list(frame.columns)) == (regulars(stage), ["id", "status", "last_changed"])
+
+
+@pytest.mark.parametrize("timeout", ["read_timeout_seconds", "answer_timeout_seconds"])
+def test_the_timeouts_of_the_config_apply(stage: Stage, timeout: str) -> None:
+    slow(stage, 1.0)
+    stage.clients["acme"].target.fault_plan = FaultPlan(latency=Latency.fixed(1.0))
+    (client,) = stage.load().clients
+    config: dict[str, Any] = {timeout: 0.2}
+    began_at = time.monotonic()
+    with pytest.raises(TooSlow):
+        MailchimpResource(**config).connect(client).ping()
+    with pytest.raises(Unavailable):
+        TargetResource(**config).connect(client).probe()
+    assert time.monotonic() - began_at < 1.0
 
 
 def test_an_eleventh_request_waits_for_one_of_ten(stage: Stage) -> None:
