@@ -75,4 +75,5 @@ def _import_selected(
         [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], labels)],
         clients=clients,
         settings=resources.settings(),
+        apis=resources.apis,
     )

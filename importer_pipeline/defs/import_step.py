@@ -19,6 +19,7 @@ from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Part
 from importer_pipeline.errors import StopRun
 from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.redaction import shortened
+from importer_pipeline.runner.api_clients import ApiClients
 from importer_pipeline.runner.importing import Import, ImportQueue, ImportSettings, Task
 from importer_pipeline.runner.summary import ImportSummary, done_line, progress_line
 
@@ -42,6 +43,7 @@ def run_import(
     *,
     clients: Clients,
     settings: ImportSettings,
+    apis: ApiClients,
     busy_patience_seconds: float = math.inf,
 ) -> None:
     """Do the tasks, and record everything as soon as it is imported.
@@ -51,6 +53,7 @@ def run_import(
         tasks: what is to be done.
         clients: all clients, for what those on one Mailchimp account share.
         settings: how to go about it.
+        apis: connects the clients to Mailchimp and their targets.
         busy_patience_seconds: how long to wait where another sync has all accounts that are still to come, until these are
             left to a later run.
 
@@ -62,7 +65,7 @@ def run_import(
             "DAGSTER_HOME is not set: nothing of this run will be remembered. Remedy: export DAGSTER_HOME=<a folder>"
         )
     history, summary = EventLogHistory(context), ImportSummary()
-    turns = ImportQueue(tasks, clients=clients, settings=settings, locks=account_locks(context.instance))
+    turns = ImportQueue(tasks, clients=clients, settings=settings, apis=apis, locks=account_locks(context.instance))
     while turns.waiting:
         with _as_failure():
             running = turns.next(history) or _wait(context, turns, history, patience_seconds=busy_patience_seconds)

@@ -19,7 +19,7 @@ from importer_pipeline.errors import LocksUnusable
 from importer_pipeline.planning.quarantine import Entry
 from importer_pipeline.planning.requests import EntrySelection, RetryRequest, WindowsRequest
 from importer_pipeline.redaction import shortened, shown
-from importer_pipeline.runner.importing import ImportSettings, Task
+from importer_pipeline.runner.importing import Task
 
 _MAX_NAMED = 10
 
@@ -37,7 +37,7 @@ def quarantine_asset(clients: Clients) -> dg.AssetsDefinition:
     """`quarantine`: what could not be imported. Materializing a partition tries it again."""
 
     def run(context: dg.AssetExecutionContext, resources: StepResources) -> None:
-        _redrive(context, clients, resources.settings(), _refs(context.partition_keys))
+        _redrive(context, clients, resources, _refs(context.partition_keys))
 
     spec = dg.AssetSpec(
         QUARANTINE_KEY,
@@ -66,7 +66,7 @@ def redrive_job(clients: Clients) -> dg.JobDefinition:
                 return
         except LocksUnusable as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        _redrive(context, clients, resources.settings(), refs)
+        _redrive(context, clients, resources, refs)
 
     retry_quarantined = op_step(
         "retry_quarantined",
@@ -157,7 +157,7 @@ def _forget(context: Context, audiences: Audiences, refs: Sequence[PartitionRef]
         )
 
 
-def _redrive(context: Context, clients: Clients, settings: ImportSettings, refs: Sequence[PartitionRef]) -> None:
+def _redrive(context: Context, clients: Clients, resources: StepResources, refs: Sequence[PartitionRef]) -> None:
     """Try these again.
 
     Raises:
@@ -174,7 +174,7 @@ def _redrive(context: Context, clients: Clients, settings: ImportSettings, refs:
             f"not in the clients file, so not tried: {', '.join(gone)}. Remedy: declare them, or run redrive_quarantine with "
             "`forget: true` and their partitions"
         )
-    run_import(context, tasks, clients=clients, settings=settings)
+    run_import(context, tasks, clients=clients, settings=resources.settings(), apis=resources.apis)
     asked = set(refs)
     still = [entry for entry in read_entries(context.instance, [task.name for task in tasks]) if entry.ref in asked]
     if still:

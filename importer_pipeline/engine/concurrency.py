@@ -1,13 +1,18 @@
-"""Limits the requests in flight for each account and each target, counted for the whole process.
+"""Limits the requests in flight for each account and each target, whoever sends them.
 
 Mailchimp allows ten requests in progress for each user account, which the client's other tools share (D), and answers
 429 beyond. No Retry-After is documented or was seen there; targets send one. So a 429 takes one connection away, the
 pause that an answer requests is kept, and a time without a 429 gives the connection back.
 """
 
+import math
 import threading
-from collections.abc import Hashable
+from collections.abc import Generator, Hashable
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+_TURN_SECONDS = 1.0
+"""How long a connection is kept for a sync that was refused one: a sync that waits asks more often than that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,9 @@ class ConcurrencyLimiter:
         self._refused_in_a_row = 0
         self._refused_since: float | None = None
         self._changed_at = 0.0
+        self._queued = 0
+        self._queue_is_next = True
+        self._sync_refused_at = -math.inf
         self.in_use = 0
 
     @property
@@ -56,15 +64,40 @@ class ConcurrencyLimiter:
             return self._paused_until
 
     def acquire(self, now: float) -> bool:
-        """Take a connection, if one is free at `now` (seconds of a clock that only goes forward)."""
+        """Take a connection for a sync, if one is free at `now` (seconds of a clock that only goes forward).
+
+        A sync asks again when it has given one back, so it would always be there first. Callers that are `queued` get
+        every other connection instead.
+        """
         with self._lock:
-            if now < self._paused_until:
+            if not self._is_free(now) or (self._queued and self._queue_is_next):
+                self._sync_refused_at = now
                 return False
-            self._recover(now)
-            if self.in_use >= (self._limit if self._proven else 1):
-                return False
+            self._sync_refused_at = -math.inf
+            self._queue_is_next = True
             self.in_use += 1
             return True
+
+    def acquire_queued(self, now: float) -> bool:
+        """Take a connection for a caller that is `queued`, if one is free at `now` and no sync has the next turn."""
+        with self._lock:
+            sync_waits = now - self._sync_refused_at <= _TURN_SECONDS
+            if not self._is_free(now) or (sync_waits and not self._queue_is_next):
+                return False
+            self._queue_is_next = False
+            self.in_use += 1
+            return True
+
+    @contextmanager
+    def queued(self) -> Generator[None]:
+        """Count the caller as waiting, so that a sync leaves it every other connection."""
+        with self._lock:
+            self._queued += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._queued -= 1
 
     def release(self) -> None:
         """Give a connection back: its request is no longer in flight."""
@@ -121,10 +154,26 @@ class ConcurrencyLimiter:
         self._granted_until = max(self._granted_until, until)
         self._paused_until = max(self._paused_until, until)
 
+    def _is_free(self, now: float) -> bool:
+        if now < self._paused_until:
+            return False
+        self._recover(now)
+        return self.in_use < (self._limit if self._proven else 1)
+
     def _recover(self, now: float) -> None:
         while self._limit < self._most and now - self._changed_at >= self._policy.quiet_seconds:
             self._limit += 1
             self._changed_at += self._policy.quiet_seconds
+
+
+def account_limiter(account: str) -> Hashable:
+    """Return the name of a Mailchimp account's limiter, from the account's name."""
+    return "account", account
+
+
+def target_limiters(url: str, client: str) -> tuple[Hashable, Hashable]:
+    """Return the names of the limiters of a post: the target URL's, which clients share, and that client's."""
+    return ("target", url), ("target", url, client)
 
 
 class LimiterRegistry:
@@ -138,7 +187,3 @@ class LimiterRegistry:
         """Return the limiter of `name`; `limit` and `throttling` are those of the first call."""
         with self._lock:
             return self._by_name.setdefault(name, ConcurrencyLimiter(limit, throttling=throttling))
-
-
-PROCESS_LIMITERS = LimiterRegistry()
-"""The limiters of this process: two concurrent syncs have ten connections to an account, not twenty."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
-from importer_pipeline.engine.concurrency import LimiterRegistry
+from importer_pipeline.engine.concurrency import LimiterRegistry, account_limiter
 from importer_pipeline.engine.edge import Edge
 from importer_pipeline.engine.posting import Posting
 from importer_pipeline.engine.services import Service, SyncLimits, Timers
@@ -81,7 +81,7 @@ class FetchQueue:
         plan = audience.plan
         if plan.account not in self.accounts:
             limiter = limiters.of(
-                ("account", plan.account), plan.account_connections, throttling=self._limits.throttling
+                account_limiter(plan.account), plan.account_connections, throttling=self._limits.throttling
             )
             self.accounts[plan.account] = Account(Service(limiter, self._timers))
         self.accounts[plan.account].clients.add(plan.name.client)

@@ -10,11 +10,11 @@ decides.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from random import Random
 
 from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
-from importer_pipeline.engine.concurrency import LimiterRegistry
+from importer_pipeline.engine.concurrency import LimiterRegistry, target_limiters
 from importer_pipeline.engine.delivery import Delivery
 from importer_pipeline.engine.lanes import Doubt, Lane, TargetUrl
 from importer_pipeline.engine.pages import Page
@@ -74,15 +74,17 @@ class Posting:
         """Add an audience whose contacts will have to be posted."""
         name, client = audience.plan.target, audience.plan.name.client
 
-        def service(*of: str) -> Service:
-            limiter = limiters.of(("target", *of), self._limits.target_posts, throttling=self._limits.throttling)
+        of_url, of_client = target_limiters(name, client)
+
+        def service(of: Hashable) -> Service:
+            limiter = limiters.of(of, self._limits.target_posts, throttling=self._limits.throttling)
             return Service(limiter, self._timers)
 
         if name not in self._urls:
-            self._urls[name] = TargetUrl(service(name))
+            self._urls[name] = TargetUrl(service(of_url))
         url = self._urls[name]
         if client not in url.lanes:
-            url.lanes[client] = Lane(client, url, service(name, client), self._limits.post_records)
+            url.lanes[client] = Lane(client, url, service(of_client), self._limits.post_records)
 
     def has_room(self, audience: AudienceSync) -> bool:
         """Return whether one more page for this audience's target may be read."""

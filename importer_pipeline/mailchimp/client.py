@@ -1,4 +1,4 @@
-"""Mailchimp's Marketing API 3.0: the five requests that the importer sends, and the parsing of their answers.
+"""Mailchimp's Marketing API 3.0: the five requests that the importer sends, any other GET, and the parsing of answers.
 
 `MailchimpClient` only sends: it returns a complete `Answer` of any status, so that the caller can give the account's
 connection to another request before parsing it. The `read_...` functions are pure. Stays out: the meaning of other
@@ -6,7 +6,9 @@ statuses and of failed connections (`mailchimp/errors.py`), the checks that a pa
 enough (`listing/coverage.py`), retries and the number of connections (`engine/sync.py`).
 """
 
+import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -28,6 +30,7 @@ __all__ = [
     "MailchimpClient",
     "MailchimpLimits",
     "MembersPage",
+    "read_document",
     "read_list",
     "read_member",
     "read_members",
@@ -39,6 +42,7 @@ OAUTH_METADATA_URL = "https://login.mailchimp.com/oauth2/metadata"
 
 _SMALL_BYTES = 64 * 1024
 _FIELD_BYTES = 1024
+_PATH = re.compile(r"(?:/(?:[\w.~@:-]|%[0-9A-Fa-f]{2})+)+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +154,21 @@ class MailchimpClient:
         """Send a ping, to check the key."""
         return self._get("/ping")
 
+    def get(self, path: str, query: Mapping[str, str]) -> Answer:
+        """Request anything that the account may read, by its path below the API's root and its query.
+
+        Raises:
+            RequestRefused: the path is not absolute, or has a query, a dot segment or characters that need encoding.
+            TryAgain: there was no answer, or no complete one.
+        """
+        if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
+            raise RequestRefused(
+                "expected a path like /lists/1a2d7ebf82/segments",
+                remedy="pass the query as parameters, and encode the rest",
+            )
+        encoded = f"?{urlencode(query)}" if query else ""
+        return self._wire.send(self._route(), f"{path}{encoded}")
+
     def close(self) -> None:
         """Close the connections."""
         self._wire.close()
@@ -248,6 +267,19 @@ def read_ping(answer: Answer) -> None:
     if proves_absence(answer):
         raise RequestRefused("there is no Mailchimp API at this URL (HTTP 404)", remedy="check mailchimp.base_url")
     _object(answer, expected="a greeting")
+
+
+def read_document(answer: Answer) -> dict[str, Any]:
+    """Parse an answer to `MailchimpClient.get`: a JSON object.
+
+    Raises:
+        RequestRefused: there is nothing at this path.
+        BrokenAnswer: it is not a JSON object.
+        ImporterError: by the status; see `mailchimp/errors.py`.
+    """
+    if proves_absence(answer):
+        raise RequestRefused("Mailchimp has nothing at this path (HTTP 404)", remedy="check the ids in it")
+    return _object(answer, expected="an object")
 
 
 def _object(answer: Answer, *, expected: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Turns declared audiences into a running sync: reads secrets, connects, starts the engine and its threads.
+"""Turns declared audiences into a running sync: connects its clients, starts the engine and its threads.
 
 Knows nothing of Dagster: `defs` turns its outcomes into events, and earlier events into a `History`.
 """
@@ -14,7 +14,6 @@ from typing import Self
 
 from importer_pipeline.clients.collection import Audience, Client, Clients, fingerprint
 from importer_pipeline.engine.audience_plan import AudiencePlan, Scope
-from importer_pipeline.engine.concurrency import PROCESS_LIMITERS
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     FingerprintChanged,
@@ -31,13 +30,14 @@ from importer_pipeline.errors import ImporterError, SecretMissing, SnapshotUnusa
 from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.locks.protocol import AccountLocks
-from importer_pipeline.mailchimp.client import OAUTH_METADATA_URL, MailchimpClient, MailchimpLimits
+from importer_pipeline.mailchimp.client import MailchimpClient
 from importer_pipeline.planning.chain import View, chain_of
 from importer_pipeline.planning.history import History
 from importer_pipeline.planning.requests import AudienceRequest, ChangesRequest, FirstSyncRequest, HoursRequest, Request
 from importer_pipeline.planning.resolver import Resolver
+from importer_pipeline.runner.api_clients import ApiClients
 from importer_pipeline.runner.workers import AudienceEndpoints, Workers
-from importer_pipeline.target.client import TargetClient, TargetLimits
+from importer_pipeline.target.client import TargetClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +48,6 @@ class ImportSettings:
     """Page size and overlap of windows."""
     limits: SyncLimits = field(default_factory=SyncLimits)
     """Concurrency, retries and times."""
-    mailchimp: MailchimpLimits = field(default_factory=MailchimpLimits)
-    """Timeouts for Mailchimp."""
-    target: TargetLimits = field(default_factory=TargetLimits)
-    """Timeouts for the targets."""
-    oauth_metadata_url: str = OAUTH_METADATA_URL
-    """Where to ask for the data centre of an OAuth token."""
     oldest: int = 0
     """The first second of the first hour in view: see `settings.Settings.first_hour`."""
 
@@ -92,6 +86,7 @@ class ImportQueue:
         tasks: the audiences and requests. Several of one audience run one after another, in order.
         clients: all clients, for what those on one Mailchimp account share.
         settings: of all imports. The time limit of a run applies to all of them together, from now on.
+        apis: connects the clients to Mailchimp and their targets.
         locks: one sync at a time per account.
 
     Attributes:
@@ -104,11 +99,13 @@ class ImportQueue:
         *,
         clients: Clients,
         settings: ImportSettings,
+        apis: ApiClients,
         locks: AccountLocks,
     ) -> None:
         self.waiting = list(tasks)
         self._clients = clients
         self._settings = settings
+        self._apis = apis
         self._locks = locks
         self._began_at = time.monotonic()
 
@@ -147,6 +144,7 @@ class ImportQueue:
                 list(now.values()),
                 clients=self._clients,
                 settings=self._settings,
+                apis=self._apis,
                 locks=self._locks,
                 history=history,
                 began_at=self._began_at,
@@ -185,6 +183,7 @@ class Import:
         tasks: the audiences.
         clients: all clients, for what those on one Mailchimp account share.
         settings: of the import.
+        apis: connects the clients to Mailchimp and their targets.
         locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done, and at
             once if there is nothing to do.
         history: what earlier runs recorded.
@@ -201,6 +200,7 @@ class Import:
         *,
         clients: Clients,
         settings: ImportSettings,
+        apis: ApiClients,
         locks: AccountLocks,
         history: History,
         began_at: float,
@@ -209,6 +209,7 @@ class Import:
         self.later: list[Task] = []
         self._connections = clients.max_connections()
         self._settings = settings
+        self._apis = apis
         self._locks = locks
         self._accounts: dict[str, MailchimpClient] = {}
         self._targets: dict[str, TargetClient] = {}
@@ -243,7 +244,7 @@ class Import:
             plans,
             paging=settings.paging,
             limits=settings.limits,
-            limiters=PROCESS_LIMITERS,
+            limiters=apis.limiters,
             rng=random.Random(),
             epoch_offset_seconds=time.time() - time.monotonic(),
             began_at=began_at,
@@ -301,17 +302,9 @@ class Import:
 
     def _endpoints_of(self, client: Client, audience: Audience) -> AudienceEndpoints:
         if client.name not in self._targets:
-            settings = client.mailchimp
-            account = MailchimpClient(
-                settings.credentials(),
-                base_url=settings.base_url,
-                limits=self._settings.mailchimp,
-                oauth_metadata_url=self._settings.oauth_metadata_url,
-            )
-            key = client.target.api_key.read()
-            self._targets[client.name] = TargetClient(client.target.url, key, limits=self._settings.target)
-            self._accounts[client.name] = account
-            self._in_use[account_identity(client)] += [account, self._targets[client.name]]
+            account, target = self._apis.mailchimp(client), self._apis.target(client)
+            self._accounts[client.name], self._targets[client.name] = account, target
+            self._in_use[account_identity(client)] += [account, target]
         return AudienceEndpoints(
             account=self._accounts[client.name],
             list_id=audience.list_id,

@@ -219,3 +219,31 @@ def test_threads_never_take_more_than_there_are() -> None:
     for thread in threads:
         thread.join()
     assert sum(taken) == connections.in_use == 7
+
+
+def test_a_sync_and_queued_callers_take_turns() -> None:
+    """The only connection goes to each of them in turn, however fast one of them comes back."""
+    shared = ConcurrencyLimiter(1, throttling=ThrottlePolicy())
+    turns = list[str]()
+    with shared.queued():
+        for tick in range(12):
+            now = tick / 10
+            if shared.in_use:
+                shared.release()
+            if shared.acquire(now):
+                turns.append("sync")
+            elif shared.acquire_queued(now):
+                turns.append("queued")
+    assert turns == ["queued", "sync"] * 6
+    shared.release()
+    assert shared.acquire(2.0)
+
+
+def test_a_connection_is_kept_for_a_sync_for_a_second_only() -> None:
+    shared = ConcurrencyLimiter(1, throttling=ThrottlePolicy())
+    with shared.queued():
+        assert shared.acquire_queued(0.0)
+        assert not shared.acquire(0.5)
+        shared.release()
+        assert not shared.acquire_queued(1.4)
+        assert shared.acquire_queued(1.6)
