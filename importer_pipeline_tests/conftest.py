@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import dagster as dg
 import pytest
+from hypothesis import settings
 
 from importer_pipeline.sandbox.children import DAYS, TOLERANCE_VARIABLE
 from importer_pipeline_tests.support.postgres import Postgres, postgres_server
@@ -13,6 +14,8 @@ from importer_pipeline_tests.support.processes import let_children_be_interrupte
 from importer_pipeline_tests.support.runs import new_instance
 
 let_children_be_interrupted()
+settings.register_profile("busy machines", deadline=None)
+settings.load_profile("busy machines")
 os.environ[TOLERANCE_VARIABLE] = (
     DAYS  # Sandboxes' clocks are moved by days; what the tolerance does is tested by itself.
 )
