@@ -19,6 +19,9 @@ QUARANTINE_KEY = dg.AssetKey(["quarantine"])
 QUARANTINE_PARTITIONS = dg.DynamicPartitionsDefinition(name="quarantine")
 """A partition for each window or hour of which something is in the quarantine: see `outcomes.PartitionRef`."""
 
+IMPORTER_GROUP = "importer"
+"""The group of the assets that belong to no client."""
+
 POOL = "mailchimp"
 """The pool that every step which calls Mailchimp takes a place in."""
 
