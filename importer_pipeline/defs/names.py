@@ -4,6 +4,9 @@ import dagster as dg
 
 from importer_pipeline.listing.snapshots import AudienceName
 
+MAILCHIMP_LIST = "mailchimp"
+"""Last part of the key of an audience's list at Mailchimp, which its other assets are made of."""
+
 CONTACTS = "contacts"
 """Last part of the key of an audience's full sync."""
 
@@ -24,6 +27,11 @@ IMPORTER_GROUP = "importer"
 
 POOL = "mailchimp"
 """The pool that every step which calls Mailchimp takes a place in."""
+
+
+def list_key(name: AudienceName) -> dg.AssetKey:
+    """The asset that stands for an audience's list at Mailchimp; nothing materializes it."""
+    return dg.AssetKey([name.client, name.audience, MAILCHIMP_LIST])
 
 
 def contacts_key(name: AudienceName) -> dg.AssetKey:

@@ -43,6 +43,7 @@ def quarantine_asset(clients: Clients) -> dg.AssetsDefinition:
             keep_red(context.instance, str(ref))
         _redrive(context, clients, resources.settings(), refs)
 
+    owners = {client.owner for client in clients.clients if client.owner}
     spec = dg.AssetSpec(
         QUARANTINE_KEY,
         description=(
@@ -53,6 +54,8 @@ def quarantine_asset(clients: Clients) -> dg.AssetsDefinition:
         ),
         partitions_def=QUARANTINE_PARTITIONS,
         group_name=IMPORTER_GROUP,
+        # One of several would be told of what is not theirs.
+        owners=list(owners) if len(owners) == 1 else None,
         kinds={"mailchimp", "pandas"},
         skippable=True,
     )
