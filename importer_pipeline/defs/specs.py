@@ -97,7 +97,8 @@ def changes_spec(client: Client, audience: Audience, upstream: Sequence[dg.Asset
         description=(
             f"The contacts of the Mailchimp audience {audience.list_id} that changed in an hour (UTC), archived ones too, at "
             "the client's target. `incremental_sync` brings in all hours since the last one without a gap; any of them can be "
-            "imported again by hand."
+            "imported again by hand. Hours before the audience's first full sync stay missing, and nothing is missing in "
+            "them: that sync has read what changed before it."
         ),
     )
 
