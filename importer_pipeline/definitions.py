@@ -15,6 +15,7 @@ from importer_pipeline.defs.resources import MailchimpResource, TargetResource
 from importer_pipeline.defs.run_liveness import sign_of_life
 from importer_pipeline.defs.schedules import hourly_schedules
 from importer_pipeline.defs.settings import Settings, settings_from_environment
+from importer_pipeline.defs.specs import list_specs
 
 
 def build_defs(
@@ -51,7 +52,7 @@ def build_defs(
         jobs += [redrive_job(clients), prune_job(settings)]
         sensors.append(failed_partitions_sensor(clients))
     return Definitions(
-        assets=assets,
+        assets=[*list_specs(own), *assets],
         jobs=jobs,
         schedules=hourly_schedules(own, settings, changes=incremental_sync, full=full_sync),
         sensors=sensors,

@@ -128,7 +128,7 @@ class EventLogHistory:
         What goes to the quarantine is written first: a window or hour is imported only once that is recorded.
         """
         changed = self._quarantine.note(outcome, now=time.time())
-        write_entries(self._instance, self._context.log_event, self._quarantine, changed)
+        write_entries(self._instance, self._context.log_event, self._quarantine, changed, run=self._context.run)
         if isinstance(outcome, FingerprintChanged):
             self._record_change(outcome)
         elif isinstance(outcome, SnapshotKnown):

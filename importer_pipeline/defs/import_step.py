@@ -30,6 +30,13 @@ _MAX_AT_ONCE = 200
 
 _MAX_LINES = 10
 """Lines of what came in that are logged at once; all of it stands in the events."""
+
+_MAX_TAGGED = 10
+"""Clients that are named in the tag of a run."""
+
+CLIENTS_TAG = "importer_pipeline/clients"
+"""The tag of a run that says whose audiences it takes."""
+
 _LOOK_AGAIN_SECONDS = 1.0
 """How often a step looks whether an account is free. Nothing is written for it."""
 
@@ -64,6 +71,7 @@ def run_import(
         context.log.warning(
             "DAGSTER_HOME is not set: nothing of this run will be remembered. Remedy: export DAGSTER_HOME=<a folder>"
         )
+    context.instance.add_run_tags(context.run.run_id, {CLIENTS_TAG: _clients_of(tasks, clients)})
     history, summary = EventLogHistory(context), ImportSummary()
     turns = ImportQueue(tasks, clients=clients, settings=settings, apis=apis, locks=account_locks(context.instance))
     while turns.waiting:
@@ -156,6 +164,13 @@ def _wait(context: Context, turns: ImportQueue, history: EventLogHistory, *, pat
             f"left to a later run: {_clients(turns)}. Another sync has the Mailchimp account; nothing is lost by it"
         )
     return None
+
+
+def _clients_of(tasks: Sequence[Task], clients: Clients) -> str:
+    names = sorted({task.name.client for task in tasks})
+    if len(names) > _MAX_TAGGED and len(names) == len(clients.clients):
+        return "all"
+    return shortened(names, _MAX_TAGGED) or "none"
 
 
 def _clients(turns: ImportQueue) -> str:

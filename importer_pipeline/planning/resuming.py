@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from importer_pipeline.engine.audience_plan import SnapshotScope
 from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.listing.coverage import timestamp
-from importer_pipeline.listing.snapshots import AudienceName, Latest, SnapshotProgress
+from importer_pipeline.listing.snapshots import AudienceName, Latest, SnapshotProgress, parse_window_key
 from importer_pipeline.planning.chain import View
 from importer_pipeline.planning.history import History
-from importer_pipeline.redaction import shortened
+from importer_pipeline.redaction import quoted, shortened
 
 _MAX_NAMED = 3
 
@@ -100,7 +100,7 @@ def _with_windows(
     if flaw is not None:
         raise SnapshotUnusable(f"the snapshot is {flaw}", remedy=remedy)
     known = latest.snapshot.keys
-    unknown = sorted(set(keys) - set(known))
+    unknown = [_named(key) for key in sorted(set(keys) - set(known))]
     if unknown:
         raise SnapshotUnusable(
             f"the snapshot of {timestamp(latest.snapshot.before)} has no window {shortened(unknown, _MAX_NAMED)}",
@@ -108,6 +108,11 @@ def _with_windows(
             "or run plan_windows for a new snapshot",
         )
     return latest
+
+
+def _named(key: str) -> str:
+    """Return a window's key, or in quotation marks what can be none: a person added it."""
+    return quoted(key) if parse_window_key(key) is None else key
 
 
 def _flaw(latest: Latest, *, fingerprint: str, was_other: bool, view: View) -> str | None:
