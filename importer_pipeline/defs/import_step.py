@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -18,6 +18,7 @@ from importer_pipeline.defs.pool_slot import PoolSlot
 from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Part
 from importer_pipeline.errors import StopRun
 from importer_pipeline.exhaustion import exhaustion_of
+from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.redaction import shortened
 from importer_pipeline.runner.importing import Import, ImportQueue, ImportSettings, Task
 from importer_pipeline.runner.summary import ImportSummary, done_line, progress_line
@@ -44,24 +45,62 @@ def run_import(
     settings: ImportSettings,
     busy_patience_seconds: float = math.inf,
 ) -> None:
+    """Do the tasks as `import_all` does, and fail if something is not imported.
+
+    Raises:
+        dagster.Failure: something is not imported. Its text names each with a remedy. What is imported stays imported.
+    """
+    summary = ImportSummary()
+    import_all(context, tasks, summary, clients=clients, settings=settings, busy_patience_seconds=busy_patience_seconds)
+    fail_if_incomplete(summary)
+
+
+def fail_if_incomplete(summary: ImportSummary, known: Collection[AudienceName] = ()) -> None:
+    """Raise if something is not imported, unless that is known.
+
+    Args:
+        summary: what the import has done.
+        known: audiences whose failure is named, and no reason to fail.
+
+    Raises:
+        dagster.Failure: something is not imported. Its text names each with a remedy. What is imported stays imported.
+    """
+    if (failure := summary.failure_besides(known)) is not None:
+        raise dg.Failure(
+            failure,
+            metadata={"audiences_not_in": sum(done.error is not None for done in summary.done)},
+            allow_retries=False,
+        )
+
+
+def import_all(
+    context: Context,
+    tasks: Sequence[Task],
+    summary: ImportSummary,
+    *,
+    clients: Clients,
+    settings: ImportSettings,
+    busy_patience_seconds: float = math.inf,
+) -> None:
     """Do the tasks, and record everything as soon as it is imported.
 
     Args:
         context: the step's.
         tasks: what is to be done.
+        summary: takes in what has been done, also if the import fails.
         clients: all clients, for what those on one Mailchimp account share.
         settings: how to go about it.
         busy_patience_seconds: how long to wait where another sync has all accounts that are still to come, until these are
             left to a later run.
 
     Raises:
-        dagster.Failure: something is not imported. Its text names each with a remedy. What is imported stays imported.
+        dagster.Failure: the import cannot start or continue. What is imported stays imported.
     """
     if not os.environ.get("DAGSTER_HOME"):
         context.log.warning(
             "DAGSTER_HOME is not set: nothing of this run will be remembered. Remedy: export DAGSTER_HOME=<a folder>"
         )
-    history, summary = EventLogHistory(context), ImportSummary()
+    history = EventLogHistory(context)
     turns = ImportQueue(tasks, clients=clients, settings=settings, locks=account_locks(context.instance))
     while turns.waiting:
         with _as_failure():
@@ -72,12 +111,6 @@ def run_import(
             _report(context, running, history, summary)
     left = f"; left to a later run: {_clients(turns)}" if turns.waiting else ""
     context.log.info(f"{summary.closing_line}{left}")
-    if summary.failure is not None:
-        raise dg.Failure(
-            summary.failure,
-            metadata={"audiences_not_in": sum(done.error is not None for done in summary.done)},
-            allow_retries=False,
-        )
 
 
 @contextmanager

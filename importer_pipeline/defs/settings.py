@@ -32,8 +32,17 @@ class Settings(BaseModel):
 
     clock_tolerance_minutes: float = Field(default=15, gt=10)
     """Maximum difference between Mailchimp's clock and this machine's; clocks that are ten minutes off are in use."""
+    late_after_hours: float = Field(default=3, gt=0)
+    """Lag from which an audience is late."""
+    known_failures: Literal["listed", "red"] = "listed"
+    """`listed` if audiences that failed in the last run for the same reason do not make `incremental_sync` fail."""
     shard: Annotated[Shard, BeforeValidator(_shard)] = Shard()
     """Share of the clients that this code location has, like 0/4."""
+
+    @property
+    def late_after_seconds(self) -> float:
+        """Seconds of lag from which an audience is late."""
+        return self.late_after_hours * 3600
 
     def first_hour(self, now: datetime) -> datetime:
         """The first of the hours that are partitions: those of whole months, so that it seldom moves."""

@@ -7,7 +7,7 @@ is imported.
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from statistics import median
@@ -191,10 +191,19 @@ def is_to_report(status: AudienceStatus, before: Reported | None, *, now: float)
     return before is None or not status.is_like(before.status) or now - before.at >= REPORT_AGAIN_SECONDS
 
 
-def worst_first(statuses: Iterable[AudienceStatus]) -> Sequence[AudienceStatus]:
-    """Return the statuses by state, and within a state by lag: no chain, then the longest."""
+def worst_first(
+    statuses: Iterable[AudienceStatus], quarantined: Container[AudienceName] = ()
+) -> Sequence[AudienceStatus]:
+    """Return the statuses by state, and within a state by lag: no chain, then the longest.
+
+    Args:
+        statuses: of the audiences.
+        quarantined: audiences with entries in the quarantine, which come before the others of their state.
+    """
     order = list(State)
-    return sorted(
-        statuses,
-        key=lambda it: (order.index(it.state), -(math.inf if it.lag_seconds is None else it.lag_seconds), str(it.name)),
-    )
+
+    def badness(it: AudienceStatus) -> tuple[int, bool, float, str]:
+        lag = math.inf if it.lag_seconds is None else it.lag_seconds
+        return order.index(it.state), it.name not in quarantined, -lag, str(it.name)
+
+    return sorted(statuses, key=badness)

@@ -8,13 +8,20 @@ import pytest
 
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.assets import contacts_assets, windows_assets
+from importer_pipeline.defs.settings import Settings
+from importer_pipeline.defs.status import StatusReporter
 from importer_pipeline_tests.defs.declared import client, declared
 from importer_pipeline_tests.support.runs import materialize
 from importer_pipeline_tests.support.stage import Stage
 
+
+def contacts_assets_of(clients: Clients) -> dg.AssetsDefinition:
+    return contacts_assets(clients, StatusReporter(clients, Settings()))
+
+
 KINDS = pytest.mark.parametrize(
     ("assets_of", "kind"),
-    [(contacts_assets, "contacts"), (windows_assets, "contact_windows")],
+    [(contacts_assets_of, "contacts"), (windows_assets, "contact_windows")],
     ids=["contacts", "contact_windows"],
 )
 

@@ -9,7 +9,15 @@ from importer_pipeline.defs.settings import Settings, settings_from_environment
 from importer_pipeline.errors import SettingsInvalid
 from importer_pipeline.sandbox.children import TOLERANCE_VARIABLE
 
-VARIABLES = ("IMPORTER_HOURLY", "IMPORTER_HOURLY_CRON", "IMPORTER_MONTHS_IN_VIEW", "IMPORTER_SHARD", TOLERANCE_VARIABLE)
+VARIABLES = (
+    "IMPORTER_HOURLY",
+    "IMPORTER_HOURLY_CRON",
+    "IMPORTER_MONTHS_IN_VIEW",
+    "IMPORTER_SHARD",
+    TOLERANCE_VARIABLE,
+    "IMPORTER_LATE_AFTER_HOURS",
+    "IMPORTER_KNOWN_FAILURES",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +33,16 @@ def test_a_laptop_starts_nothing_by_itself() -> None:
 
 
 def test_a_server_says_so(environment: pytest.MonkeyPatch) -> None:
-    for name, value in zip(VARIABLES, ("on", "23 * * * *", "1", "1/4", "20"), strict=True):
+    for name, value in zip(VARIABLES, ("on", "23 * * * *", "1", "1/4", "20", "6", "red"), strict=True):
         environment.setenv(name, value)
     assert settings_from_environment() == Settings(
-        hourly="on", hourly_cron="23 * * * *", months_in_view=1, shard=Shard(1, 4), clock_tolerance_minutes=20
+        hourly="on",
+        hourly_cron="23 * * * *",
+        months_in_view=1,
+        shard=Shard(1, 4),
+        clock_tolerance_minutes=20,
+        late_after_hours=6,
+        known_failures="red",
     )
 
 
