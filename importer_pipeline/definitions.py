@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from dagster import Definitions, HourlyPartitionsDefinition, get_dagster_logger, in_process_executor
 
 from importer_pipeline.clients.collection import Clients, clients_from_environment
+from importer_pipeline.defs.alerts import client_alerts_sensor
 from importer_pipeline.defs.assets import changes_assets, contacts_assets, windows_assets
 from importer_pipeline.defs.dead_runs import dead_runs_sensor
 from importer_pipeline.defs.jobs import full_sync_job, incremental_sync_job, plan_windows_job, status_asset
@@ -44,7 +45,7 @@ def build_defs(clients: Clients, settings: Settings | None = None) -> Definition
     assets = [contacts_assets(own, reporter), windows_assets(own), changes_assets(own, hours)] if own.clients else []
     assets.append(status_asset(own, shard, reporter, stale_after=stale_after(settings)))
     jobs = [full_sync, incremental_sync, plan_windows_job(own)]
-    sensors = [dead_runs_sensor]
+    sensors = [dead_runs_sensor, client_alerts_sensor(own, settings)]
     if shard.is_first:
         assets += [quarantine_asset(clients)] if clients.clients else []
         jobs += [redrive_job(clients), prune_job(settings)]
