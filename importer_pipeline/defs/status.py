@@ -95,7 +95,7 @@ class StatusReporter:
         Returns:
             audiences that failed in the last report for the same reason; none if the settings say that these count.
         """
-        statuses, changed = self._states(context, list(self._fingerprints), summary, settings)
+        statuses, changed = self._states(context, list(self._fingerprints), summary, settings, in_all=True)
         entries = read_entries(context.instance, self._fingerprints)
         figures, counts = figures_of(statuses), RunCounts.of(summary.done)
         late_after = self._settings.late_after_seconds
@@ -140,7 +140,7 @@ class StatusReporter:
         """
 
         def report() -> None:
-            self._states(context, names, summary, settings, planned)
+            self._states(context, names, summary, settings, in_all=False, planned=planned)
 
         with _although_it_fails(context, report):
             yield
@@ -152,6 +152,8 @@ class StatusReporter:
         names: Sequence[AudienceName],
         summary: ImportSummary,
         settings: ImportSettings,
+        *,
+        in_all: bool,
         planned: Collection[AudienceName] = (),
     ) -> tuple[list[AudienceStatus], Comparison]:
         instance, view = context.instance, settings.view(time.time())
@@ -172,9 +174,13 @@ class StatusReporter:
                     late_after_seconds=self._settings.late_after_seconds,
                 )
             )
-        due = [it for it in statuses if it.name in planned or is_to_report(it, before.get(it.name), now=view.now)]
-        store_evaluations(context, [up_to_date_evaluation(it) for it in due])
-        return statuses, compare({name: it.status for name, it in before.items()}, statuses)
+        due = [
+            it
+            for it in statuses
+            if it.name in planned or is_to_report(it, before.get(it.name), now=view.now, in_all=in_all)
+        ]
+        store_evaluations(context, [up_to_date_evaluation(it, in_all=in_all) for it in due])
+        return statuses, compare(before, statuses)
 
 
 def import_and_report(

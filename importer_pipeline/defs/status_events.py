@@ -19,6 +19,9 @@ from importer_pipeline.planning.status_checks import CHECKS, RunCounts, Verdict
 _MAX_ROWS = 50
 """Audiences of the table, the worst first."""
 
+_BY_ALL, _BY_SOME = "incremental_sync", "full_sync"
+"""What reported the state of an audience."""
+
 _COUNT_NAMES = {
     State.WELL: "audiences_in_time",
     State.LATE: "audiences_late",
@@ -36,6 +39,7 @@ class _StoredStatus(BaseModel):
     reason: str
     remedy: str
     since: float
+    reported_by: str
 
 
 def up_to_date_spec(name: AudienceName) -> dg.AssetCheckSpec:
@@ -50,8 +54,8 @@ def status_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec(name, asset=key, description=text) for name, text in CHECKS.items()]
 
 
-def up_to_date_evaluation(status: AudienceStatus) -> dg.AssetCheckEvaluation:
-    """Return the evaluation that records the state of an audience."""
+def up_to_date_evaluation(status: AudienceStatus, *, in_all: bool) -> dg.AssetCheckEvaluation:
+    """Return the evaluation that records the state of an audience; `in_all` as in `Reported`."""
     lag = {} if status.lag_seconds is None else {"lag_seconds": dg.MetadataValue.float(round(status.lag_seconds, 1))}
     end = {} if status.imported_up_to is None else {"imported_up_to": _timestamp(status.imported_up_to)}
     return dg.AssetCheckEvaluation(
@@ -68,6 +72,7 @@ def up_to_date_evaluation(status: AudienceStatus) -> dg.AssetCheckEvaluation:
             "reason": dg.MetadataValue.text(status.reason),
             "remedy": dg.MetadataValue.text(status.remedy),
             "since": _timestamp(status.since),
+            "reported_by": dg.MetadataValue.text(_BY_ALL if in_all else _BY_SOME),
         },
     )
 
@@ -76,9 +81,9 @@ def read_reported(instance: dg.DagsterInstance, names: Sequence[AudienceName]) -
     """Return the last reported state of each of the audiences that has one."""
     by_key = {up_to_date_key(name): name for name in names}
     return {
-        by_key[key]: Reported(status=status, at=evaluated.timestamp)
+        by_key[key]: reported
         for key, evaluated in newest_evaluations(instance, list(by_key)).items()
-        if (status := _read(by_key[key], evaluated.metadata, evaluated.timestamp)) is not None
+        if (reported := _read(by_key[key], evaluated.metadata, evaluated.timestamp)) is not None
     }
 
 
@@ -135,14 +140,14 @@ def status_line(status: AudienceStatus) -> str:
     return f"{status.state.value}{f' ({why})' if why else ''}; {up_to}"
 
 
-def _read(name: AudienceName, metadata: Metadata, at: float) -> AudienceStatus | None:
+def _read(name: AudienceName, metadata: Metadata, at: float) -> Reported | None:
     """Return the state that an evaluation records; None if it is not ours."""
     try:
         stored = _StoredStatus.model_validate({key: value.value for key, value in metadata.items()})
     except ValidationError:
         return None
     end = None if stored.imported_up_to is None else int(stored.imported_up_to)
-    return AudienceStatus(
+    status = AudienceStatus(
         name=name,
         state=stored.state,
         imported_up_to=end,
@@ -152,6 +157,7 @@ def _read(name: AudienceName, metadata: Metadata, at: float) -> AudienceStatus |
         remedy=stored.remedy,
         since=stored.since,
     )
+    return Reported(status=status, at=at, in_all=stored.reported_by == _BY_ALL)
 
 
 def _table(statuses: Sequence[AudienceStatus], entries: Sequence[Entry]) -> dg.TableMetadataValue:

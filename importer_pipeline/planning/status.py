@@ -81,6 +81,8 @@ class Reported:
     status: AudienceStatus
     at: float
     """When that was, in epoch seconds."""
+    in_all: bool
+    """True if it was reported with all audiences, by `incremental_sync`; False if by a full sync of some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,16 +171,17 @@ def figures_of(statuses: Iterable[AudienceStatus]) -> Figures:
     )
 
 
-def compare(before: Mapping[AudienceName, AudienceStatus], now: Iterable[AudienceStatus]) -> Comparison:
-    """Return what has changed.
+def compare(before: Mapping[AudienceName, Reported], now: Iterable[AudienceStatus]) -> Comparison:
+    """Return what has changed since the last report of all audiences.
 
     Args:
-        before: the states as last reported; audiences may be missing.
+        before: the states as last reported; audiences may be missing. What a full sync reported is still new.
         now: the states now.
     """
     new, as_before, recovered = list[AudienceStatus](), list[AudienceStatus](), list[AudienceStatus]()
     for status in now:
-        earlier = before.get(status.name)
+        reported = before.get(status.name)
+        earlier = reported.status if reported is not None and reported.in_all else None
         if status.is_troubled:
             (as_before if status.is_like(earlier) else new).append(status)
         elif earlier is not None and earlier.is_troubled:
@@ -186,9 +189,18 @@ def compare(before: Mapping[AudienceName, AudienceStatus], now: Iterable[Audienc
     return Comparison(new=tuple(new), as_before=tuple(as_before), recovered=tuple(recovered))
 
 
-def is_to_report(status: AudienceStatus, before: Reported | None, *, now: float) -> bool:
-    """Return whether a state is to be reported: if it has changed, and once a day."""
-    return before is None or not status.is_like(before.status) or now - before.at >= REPORT_AGAIN_SECONDS
+def is_to_report(status: AudienceStatus, before: Reported | None, *, now: float, in_all: bool) -> bool:
+    """Return whether a state is to be reported: if it has changed, and once a day.
+
+    Args:
+        status: the state.
+        before: the state as last reported.
+        now: in epoch seconds.
+        in_all: True if all audiences are reported, which makes a trouble known that only a full sync has reported.
+    """
+    if before is None or not status.is_like(before.status) or now - before.at >= REPORT_AGAIN_SECONDS:
+        return True
+    return in_all and status.is_troubled and not before.in_all
 
 
 def worst_first(

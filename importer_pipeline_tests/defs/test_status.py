@@ -81,7 +81,7 @@ def test_status_and_checks_name_exactly_the_clients_in_trouble(some: ClientsInTr
 def test_a_known_failure_is_listed_and_a_new_one_is_red(some: ClientsInTrouble) -> None:
     first = some.incremental_sync()
     assert not first.success
-    assert first.said(f"new since the last run: 1\n- {some.revoked}/newsletter: failing")
+    assert first.said(f"new since the last run: 2\n- {some.revoked}/newsletter: failing")
     second = some.incremental_sync()
     assert (second.success, up_to_date(some)[some.revoked][0]) == (True, False)
     assert second.said("as in the last run: 2")

@@ -58,6 +58,10 @@ def status(
     )
 
 
+def reported(it: AudienceStatus, *, at: float = NOW) -> Reported:
+    return Reported(status=it, at=at, in_all=True)
+
+
 @pytest.mark.parametrize(
     ("lag_hours", "attempt", "state"),
     [
@@ -108,30 +112,35 @@ def test_a_clock_ahead_of_ours_makes_no_negative_lag() -> None:
 
 def test_a_new_failure_is_told_from_one_as_before() -> None:
     acme, globex, hooli = (AudienceName(client, "newsletter") for client in ("acme", "globex", "hooli"))
-    before = {
-        acme: status(name=acme, attempt=replace(REFUSED, reason="no answer for 12 s")),
-        globex: status(name=globex, attempt=REFUSED),
-        hooli: status(name=hooli, attempt=REFUSED),
-    }
+    failing = (
+        status(name=acme, attempt=replace(REFUSED, reason="no answer for 12 s")),
+        status(name=globex, attempt=REFUSED),
+        status(name=hooli, attempt=REFUSED),
+    )
+    before = {it.name: reported(it) for it in failing}
     now = [
         status(name=acme, attempt=replace(REFUSED, reason="no answer for 15 s")),
         status(name=globex, attempt=replace(REFUSED, error="TargetDown")),
         status(name=hooli, attempt=Attempt()),
         status(lag_hours=4),
     ]
-    found = compare({**before, NAME: status()}, [now[1], now[2], now[3]])
+    found = compare({**before, NAME: reported(status())}, [now[1], now[2], now[3]])
     assert (found.new, found.as_before, found.recovered) == ((now[1], now[3]), (), (now[2],))
     assert compare(before, now[:1]).as_before == (now[0],)
     assert compare({}, now[:1]).new == (now[0],)
+    by_full_sync = {acme: replace(before[acme], in_all=False)}
+    assert compare(by_full_sync, now[:1]).new == (now[0],)
+    assert is_to_report(now[0], by_full_sync[acme], now=NOW, in_all=True)
+    assert not is_to_report(now[0], by_full_sync[acme], now=NOW, in_all=False)
 
 
 @given(st.lists(statuses, unique_by=lambda it: it.name), st.lists(statuses, unique_by=lambda it: it.name))
 def test_each_troubled_audience_is_new_or_as_before(before: list[AudienceStatus], now: list[AudienceStatus]) -> None:
-    found = compare({it.name: it for it in before}, now)
+    found = compare({it.name: reported(it) for it in before}, now)
     assert {it.name for it in (*found.new, *found.as_before)} == {it.name for it in now if it.is_troubled}
     assert len(found.new) + len(found.as_before) == sum(it.is_troubled for it in now)
     assert not any(it.is_troubled for it in found.recovered)
-    assert compare({it.name: it for it in now}, now).new == ()
+    assert compare({it.name: reported(it) for it in now}, now).new == ()
 
 
 @given(st.lists(statuses))
@@ -152,7 +161,7 @@ def test_the_worst_come_first(found: list[AudienceStatus]) -> None:
 
 def test_a_state_is_reported_when_it_changes_and_once_a_day() -> None:
     well = status()
-    assert is_to_report(well, None, now=NOW)
-    assert not is_to_report(well, Reported(status=status(lag_hours=2), at=NOW - HOUR), now=NOW)
-    assert is_to_report(well, Reported(status=well, at=NOW - REPORT_AGAIN_SECONDS), now=NOW)
-    assert is_to_report(well, Reported(status=status(lag_hours=4), at=NOW), now=NOW)
+    assert is_to_report(well, None, now=NOW, in_all=True)
+    assert not is_to_report(well, reported(status(lag_hours=2), at=NOW - HOUR), now=NOW, in_all=True)
+    assert is_to_report(well, reported(well, at=NOW - REPORT_AGAIN_SECONDS), now=NOW, in_all=True)
+    assert is_to_report(well, reported(status(lag_hours=4)), now=NOW, in_all=True)
