@@ -1,4 +1,4 @@
-"""The jobs. They plan nothing beforehand and report what they did, so that a run may take any audiences."""
+"""The jobs. They plan no audience beforehand and report what they did, so that a run may take any of them."""
 
 import time
 from datetime import timedelta
