@@ -6,16 +6,18 @@ from datetime import UTC, datetime
 from dagster import Definitions, HourlyPartitionsDefinition, get_dagster_logger, in_process_executor
 
 from importer_pipeline.clients.collection import Clients, clients_from_environment
+from importer_pipeline.defs.alerts import client_alerts_sensor
 from importer_pipeline.defs.assets import changes_assets, contacts_assets, windows_assets
 from importer_pipeline.defs.dead_runs import dead_runs_sensor
-from importer_pipeline.defs.jobs import full_sync_job, incremental_sync_job, plan_windows_job
+from importer_pipeline.defs.jobs import full_sync_job, incremental_sync_job, plan_windows_job, status_asset
 from importer_pipeline.defs.pruning import prune_job
 from importer_pipeline.defs.quarantine import failed_partitions_sensor, quarantine_asset, redrive_job
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource
 from importer_pipeline.defs.run_liveness import sign_of_life
-from importer_pipeline.defs.schedules import hourly_schedules
+from importer_pipeline.defs.schedules import hourly_schedules, stale_after
 from importer_pipeline.defs.settings import Settings, settings_from_environment
 from importer_pipeline.defs.specs import list_specs
+from importer_pipeline.defs.status import StatusReporter
 
 
 def build_defs(
@@ -43,10 +45,12 @@ def build_defs(
         for problem in client.secret_problems():
             log.warning(problem)
     hours = HourlyPartitionsDefinition(start_date=settings.first_hour(datetime.now(UTC)), timezone="UTC")
-    full_sync, incremental_sync = full_sync_job(own, shard), incremental_sync_job(own, shard)
-    assets = [contacts_assets(own), windows_assets(own), changes_assets(own, hours)] if own.clients else []
+    reporter = StatusReporter(own, settings)
+    full_sync, incremental_sync = full_sync_job(own, shard, reporter), incremental_sync_job(shard)
+    assets = [contacts_assets(own, reporter), windows_assets(own), changes_assets(own, hours)] if own.clients else []
+    assets.append(status_asset(own, shard, reporter, stale_after=stale_after(settings)))
     jobs = [full_sync, incremental_sync, plan_windows_job(own)]
-    sensors = [dead_runs_sensor]
+    sensors = [dead_runs_sensor, client_alerts_sensor(own, settings)]
     if shard.is_first:
         assets += [quarantine_asset(clients)] if clients.clients else []
         jobs += [redrive_job(clients), prune_job(settings)]

@@ -10,9 +10,12 @@ from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.import_step import run_import
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS, CONTACTS, audience_label
 from importer_pipeline.defs.specs import audience_specs, changes_spec, contacts_spec, windows_spec
+from importer_pipeline.defs.status import StatusReporter, import_and_report
+from importer_pipeline.defs.status_events import up_to_date_spec
 from importer_pipeline.defs.steps import StepResources, asset_step
 from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.hours import parse_hour_key
+from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.requests import HoursRequest, Request, WindowsRequest
 from importer_pipeline.planning.resuming import ResumeRule
 from importer_pipeline.runner.importing import Task
@@ -24,13 +27,36 @@ RESUME_RULE = ResumeRule(within_seconds=RESUME_WITHIN_HOURS * 3600, restart=Fals
 """The rule unless the run config sets another."""
 
 
-def contacts_assets(clients: Clients) -> dg.AssetsDefinition:
-    """Return `contacts` of every audience: a full sync of those that are selected."""
+def contacts_assets(clients: Clients, reporter: StatusReporter) -> dg.AssetsDefinition:
+    """Return `contacts` of every audience: a full sync of those that are selected, and the checks of their state.
+
+    A check by itself imports nothing.
+    """
 
     def contacts(context: dg.AssetExecutionContext, resources: StepResources) -> None:
-        _import_selected(context, clients, resources, WindowsRequest(wanted=None, rule=RESUME_RULE))
+        labels = {audience_label(key) for key in context.selected_asset_keys}
+        planned = {audience_label(key.asset_key) for key in context.selected_asset_check_keys}
+        tasks = [
+            Task(client=client, audience=audience, request=WindowsRequest(wanted=None, rule=RESUME_RULE))
+            for client, audience in clients.select([], sorted(labels | planned))
+        ]
+        import_and_report(
+            context,
+            [task for task in tasks if str(task.name) in labels],
+            reporter,
+            clients=clients,
+            settings=resources.settings(),
+            apis=resources.apis,
+            planned=[task.name for task in tasks if str(task.name) in planned],
+        )
 
-    return asset_step(CONTACTS, audience_specs(clients, contacts_spec), contacts)
+    audiences = clients.select([], [])
+    return asset_step(
+        CONTACTS,
+        audience_specs(clients, contacts_spec),
+        contacts,
+        checks=[up_to_date_spec(AudienceName(client.name, audience.name)) for client, audience in audiences],
+    )
 
 
 def windows_assets(clients: Clients) -> dg.AssetsDefinition:

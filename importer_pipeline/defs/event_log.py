@@ -13,14 +13,20 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.events import AssetMaterializationPlannedData, AssetObservationData, StepMaterializationData
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    AssetCheckExecutionRecordStatus,
+)
 from dagster._core.storage.event_log import (
     AssetKeyTable,
     SqlEventLogStorage,
     SqlEventLogStorageTable,
     SqliteEventLogStorage,
 )
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster._serdes import serialize_value
 from dagster_postgres import PostgresEventLogStorage
-from sqlalchemy import select
+from sqlalchemy import and_, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
@@ -51,6 +57,15 @@ class Stored:
     timestamp: float
     """Time of writing, in epoch seconds."""
     partition: str | None
+    metadata: Mapping[str, dg.MetadataValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """An evaluation of a check as the log keeps it."""
+
+    timestamp: float
+    """Time of writing, in epoch seconds."""
     metadata: Mapping[str, dg.MetadataValue]
 
 
@@ -85,6 +100,73 @@ def store_events(context: Context, events: Sequence[AssetEvent]) -> None:
             _insert(connection, rows)
     with storage.index_transaction() as connection:
         _index(connection, storage, entries, _insert(connection, rows))
+
+
+def store_evaluations(context: Context, evaluations: Sequence[dg.AssetCheckEvaluation]) -> None:
+    """Write evaluations of checks in one transaction, planned by the run or not; each check once for a run.
+
+    As for `store_events`: `context.log_event` takes 10 ms for each, and there may be one for each audience.
+    """
+    storage = context.instance.event_log_storage
+    if not evaluations:
+        return
+    if not isinstance(storage, SqliteEventLogStorage | PostgresEventLogStorage):
+        for evaluation in evaluations:
+            context.log_event(evaluation)  # pyright: ignore[reportArgumentType]
+        return
+    entries = [_entry(context, evaluation) for evaluation in evaluations]
+    rows = [storage._event_to_row(entry) for entry in entries]
+    run_id = context.run.run_id
+    if isinstance(storage, SqliteEventLogStorage):
+        with storage.run_connection(run_id) as connection:
+            _insert(connection, rows)
+    table = AssetCheckExecutionsTable
+    with storage.index_transaction() as connection:
+        for name, keys in _by_name(evaluations).items():
+            for start in range(0, len(keys), _ASSETS_AT_ONCE):
+                some = keys[start : start + _ASSETS_AT_ONCE]
+                of_run = and_(table.c.run_id == run_id, table.c.check_name == name, table.c.asset_key.in_(some))
+                connection.execute(delete(table).where(of_run))
+        ids = _insert(connection, rows)
+        connection.execute(
+            table.insert(),
+            [
+                {
+                    "asset_key": evaluation.asset_key.to_string(),
+                    "check_name": evaluation.check_name,
+                    "run_id": run_id,
+                    "execution_status": (
+                        AssetCheckExecutionRecordStatus.SUCCEEDED
+                        if evaluation.passed
+                        else AssetCheckExecutionRecordStatus.FAILED
+                    ).value,
+                    "evaluation_event": serialize_value(entry),
+                    "evaluation_event_timestamp": storage._event_insert_timestamp(entry),
+                    "evaluation_event_storage_id": id_,
+                }
+                for evaluation, entry, id_ in zip(evaluations, entries, ids, strict=True)
+            ],
+        )
+
+
+def newest_evaluations(
+    instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey]
+) -> Mapping[dg.AssetCheckKey, Evaluated]:
+    """Return the newest evaluation of each of some checks that has one."""
+    newest: dict[dg.AssetCheckKey, Evaluated] = {}
+    storage = instance.event_log_storage
+    for start in range(0, len(keys), _ASSETS_AT_ONCE):
+        found = storage.get_latest_asset_check_execution_by_key(keys[start : start + _ASSETS_AT_ONCE])
+        for key, record in found.items():
+            if record.status not in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES:
+                # Planned by a run that has not come to it, or has failed before.
+                history = storage.get_asset_check_execution_history(
+                    key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+                )
+                record = next(iter(history), None)
+            if record is not None and record.evaluation is not None and record.event is not None:
+                newest[key] = Evaluated(record.event.timestamp, record.evaluation.metadata)
+    return newest
 
 
 def make_pool_known(instance: dg.DagsterInstance, pool: str) -> None:
@@ -247,7 +329,7 @@ def _op_context(context: Context) -> dg.OpExecutionContext:
     return context.op_execution_context if isinstance(context, dg.AssetExecutionContext) else context
 
 
-def _entry(context: Context, event: AssetEvent) -> dg.EventLogEntry:
+def _entry(context: Context, event: AssetEvent | dg.AssetCheckEvaluation) -> dg.EventLogEntry:
     """Return the event that `context.log_event` would write."""
     step_context = _op_context(context).get_step_execution_context()
     step = step_context.step
@@ -257,6 +339,8 @@ def _entry(context: Context, event: AssetEvent) -> dg.EventLogEntry:
             StepMaterializationData(event),
             event.description,
         )
+    elif isinstance(event, dg.AssetCheckEvaluation):
+        kind, data, message = dg.DagsterEventType.ASSET_CHECK_EVALUATION, event, event.description
     else:
         kind, data, message = dg.DagsterEventType.ASSET_OBSERVATION, AssetObservationData(event), None
     return dg.EventLogEntry(
@@ -279,6 +363,14 @@ def _entry(context: Context, event: AssetEvent) -> dg.EventLogEntry:
             pid=os.getpid(),
         ),
     )
+
+
+def _by_name(evaluations: Sequence[dg.AssetCheckEvaluation]) -> Mapping[str, list[str]]:
+    """Return the assets of the evaluations of each check."""
+    found: dict[str, list[str]] = {}
+    for evaluation in evaluations:
+        found.setdefault(evaluation.check_name, []).append(evaluation.asset_key.to_string())
+    return found
 
 
 def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:

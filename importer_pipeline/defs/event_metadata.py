@@ -202,12 +202,13 @@ def covered_in_words(covered: tuple[TimeRange, ...]) -> str:
     """Seconds of `last_changed` that are proved, for people."""
     if not covered:
         return "nothing: its contacts had changed, and were read with the windows below"
-    return "; ".join(f"{_moment(stretch.first)} to {_moment(stretch.last)}" for stretch in covered)
+    return "; ".join(f"{moment_in_words(stretch.first)} to {moment_in_words(stretch.last)}" for stretch in covered)
 
 
 def _values(metadata: Metadata) -> dict[str, object]:
     return {name: value.value for name, value in metadata.items()}
 
 
-def _moment(second: int) -> str:
+def moment_in_words(second: int) -> str:
+    """Return a second for people, in UTC."""
     return "the beginning" if second <= 0 else timestamp(second).replace("T", " ").replace("+00:00", " UTC")

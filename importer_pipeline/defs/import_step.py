@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -18,6 +18,7 @@ from importer_pipeline.defs.pool_slot import PoolSlot
 from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Part
 from importer_pipeline.errors import StopRun
 from importer_pipeline.exhaustion import exhaustion_of
+from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.redaction import shortened
 from importer_pipeline.runner.api_clients import ApiClients
 from importer_pipeline.runner.importing import Import, ImportQueue, ImportSettings, Task
@@ -53,11 +54,58 @@ def run_import(
     apis: ApiClients,
     busy_patience_seconds: float = math.inf,
 ) -> None:
+    """Do the tasks as `import_all` does, and fail if something is not imported.
+
+    Raises:
+        dagster.Failure: something is not imported. Its text names each with a remedy. What is imported stays imported.
+    """
+    summary = ImportSummary()
+    import_all(
+        context,
+        tasks,
+        summary,
+        clients=clients,
+        settings=settings,
+        apis=apis,
+        busy_patience_seconds=busy_patience_seconds,
+    )
+    fail_if_incomplete(summary)
+
+
+def fail_if_incomplete(summary: ImportSummary, known: Collection[AudienceName] = ()) -> None:
+    """Raise if something is not imported, unless that is known.
+
+    Args:
+        summary: what the import has done.
+        known: audiences whose failure is named, and no reason to fail.
+
+    Raises:
+        dagster.Failure: something is not imported. Its text names each with a remedy. What is imported stays imported.
+    """
+    if (failure := summary.failure_besides(known)) is not None:
+        raise dg.Failure(
+            failure,
+            metadata={"audiences_not_in": sum(done.error is not None for done in summary.done)},
+            allow_retries=False,
+        )
+
+
+def import_all(
+    context: Context,
+    tasks: Sequence[Task],
+    summary: ImportSummary,
+    *,
+    clients: Clients,
+    settings: ImportSettings,
+    apis: ApiClients,
+    busy_patience_seconds: float = math.inf,
+) -> None:
     """Do the tasks, and record everything as soon as it is imported.
 
     Args:
         context: the step's.
         tasks: what is to be done.
+        summary: takes in what has been done, also if the import fails.
         clients: all clients, for what those on one Mailchimp account share.
         settings: how to go about it.
         apis: connects the clients to Mailchimp and their targets.
@@ -65,14 +113,14 @@ def run_import(
             left to a later run.
 
     Raises:
-        dagster.Failure: something is not imported. Its text names each with a remedy. What is imported stays imported.
+        dagster.Failure: the import cannot start or continue. What is imported stays imported.
     """
     if not os.environ.get("DAGSTER_HOME"):
         context.log.warning(
             "DAGSTER_HOME is not set: nothing of this run will be remembered. Remedy: export DAGSTER_HOME=<a folder>"
         )
     context.instance.add_run_tags(context.run.run_id, {CLIENTS_TAG: _clients_of(tasks, clients)})
-    history, summary = EventLogHistory(context), ImportSummary()
+    history = EventLogHistory(context)
     turns = ImportQueue(tasks, clients=clients, settings=settings, apis=apis, locks=account_locks(context.instance))
     while turns.waiting:
         with _as_failure():
@@ -83,12 +131,6 @@ def run_import(
             _report(context, running, history, summary)
     left = f"; left to a later run: {_clients(turns)}" if turns.waiting else ""
     context.log.info(f"{summary.closing_line}{left}")
-    if summary.failure is not None:
-        raise dg.Failure(
-            summary.failure,
-            metadata={"audiences_not_in": sum(done.error is not None for done in summary.done)},
-            allow_retries=False,
-        )
 
 
 @contextmanager

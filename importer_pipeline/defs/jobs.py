@@ -1,14 +1,22 @@
-"""The jobs. They plan nothing beforehand and report what they did, so that a run may take any audiences."""
+"""The jobs. They plan no audience beforehand and report what they did, so that a run may take any of them."""
+
+import time
+from datetime import timedelta
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import Field
 
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.defs.assets import RESUME_WITHIN_HOURS
+from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.failed_runs import RECENTLY, quarantine_recent_failures
-from importer_pipeline.defs.import_step import run_import
-from importer_pipeline.defs.steps import StepResources, op_step
+from importer_pipeline.defs.import_step import fail_if_incomplete, import_all, run_import
+from importer_pipeline.defs.names import status_key
+from importer_pipeline.defs.status import StatusReporter, import_and_report, status_spec
+from importer_pipeline.defs.status_events import status_check_specs
+from importer_pipeline.defs.steps import StepResources, configured_asset_step, op_step
 from importer_pipeline.errors import SelectionUnknown
 from importer_pipeline.planning.quarantine import RetryRule
 from importer_pipeline.planning.requests import (
@@ -21,6 +29,7 @@ from importer_pipeline.planning.requests import (
 )
 from importer_pipeline.planning.resuming import ResumeRule
 from importer_pipeline.runner.importing import Task
+from importer_pipeline.runner.summary import ImportSummary
 
 SHARD_TAG = "importer_pipeline/shard"
 """The tag of a run that says whose clients it syncs: several shards have jobs of the same names."""
@@ -89,13 +98,14 @@ class ChangesConfig(SelectionConfig):
     )
 
 
-def full_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
+def full_sync_job(clients: Clients, shard: Shard, reporter: StatusReporter) -> dg.JobDefinition:
     """Build `full_sync`, which takes and imports a snapshot of each audience, or resumes an unfinished one."""
 
     def run(context: dg.OpExecutionContext, config: FullSyncConfig, resources: StepResources) -> None:
-        run_import(
+        import_and_report(
             context,
             _tasks(clients, config, config.request),
+            reporter,
             clients=clients,
             settings=resources.settings(),
             apis=resources.apis,
@@ -156,31 +166,53 @@ def plan_windows_job(clients: Clients) -> dg.JobDefinition:
     return plan_windows
 
 
-def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
-    """`incremental_sync`: every audience from the end of its own chain, all missing hours in one walk."""
+def status_asset(
+    clients: Clients, shard: Shard, reporter: StatusReporter, *, stale_after: timedelta | None
+) -> dg.AssetsDefinition:
+    """Return `sync_status`: materializing it imports what changed, every audience from the end of its own chain.
 
-    def run(context: dg.OpExecutionContext, config: ChangesConfig, resources: StepResources) -> None:
+    Args:
+        clients: of the shard.
+        shard: whose status it is.
+        reporter: writes it.
+        stale_after: after how long without a status it is overdue; None if it may be for ever.
+    """
+
+    def run(context: dg.AssetExecutionContext, config: ChangesConfig, resources: StepResources) -> None:
+        began = time.monotonic()
         _quarantine_recent_failures(context, clients)
         windows = WindowsRequest(wanted=None, rule=SnapshotConfig().rule)
         retry = RetryRequest(wanted=EntrySelection(refs=None, rule=RetryRule(attempts=config.retries)), windows=windows)
-        run_import(
-            context,
-            _tasks(clients, config, ChangesRequest(retry=retry, newcomers=windows if config.newcomers else None)),
-            clients=clients,
-            settings=resources.settings(run_seconds=config.within_minutes * 60),
-            apis=resources.apis,
-            busy_patience_seconds=config.busy_patience_seconds,
-        )
+        tasks = _tasks(clients, config, ChangesRequest(retry=retry, newcomers=windows if config.newcomers else None))
+        import_settings = resources.settings(run_seconds=config.within_minutes * 60)
+        summary = ImportSummary()
+        with reporter.reporting_failure(context, summary, import_settings, began=began):
+            import_all(
+                context,
+                tasks,
+                summary,
+                clients=clients,
+                settings=import_settings,
+                apis=resources.apis,
+                busy_patience_seconds=config.busy_patience_seconds,
+            )
+        fail_if_incomplete(summary, reporter.report(context, summary, import_settings, began=began))
 
-    import_changes = op_step(
+    return configured_asset_step(
         "import_changes",
+        status_spec(shard, stale_after=stale_after),
         ChangesConfig,
         run,
+        checks=status_check_specs(status_key(shard)),
         description="Import the contacts that changed since the last sync of each audience.",
     )
 
-    @dg.job(
-        name="incremental_sync",
+
+def incremental_sync_job(shard: Shard) -> UnresolvedAssetJobDefinition:
+    """Return `incremental_sync`, the job of the status asset: the import of what changed in every audience."""
+    return dg.define_asset_job(
+        "incremental_sync",
+        selection=dg.AssetSelection.assets(status_key(shard)).without_checks(),
         description=(
             "Imports what changed: for each audience all hours that are over and not in yet, from the last one without a gap. "
             "They show under contact_changes. An account that another run has is left to the next one."
@@ -188,13 +220,9 @@ def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
         tags={SHARD_TAG: str(shard), MAX_RUNTIME_TAG: str(_MAX_RUNTIME_SECONDS)},
         executor_def=dg.in_process_executor,
     )
-    def incremental_sync() -> None:
-        import_changes()
-
-    return incremental_sync
 
 
-def _quarantine_recent_failures(context: dg.OpExecutionContext, clients: Clients) -> None:
+def _quarantine_recent_failures(context: Context, clients: Clients) -> None:
     """Look for what failed runs left that the sensor has not seen; what goes wrong with that is no reason to import nothing."""
     try:
         found = quarantine_recent_failures(context.instance, clients, look_back=RECENTLY)

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from importer_pipeline.clients.shards import Shard
 from importer_pipeline.listing.snapshots import AudienceName
 
 MAILCHIMP_LIST = "mailchimp"
@@ -21,6 +22,9 @@ QUARANTINE_KEY = dg.AssetKey(["quarantine"])
 
 QUARANTINE_PARTITIONS = dg.DynamicPartitionsDefinition(name="quarantine")
 """A partition for each window or hour of which something is in the quarantine: see `outcomes.PartitionRef`."""
+
+UP_TO_DATE = "up_to_date"
+"""The check of each audience's `contacts`: its last import succeeded, and not too long ago."""
 
 IMPORTER_GROUP = "importer"
 """The group of the assets that belong to no client."""
@@ -47,6 +51,16 @@ def windows_key(name: AudienceName) -> dg.AssetKey:
 def changes_key(name: AudienceName) -> dg.AssetKey:
     """The asset whose partitions are the hours in which contacts of an audience changed."""
     return dg.AssetKey([name.client, name.audience, CONTACT_CHANGES])
+
+
+def status_key(shard: Shard) -> dg.AssetKey:
+    """Return the key of the status asset of a shard."""
+    return dg.AssetKey(["sync_status"] if shard.count == 1 else ["sync_status", str(shard.index)])
+
+
+def up_to_date_key(name: AudienceName) -> dg.AssetCheckKey:
+    """Return the key of the check that an audience is up to date."""
+    return dg.AssetCheckKey(contacts_key(name), UP_TO_DATE)
 
 
 def windows_partitions(name: AudienceName) -> dg.DynamicPartitionsDefinition:

@@ -5,11 +5,13 @@ wait for it.
 """
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterInvalidDefinitionError
-from dagster._utils.schedules import cron_string_iterator
+from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
 
 from importer_pipeline.clients.client import fingerprint
 from importer_pipeline.clients.collection import Clients
@@ -25,12 +27,18 @@ from importer_pipeline.planning.chain import chain_of
 _SHARE_OF_A_TICK = 5 / 6
 """How much of the time between two ticks a run may take."""
 
+_TICKS = 100
+"""Ticks that are looked at for the longest pause between two: days, if some hours have none."""
+
+_MISSED_TICKS = 3
+"""Ticks without a status until that is overdue."""
+
 _MAX_MINUTES = 50.0
 """How long it may take however rare the ticks are: what hangs for so long is left to the next one."""
 
 
 def hourly_schedules(
-    clients: Clients, settings: Settings, *, changes: dg.JobDefinition, full: dg.JobDefinition
+    clients: Clients, settings: Settings, *, changes: UnresolvedAssetJobDefinition, full: dg.JobDefinition
 ) -> list[dg.ScheduleDefinition]:
     """`hourly_sync` and `hourly_first_sync`.
 
@@ -85,14 +93,27 @@ def hourly_schedules(
         ) from None
 
 
-def _skip(instance: dg.DagsterInstance, clients: Clients, job: dg.JobDefinition) -> dg.SkipReason | None:
+def stale_after(settings: Settings) -> timedelta | None:
+    """Return how old the newest status of a shard may be: three times the longest pause between ticks.
+
+    None if the schedules do not run by themselves: nobody knows then when there should be one.
+    """
+    if settings.hourly == "off" or not is_valid_cron_string(settings.hourly_cron):
+        return None
+    ticks = list(islice(cron_string_iterator(time.time(), settings.hourly_cron, "UTC"), _TICKS))
+    return _MISSED_TICKS * max(later - earlier for earlier, later in pairwise(ticks))
+
+
+def _skip(
+    instance: dg.DagsterInstance, clients: Clients, job: dg.JobDefinition | UnresolvedAssetJobDefinition
+) -> dg.SkipReason | None:
     """Return why the job must not start now, if so. Dead runs are reported first: they would look like live ones."""
     if not clients.clients:
         return dg.SkipReason("there are no clients here to import")
     locks = run_locks(instance)
     try:
         report_dead_runs(instance, locks)
-        live = live_runs(instance, locks, job.name, {SHARD_TAG: job.tags[SHARD_TAG]})
+        live = live_runs(instance, locks, job.name, {SHARD_TAG: (job.tags or {})[SHARD_TAG]})
     except LocksUnusable as error:
         return dg.SkipReason(str(error))
     if not live:

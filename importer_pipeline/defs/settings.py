@@ -2,13 +2,15 @@
 
 import os
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from importer_pipeline.clients.shards import Shard, parse_shard
 from importer_pipeline.errors import SettingsInvalid
 from importer_pipeline.planning.chain import View
+
+SecretOrText = TypeVar("SecretOrText", SecretStr, SecretStr | None, str)
 
 
 def _shard(written: object) -> object:
@@ -16,6 +18,13 @@ def _shard(written: object) -> object:
     if shard is None:
         raise ValueError("expected a shard and how many there are, counted from 0, such as 0/4 or 3/4")
     return shard
+
+
+def _web_address(written: SecretOrText) -> SecretOrText:
+    url = written.get_secret_value() if isinstance(written, SecretStr) else written
+    if url and not url.startswith(("http://", "https://")):
+        raise ValueError("expected a URL that begins with http:// or https://")
+    return written
 
 
 class Settings(BaseModel):
@@ -32,8 +41,21 @@ class Settings(BaseModel):
 
     clock_tolerance_minutes: float = Field(default=15, gt=10)
     """Maximum difference between Mailchimp's clock and this machine's; clocks that are ten minutes off are in use."""
+    late_after_hours: float = Field(default=3, gt=0)
+    """Lag from which an audience is late."""
+    known_failures: Literal["listed", "red"] = "listed"
+    """`listed` if audiences that failed in the last run for the same reason do not make `incremental_sync` fail."""
+    alert_webhook: Annotated[SecretStr | None, AfterValidator(_web_address)] = None
+    """Slack-compatible webhook for alerts; None for no alerts."""
+    ui_url: Annotated[str, AfterValidator(_web_address)] = ""
+    """URL of Dagster's UI, for links in alerts; "" for none."""
     shard: Annotated[Shard, BeforeValidator(_shard)] = Shard()
     """Share of the clients that this code location has, like 0/4."""
+
+    @property
+    def late_after_seconds(self) -> float:
+        """Seconds of lag from which an audience is late."""
+        return self.late_after_hours * 3600
 
     def first_hour(self, now: datetime) -> datetime:
         """The first of the hours that are partitions: those of whole months, so that it seldom moves."""

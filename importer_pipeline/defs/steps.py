@@ -65,6 +65,7 @@ def asset_step(
     *,
     partitions: dg.PartitionsDefinition | None = None,
     backfill: dg.BackfillPolicy | None = None,
+    checks: Sequence[dg.AssetCheckSpec] = (),
 ) -> dg.AssetsDefinition:
     """Return a multi-asset of which any part can be selected; the body logs the materializations itself.
 
@@ -74,10 +75,17 @@ def asset_step(
         body: imports what is selected.
         partitions: of all assets, unless their specs have their own.
         backfill: how a backfill is split into runs.
+        checks: of these assets; the body logs their evaluations itself.
     """
 
     @dg.multi_asset(
-        name=name, specs=specs, partitions_def=partitions, can_subset=True, pool=POOL, backfill_policy=backfill
+        name=name,
+        specs=specs,
+        check_specs=checks,
+        partitions_def=partitions,
+        can_subset=True,
+        pool=POOL,
+        backfill_policy=backfill,
     )
     # A generator without results: Dagster expects a value per output from a function, and materializes a single one again.
     def step(
@@ -87,6 +95,40 @@ def asset_step(
         sign_of_life: dg.ResourceParam[RunLiveness],
     ) -> Iterator[dg.Output[None]]:
         body(context, StepResources(mailchimp=mailchimp, target=target))
+        yield from ()
+
+    return step
+
+
+def configured_asset_step(
+    name: str,
+    spec: dg.AssetSpec,
+    config_type: type[ConfigT],
+    body: Callable[[dg.AssetExecutionContext, ConfigT, StepResources], None],
+    *,
+    checks: Sequence[dg.AssetCheckSpec],
+    description: str,
+) -> dg.AssetsDefinition:
+    """Return an asset whose runs have a config; the body logs the materialization and the evaluations itself.
+
+    Args:
+        name: of its op.
+        spec: of the asset.
+        config_type: the config of its op.
+        body: materializes it.
+        checks: of the asset. Its job does not plan them: each would cost three more events in each run.
+        description: of its op.
+    """
+
+    @dg.multi_asset(name=name, specs=[spec], check_specs=checks, can_subset=True, pool=POOL, description=description)
+    def step(
+        context: dg.AssetExecutionContext,
+        config: config_type,  # pyright: ignore[reportInvalidTypeForm, reportUnknownParameterType]
+        mailchimp: MailchimpResource,
+        target: TargetResource,
+        sign_of_life: dg.ResourceParam[RunLiveness],
+    ) -> Iterator[dg.Output[None]]:
+        body(context, config, StepResources(mailchimp=mailchimp, target=target))
         yield from ()
 
     return step

@@ -69,6 +69,11 @@ class Entry:
         return bool(self.failures or self.contacts)
 
     @property
+    def reason(self) -> str:
+        """Why it is not imported; of several reasons, the first."""
+        return next((it.reason for it in (*self.failures.values(), *self.contacts.values())), "")
+
+    @property
     def contact_ids(self) -> frozenset[str]:
         """IDs of its contacts that can be requested by ID."""
         return frozenset(self.contacts) - {""}

@@ -1,6 +1,6 @@
 """Writes the log lines of an import, and the error message of a failed run. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from importer_pipeline.engine.outcomes import (
@@ -69,35 +69,48 @@ class ImportSummary:
 
     @property
     def failure(self) -> str | None:
-        """The error message, or None if all is imported: a line per incomplete audience and per refused contacts.
+        """The error message, or None if all is imported; see `failure_besides`."""
+        return self.failure_besides(())
+
+    def failure_besides(self, known: Collection[AudienceName]) -> str | None:
+        """Return the error message: a line per incomplete audience and per refused contacts; None if there are none.
 
         Many audiences with one error, as when this machine's address is blocked, share a line.
+
+        Args:
+            known: audiences whose errors are no reason to fail; a last line has their names.
         """
-        lines = list(dict.fromkeys(line for done in self.done for line in self._lines(done)))
+        lines = list(dict.fromkeys(line for done in self.done for line in self._lines(done, known)))
         if not lines:
             return None
-        incomplete = sum(done.error is not None for done in self.done)
+        incomplete = sum(done.error is not None and done.name not in known for done in self.done)
+        as_before = [done.name for done in self.done if done.error is not None and done.name in known]
+        if as_before:
+            lines.append(f"As in the last run, for the same reason: {_some(list(dict.fromkeys(as_before)))}")
         refused = sum(_refused(done) for done in self.done)
         head = [f"Incomplete: {incomplete} of {len(self.done)} audiences"] if incomplete else []
         head += [f"refused: {refused} contact{'' if refused == 1 else 's'}"] if refused else []
         first = ", ".join(head)
         has_more = any(done.parts.left and done.error is None for done in self.done)
         nothing = not any(done.complete or done.totals.accepted for done in self.done)
-        rest = "" if has_more or nothing else " Everything else is imported."
+        rest = "" if has_more or nothing or as_before else " Everything else is imported."
         return "\n".join([f"{first[0].upper()}{first[1:]}.{rest}", *lines])
 
-    def _lines(self, done: AudienceDone) -> list[str]:
+    def _lines(self, done: AudienceDone, known: Collection[AudienceName]) -> list[str]:
         lines = list[str]()
-        if self.is_repeated(done):
-            lines.append(f"- {_some(list(self._failed[str(done.error)]))}: {done.error}")
+        if done.error is not None and done.name in known:
+            pass
+        elif self.is_repeated(done):
+            new = [name for name in self._failed[str(done.error)] if name not in known]
+            lines.append(f"- {_some(new)}: {done.error}")
         elif done.error is not None:
             where = f" {_named(_UNIT[done.part], done.parts.failed)}" if done.parts.failed else ""
             left = f" ({_parts(done.part, done.parts.left)} left)" if done.parts.left else ""
             lines.append(f"- {done.name}{where}{left}: {done.error}")
         if _refused(done):
-            known = self.refused.get(done.name, {})
-            ids = [shown(contact_id) or "(no id)" for contact_id in known]
-            reason = next(iter(known.values())).reason if known else ""
+            contacts = self.refused.get(done.name, {})
+            ids = [shown(contact_id) or "(no id)" for contact_id in contacts]
+            reason = next(iter(contacts.values())).reason if contacts else ""
             lines.append(f"- {done.name} {_named('contact', ids, count=_refused(done))}: {reason}")
         return lines
 

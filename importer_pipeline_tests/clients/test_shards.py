@@ -94,8 +94,8 @@ def test_each_client_is_in_one_shard(stage: Stage) -> None:
     assert jobs[1] == jobs[2] == every
     assert [QUARANTINE_KEY in each.resolve_asset_graph().get_all_asset_keys() for each in made] == [True, False, False]
     sensors = [{sensor.name for sensor in each.sensors or ()} for each in made]
-    assert sensors[0] == {"report_dead_runs", "quarantine_failed_partitions"}
-    assert sensors[1] == sensors[2] == {"report_dead_runs"}
+    assert sensors[0] == {"client_alerts", "report_dead_runs", "quarantine_failed_partitions"}
+    assert sensors[1] == sensors[2] == {"client_alerts", "report_dead_runs"}
     assert all({it.name for it in each.schedules or ()} >= {"hourly_sync", "hourly_first_sync"} for each in made)
 
 

@@ -9,14 +9,21 @@ import pytest
 from importer_pipeline.clients.collection import Clients, Secret
 from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.assets import contacts_assets, windows_assets
+from importer_pipeline.defs.settings import Settings
 from importer_pipeline.defs.specs import MAX_WITH_LINEAGE, list_specs
+from importer_pipeline.defs.status import StatusReporter
 from importer_pipeline_tests.defs.declared import client, declared
 from importer_pipeline_tests.support.runs import materialize
 from importer_pipeline_tests.support.stage import Stage
 
+
+def contacts_assets_of(clients: Clients) -> dg.AssetsDefinition:
+    return contacts_assets(clients, StatusReporter(clients, Settings()))
+
+
 KINDS = pytest.mark.parametrize(
     ("assets_of", "kind"),
-    [(contacts_assets, "contacts"), (windows_assets, "contact_windows")],
+    [(contacts_assets_of, "contacts"), (windows_assets, "contact_windows")],
     ids=["contacts", "contact_windows"],
 )
 
@@ -130,7 +137,7 @@ def test_the_list_links_to_the_account_s_own_data_centre(
 
 
 def test_the_columns_are_those_of_the_record_mapping() -> None:
-    (spec,) = contacts_assets(declared(client("acme"))).specs
+    (spec,) = contacts_assets_of(declared(client("acme"))).specs
     columns = spec.metadata["dagster/column_schema"].schema.columns
     assert {column.name: column.description for column in columns} == {
         "id": "from {list_id}-{id}", "firstname": "from merge_fields.FNAME", "lastname": "from merge_fields.LNAME",

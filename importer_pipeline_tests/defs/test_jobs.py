@@ -7,9 +7,7 @@ import dagster as dg
 import pytest
 
 from importer_pipeline.clients.collection import Clients
-from importer_pipeline.clients.shards import Shard
 from importer_pipeline.definitions import build_defs
-from importer_pipeline.defs.jobs import full_sync_job, plan_windows_job
 from importer_pipeline_tests.defs.declared import client, declared
 from importer_pipeline_tests.support.runs import Ran, full_sync, plan_windows, run_config
 
@@ -83,12 +81,9 @@ def test_an_undeclared_selection_fails_and_names_the_nearest(
     assert (ran.success, ran.message.startswith(text)) == (False, True)
 
 
-@pytest.mark.parametrize(
-    "job", [full_sync_job(CLIENTS, Shard()), plan_windows_job(CLIENTS)], ids=["full_sync", "plan_windows"]
-)
-def test_a_step_takes_a_pool_slot_and_runs_in_process(
-    job: dg.JobDefinition,
-) -> None:
+@pytest.mark.parametrize("name", ["full_sync", "plan_windows", "incremental_sync", "redrive_quarantine"])
+def test_a_step_takes_a_pool_slot_and_runs_in_process(name: str) -> None:
+    job = build_defs(CLIENTS).resolve_job_def(name)
     assert [node.definition.pool for node in job.graph.nodes if isinstance(node.definition, dg.OpDefinition)] == [
         "mailchimp"
     ]

@@ -3,13 +3,24 @@
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import SecretStr
 
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.defs.settings import Settings, settings_from_environment
 from importer_pipeline.errors import SettingsInvalid
 from importer_pipeline.sandbox.children import TOLERANCE_VARIABLE
 
-VARIABLES = ("IMPORTER_HOURLY", "IMPORTER_HOURLY_CRON", "IMPORTER_MONTHS_IN_VIEW", "IMPORTER_SHARD", TOLERANCE_VARIABLE)
+VARIABLES = (
+    "IMPORTER_HOURLY",
+    "IMPORTER_HOURLY_CRON",
+    "IMPORTER_MONTHS_IN_VIEW",
+    "IMPORTER_SHARD",
+    TOLERANCE_VARIABLE,
+    "IMPORTER_LATE_AFTER_HOURS",
+    "IMPORTER_KNOWN_FAILURES",
+    "IMPORTER_ALERT_WEBHOOK",
+    "IMPORTER_UI_URL",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +36,19 @@ def test_a_laptop_starts_nothing_by_itself() -> None:
 
 
 def test_a_server_says_so(environment: pytest.MonkeyPatch) -> None:
-    for name, value in zip(VARIABLES, ("on", "23 * * * *", "1", "1/4", "20"), strict=True):
+    addresses = ("https://a.example/x", "https://b.example")
+    for name, value in zip(VARIABLES, ("on", "23 * * * *", "1", "1/4", "20", "6", "red", *addresses), strict=True):
         environment.setenv(name, value)
     assert settings_from_environment() == Settings(
-        hourly="on", hourly_cron="23 * * * *", months_in_view=1, shard=Shard(1, 4), clock_tolerance_minutes=20
+        hourly="on",
+        hourly_cron="23 * * * *",
+        months_in_view=1,
+        shard=Shard(1, 4),
+        clock_tolerance_minutes=20,
+        late_after_hours=6,
+        known_failures="red",
+        alert_webhook=SecretStr("https://a.example/x"),
+        ui_url="https://b.example",
     )
 
 
@@ -67,3 +87,12 @@ def test_a_shard_that_can_not_be_is_refused_with_what_to_write(environment: pyte
     environment.setenv("IMPORTER_SHARD", written)
     with pytest.raises(SettingsInvalid, match=r"^IMPORTER_SHARD: .*counted from 0, such as 0/4 or 3/4"):
         settings_from_environment()
+
+
+def test_a_webhook_that_is_no_url_is_refused_and_not_shown(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("IMPORTER_ALERT_WEBHOOK", "hooks.example.com/unspeakable")
+    with pytest.raises(SettingsInvalid, match=r"IMPORTER_ALERT_WEBHOOK: .* begins with http") as caught:
+        settings_from_environment()
+    assert "unspeakable" not in str(caught.value)
+    environment.setenv("IMPORTER_ALERT_WEBHOOK", "https://hooks.example.com/unspeakable")
+    assert "unspeakable" not in repr(settings_from_environment())

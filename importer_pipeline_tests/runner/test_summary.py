@@ -193,6 +193,18 @@ def test_few_audiences_with_one_error_have_a_line_each(count: int, lines: int) -
     assert len((failure(*failed_alike(count)) or "").splitlines()[1:]) == lines
 
 
+def test_known_failures_are_named_and_alone_no_failure() -> None:
+    summary = ImportSummary()
+    summary.note(replace(failed("0"), name=OTHER))
+    assert summary.failure_besides({OTHER}) is None
+    summary.note(replace(DONE, left=3, error=KeyRefused("the key is refused", remedy="replace it")))
+    assert summary.failure_besides({OTHER}) == (
+        "Incomplete: 1 of 2 audiences.\n"
+        "- acme/news (3 windows left): the key is refused: replace it\n"
+        "As in the last run, for the same reason: globex/news"
+    )
+
+
 def test_an_audience_that_failed_twice_with_one_error_is_one() -> None:
     assert len((failure(*failed_alike(5), *failed_alike(5)) or "").splitlines()[1:]) == 5
 

@@ -17,6 +17,7 @@ import importer_pipeline
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.names import POOL, windows_key
+from importer_pipeline.defs.settings import Settings
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.sandbox.children import DAYS, TOLERANCE_VARIABLE
 from importer_pipeline_tests.support.processes import neutral_environment
@@ -63,8 +64,8 @@ class Ran:
 
     @property
     def materialized(self) -> list[str]:
-        """Assets that it materialized as a whole, in order."""
-        return [line.asset for line in self.log if line.asset and not line.partition]
+        """Assets of audiences that it materialized as a whole, in order."""
+        return [line.asset for line in self.log if line.asset.count("/") == 2 and not line.partition]
 
     def partitions(self, asset: str) -> list[str]:
         """Return the partitions of an asset that it materialized, in order."""
@@ -150,10 +151,14 @@ def plan_windows(
 
 
 def incremental_sync(
-    clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance | None = None
+    clients: Clients,
+    config: Mapping[str, Any] | None = None,
+    *,
+    instance: dg.DagsterInstance | None = None,
+    settings: Settings | None = None,
 ) -> Ran:
-    """Run the job that imports what changed; otherwise as `full_sync`."""
-    return _execute(clients, "incremental_sync", config or run_config(op="import_changes"), instance)
+    """Run the job that imports what changed, with these settings of the deployment; otherwise as `full_sync`."""
+    return _execute(clients, "incremental_sync", config or run_config(op="import_changes"), instance, settings)
 
 
 def redrive(clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance) -> Ran:
@@ -272,12 +277,17 @@ def job_command(job: str, folder: Path, config: Mapping[str, Any]) -> tuple[str,
 
 
 def _execute(
-    clients: Clients, job: str, config: Mapping[str, Any], instance: dg.DagsterInstance | None,
-    *, resources: Mapping[str, object] | None = None,
-) -> Ran:  # fmt: skip
+    clients: Clients,
+    job: str,
+    config: Mapping[str, Any],
+    instance: dg.DagsterInstance | None,
+    settings: Settings | None = None,
+    *,
+    resources: Mapping[str, object] | None = None,
+) -> Ran:
     with nullcontext(instance) if instance is not None else dg.DagsterInstance.ephemeral() as used:
         result = (
-            build_defs(clients, resources=resources)
+            build_defs(clients, settings, resources=resources)
             .resolve_job_def(job)
             .execute_in_process(instance=used, run_config=dict(config), raise_on_error=False)
         )
