@@ -28,6 +28,7 @@ __all__ = [
     "MailchimpClient",
     "MailchimpLimits",
     "MembersPage",
+    "json_object",
     "read_list",
     "read_member",
     "read_members",
@@ -133,28 +134,34 @@ class MailchimpClient:
         if archived:
             query["status"] = "archived"
         path = f"/lists/{quote(list_id, safe='')}/members?{urlencode(query)}"
-        return self._get(path, limit_bytes=body_limit_bytes(contacts=ask.count, fields=fields))
+        return self.get(path, limit_bytes=body_limit_bytes(contacts=ask.count, fields=fields))
 
     def member(self, list_id: str, contact_id: str, *, fields: str) -> Answer:
         """Request one member by Mailchimp's `id`, archived or not; `fields` are paths from the member."""
         path = f"/lists/{quote(list_id, safe='')}/members/{quote(contact_id, safe='')}"
-        return self._get(
+        return self.get(
             f"{path}?{urlencode({'fields': fields})}", limit_bytes=body_limit_bytes(contacts=1, fields=fields)
         )
 
     def list(self, list_id: str) -> Answer:
         """Request a list itself, to check that it exists."""
-        return self._get(f"/lists/{quote(list_id, safe='')}?fields=id")
+        return self.get(f"/lists/{quote(list_id, safe='')}?fields=id")
 
     def ping(self) -> Answer:
         """Send a ping, to check the key."""
-        return self._get("/ping")
+        return self.get("/ping")
 
     def close(self) -> None:
         """Close the connections."""
         self._wire.close()
 
-    def _get(self, path: str, *, limit_bytes: int = _SMALL_BYTES) -> Answer:
+    def get(self, path: str, *, limit_bytes: int = _SMALL_BYTES) -> Answer:
+        """Send a GET request.
+
+        Args:
+            path: path and query, encoded, below the API's URL.
+            limit_bytes: maximum size of the answer.
+        """
         return self._wire.send(self._route(), path, limit_bytes=limit_bytes)
 
     def _route(self) -> Route:
@@ -171,7 +178,7 @@ class MailchimpClient:
         route = self._wire.route("GET", self._oauth_metadata_url, headers)
         answer = self._wire.send(route, "", limit_bytes=_SMALL_BYTES)
         refused = answer.status in (400, 401) and "error" in small_document(answer.body)
-        metadata = {"error": ""} if refused else _object(answer, expected="the metadata of the OAuth token")
+        metadata = {"error": ""} if refused else json_object(answer, expected="the metadata of the OAuth token")
         if "error" in metadata:  # A bad token is answered with HTTP 200 (V).
             raise KeyRefused(
                 "Mailchimp does not know the OAuth token", remedy="connect the account again, and store the new token"
@@ -186,7 +193,7 @@ def read_members(answer: Answer) -> MembersPage:
         BrokenAnswer: it is not a list of members, each with a `last_changed`, and their total.
         ImporterError: by the status; see `mailchimp/errors.py`.
     """
-    page = _object(answer, expected="a page of members")
+    page = json_object(answer, expected="a page of members")
     members: Any = page.get("members")
     total = page.get("total_items")
     if not isinstance(members, list):
@@ -213,7 +220,7 @@ def read_member(answer: Answer) -> dict[str, Any] | None:
     Only a 404 of Mailchimp itself counts: one of something in between says nothing about a member. Mailchimp also
     answers 404 if there is no such list: None does not mean that the list exists.
     """
-    return None if proves_absence(answer) else _object(answer, expected="a member")
+    return None if proves_absence(answer) else json_object(answer, expected="a member")
 
 
 def server_time(answer: Answer) -> int | None:
@@ -240,17 +247,18 @@ def server_time(answer: Answer) -> int | None:
 
 def read_list(answer: Answer) -> None:
     """Check that the list exists; raise by the status if not."""
-    _object(answer, expected="a list")
+    json_object(answer, expected="a list")
 
 
 def read_ping(answer: Answer) -> None:
     """Check that Mailchimp accepted the key; raise by the status if not."""
     if proves_absence(answer):
         raise RequestRefused("there is no Mailchimp API at this URL (HTTP 404)", remedy="check mailchimp.base_url")
-    _object(answer, expected="a greeting")
+    json_object(answer, expected="a greeting")
 
 
-def _object(answer: Answer, *, expected: str) -> dict[str, Any]:
+def json_object(answer: Answer, *, expected: str) -> dict[str, Any]:
+    """Return the JSON object of a good answer; raise by the status, or BrokenAnswer with what was `expected`."""
     if answer.status != 200:
         raise status_error(answer)
     try:

@@ -1,0 +1,119 @@
+"""What a person types: all commands with their arguments, options and help.
+
+Each command imports its own module when it is run, so that `--help` starts at once. Stays out: what the commands do.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from importer_pipeline.cli.exits import ExitCode, failure
+from importer_pipeline.errors import ImporterError
+
+if TYPE_CHECKING:
+    from importer_pipeline.clients.collection import Clients
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_EXIT_CODES = "Exit codes: 0 all is well, 1 problems were found, 2 the command can't be carried out as typed."
+
+
+class _Commands(click.Group):
+    """The commands in the order in which a new client needs them, with our errors as messages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the declarations."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error of ours becomes a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except ImporterError as error:
+            raise failure(error) from None
+
+
+def _clients_option(command: _Command) -> _Command:
+    return click.option(
+        "--clients", "path", type=click.Path(path_type=Path), envvar="IMPORTER_CLIENTS", show_envvar=True,
+        default=Path("clients.yaml"), show_default=True, help="The clients file, or a folder of such files.",
+    )(command)  # fmt: skip
+
+
+def _json_option(command: _Command) -> _Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+@click.group(cls=_Commands, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="importer_pipeline", message="%(package)s %(version)s")
+def cli() -> None:
+    """Import Mailchimp contacts into an external API: set up, check and find out.
+
+    \b
+    A new client, from an empty folder:
+      importer init                       write the files to start with
+      importer discover                   see an account's audiences; get a stanza to paste
+      importer check                      are all keys, lists, merge tags and targets right?
+      importer preview acme/newsletter    which records would be sent?
+
+    \b
+    In operation:
+      importer status                     how far is each client? The worst comes first
+      importer explain acme               where is this contact? Asks for the address
+
+    Syncs are run by Dagster: `dagster job execute -m importer_pipeline -j full_sync`.
+    """
+
+
+@cli.command(epilog=_EXIT_CODES)
+@click.argument("names", nargs=-1, metavar="[CLIENT]...")
+@_clients_option
+@_json_option
+def check(names: Sequence[str], path: Path, as_json: bool) -> None:
+    """Check that each client can be imported. Nothing is changed.
+
+    For each client: its secrets, whether Mailchimp and the target accept its keys, its lists and the merge tags of its
+    mapping. Clients that share a Mailchimp account without saying so are found among those that are checked. The target
+    gets an empty list, which stores nothing.
+
+    \b
+    Examples:
+      importer check                      all clients
+      importer check acme globex          two of them
+      importer check --json | jq '.clients[] | select(.ok | not)'
+    """
+    from importer_pipeline.cli.check import check_clients, document, show
+
+    clients = _load(path)
+    chosen = _selected(clients, names)
+    checked = check_clients(chosen)
+    if as_json:
+        _print_json(document(checked, clients.problems))
+    else:
+        show(checked, clients.problems)
+    if clients.problems or not all(client.is_well for client in checked):
+        sys.exit(ExitCode.PROBLEMS)
+
+
+def main() -> None:
+    """Run the command line, and exit."""
+    cli(prog_name="importer")
+
+
+def _load(path: Path) -> "Clients":
+    from importer_pipeline.cli.declared import load_declared
+
+    return load_declared(path)
+
+
+def _selected(clients: "Clients", names: Sequence[str]) -> list[Any]:
+    selected = clients.select(names, [])
+    return list({client.name: client for client, _ in selected}.values())
+
+
+def _print_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
