@@ -22,15 +22,15 @@ from importer_pipeline.cli.findings import (
 )
 from importer_pipeline.cli.tables import cell
 from importer_pipeline.clients.client import Audience, Client
-from importer_pipeline.errors import ImporterError, ListNotFound, RecordRefused
+from importer_pipeline.errors import ImporterError, ListNotFound, RecordRefused, SecretMissing
 from importer_pipeline.mailchimp.client import MailchimpClient
 from importer_pipeline.mailchimp.directory import read_account, read_list_details, read_merge_fields
 from importer_pipeline.redaction import shown
 
-MAX_THREADS = 100
+MAX_THREADS = 150
 """Accounts that are checked at once. Each gets one request at a time: its ten connections may be in use."""
 
-MAX_PROBES_PER_TARGET = 20
+MAX_PROBES_PER_TARGET = 25
 """Requests in flight to one target URL."""
 
 
@@ -112,6 +112,8 @@ def _check_target(client: Client) -> Iterator[Finding]:
             remedy="",
             is_problem=False,
         )
+    except SecretMissing as error:
+        yield Finding(where="target.api_key", problem=error.problem, remedy=error.remedy)
     except ImporterError as error:
         problem = f"{error.problem} (POST {shown(client.target.url, max_characters=200)}/record, an empty list)"
         yield Finding(where="target", problem=problem, remedy=error.remedy)

@@ -99,6 +99,89 @@ def check(names: Sequence[str], path: Path, as_json: bool) -> None:
         sys.exit(ExitCode.PROBLEMS)
 
 
+@cli.command(epilog=_EXIT_CODES)
+@click.argument("name", metavar="CLIENT/AUDIENCE")
+@click.option("--count", type=click.IntRange(1, 100), default=3, show_default=True, help="Number of contacts.")
+@_clients_option
+@_json_option
+def preview(name: str, count: int, path: Path, as_json: bool) -> None:
+    """Show the first contacts of an audience as the records that would be sent.
+
+    Beside each record stand its mapping and what Mailchimp holds, and below it the merge fields that are not mapped.
+    Nothing is sent or stored. The output is personal data: it goes to this terminal only.
+
+    \b
+    Examples:
+      importer preview acme/newsletter
+      importer preview acme/newsletter --count 20 --json
+    """
+    from importer_pipeline.cli import preview as previewing
+
+    [(client, audience)] = _load(path).select([], [name])
+    found = previewing.preview(client, audience, count=count)
+    if as_json:
+        _print_json(previewing.document(name, found))
+    else:
+        previewing.show(name, found, audience.record_mapping())
+
+
+@cli.command(epilog=_EXIT_CODES)
+@click.option(
+    "--env", "variable", metavar="NAME", help="The environment variable with the key. Without it, you are asked."
+)
+@click.option("--token", is_flag=True, help="The secret is an OAuth access token, not an API key.")
+@click.option("--base-url", metavar="URL", help="The API's URL, if the key does not tell its data centre.")
+@click.option("--name", metavar="CLIENT", help="A name for the client; without it, one is made of the account's name.")
+@_json_option
+def discover(variable: str | None, token: bool, base_url: str | None, name: str | None, as_json: bool) -> None:
+    """Show the audiences of a Mailchimp account as a stanza for the clients file.
+
+    The stanza has all audiences with their sizes and merge fields as comments, and a mapping guessed from the merge
+    fields. The key is read from an environment variable, or asked for without echo, and never printed.
+
+    \b
+    Examples:
+      importer discover --env ACME_MAILCHIMP_API_KEY --name acme
+      importer discover --env ACME_MAILCHIMP_API_KEY > clients.yaml
+      importer discover                   asks for the key
+    """
+    from importer_pipeline.cli import discover as discovering
+    from importer_pipeline.cli.stanzas import StanzaSecret, clients_stanza, variable_prefix
+    from importer_pipeline.mailchimp.credentials import CredentialKind
+
+    kind = CredentialKind.ACCESS_TOKEN if token else CredentialKind.API_KEY
+    secret = discovering.secret_of(variable) if variable else discovering.asked_secret(kind)
+    client = discovering.checked_client_name(name) if name else None
+    found = discovering.discover(secret, kind=kind, base_url=base_url)
+    client = client or found.client_name
+    suffix = "MAILCHIMP_TOKEN" if token else "MAILCHIMP_API_KEY"
+    stated = StanzaSecret(key=kind.value, variable=variable or f"{variable_prefix(client)}_{suffix}", base_url=base_url)
+    stanza = clients_stanza(client, found.lists, stated)
+    if as_json:
+        _print_json(discovering.document(found, stanza=stanza))
+    else:
+        click.echo(stanza, nl=False)
+
+
+@cli.command(epilog=_EXIT_CODES)
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+def init(folder: Path) -> None:
+    """Write the files to start with: clients.yaml, dagster.yaml, .env.example and a README.
+
+    FOLDER is created if needed; without it, the files go to the working folder. Nothing is overwritten.
+
+    \b
+    Examples:
+      importer init mailchimp-imports
+      cd mailchimp-imports && cat README.md
+    """
+    from importer_pipeline.cli.init import start_folder
+
+    for written in start_folder(folder):
+        click.echo(f"wrote {written}")
+    click.echo(f"Go on with {folder / 'README.md'}")
+
+
 def main() -> None:
     """Run the command line, and exit."""
     cli(prog_name="importer")

@@ -40,7 +40,7 @@ def test_the_help_loads_nothing_heavy() -> None:
     assert loaded("import importer_pipeline.cli.main") == set()
 
 
-@pytest.mark.parametrize("module", ["check"])
+@pytest.mark.parametrize("module", ["check", "preview", "discover", "init"])
 def test_what_asks_only_mailchimp_is_loaded_without_dagster(module: str) -> None:
     assert "dagster" not in loaded(f"import importer_pipeline.cli.{module}")
 
