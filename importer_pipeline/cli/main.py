@@ -182,6 +182,82 @@ def init(folder: Path) -> None:
     click.echo(f"Go on with {folder / 'README.md'}")
 
 
+@cli.command(epilog=_EXIT_CODES)
+@click.argument("names", nargs=-1, metavar="[CLIENT]...")
+@click.option(
+    "--late-after",
+    "late_after_hours",
+    type=click.FloatRange(0, min_open=True),
+    default=3.0,
+    envvar="IMPORTER_LATE_AFTER_HOURS",
+    show_envvar=True,
+    show_default=True,
+    metavar="HOURS",
+    help="Lag from which an audience is late.",
+)
+@_clients_option
+@_json_option
+def status(names: Sequence[str], late_after_hours: float, path: Path, as_json: bool) -> None:
+    """Show how far each audience is imported, the worst first.
+
+    It is read from Dagster's storage, which DAGSTER_HOME names; the last line says which. So it works on any machine of
+    a deployment that has its dagster.yaml. Problems are: an audience without a full sync, one that is late, and entries
+    in the quarantine.
+
+    \b
+    Examples:
+      importer status
+      importer status acme --late-after 2
+      importer status --json | jq '.audiences[] | select(.state != "well")'
+    """
+    from importer_pipeline.cli.status import document, read_status, show
+
+    found = read_status(_load(path).select(names, []), late_after_seconds=late_after_hours * 3600)
+    if as_json:
+        _print_json(document(found))
+    else:
+        show(found)
+    if not found.is_well:
+        sys.exit(ExitCode.PROBLEMS)
+
+
+@cli.command(epilog=_EXIT_CODES)
+@click.argument("name", metavar="CLIENT")
+@click.argument("contact", required=False, metavar="[ADDRESS-OR-ID]")
+@_clients_option
+@_json_option
+def explain(name: str, contact: str | None, path: Path, as_json: bool) -> None:
+    """Find out where a contact is on its way to the target.
+
+    For each audience of the client: what Mailchimp holds now, the window or hour that its last change falls into, and
+    whether that is imported, in the quarantine, or ahead of the watermark; why, and what to do.
+
+    Without an address or id you are asked for it, or it is read from standard input, so that it stays out of the
+    history of your shell. The output is personal data: it goes to this terminal only. Dagster's storage is read, which
+    DAGSTER_HOME names.
+
+    \b
+    Examples:
+      importer explain acme                                      asks for the address
+      importer explain acme 62eeb292278cc15f5817cb78f7790b08     an id, as in the quarantine
+      importer explain acme < address.txt
+    """
+    # Before Dagster is loaded, which takes a second.
+    from importer_pipeline.cli.contact_ids import asked_contact, contact_id_of
+
+    [client] = _selected(_load(path), [name])
+    contact_id = contact_id_of(asked_contact() if contact is None else contact)
+    from importer_pipeline.cli import explain as explaining
+
+    found = explaining.explain(client, contact_id)
+    if as_json:
+        _print_json(explaining.document(found))
+    else:
+        explaining.show(found)
+    if not found.is_well:
+        sys.exit(ExitCode.PROBLEMS)
+
+
 def main() -> None:
     """Run the command line, and exit."""
     cli(prog_name="importer")
