@@ -34,11 +34,9 @@ ROOMS: Mapping[str, set[str]] = {
     "clients": {"mailchimp", "records"},
     "runner": {"clients", "mailchimp", "target", "planning", "engine", "locks", "http", "records", "listing"},
     "defs": {"runner", "clients", "mailchimp", "target", "planning", "engine", "locks", "records", "listing"},
-    "cli": {
-        "defs", "runner", "clients", "mailchimp", "target", "planning", "engine", "locks", "http", "records", "listing",
-    },
+    "cli": {"defs", "clients", "mailchimp", "target", "planning", "engine", "records", "listing"},
     "sandbox": {"clients", "listing"},
-}  # fmt: skip
+}
 """The rooms that each may import, besides the modules of the root that belong to none."""
 
 ROOT = {"errors", "redaction", "exhaustion"}
