@@ -104,9 +104,14 @@ def test_settings_that_dagster_refuses_are_a_message(
     assert "secret" not in printed.err + printed.out
 
 
-def test_an_imported_contact_is_explained_with_its_window(deployment: Deployment) -> None:
-    printed = deployment.run("explain", "fine", in_order(deployment.stage.clients["fine"].lists[0])[0].email)
+def test_an_imported_contact_is_explained_with_its_window(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = in_order(deployment.stage.clients["fine"].lists[0])[0].email
+    printed = deployment.run("explain", "fine", address)
     assert printed.code == 0
+    assert address in printed.out
+    assert address not in printed.err + caplog.text
     assert "fine/newsletter: IMPORTED" in printed.out
     assert "falls into    fine/newsletter/contact_windows/0" in printed.out
 

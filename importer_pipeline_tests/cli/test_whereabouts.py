@@ -61,7 +61,7 @@ def test_an_archived_contact_is_not_in_a_window_of_others() -> None:
     assert _judged(progress=_progress(TimeRange(400, 600)), archived=True).place is Place.UNSYNCED
 
 
-def test_what_no_window_of_an_unfinished_full_sync_has_is_not_imported() -> None:
+def test_what_no_window_of_an_unfinished_sync_has_is_missing() -> None:
     found = _judged(progress=_progress(TimeRange(0, 100)))
     assert found.place is Place.UNSYNCED
     assert found.why == "the audience needs a full sync: of a test"
@@ -86,7 +86,7 @@ def test_an_hour_that_was_imported_by_itself_counts() -> None:
     assert _judged(changed=changed, chain=chain, progress=_progress()).place is Place.IMPORTED
 
 
-def test_contacts_without_an_id_of_their_own_are_one_in_the_quarantine() -> None:
+def test_contacts_without_an_id_are_one_in_the_quarantine() -> None:
     entry = _entry(Part.HOUR, "2026-11-24-07:00", contact_id="")
     found = _judged(chain=_chain(), entries=(entry,), contact_id=ID_OF_NO_ADDRESS)
     assert found.place is Place.QUARANTINED
