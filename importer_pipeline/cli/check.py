@@ -33,6 +33,9 @@ MAX_THREADS = 150
 MAX_PROBES_PER_TARGET = 25
 """Requests in flight to one target URL."""
 
+_UNREACHED = "check that it is up, its URL, and the proxies and firewalls between; then try again"
+"""The remedy where an error of a sync has none but to wait: here a person can look."""
+
 
 def check_clients(clients: Sequence[Client]) -> list[CheckedClient]:
     """Check clients, all accounts at once; return what was found in the order of the clients."""
@@ -61,7 +64,7 @@ def _check(client: Client, slot: threading.Semaphore) -> CheckedClient:
         finally:
             account.close()
     except ImporterError as error:
-        findings.append(Finding(where="mailchimp", problem=error.problem, remedy=error.remedy))
+        findings.append(Finding(where="mailchimp", problem=error.problem, remedy=error.remedy or _UNREACHED))
     with slot:
         findings += _check_target(client)
     return CheckedClient(
@@ -116,7 +119,7 @@ def _check_target(client: Client) -> Iterator[Finding]:
         yield Finding(where="target.api_key", problem=error.problem, remedy=error.remedy)
     except ImporterError as error:
         problem = f"{error.problem} (POST {shown(client.target.url, max_characters=200)}/record, an empty list)"
-        yield Finding(where="target", problem=problem, remedy=error.remedy)
+        yield Finding(where="target", problem=problem, remedy=error.remedy or _UNREACHED)
 
 
 def show(checked: Sequence[CheckedClient], problems: Sequence[str]) -> None:

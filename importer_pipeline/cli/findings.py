@@ -132,7 +132,7 @@ def _with_account_finding(
             Finding(
                 where="mailchimp.account",
                 problem=f"shares its Mailchimp account with {shortened(others, _MAX_LISTED)} and does not say so: "
-                "together they exceed its ten connections",
+                "together they may exceed its ten connections",
                 remedy=f"write account: {min(names[client.account_id])} in the mailchimp section of each",
             )
         )

@@ -100,7 +100,7 @@ def _items(client: MailchimpClient, path: str, kind: str, fields: str) -> Iterat
     while True:
         query = urlencode({"count": _PAGE, "offset": offset, "fields": f"{fields},total_items"})
         page = json_object(client.get(f"{path}?{query}", limit_bytes=_LIMIT_BYTES), expected=f"a page of {kind}")
-        items: Any = page.get(kind, [])
+        items: Any = page.get(kind)
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise BrokenAnswer(f'expected a list "{kind}" of objects in the page, found none')
         yield from items

@@ -60,7 +60,7 @@ def test_all_problems_are_reported_and_counted(checked: Printed) -> None:
         ("revoked", "Mailchimp refuses the key"),
         ("misspelt", "no merge tag FNAM\n           -> did you mean merge_fields.FNAME?"),
         ("unlisted", "audiences.newsletter.list_id: Mailchimp has no such list"),
-        ("dead", f"no connection could be made (POST {_UNKNOWN_HOST}/record"),
+        ("dead", f"made (POST {_UNKNOWN_HOST}/record, an empty list)\n           -> check that it is up"),
         ("locked", "the target refuses the key (HTTP 401)"),
         ("secretless", "NO_SUCH_VARIABLE is not set\n           -> set it"),
         ("rooted", "check mailchimp.base_url"),
