@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from importer_pipeline.clients.collection import load_clients
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline_tests.cli.commands import Printed, importer
-from importer_pipeline_tests.support.runs import full_sync, new_instance
-from importer_pipeline_tests.support.stage import Stage, in_order
+from importer_pipeline_tests.support.leaks import contents, leaked
+from importer_pipeline_tests.support.postgres import Postgres
+from importer_pipeline_tests.support.runs import full_sync, new_instance, run_config
+from importer_pipeline_tests.support.stage import Stage, in_order, key_of
 
 _ADDRESS = "Somebody@example.com"
 
@@ -148,6 +151,36 @@ def test_a_contact_that_nobody_has_is_a_problem(deployment: Deployment) -> None:
     assert printed.code == 1
     assert "NOT IN MAILCHIMP" in printed.out
     assert _ADDRESS not in printed.out + printed.err
+
+
+def test_nothing_of_a_person_or_a_key_is_left_anywhere(deployment: Deployment, tmp_path: Path) -> None:
+    client = deployment.stage.clients["fine"]
+    contact = in_order(client.lists[0])[0]
+    printed = [
+        deployment.run("explain", "fine", said=contact.email),
+        deployment.run("preview", "fine/newsletter"),
+        deployment.run("check"),
+        deployment.run("status"),
+    ]
+    for number, it in enumerate(printed):
+        (tmp_path / f"{number}.err").write_text(it.err, encoding="utf-8")
+    places = [*contents(Path(deployment.home)), *contents(tmp_path)]
+    assert leaked([contact.email, client.target.api_key, key_of(client)], places) == set()
+    assert leaked([client.target.api_key, key_of(client)], [("out", it.out.encode()) for it in printed]) == set()
+
+
+def test_postgres_is_read_as_its_settings_say(
+    deployment: Deployment, postgres: Postgres, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"storage": {"postgres": {"postgres_url": postgres.url(database)}}}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    path = deployment.stage.folder / "clients.yaml"
+    with postgres.instance(tmp_path, database) as instance:
+        full_sync(load_clients(path), run_config(clients=["fine"]), instance=instance)
+    printed = importer("status", "fine", clients=path)
+    assert (printed.code, printed.out.splitlines()[1].split()[:2]) == (0, ["ok", "fine/newsletter"])
+    assert "(Postgres, as its dagster.yaml says)" in printed.out
 
 
 def test_what_is_neither_address_nor_id_is_a_message(deployment: Deployment) -> None:
