@@ -9,8 +9,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 SEEDS ?= 300
-# One more than the number of cores, because tests wait for disks and servers.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Two more than the number of cores, because the longest tests mostly wait for a daemon's clock.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PORT ?= 3000
 
 VENV := .venv

@@ -1,5 +1,6 @@
 """Everything put together: `build_defs` for any clients, and `defs` for those of the environment, or its shard of them."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from dagster import Definitions, HourlyPartitionsDefinition, get_dagster_logger, in_process_executor
@@ -14,9 +15,12 @@ from importer_pipeline.defs.resources import MailchimpResource, TargetResource
 from importer_pipeline.defs.run_liveness import sign_of_life
 from importer_pipeline.defs.schedules import hourly_schedules
 from importer_pipeline.defs.settings import Settings, settings_from_environment
+from importer_pipeline.defs.specs import list_specs
 
 
-def build_defs(clients: Clients, settings: Settings | None = None) -> Definitions:
+def build_defs(
+    clients: Clients, settings: Settings | None = None, *, resources: Mapping[str, object] | None = None
+) -> Definitions:
     """The definitions for these clients, or for a shard's share of them.
 
     What is wrong with some of them is logged, and the others go on.
@@ -24,6 +28,7 @@ def build_defs(clients: Clients, settings: Settings | None = None) -> Definition
     Args:
         clients: who is imported: all, whichever shard it is.
         settings: of the deployment; None for the defaults.
+        resources: bound in place of ours, by key: a subclass of `MailchimpResource` under `mailchimp`, or other limits.
 
     Raises:
         SettingsInvalid: a setting that Dagster does not take.
@@ -47,11 +52,16 @@ def build_defs(clients: Clients, settings: Settings | None = None) -> Definition
         jobs += [redrive_job(clients), prune_job(settings)]
         sensors.append(failed_partitions_sensor(clients))
     return Definitions(
-        assets=assets,
+        assets=[*list_specs(own), *assets],
         jobs=jobs,
         schedules=hourly_schedules(own, settings, changes=incremental_sync, full=full_sync),
         sensors=sensors,
-        resources={"mailchimp": MailchimpResource(), "target": TargetResource(), "sign_of_life": sign_of_life},
+        resources={
+            "mailchimp": MailchimpResource(clients=clients),
+            "target": TargetResource(clients=clients),
+            "sign_of_life": sign_of_life,
+            **(resources or {}),
+        },
         executor=in_process_executor,
     )
 

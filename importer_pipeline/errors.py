@@ -6,6 +6,7 @@
     │   ├── Unavailable               5xx; a connection refused, reset or cut
     │   │   ├── TooSlow                 504 or a read timeout: request a smaller page
     │   │   └── TurnedAway              the answer is from an edge, a firewall or a proxy
+    │   ├── NoFreeConnection          all connections were in use for too long
     │   └── BrokenAnswer              the answer does not fit the request
     │       ├── ClockDoubtful           its Date is far from our clock
     │       ├── PageTooShort            the page has fewer contacts than its total implies
@@ -89,6 +90,10 @@ class TooSlow(Unavailable):
 
 class TurnedAway(Unavailable):
     """The answer is not from the server but from something in between, which may let the next request pass."""
+
+
+class NoFreeConnection(TryAgain):
+    """No connection to the account or target became free in the time that the caller waits. Nothing was sent."""
 
 
 class BrokenAnswer(TryAgain):

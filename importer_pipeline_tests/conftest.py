@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import dagster as dg
 import pytest
+from hypothesis import settings
 
 from importer_pipeline.sandbox.children import DAYS, TOLERANCE_VARIABLE
 from importer_pipeline_tests.support.postgres import Postgres, postgres_server
@@ -13,6 +14,8 @@ from importer_pipeline_tests.support.processes import let_children_be_interrupte
 from importer_pipeline_tests.support.runs import new_instance
 
 let_children_be_interrupted()
+settings.register_profile("busy machines", deadline=None)
+settings.load_profile("busy machines")
 os.environ[TOLERANCE_VARIABLE] = (
     DAYS  # Sandboxes' clocks are moved by days; what the tolerance does is tested by itself.
 )
@@ -20,11 +23,11 @@ os.environ[TOLERANCE_VARIABLE] = (
 LONG = (
     "hourly_served",
     "deploy_page",
-    "served",
-    "compose",
     "simulation",
-    "hostile_neighbours",
     "seeds_through_dagster",
+    "compose",
+    "served",
+    "hostile_neighbours",
     "first_run",
     "event_log_history",
     "chain_evidence",

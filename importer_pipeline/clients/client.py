@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from importer_pipeline.clients.file_problems import refusal
 from importer_pipeline.clients.secret import Secret
 from importer_pipeline.errors import ClientsFileInvalid, SecretMissing
-from importer_pipeline.mailchimp.credentials import CredentialKind, Credentials
+from importer_pipeline.mailchimp.credentials import CredentialKind, Credentials, data_centre_of
 from importer_pipeline.records.contacts import DEFAULT_RECORD, RecordMapping
 from importer_pipeline.records.mapping import parse_template
 from importer_pipeline.redaction import looks_like_a_secret, shown
@@ -177,6 +177,20 @@ class MailchimpSettings(_Declared):
         if self.access_token is not None:
             return Credentials(kind=CredentialKind.ACCESS_TOKEN, secret=self.access_token.read())
         raise SecretMissing("neither an API key nor a token is declared", remedy="write mailchimp.api_key")
+
+    @property
+    def data_centre_of_url(self) -> str | None:
+        """The account's data centre, such as us6, if `base_url` names it."""
+        return None if self.base_url is None else data_centre_of(self.base_url)
+
+    def data_centre(self) -> str | None:
+        """Return the account's data centre, such as us6; None if neither `base_url` nor a readable API key names it."""
+        if self.base_url is not None or self.api_key is None:
+            return self.data_centre_of_url
+        try:
+            return data_centre_of(self.credentials().key_base_url())
+        except SecretMissing:
+            return None
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

@@ -9,7 +9,7 @@ import dagster as dg
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.import_step import run_import
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS, CONTACTS, audience_label
-from importer_pipeline.defs.specs import changes_spec, contacts_spec, windows_spec
+from importer_pipeline.defs.specs import audience_specs, changes_spec, contacts_spec, windows_spec
 from importer_pipeline.defs.steps import StepResources, asset_step
 from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.hours import parse_hour_key
@@ -30,7 +30,7 @@ def contacts_assets(clients: Clients) -> dg.AssetsDefinition:
     def contacts(context: dg.AssetExecutionContext, resources: StepResources) -> None:
         _import_selected(context, clients, resources, WindowsRequest(wanted=None, rule=RESUME_RULE))
 
-    return asset_step(CONTACTS, [contacts_spec(*it) for it in clients.select([], [])], contacts)
+    return asset_step(CONTACTS, audience_specs(clients, contacts_spec), contacts)
 
 
 def windows_assets(clients: Clients) -> dg.AssetsDefinition:
@@ -42,7 +42,7 @@ def windows_assets(clients: Clients) -> dg.AssetsDefinition:
 
     return asset_step(
         CONTACT_WINDOWS,
-        [windows_spec(*it) for it in clients.select([], [])],
+        audience_specs(clients, windows_spec),
         contact_windows,
         backfill=dg.BackfillPolicy.single_run(),
     )
@@ -58,7 +58,7 @@ def changes_assets(clients: Clients, hours: dg.HourlyPartitionsDefinition) -> dg
 
     return asset_step(
         CONTACT_CHANGES,
-        [changes_spec(*it) for it in clients.select([], [])],
+        audience_specs(clients, changes_spec),
         contact_changes,
         partitions=hours,
         backfill=dg.BackfillPolicy.single_run(),
@@ -75,4 +75,5 @@ def _import_selected(
         [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], labels)],
         clients=clients,
         settings=resources.settings(),
+        apis=resources.apis,
     )

@@ -104,12 +104,28 @@ def plan_partition(context: Context, key: dg.AssetKey, partition: str) -> None:
 
     A step that plans nothing beforehand has no other way to show what it could not do.
     """
+    plan_partition_of_run(context.instance, context.run, step_key(context), key, partition)
+
+
+def plan_partition_of_run(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, step: str, key: dg.AssetKey, partition: str
+) -> None:
+    """Say that a run, which may be over, was to materialize a partition: see `plan_partition`."""
     event = dg.DagsterEvent.build_asset_materialization_planned_event(
-        context.run.job_name,
-        step_key(context),
-        AssetMaterializationPlannedData(key, partition=partition, partitions_subset=None),
+        run.job_name, step, AssetMaterializationPlannedData(key, partition=partition, partitions_subset=None)
     )
-    context.instance.report_dagster_event(event, context.run.run_id)
+    instance.report_dagster_event(event, run.run_id)
+
+
+def runs_that_planned(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str, *, limit: int) -> list[str]:
+    """Return the runs that were to materialize a partition, the latest first, of so many plans."""
+    records = instance.event_log_storage.get_event_records(
+        dg.EventRecordsFilter(
+            dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, asset_key=key, asset_partitions=[partition]
+        ),
+        limit=limit,
+    )
+    return list(dict.fromkeys(record.run_id for record in records))
 
 
 def materializations(

@@ -116,7 +116,7 @@ def quarantine_failures_of(
                 before = quarantine.entries.get(ref, entry)
                 quarantine.entries[ref] = replace(before, failures=before.failures | entry.failures)
                 found.append(ref)
-        write_entries(instance, instance.report_runless_asset_event, quarantine, found)
+        write_entries(instance, instance.report_runless_asset_event, quarantine, found, run=run)
     return found
 
 

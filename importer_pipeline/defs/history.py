@@ -31,6 +31,7 @@ from importer_pipeline.defs.event_metadata import (
     window_metadata,
 )
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key, windows_partitions
+from importer_pipeline.defs.partition_rows import renew_partitions
 from importer_pipeline.defs.quarantine_events import read_entries, write_entries
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
@@ -52,9 +53,6 @@ _PAGE = 1000
 
 _FEW = 10
 """Events of whole audiences that are read at once: ours is among the first, as a rule."""
-
-_KEYS_AT_ONCE = 1000
-"""SQLite takes no more than some tens of thousands in one statement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +79,10 @@ class EventLogHistory:
         self._known: dict[AudienceName, Snapshot] = {}
         self._quarantine = Quarantine(began=time.time())
         self._without_windows: set[AudienceName] = set()
+        self._snapshots: dict[AudienceName, Snapshot] = {}
+        self._wiped: list[dg.AssetKey] = []
         self._events: list[AssetEvent] = []
+        self._lines: list[str] = []
 
     def latest(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Latest]:
         """See `history.History`."""
@@ -127,7 +128,7 @@ class EventLogHistory:
         What goes to the quarantine is written first: a window or hour is imported only once that is recorded.
         """
         changed = self._quarantine.note(outcome, now=time.time())
-        write_entries(self._instance, self._context.log_event, self._quarantine, changed)
+        write_entries(self._instance, self._context.log_event, self._quarantine, changed, run=self._context.run)
         if isinstance(outcome, FingerprintChanged):
             self._record_change(outcome)
         elif isinstance(outcome, SnapshotKnown):
@@ -142,6 +143,8 @@ class EventLogHistory:
                 )
             )
         elif isinstance(outcome, WindowFailed):
+            if outcome.name in self._snapshots:
+                self._write()
             plan_partition(self._context, windows_key(outcome.name), outcome.window)
         elif isinstance(outcome, HourImported):
             self._events.append(
@@ -182,14 +185,29 @@ class EventLogHistory:
         Returns:
             a line for each thing that came in, for people: whole audiences first.
         """
+        self._write()
+        lines, self._lines = self._lines, []
+        return lines
+
+    def _write(self) -> None:
+        """Write what waits. First the partitions: if the process dies then, the snapshot before is still the newest."""
+        if self._snapshots or self._wiped:
+            keys = {
+                name: snapshot.keys
+                for audience, snapshot in self._snapshots.items()
+                if (name := windows_partitions(audience).name) is not None
+            }
+            renew_partitions(self._instance, keys, wiped=self._wiped)
+            self._snapshots.clear()
+            self._wiped.clear()
         store_events(self._context, self._events)
-        imported_earlier = [event for event in self._events if isinstance(event, dg.AssetMaterialization)]
+        imported = [event for event in self._events if isinstance(event, dg.AssetMaterialization)]
         self._events.clear()
-        return [event.description or "" for event in sorted(imported_earlier, key=lambda it: it.partition is not None)]
+        self._lines += [event.description or "" for event in sorted(imported, key=lambda it: it.partition is not None)]
 
     def _record_change(self, outcome: FingerprintChanged) -> None:
         """Record that contacts are sent in another form from now on. Windows imported in the former one are missing then."""
-        self._instance.wipe_assets([windows_key(outcome.name)])
+        self._wipe(outcome.name)
         self._events.append(
             dg.AssetObservation(
                 contacts_key(outcome.name),
@@ -199,16 +217,13 @@ class EventLogHistory:
         )
 
     def _record_snapshot(self, outcome: SnapshotKnown) -> None:
-        """Register a snapshot's windows, and say that it is the newest. The old one's windows are all missing then.
-
-        The observation comes last: if the process dies before it, the snapshot before is still the newest, without windows.
-        """
+        """Register a snapshot's windows, and say that it is the newest. The old one's windows are all missing then."""
         name, snapshot = outcome.name, outcome.snapshot
         known = self._known.get(name)
-        is_new = known is None or known.id != snapshot.id
-        if is_new and name not in self._without_windows:
-            self._instance.wipe_assets([windows_key(name)])
-        self._register(name, snapshot)
+        if (known is None or known.id != snapshot.id) and name not in self._without_windows:
+            self._wipe(name)
+        self._without_windows.discard(name)
+        self._snapshots[name] = snapshot
         if snapshot != known:
             self._events.append(
                 dg.AssetObservation(
@@ -217,17 +232,12 @@ class EventLogHistory:
             )
             self._known[name] = snapshot
 
-    def _register(self, name: AudienceName, snapshot: Snapshot) -> None:
-        """Make the windows the partitions, in their order: Dagster shows keys in the order in which they were added."""
-        partitions = windows_partitions(name).name
-        assert partitions is not None
-        before, after = list(self._instance.get_dynamic_partitions(partitions)), snapshot.keys
-        same = next((at for at, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), None)
-        same = min(len(before), len(after)) if same is None else same
-        for key in before[same:]:
-            self._instance.delete_dynamic_partition(partitions, key)
-        for start in range(same, len(after), _KEYS_AT_ONCE):
-            self._instance.add_dynamic_partitions(partitions, after[start : start + _KEYS_AT_ONCE])
+    def _wipe(self, name: AudienceName) -> None:
+        """Let none of the windows that were imported so far be imported."""
+        key = windows_key(name)
+        if any(event.asset_key == key for event in self._events):
+            self._write()
+        self._wiped.append(key)
 
     def _is_completed(self, key: dg.AssetKey, told: RecordedSnapshot) -> bool:
         """Return whether an event written after the snapshot says that all of it is imported."""

@@ -19,6 +19,7 @@ from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Part
 from importer_pipeline.errors import StopRun
 from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.redaction import shortened
+from importer_pipeline.runner.api_clients import ApiClients
 from importer_pipeline.runner.importing import Import, ImportQueue, ImportSettings, Task
 from importer_pipeline.runner.summary import ImportSummary, done_line, progress_line
 
@@ -29,6 +30,13 @@ _MAX_AT_ONCE = 200
 
 _MAX_LINES = 10
 """Lines of what came in that are logged at once; all of it stands in the events."""
+
+_MAX_TAGGED = 10
+"""Clients that are named in the tag of a run."""
+
+CLIENTS_TAG = "importer_pipeline/clients"
+"""The tag of a run that says whose audiences it takes."""
+
 _LOOK_AGAIN_SECONDS = 1.0
 """How often a step looks whether an account is free. Nothing is written for it."""
 
@@ -42,6 +50,7 @@ def run_import(
     *,
     clients: Clients,
     settings: ImportSettings,
+    apis: ApiClients,
     busy_patience_seconds: float = math.inf,
 ) -> None:
     """Do the tasks, and record everything as soon as it is imported.
@@ -51,6 +60,7 @@ def run_import(
         tasks: what is to be done.
         clients: all clients, for what those on one Mailchimp account share.
         settings: how to go about it.
+        apis: connects the clients to Mailchimp and their targets.
         busy_patience_seconds: how long to wait where another sync has all accounts that are still to come, until these are
             left to a later run.
 
@@ -61,8 +71,9 @@ def run_import(
         context.log.warning(
             "DAGSTER_HOME is not set: nothing of this run will be remembered. Remedy: export DAGSTER_HOME=<a folder>"
         )
+    context.instance.add_run_tags(context.run.run_id, {CLIENTS_TAG: _clients_of(tasks, clients)})
     history, summary = EventLogHistory(context), ImportSummary()
-    turns = ImportQueue(tasks, clients=clients, settings=settings, locks=account_locks(context.instance))
+    turns = ImportQueue(tasks, clients=clients, settings=settings, apis=apis, locks=account_locks(context.instance))
     while turns.waiting:
         with _as_failure():
             running = turns.next(history) or _wait(context, turns, history, patience_seconds=busy_patience_seconds)
@@ -107,7 +118,7 @@ def _report(context: Context, running: Import, history: EventLogHistory, summary
             pace.log(context, running)
     finally:
         # A terminated run leaves the loop anywhere. What is imported is still recorded, and no later run reads it again.
-        pending.extend(running.leave(patience_seconds=_LEAVE_SECONDS))
+        pending.extend(running.leave(timeout_seconds=_LEAVE_SECONDS))
         _record(context, pending, history, summary)
 
 
@@ -153,6 +164,13 @@ def _wait(context: Context, turns: ImportQueue, history: EventLogHistory, *, pat
             f"left to a later run: {_clients(turns)}. Another sync has the Mailchimp account; nothing is lost by it"
         )
     return None
+
+
+def _clients_of(tasks: Sequence[Task], clients: Clients) -> str:
+    names = sorted({task.name.client for task in tasks})
+    if len(names) > _MAX_TAGGED and len(names) == len(clients.clients):
+        return "all"
+    return shortened(names, _MAX_TAGGED) or "none"
 
 
 def _clients(turns: ImportQueue) -> str:

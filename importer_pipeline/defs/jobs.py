@@ -98,6 +98,7 @@ def full_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
             _tasks(clients, config, config.request),
             clients=clients,
             settings=resources.settings(),
+            apis=resources.apis,
         )
 
     import_contacts = op_step(
@@ -131,6 +132,7 @@ def plan_windows_job(clients: Clients) -> dg.JobDefinition:
             _tasks(clients, config, WindowsRequest(wanted=frozenset(), rule=config.rule)),
             clients=clients,
             settings=resources.settings(),
+            apis=resources.apis,
         )
 
     register_windows = op_step(
@@ -166,6 +168,7 @@ def incremental_sync_job(clients: Clients, shard: Shard) -> dg.JobDefinition:
             _tasks(clients, config, ChangesRequest(retry=retry, newcomers=windows if config.newcomers else None)),
             clients=clients,
             settings=resources.settings(run_seconds=config.within_minutes * 60),
+            apis=resources.apis,
             busy_patience_seconds=config.busy_patience_seconds,
         )
 

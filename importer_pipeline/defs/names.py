@@ -4,6 +4,9 @@ import dagster as dg
 
 from importer_pipeline.listing.snapshots import AudienceName
 
+MAILCHIMP_LIST = "mailchimp"
+"""Last part of the key of an audience's list at Mailchimp, which its other assets are made of."""
+
 CONTACTS = "contacts"
 """Last part of the key of an audience's full sync."""
 
@@ -19,8 +22,16 @@ QUARANTINE_KEY = dg.AssetKey(["quarantine"])
 QUARANTINE_PARTITIONS = dg.DynamicPartitionsDefinition(name="quarantine")
 """A partition for each window or hour of which something is in the quarantine: see `outcomes.PartitionRef`."""
 
+IMPORTER_GROUP = "importer"
+"""The group of the assets that belong to no client."""
+
 POOL = "mailchimp"
 """The pool that every step which calls Mailchimp takes a place in."""
+
+
+def list_key(name: AudienceName) -> dg.AssetKey:
+    """The asset that stands for an audience's list at Mailchimp; nothing materializes it."""
+    return dg.AssetKey([name.client, name.audience, MAILCHIMP_LIST])
 
 
 def contacts_key(name: AudienceName) -> dg.AssetKey:

@@ -11,7 +11,8 @@ from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.failed_runs import Audiences, quarantine_failures_of, quarantine_recent_failures
 from importer_pipeline.defs.import_step import run_import
 from importer_pipeline.defs.locking import free_accounts
-from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
+from importer_pipeline.defs.names import IMPORTER_GROUP, QUARANTINE_KEY, QUARANTINE_PARTITIONS
+from importer_pipeline.defs.quarantine_colour import keep_red
 from importer_pipeline.defs.quarantine_events import forget, open_partitions, parse_partition, read_entries
 from importer_pipeline.defs.steps import StepResources, asset_step, op_step
 from importer_pipeline.engine.outcomes import PartitionRef
@@ -19,7 +20,7 @@ from importer_pipeline.errors import LocksUnusable
 from importer_pipeline.planning.quarantine import Entry
 from importer_pipeline.planning.requests import EntrySelection, RetryRequest, WindowsRequest
 from importer_pipeline.redaction import shortened, shown
-from importer_pipeline.runner.importing import ImportSettings, Task
+from importer_pipeline.runner.importing import Task
 
 _MAX_NAMED = 10
 
@@ -37,16 +38,24 @@ def quarantine_asset(clients: Clients) -> dg.AssetsDefinition:
     """`quarantine`: what could not be imported. Materializing a partition tries it again."""
 
     def run(context: dg.AssetExecutionContext, resources: StepResources) -> None:
-        _redrive(context, clients, resources.settings(), _refs(context.partition_keys))
+        refs = _refs(context.partition_keys)
+        for ref in refs:
+            keep_red(context.instance, str(ref))
+        _redrive(context, clients, resources, refs)
 
+    owners = {client.owner for client in clients.clients if client.owner}
     spec = dg.AssetSpec(
         QUARANTINE_KEY,
         description=(
-            "What could not be imported, with the reason: one partition per window or hour that failed or has refused "
-            "contacts. Materialize a partition to retry it; it disappears once everything in it is imported. Contacts are "
-            "shown by Mailchimp's ID, which is derived from their address."
+            "What could not be imported: the table of a partition's newest materialization lists it with the reason. One "
+            "partition per window or hour that failed or has refused contacts, red while something is in it. Materialize it "
+            "to retry it; it disappears once everything in it is imported. Contacts are shown by Mailchimp's ID, which is "
+            "derived from their address."
         ),
         partitions_def=QUARANTINE_PARTITIONS,
+        group_name=IMPORTER_GROUP,
+        # One of several would be told of what is not theirs.
+        owners=list(owners) if len(owners) == 1 else None,
         kinds={"mailchimp", "pandas"},
         skippable=True,
     )
@@ -66,7 +75,7 @@ def redrive_job(clients: Clients) -> dg.JobDefinition:
                 return
         except LocksUnusable as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        _redrive(context, clients, resources.settings(), refs)
+        _redrive(context, clients, resources, refs)
 
     retry_quarantined = op_step(
         "retry_quarantined",
@@ -157,7 +166,7 @@ def _forget(context: Context, audiences: Audiences, refs: Sequence[PartitionRef]
         )
 
 
-def _redrive(context: Context, clients: Clients, settings: ImportSettings, refs: Sequence[PartitionRef]) -> None:
+def _redrive(context: Context, clients: Clients, resources: StepResources, refs: Sequence[PartitionRef]) -> None:
     """Try these again.
 
     Raises:
@@ -174,7 +183,7 @@ def _redrive(context: Context, clients: Clients, settings: ImportSettings, refs:
             f"not in the clients file, so not tried: {', '.join(gone)}. Remedy: declare them, or run redrive_quarantine with "
             "`forget: true` and their partitions"
         )
-    run_import(context, tasks, clients=clients, settings=settings)
+    run_import(context, tasks, clients=clients, settings=resources.settings(), apis=resources.apis)
     asked = set(refs)
     still = [entry for entry in read_entries(context.instance, [task.name for task in tasks]) if entry.ref in asked]
     if still:

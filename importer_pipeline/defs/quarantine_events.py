@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from importer_pipeline.defs.event_log import Stored, materializations, materializations_of_partitions
 from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
+from importer_pipeline.defs.quarantine_colour import runs_of_colour, turn_red
 from importer_pipeline.engine.outcomes import Part, PartitionRef
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.quarantine import Entry, Failure, Quarantine
@@ -90,7 +91,12 @@ def _newest_of_ours(instance: dg.DagsterInstance, keys: Sequence[str]) -> Mappin
 
 
 def write_entries(
-    instance: dg.DagsterInstance, log_event: LogEvent, quarantine: Quarantine, changed: Sequence[PartitionRef]
+    instance: dg.DagsterInstance,
+    log_event: LogEvent,
+    quarantine: Quarantine,
+    changed: Sequence[PartitionRef],
+    *,
+    run: dg.DagsterRun,
 ) -> None:
     """Write down entries that were opened or changed, and let those go that were closed.
 
@@ -99,6 +105,7 @@ def write_entries(
         log_event: writes an event, of a step or of none.
         quarantine: the entries as they are now.
         changed: the windows and hours whose entries were opened, changed or closed.
+        run: the run that did not import them.
     """
     for ref in changed:
         entry = quarantine.entries.get(ref)
@@ -107,6 +114,7 @@ def write_entries(
             continue
         # First the event: a partition without one would say that something is there, and not what.
         log_event(_entry_event(entry))
+        turn_red(instance, str(ref), run)
         instance.add_dynamic_partitions(_PARTITIONS, [str(ref)])
 
 
@@ -134,9 +142,10 @@ def last_recorded(instance: dg.DagsterInstance, refs: Sequence[PartitionRef]) ->
 
 
 def runs_of_entries(instance: dg.DagsterInstance) -> set[str]:
-    """Return the runs that wrote the entries of the quarantine."""
+    """Return the runs that wrote the entries of the quarantine, and those that their partitions are red for."""
     refs = [str(ref) for ref in open_partitions(instance)]
-    return {it.run_id for it in _newest_of_ours(instance, refs).values()}
+    colours = {run_id for ref in refs for run_id in runs_of_colour(instance, ref)}
+    return {it.run_id for it in _newest_of_ours(instance, refs).values()} | colours
 
 
 def _close(instance: dg.DagsterInstance, log_event: LogEvent, ref: PartitionRef, why: str) -> None:

@@ -1,22 +1,66 @@
 """What Dagster shows of an audience's assets: words, owners, groups, tags, and facts from the clients file, but no secret."""
 
+from collections.abc import Callable, Sequence
+from functools import cache
+
 import dagster as dg
 
-from importer_pipeline.clients.collection import Audience, Client
-from importer_pipeline.defs.names import changes_key, contacts_key, group_name, windows_key, windows_partitions
+from importer_pipeline.clients.collection import Audience, Client, Clients
+from importer_pipeline.defs.names import (
+    changes_key,
+    contacts_key,
+    group_name,
+    list_key,
+    windows_key,
+    windows_partitions,
+)
 from importer_pipeline.listing.snapshots import AudienceName
 
 KINDS = {"mailchimp"}
 
-MAILCHIMP_AUDIENCES_URL = "https://admin.mailchimp.com/audience/"
-"""Where a person finds the audiences of an account. A page of one's own needs another id than that of the list."""
+_AUDIENCES_URL = "https://admin.mailchimp.com/audience/"
+
+MAX_WITH_LINEAGE = 2000
+"""Audiences of a code location up to which the lineage is shown: an edge is an input of an op, and three for each audience
+make the definitions load half as long again. Ten thousand would take ten seconds longer."""
+
+_UNIQUE = dg.TableColumnConstraints(nullable=False, unique=True)
+_PRESENT = dg.TableColumnConstraints(nullable=False)
 
 
-def contacts_spec(client: Client, audience: Audience) -> dg.AssetSpec:
+def list_specs(clients: Clients) -> list[dg.AssetSpec]:
+    """Return the external assets that stand for the audiences' lists at Mailchimp; none of more than MAX_WITH_LINEAGE."""
+    audiences = clients.select([], [])
+    return [_list_spec(*it) for it in audiences] if len(audiences) <= MAX_WITH_LINEAGE else []
+
+
+def audience_specs(
+    clients: Clients, spec_of: Callable[[Client, Audience, Sequence[dg.AssetKey]], dg.AssetSpec]
+) -> list[dg.AssetSpec]:
+    """Return the specs of one kind of asset, downstream of the lists of `list_specs`."""
+    audiences = clients.select([], [])
+    if len(audiences) > MAX_WITH_LINEAGE:
+        return [spec_of(*it, ()) for it in audiences]
+    return [spec_of(*it, [list_key(AudienceName(it[0].name, it[1].name))]) for it in audiences]
+
+
+def audiences_url(data_centre: str | None) -> str:
+    """Return the page of an account's audiences in Mailchimp's own UI.
+
+    The page of a single one needs an ID (`web_id`) that only Mailchimp's API tells.
+
+    Args:
+        data_centre: of the account, such as us6; None if it is unknown: Mailchimp then asks which account is meant.
+    """
+    return f"https://{data_centre}.admin.mailchimp.com/audience/" if data_centre else _AUDIENCES_URL
+
+
+def contacts_spec(client: Client, audience: Audience, upstream: Sequence[dg.AssetKey]) -> dg.AssetSpec:
     """`contacts`: a full sync of the audience."""
     return _spec(
         client,
         audience,
+        upstream,
         contacts_key(AudienceName(client.name, audience.name)),
         description=(
             f"All contacts of the Mailchimp audience {audience.list_id}, archived ones too, at the client's target. "
@@ -26,12 +70,13 @@ def contacts_spec(client: Client, audience: Audience) -> dg.AssetSpec:
     )
 
 
-def windows_spec(client: Client, audience: Audience) -> dg.AssetSpec:
+def windows_spec(client: Client, audience: Audience, upstream: Sequence[dg.AssetKey]) -> dg.AssetSpec:
     """`contact_windows`: the windows of the audience's newest snapshot."""
     name = AudienceName(client.name, audience.name)
     return _spec(
         client,
         audience,
+        upstream,
         windows_key(name),
         description=(
             f"The windows of the newest snapshot of the Mailchimp audience {audience.list_id}: pages of up to 1000 contacts, "
@@ -42,16 +87,18 @@ def windows_spec(client: Client, audience: Audience) -> dg.AssetSpec:
     )
 
 
-def changes_spec(client: Client, audience: Audience) -> dg.AssetSpec:
+def changes_spec(client: Client, audience: Audience, upstream: Sequence[dg.AssetKey]) -> dg.AssetSpec:
     """`contact_changes`: the contacts of the audience that changed in an hour."""
     return _spec(
         client,
         audience,
+        upstream,
         changes_key(AudienceName(client.name, audience.name)),
         description=(
             f"The contacts of the Mailchimp audience {audience.list_id} that changed in an hour (UTC), archived ones too, at "
             "the client's target. `incremental_sync` brings in all hours since the last one without a gap; any of them can be "
-            "imported again by hand."
+            "imported again by hand. Hours before the audience's first full sync stay missing, and nothing is missing in "
+            "them: that sync has read what changed before it."
         ),
     )
 
@@ -59,6 +106,7 @@ def changes_spec(client: Client, audience: Audience) -> dg.AssetSpec:
 def _spec(
     client: Client,
     audience: Audience,
+    upstream: Sequence[dg.AssetKey],
     key: dg.AssetKey,
     *,
     description: str,
@@ -73,15 +121,46 @@ def _spec(
         owners=[client.owner] if client.owner else None,
         kinds=KINDS,
         tags={"client": client.name, "audience": audience.name},
-        metadata=_metadata(client, audience),
+        deps=upstream,
+        metadata={
+            # Without the key's data centre: reading secrets from files three more times would delay the load.
+            "mailchimp": dg.MetadataValue.url(audiences_url(client.mailchimp.data_centre_of_url)),
+            "mailchimp_list_id": dg.MetadataValue.text(audience.list_id),
+            "target": dg.MetadataValue.url(client.target.url),
+            "dagster/column_schema": _columns(tuple(audience.record.model_dump().items())),
+        },
         skippable=True,
     )
 
 
-def _metadata(client: Client, audience: Audience) -> dict[str, dg.MetadataValue]:
-    return {
-        "mailchimp": dg.MetadataValue.url(MAILCHIMP_AUDIENCES_URL),
-        "mailchimp_list_id": dg.MetadataValue.text(audience.list_id),
-        "target": dg.MetadataValue.url(client.target.url),
-        "record": dg.MetadataValue.json(audience.record.model_dump()),
-    }
+def _list_spec(client: Client, audience: Audience) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        list_key(AudienceName(client.name, audience.name)),
+        description=f"The audience {audience.list_id} at Mailchimp, which the importer reads and never changes.",
+        group_name=group_name(client.name),
+        owners=[client.owner] if client.owner else None,
+        kinds=KINDS,
+        tags={"client": client.name, "audience": audience.name},
+        metadata={
+            "mailchimp": dg.MetadataValue.url(audiences_url(client.mailchimp.data_centre())),
+            "mailchimp_list_id": dg.MetadataValue.text(audience.list_id),
+        },
+    )
+
+
+@cache
+def _columns(record: tuple[tuple[str, str], ...]) -> dg.TableSchemaMetadataValue:
+    """Return the columns of a record at the target, given with their sources. Audiences with one mapping share them."""
+    return dg.MetadataValue.table_schema(
+        dg.TableSchema(
+            columns=[
+                dg.TableColumn(
+                    name,
+                    "string",
+                    description=f"from {source}" if source else "always empty",
+                    constraints=_UNIQUE if name == "id" else _PRESENT,
+                )
+                for name, source in record
+            ]
+        )
+    )

@@ -11,8 +11,9 @@ from typing import TypeVar
 import dagster as dg
 
 from importer_pipeline.defs.names import POOL
-from importer_pipeline.defs.resources import MailchimpResource, TargetResource, import_settings
+from importer_pipeline.defs.resources import MailchimpResource, TargetResource, api_clients, import_settings
 from importer_pipeline.defs.run_liveness import RunLiveness
+from importer_pipeline.runner.api_clients import ApiClients
 from importer_pipeline.runner.importing import ImportSettings
 
 ConfigT = TypeVar("ConfigT", bound=dg.Config)
@@ -24,6 +25,11 @@ class StepResources:
 
     mailchimp: MailchimpResource
     target: TargetResource
+
+    @property
+    def apis(self) -> ApiClients:
+        """What connects the clients to Mailchimp and their targets."""
+        return api_clients(self.mailchimp, self.target)
 
     def settings(self, *, run_seconds: float = math.inf) -> ImportSettings:
         """Return the settings of an import that may take so long."""

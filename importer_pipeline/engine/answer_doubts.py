@@ -3,7 +3,7 @@
 from importer_pipeline.engine.audience_sync import Fetch
 from importer_pipeline.engine.pages import Page
 from importer_pipeline.errors import BrokenAnswer, ClockDoubtful, PageTooShort
-from importer_pipeline.listing.coverage import timestamp
+from importer_pipeline.listing.coverage import PageRequest, PageShape, timestamp
 
 
 def doubt_clock(page: Page, *, our_time: float, tolerance_seconds: float) -> ClockDoubtful | None:
@@ -19,18 +19,17 @@ def doubt_clock(page: Page, *, our_time: float, tolerance_seconds: float) -> Clo
 
 def doubt_size(fetch: Fetch, page: Page) -> BrokenAnswer | None:
     """Return an error if a page is shorter than its total implies, or its total is under half of the last one."""
-    if page.shape.is_short:
-        return page_too_short(fetch, page)
+    if page.shape.is_short and isinstance(fetch.request, PageRequest):
+        return page_too_short(fetch.request, page.shape)
     expected = fetch.audience.expected(fetch)
     if page.shape.total * 2 < expected:
         return PageTooShort(f"expected a total of about {expected} contacts as before, found {page.shape.total}")
     return None
 
 
-def page_too_short(fetch: Fetch, page: Page) -> PageTooShort:
+def page_too_short(request: PageRequest, shape: PageShape) -> PageTooShort:
     """Return the error that describes a page which is too short."""
-    shape, ask = page.shape, fetch.ask
     return PageTooShort(
-        f"expected {min(ask.count, shape.total - ask.offset)} contacts at offset {ask.offset} of {shape.total}, "
+        f"expected {min(request.count, shape.total - request.offset)} contacts at offset {request.offset} of {shape.total}, "
         f"found {shape.length}"
     )

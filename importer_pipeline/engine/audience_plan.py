@@ -36,15 +36,15 @@ class SnapshotScope:
         """Lower time bound of the contacts to read, exclusive."""
         return BEGINNING
 
-    def guess(self, server_now: int) -> int:
+    def guess_upper_bound(self, server_now: int) -> int:
         """Return the upper time bound to request before Mailchimp's clock is known."""
-        return self.right(server_now - _CLOCKS_APART_SECONDS)
+        return self.upper_bound(server_now - _CLOCKS_APART_SECONDS)
 
-    def right(self, server_time: int) -> int:
+    def upper_bound(self, server_time: int) -> int:
         """Return the right upper time bound at a moment of Mailchimp's clock."""
         return server_time - SNAPSHOT_AGE_SECONDS
 
-    def is_right(self, before: int, server_time: int, *, is_second_try: bool) -> bool:
+    def accepts_upper_bound(self, before: int, server_time: int, *, is_second_try: bool) -> bool:
         """Return whether a guessed upper bound was good enough."""
         age = server_time - before
         return age >= SNAPSHOT_AGE_SECONDS and (is_second_try or age <= SNAPSHOT_AGE_SECONDS + SNAPSHOT_SLACK_SECONDS)
@@ -68,21 +68,21 @@ class HoursScope:
         """Lower time bound of the contacts to read, exclusive."""
         return max(BEGINNING, self.first - 1 - LOOK_BACK_SECONDS)
 
-    def guess(self, server_now: int) -> int:
+    def guess_upper_bound(self, server_now: int) -> int:
         """Return the upper time bound to request before Mailchimp's clock is known.
 
         At least one second is requested: only Mailchimp's clock can say that no hour is over yet.
         """
-        return max(self.first, self.right(server_now))
+        return max(self.first, self.upper_bound(server_now))
 
-    def right(self, server_time: int) -> int:
+    def upper_bound(self, server_time: int) -> int:
         """Return the right upper time bound at a moment of Mailchimp's clock."""
         over = last_second_over(server_time)
         return over if self.last is None else min(over, self.last)
 
-    def is_right(self, before: int, server_time: int, *, is_second_try: bool) -> bool:
+    def accepts_upper_bound(self, before: int, server_time: int, *, is_second_try: bool) -> bool:
         """Return whether a guessed upper bound was good enough."""
-        return server_time - before >= SETTLED_SECONDS and (is_second_try or before == self.right(server_time))
+        return server_time - before >= SETTLED_SECONDS and (is_second_try or before == self.upper_bound(server_time))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,10 @@ from importer_pipeline.engine.outcomes import (
     ContactsSettled,
     Outcome,
     Part,
+    PartCounts,
     PartitionRef,
+    ReadTotals,
+    RunCounts,
     SnapshotKnown,
     WindowFailed,
     WindowImported,
@@ -48,7 +51,7 @@ class AudienceReport:
         self._snapshot_id = snapshot_id if earlier is None else earlier.snapshot.id
         self._paging = paging
         self._held: deque[Outcome] = deque()
-        self._told: Snapshot | None = None
+        self._recorded: Snapshot | None = None
         self._lacking: Counter[str] = Counter()
         self._refused_ids: set[str] = set()
         self._refused_without_id = 0
@@ -66,7 +69,7 @@ class AudienceReport:
         """Number of contacts of the snapshot that the target has accepted so far, in all runs."""
         return self._accepted_earlier + self._accepted_now
 
-    def asked(self) -> None:
+    def count_request(self) -> None:
         """Count a request."""
         self._requests_now += 1
 
@@ -100,42 +103,40 @@ class AudienceReport:
         if snapshot is None:
             return
         is_time = snapshot.archived_total is not None or len(self._held) >= _MAX_HELD
-        if self._told is not None or (self._held and is_time):
-            self._tell(snapshot)
+        if self._recorded is not None or (self._held and is_time):
+            self._emit(snapshot)
 
     def emit_pending(self, walks: Walks, before: int) -> None:
         """Emit what is held until the number of archived contacts is known: the process may end first."""
         self._hold(walks)
         snapshot = self._snapshot(walks, before)
         if snapshot is not None and self._held:
-            self._tell(snapshot)
+            self._emit(snapshot)
 
     def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
         """Emit what is held, and last `AudienceDone`."""
         self._hold(walks)
         snapshot = self._snapshot(walks, before)
         if snapshot is not None:
-            self._tell(snapshot)
-        told = {} if snapshot is None else _planned(walks)
+            self._emit(snapshot)
+        planned = {} if snapshot is None else _planned(walks)
         errors = errors_of(walks)
-        failed = tuple(key for key, window in windows_of(told) if window.error is not None)
-        left = sum(walk.left for walk in told.values())
+        failed = tuple(key for key, window in windows_of(planned) if window.error is not None)
+        left = sum(walk.left for walk in planned.values())
         self.outcomes.append(
             AudienceDone(
                 name=self._plan.name,
                 part=Part.WINDOW,
                 snapshot=snapshot,
-                parts=len(windows_of(told)),
-                failed=failed,
-                left=left,
-                is_whole=len(told) == 2 and all(walk.is_whole for walk in told.values()),
-                read=self._read_now + sum(window.read for window in self._earlier),
-                accepted=self.accepted,
-                refused=self._refused_now + sum(window.refused for window in self._earlier),
-                requests=self._requests_now + sum(window.requests for window in self._earlier),
-                accepted_now=self._accepted_now,
-                refused_now=self._refused_now,
-                elapsed_seconds=elapsed_seconds,
+                parts=PartCounts(total=len(windows_of(planned)), failed=failed, left=left),
+                is_proved=len(planned) == 2 and all(walk.is_proved for walk in planned.values()),
+                totals=ReadTotals(
+                    read=self._read_now + sum(window.read for window in self._earlier),
+                    accepted=self.accepted,
+                    refused=self._refused_now + sum(window.refused for window in self._earlier),
+                    requests=self._requests_now + sum(window.requests for window in self._earlier),
+                ),
+                run=RunCounts(accepted=self._accepted_now, refused=self._refused_now, elapsed_seconds=elapsed_seconds),
                 lacking=() if errors or left else self._lacking_in_all(),
                 error=stopped or (errors[0] if errors else None),
             )
@@ -201,9 +202,9 @@ class AudienceReport:
             overlap=self._paging.overlap,
         )
 
-    def _tell(self, snapshot: Snapshot) -> None:
-        if snapshot != self._told:
-            self._told = snapshot
+    def _emit(self, snapshot: Snapshot) -> None:
+        if snapshot != self._recorded:
+            self._recorded = snapshot
             self.outcomes.append(SnapshotKnown(name=self._plan.name, snapshot=snapshot))
         self.outcomes.extend(self._held)
         self._held.clear()

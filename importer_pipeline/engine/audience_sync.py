@@ -30,7 +30,7 @@ class Fetch:
     walk: Walk
     listing: ListingKind
     reading: Reading
-    asked_at: float
+    requested_at: float
     """Time at which it was last sent, by the engine's clock."""
     tries: int = 0
     """Number of failures that may have been temporary."""
@@ -43,9 +43,9 @@ class Fetch:
         return self.listing.is_archived
 
     @property
-    def ask(self) -> PageRequest:
-        """The page to request."""
-        return self.reading.ask
+    def request(self) -> PageRequest | ContactRequest:
+        """The page or the contact to request."""
+        return self.reading.request
 
     @property
     def is_suspect(self) -> bool:
@@ -55,7 +55,7 @@ class Fetch:
     @property
     def contact_id(self) -> str | None:
         """ID of a contact that is requested by it; None for pages."""
-        return self.ask.contact_id if isinstance(self.ask, ContactRequest) else None
+        return self.request.contact_id if isinstance(self.request, ContactRequest) else None
 
     @property
     def key(self) -> str:
@@ -80,12 +80,12 @@ class AudienceSync:
     def __init__(self, plan: AudiencePlan, *, paging: Paging, snapshot_id: str) -> None:
         self.plan = plan
         self.stopped: ImporterError | None = None
-        self.given_up_in_a_row = 0
-        self._again: deque[Fetch] = deque()
+        self.abandoned_in_a_row = 0
+        self._due: deque[Fetch] = deque()
         self._waiting: dict[Fetch, None] = {}  # In order, so that a seed is replayed alike.
         self._walks: dict[ListingKind, Walk] = {}
         self._before = 0
-        self._taken_again = False
+        self._is_second_try = False
         self._started_at: float | None = None
         self._done = False
         self._has_nothing = False
@@ -102,7 +102,7 @@ class AudienceSync:
             self._report = HoursReport(plan, scope)
         else:
             self._walks[ListingKind.ACTIVE] = Walk(since=BEGINNING, before=0, paging=paging)
-            self._walks[ListingKind.ACTIVE].recall(scope.contact_ids)
+            self._walks[ListingKind.ACTIVE].read_contacts(scope.contact_ids)
             self._report = ContactsReport(plan, scope)
 
     @property
@@ -115,7 +115,7 @@ class AudienceSync:
         """True if there is a page to read now."""
         if not self._walks:
             return self.stopped is None and not self._has_nothing
-        return bool(self._again) or any(walk.has_ready for walk in self._walks.values())
+        return bool(self._due) or any(walk.has_ready for walk in self._walks.values())
 
     @property
     def contacts(self) -> int:
@@ -138,22 +138,22 @@ class AudienceSync:
             self._started_at = now
         scope = self.plan.scope
         if not self._walks and not isinstance(scope, ContactsScope):
-            self._start_active(scope, scope.guess(int(server_now)))
+            self._start_active(scope, scope.guess_upper_bound(int(server_now)))
         fetch = self._next_fetch(now)
         if fetch is not None:
-            fetch.asked_at = now
-            self._report.asked()
+            fetch.requested_at = now
+            self._report.count_request()
             if not fetch.reading.only_counts:
                 window = fetch.walk.windows[fetch.reading.window]
                 window.requests += 1
-                window.asked_at = now if window.asked_at is None else window.asked_at
+                window.requested_at = now if window.requested_at is None else window.requested_at
         return fetch
 
     def is_current(self, fetch: Fetch) -> bool:
         """Return whether the request belongs to the current snapshot, not to one that was taken again since."""
         return self._walks.get(fetch.listing) is fetch.walk
 
-    def moment_is_right(self, fetch: Fetch, server_time: int) -> bool:
+    def has_right_upper_bound(self, fetch: Fetch, server_time: int) -> bool:
         """Return whether the page has the right upper time bound; if not, start the audience again.
 
         The first page is requested with an estimate of Mailchimp's time; its answer has the real one.
@@ -161,10 +161,10 @@ class AudienceSync:
         scope = self.plan.scope
         if isinstance(scope, ContactsScope) or self._walks[ListingKind.ACTIVE].planned:
             return True
-        if scope.is_right(self._before, server_time, is_second_try=self._taken_again):
+        if scope.accepts_upper_bound(self._before, server_time, is_second_try=self._is_second_try):
             return True
-        self._taken_again = True
-        self._start_active(scope, scope.right(server_time))
+        self._is_second_try = True
+        self._start_active(scope, scope.upper_bound(server_time))
         return False
 
     def expected(self, fetch: Fetch) -> int:
@@ -176,10 +176,11 @@ class AudienceSync:
 
     def proves_absence(self, fetch: Fetch, page: Page) -> bool:
         """Return whether an empty page would prove that contacts are absent: in a snapshot, or in a gap."""
-        reading = fetch.reading
-        is_hour = isinstance(self.plan.scope, HoursScope) and reading.span.purpose is Purpose.WINDOWS
-        shows_nobody = not (page.shape.total or page.shape.length or reading.ask.offset)
-        return shows_nobody and not is_hour and reading.span.purpose not in (Purpose.CONTACTS, Purpose.PROBE)
+        purpose, request = fetch.reading.span.purpose, fetch.request
+        if not isinstance(request, PageRequest) or purpose is Purpose.PROBE:
+            return False
+        is_hour = isinstance(self.plan.scope, HoursScope) and purpose is Purpose.WINDOWS
+        return not (is_hour or page.shape.total or page.shape.length or request.offset)
 
     def arrived(self, fetch: Fetch, page: Page) -> None:
         """Take in a page that has been read; it is not delivered yet."""
@@ -199,7 +200,7 @@ class AudienceSync:
 
     def delivered(
         self, fetch: Fetch, page: Page, *, accepted: int, refused: list[RefusedContact],
-        sent: frozenset[str] | None = None, now: float,
+        sent_ids: frozenset[str] | None = None, now: float,
     ) -> None:  # fmt: skip
         """Take in a page of which every contact is at the target or refused.
 
@@ -208,23 +209,23 @@ class AudienceSync:
             page: the page.
             accepted: contacts that the target accepted.
             refused: the others.
-            sent: IDs of the contacts that were sent, if some were not; see `unseen`.
+            sent_ids: IDs of the contacts that were sent, if some were not; see `unseen`.
             now: the engine's clock.
         """
-        self.given_up_in_a_row = 0
+        self.abandoned_in_a_row = 0
         window = fetch.walk.windows[fetch.reading.window]
         window.read += page.shape.length
         window.accepted += accepted
         window.refused += len(refused)
-        window.elapsed_seconds = now - (now if window.asked_at is None else window.asked_at)
-        at = (page.server_time or 0) + round(now - fetch.asked_at)
+        window.elapsed_seconds = now - (now if window.requested_at is None else window.requested_at)
+        at = (page.server_time or 0) + round(now - fetch.requested_at)
         self._report.delivered(
             DeliveredPage(
                 page=page,
                 window=fetch.key,
                 accepted=accepted,
                 refused=refused,
-                sent=sent,
+                sent_ids=sent_ids,
                 at=at,
                 contact_id=fetch.contact_id,
             )
@@ -265,7 +266,7 @@ class AudienceSync:
         """Request halves of a page instead; return False if it is too small."""
         return fetch.walk.split(fetch.reading, error)
 
-    def rest(self, fetch: Fetch) -> None:
+    def await_retry(self, fetch: Fetch) -> None:
         """Let a request wait for its retry."""
         self._waiting[fetch] = None
 
@@ -274,7 +275,7 @@ class AudienceSync:
         if fetch not in self._waiting:
             return False
         del self._waiting[fetch]
-        self._again.append(fetch)
+        self._due.append(fetch)
         return True
 
     def stop(self, error: ImporterError) -> None:
@@ -282,9 +283,9 @@ class AudienceSync:
         if self.stopped is not None:
             return
         self.stopped = error
-        for fetch in [*self._again, *self._waiting]:
+        for fetch in [*self._due, *self._waiting]:
             fetch.walk.failed(fetch.reading, error)
-        self._again.clear()
+        self._due.clear()
         self._waiting.clear()
         for walk in self._walks.values():
             walk.stop(error)
@@ -309,7 +310,7 @@ class AudienceSync:
 
     def _start_active(self, scope: SnapshotScope | HoursScope, before: int) -> None:
         self._before = before
-        self._again.clear()
+        self._due.clear()
         self._waiting.clear()
         self._walks = {}
         if isinstance(scope, HoursScope) and before < scope.first:
@@ -320,7 +321,7 @@ class AudienceSync:
     def _new_walk(self, scope: SnapshotScope | HoursScope) -> Walk:
         walk = Walk(since=scope.since, before=self._before, paging=self._paging)
         if isinstance(scope, SnapshotScope) and scope.wanted is not None:
-            walk.count()
+            walk.count_windows()
         else:
             walk.read_all()
         return walk
@@ -346,8 +347,8 @@ class AudienceSync:
             )
 
     def _next_fetch(self, now: float) -> Fetch | None:
-        if self._again:
-            return self._again.popleft()
+        if self._due:
+            return self._due.popleft()
         # The archived walk first: it is usually short, and its first page has the total.
         for kind in (ListingKind.ARCHIVED, ListingKind.ACTIVE):
             if kind in self._walks and (reading := self._walks[kind].next()) is not None:

@@ -13,7 +13,10 @@ from importer_pipeline.engine.outcomes import (
     ContactsSettled,
     Outcome,
     Part,
+    PartCounts,
+    ReadTotals,
     RefusedContact,
+    RunCounts,
 )
 from importer_pipeline.engine.report import DeliveredPage, Walks, errors_of
 from importer_pipeline.errors import ImporterError, QuarantineWindow
@@ -41,7 +44,7 @@ class ContactsReport:
         self.outcomes: deque[Outcome] = deque()
         self.accepted = 0
 
-    def asked(self) -> None:
+    def count_request(self) -> None:
         """Count a request."""
         self._requests += 1
 
@@ -73,23 +76,17 @@ class ContactsReport:
         """Emit the outcomes, and last `AudienceDone`."""
         self.emit_pending(walks, before)
         errors = errors_of(walks)
-        left = len(self._scope.contact_ids) - len(self._settled) - len(self._refused)
+        refused = len(self._refused)
+        left = len(self._scope.contact_ids) - len(self._settled) - refused
         self.outcomes.append(
             AudienceDone(
                 name=self._plan.name,
                 part=Part.CONTACT,
                 snapshot=None,
-                parts=len(self._scope.contact_ids),
-                failed=(),
-                left=left,
-                is_whole=left == 0,
-                read=self._read,
-                accepted=self.accepted,
-                refused=len(self._refused),
-                requests=self._requests,
-                accepted_now=self.accepted,
-                refused_now=len(self._refused),
-                elapsed_seconds=elapsed_seconds,
+                parts=PartCounts(total=len(self._scope.contact_ids), left=left),
+                is_proved=left == 0,
+                totals=ReadTotals(read=self._read, accepted=self.accepted, refused=refused, requests=self._requests),
+                run=RunCounts(accepted=self.accepted, refused=refused, elapsed_seconds=elapsed_seconds),
                 lacking=(),
                 error=stopped or (errors[0] if errors and left else None),
             )

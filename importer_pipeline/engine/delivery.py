@@ -1,8 +1,8 @@
-"""A page on its way to the target: batches, and how a refused contact is told from the others. Pure.
+"""Delivers one page to the target in batches, and isolates the contacts that the target refuses. Pure.
 
-A contact counts as accepted only when it was in a batch of which the target took every record, and as refused only when it
-stood alone in one that was not taken. In between, a batch that is not taken whole is halved. Both halves are sent, though
-the target's count might tell that one of them is fine: a target may refuse another record the second time.
+A contact counts as accepted only when it was in a batch of which the target took every record, and as refused only when
+it was alone in one that was not accepted. In between, a batch that is accepted in part is halved. Both halves are sent,
+although the target's count might show that one of them is fine: a target may refuse another record the second time.
 """
 
 from collections import deque
@@ -36,7 +36,7 @@ class Delivery:
         isolation_posts: posts that finding the refused ones may take beyond the first.
 
     Attributes:
-        accepted: contacts that the target took.
+        accepted: contacts that the target accepted.
         refused: contacts that it refused, and those that can't be sent at all.
     """
 

@@ -1,13 +1,14 @@
-"""What stands between this machine and Mailchimp, for all accounts: an edge that may turn the machine's address away. Pure.
+"""The network in front of Mailchimp, which may block this machine's address, for all accounts. Pure.
 
-An answer of the edge's own to one account alone says something of that account. To two in a row, without a good answer to
-anyone in between, it says something of our address: then all accounts wait together, one request tries again after growing
-pauses, and in the end the run is over for all of them. So a block costs a handful of requests, and not some for each account.
+If it rejects the requests of one account only, that account may be the cause. If it rejects two accounts in a row,
+without a good answer to any other in between, our address is the cause: then all accounts wait together, one request is
+retried after growing pauses, and at last the run ends for all of them. So a block costs a handful of requests, not some
+for each account.
 """
 
 import math
 
-MAX_TURNS = 5
+MAX_REJECTIONS = 5
 """Tries, one after the other, after which the address counts as blocked."""
 
 _MAX_AT_FIRST = 3
@@ -24,7 +25,7 @@ class Edge:
     """The state of the edge: open, on probation, or blocked.
 
     Args:
-        first_pause_seconds: the rest before one request tries again; doubled with each further one.
+        first_pause_seconds: the pause before one request is retried; doubled with each further one.
     """
 
     def __init__(self, *, first_pause_seconds: float) -> None:
@@ -32,15 +33,15 @@ class Edge:
         self._began_at: float | None = None
         self._is_proven = False
         self._accounts: set[str] = set()
-        self._turns = 0
-        self._rests_until = 0.0
+        self._rejections = 0
+        self._paused_until = 0.0
         self._changed_at = 0.0
         self._probed_at = -math.inf
 
     @property
     def is_blocked(self) -> bool:
         """True if our address has been turned away repeatedly."""
-        return self._turns >= MAX_TURNS
+        return self._rejections >= MAX_REJECTIONS
 
     def opens_at(self, now: float, *, in_flight: int) -> float:
         """Return when one more request may be sent at the earliest: now, or later.
@@ -51,34 +52,34 @@ class Edge:
         """
         if self._began_at is None:
             self._began_at = now
-        if self._turns:
-            return self._rests_until if self._probed_at < self._changed_at else self._probed_at + _PROBE_SECONDS
+        if self._rejections:
+            return self._paused_until if self._probed_at < self._changed_at else self._probed_at + _PROBE_SECONDS
         settled_at = self._began_at + _FIRST_SECONDS
         return now if self._is_proven or in_flight < _MAX_AT_FIRST else max(now, settled_at)
 
-    def sent(self, now: float) -> None:
-        """Note that a request is on its way."""
+    def note_sent(self, now: float) -> None:
+        """Note that a request was sent."""
         self._probed_at = now
 
     def answered(self) -> None:
         """Note an answer of Mailchimp's own."""
         self._is_proven = True
-        self._turns = 0
+        self._rejections = 0
         self._accounts.clear()
 
-    def turned_away(self, account: str, *, asked_at: float, now: float) -> float | None:
+    def turned_away(self, account: str, *, requested_at: float, now: float) -> float | None:
         """Note that a request of an account was turned away.
 
-        Requests that were in flight already when the last one was turned away tell nothing new.
+        Requests that were already in flight when the last one was turned away are not counted.
 
         Returns:
-            when it may be sent again; None where that is the account's own affair.
+            the time at which it may be sent again; None if only its account is concerned.
         """
         self._accounts.add(account)
         if len(self._accounts) < 2:
             return None
-        if asked_at >= self._changed_at:
-            self._turns += 1
+        if requested_at >= self._changed_at:
+            self._rejections += 1
             self._changed_at = now
-            self._rests_until = now + self._first_pause_seconds * 2.0 ** (self._turns - 1)
-        return self._rests_until
+            self._paused_until = now + self._first_pause_seconds * 2.0 ** (self._rejections - 1)
+        return self._paused_until

@@ -18,8 +18,11 @@ from importer_pipeline.engine.outcomes import (
     HourImported,
     Outcome,
     Part,
+    PartCounts,
     PartitionRef,
+    ReadTotals,
     RefusedContact,
+    RunCounts,
 )
 from importer_pipeline.engine.pages import ListingKind
 from importer_pipeline.engine.report import DeliveredPage, Quarantined, Walks, errors_of, refused_of
@@ -45,7 +48,7 @@ class HoursReport:
     def __init__(self, plan: AudiencePlan, scope: HoursScope) -> None:
         self._plan = plan
         self._scope = scope
-        self._told: set[TimeRange] = set()
+        self._reported: set[TimeRange] = set()
         self._read: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._oldest: dict[str, tuple[str, int]] = {}
@@ -57,7 +60,7 @@ class HoursReport:
         self.outcomes: deque[Outcome] = deque()
         self.accepted = 0
 
-    def asked(self) -> None:
+    def count_request(self) -> None:
         """Count a request."""
         self._requests += 1
 
@@ -90,7 +93,7 @@ class HoursReport:
         for hour in hours_of(bounds):
             if min(hour.last, bounds.last) > reached:
                 return
-            self._tell(hour, bounds, chain_from=self._scope.chain_from)
+            self._emit(hour, bounds, chain_from=self._scope.chain_from)
 
     def emit_pending(self, walks: Walks, before: int) -> None:
         """Do nothing: no hour is held back; those after a hole are read again."""
@@ -102,11 +105,11 @@ class HoursReport:
         open_seconds = [gap for kind in ListingKind for gap in self._open_seconds(walks, kind, bounds)]
         failed: list[str] = []
         left, chain_from = 0, self._scope.chain_from
-        # Before Mailchimp has answered, nobody knows which hours are over by its clock.
+        # Before Mailchimp has answered, it is unknown which hours are over by its clock.
         has_answered = ListingKind.ACTIVE in walks and walks[ListingKind.ACTIVE].planned
         for hour in hours_of(bounds) if bounds.first <= bounds.last else ():
             if not any(gap.first <= hour.last and hour.first <= gap.last for gap in open_seconds):
-                self._tell(hour, bounds, chain_from=chain_from)
+                self._emit(hour, bounds, chain_from=chain_from)
             elif stopped is None and errors and has_answered:
                 failed.append(hour_key(hour.first))
                 self.outcomes.append(
@@ -119,30 +122,22 @@ class HoursReport:
                 )
             else:
                 left, chain_from = left + 1, None
+        refused = len(self._refused_ids) + self._refused_without_id
         self.outcomes.append(
             AudienceDone(
                 name=self._plan.name,
                 part=Part.HOUR,
                 snapshot=None,
-                parts=len(self._told) + len(failed) + left,
-                failed=tuple(failed),
-                left=left,
-                is_whole=not open_seconds,
-                read=self._read.total(),
-                accepted=self.accepted,
-                refused=self._refused_now,
-                requests=self._requests,
-                accepted_now=self.accepted,
-                refused_now=self._refused_now,
-                elapsed_seconds=elapsed_seconds,
+                parts=PartCounts(total=len(self._reported) + len(failed) + left, failed=tuple(failed), left=left),
+                is_proved=not open_seconds,
+                totals=ReadTotals(
+                    read=self._read.total(), accepted=self.accepted, refused=refused, requests=self._requests
+                ),
+                run=RunCounts(accepted=self.accepted, refused=refused, elapsed_seconds=elapsed_seconds),
                 lacking=(),
                 error=stopped or (errors[0] if errors and open_seconds else self._not_over(before)),
             )
         )
-
-    @property
-    def _refused_now(self) -> int:
-        return len(self._refused_ids) + self._refused_without_id
 
     def _bounds(self, before: int) -> TimeRange:
         return TimeRange(self._scope.first, before)
@@ -160,10 +155,10 @@ class HoursReport:
             return []
         return missing(bounds, walks[kind].proved if kind in walks else ())
 
-    def _tell(self, hour: TimeRange, bounds: TimeRange, *, chain_from: str | None) -> None:
-        if hour in self._told:
+    def _emit(self, hour: TimeRange, bounds: TimeRange, *, chain_from: str | None) -> None:
+        if hour in self._reported:
             return
-        self._told.add(hour)
+        self._reported.add(hour)
         if hour in self._scope.known:
             return
         key = hour_key(hour.first)

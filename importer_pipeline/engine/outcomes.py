@@ -152,36 +152,65 @@ class ContactsSettled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartCounts:
+    """What became of the windows of a snapshot, as far as they are known, or of the requested hours or contacts."""
+
+    total: int = 0
+    """All of them."""
+    failed: tuple[str, ...] = ()
+    """Keys of the windows or hours that could not be imported, in order."""
+    left: int = 0
+    """Number of those neither imported nor failed: not requested, or left by a stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadTotals:
+    """What was read of an audience; of a snapshot, in all runs."""
+
+    read: int = 0
+    """Contacts read; windows overlap, so a few are counted twice."""
+    accepted: int = 0
+    """Contacts read that the target accepted."""
+    refused: int = 0
+    """Different contacts that the target refused or that could not be sent."""
+    requests: int = 0
+    """Requests to Mailchimp, failed ones included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCounts:
+    """What one run did for an audience."""
+
+    accepted: int = 0
+    """Contacts that the target accepted."""
+    refused: int = 0
+    """Different contacts that were refused."""
+    elapsed_seconds: float = 0.0
+    """From its first request to its last outcome."""
+
+    @property
+    def accepted_per_second(self) -> float:
+        """Contacts accepted per second."""
+        return self.accepted / self.elapsed_seconds if self.elapsed_seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceDone:
-    """The end of an audience in this run. Sums of a snapshot include earlier runs."""
+    """The end of an audience in this run."""
 
     name: AudienceName
     part: Part
     """The unit by which it was read."""
     snapshot: Snapshot | None
     """None if no snapshot was read, or not even its first page."""
-    parts: int
-    """Number of windows of its snapshot, as far as known; or of requested hours or contacts."""
-    failed: tuple[str, ...]
-    """Keys of the windows or hours that could not be imported, in order."""
-    left: int
-    """Number of windows or hours neither imported nor failed: not requested, or left by a stop."""
-    is_whole: bool
+    parts: PartCounts
+    """Its windows, hours or contacts."""
+    is_proved: bool
     """True if it is proved that no contact of the snapshot, or of the hours, was missed."""
-    read: int
-    """Contacts read; windows overlap, so a few are counted twice."""
-    accepted: int
-    """Contacts read that the target accepted."""
-    refused: int
-    """Different contacts that the target refused or that could not be sent."""
-    requests: int
-    """Requests to Mailchimp, failed ones included."""
-    accepted_now: int
-    """Contacts that the target accepted in this run."""
-    refused_now: int
-    """Different contacts that were refused in this run."""
-    elapsed_seconds: float
-    """From the first request of this run to its last outcome."""
+    totals: ReadTotals
+    """What was read of it."""
+    run: RunCounts
+    """What this run did."""
     lacking: tuple[str, ...]
     """Mapped paths that none of its contacts has."""
     error: ImporterError | None
@@ -190,19 +219,14 @@ class AudienceDone:
     @property
     def complete(self) -> bool:
         """True if every contact of the snapshot, or of the hours, is at the target or refused."""
-        return self.error is None and self.is_whole
+        return self.error is None and self.is_proved
 
     @property
     def is_accounted_for(self) -> bool:
         """True if every contact is at the target or in the quarantine, by itself or with its window or hour."""
         if self.part is Part.WINDOW and (self.snapshot is None or self.snapshot.archived_total is None):
             return False
-        return self.complete or (self.left == 0 and isinstance(self.error, QuarantineWindow))
-
-    @property
-    def accepted_per_second(self) -> float:
-        """Contacts accepted per second in this run."""
-        return self.accepted_now / self.elapsed_seconds if self.elapsed_seconds else 0.0
+        return self.complete or (self.parts.left == 0 and isinstance(self.error, QuarantineWindow))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,20 +1,20 @@
-"""The target side of the engine: pages wait here, go out in batches, and are settled. Pure.
+"""The target side of the engine: pages are queued, sent in batches, and settled. Pure.
 
-A target that can't keep up holds back the reading for its URL (`has_room`), one that is down or refuses the key ends its
-clients' part, and a contact that it does not take costs its page a few posts more and nothing else. What waits for whom
-stands in `lanes`.
+A target that can't keep up holds back the reading for its URL (`has_room`), one that is down or refuses the key stops
+its clients, and a contact that it refuses costs its page only a few more posts. The queues are in `lanes.py`.
 
-Many answers may mean the contacts that were sent, the key, or the target: a firewall's 403, a server error, none at all. No
-contact, key or target is blamed before it is clear which it is. If the target has taken something of the client that was
-sent no earlier, it is the contacts, and they are told from the others by halves. If not, an empty post (`Probe`) asks.
+The cause of a failure may be the contacts that were sent, the key, or the target: a firewall's 403, a server error, no
+answer at all. None of them is blamed before the cause is clear. If the target has accepted something of the client that
+was sent no earlier, the contacts are the cause, and the bad ones are found by halving. If not, an empty post (`Probe`)
+decides.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from random import Random
 
 from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
-from importer_pipeline.engine.concurrency import LimiterRegistry
+from importer_pipeline.engine.concurrency import LimiterRegistry, target_limiters
 from importer_pipeline.engine.delivery import Delivery
 from importer_pipeline.engine.lanes import Doubt, Lane, TargetUrl
 from importer_pipeline.engine.pages import Page
@@ -43,10 +43,10 @@ class Posting:
     Args:
         limits: how much at once, and how long.
         page_size: contacts of a full page.
-        timers: what rests until later.
+        timers: calls that are due later.
         rng: for the jitter of pauses.
-        stop_client: called with a client whose target is of no use, the reason, and the time.
-        settled: called with an audience of which a page has been delivered or given up, and the time.
+        stop_client: called with a client whose target does not work, the reason, and the time.
+        settled: called with an audience of which a page has been delivered or abandoned, and the time.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Posting:
         settled: Callable[[AudienceSync, float], None],
     ) -> None:
         self._limits = limits
-        self._most_undelivered = limits.undelivered_pages * page_size
+        self._max_undelivered = limits.undelivered_pages * page_size
         self._timers = timers
         self._rng = rng
         self._stop_client = stop_client
@@ -68,26 +68,28 @@ class Posting:
         self._urls: dict[str, TargetUrl] = {}
         self._round: deque[TargetUrl] = deque()
         self._stopped: dict[str, StopClient] = {}
-        self._left: dict[AudienceSync, StopAudience] = {}
+        self._abandoned: dict[AudienceSync, StopAudience] = {}
 
-    def enter(self, audience: AudienceSync, book: LimiterRegistry) -> None:
+    def enter(self, audience: AudienceSync, limiters: LimiterRegistry) -> None:
         """Add an audience whose contacts will have to be posted."""
         name, client = audience.plan.target, audience.plan.name.client
 
-        def service(*of: str) -> Service:
-            connections = book.of(("target", *of), self._limits.target_posts, patience=self._limits.patience)
-            return Service(connections, self._timers)
+        of_url, of_client = target_limiters(name, client)
+
+        def service(of: Hashable) -> Service:
+            limiter = limiters.of(of, self._limits.target_posts, throttling=self._limits.throttling)
+            return Service(limiter, self._timers)
 
         if name not in self._urls:
-            self._urls[name] = TargetUrl(service(name))
+            self._urls[name] = TargetUrl(service(of_url))
         url = self._urls[name]
         if client not in url.lanes:
-            url.lanes[client] = Lane(client, url, service(name, client), self._limits.post_records)
+            url.lanes[client] = Lane(client, url, service(of_client), self._limits.post_records)
 
     def has_room(self, audience: AudienceSync) -> bool:
         """Return whether one more page for this audience's target may be read."""
         lane = self._lane(audience)
-        return self._has_room(lane) and (lane.is_troubled or lane.url.undelivered < self._most_undelivered)
+        return self._has_room(lane) and (lane.is_failing or lane.url.undelivered < self._max_undelivered)
 
     def park(self, audience: AudienceSync, now: float, call: Callable[[float], None]) -> None:
         """Make `call` when there may be room again."""
@@ -108,9 +110,9 @@ class Posting:
 
     def leave(self, audience: AudienceSync, error: StopAudience, now: float) -> None:
         """Send nothing more of an audience: its time is used up."""
-        self._left[audience] = error
-        for parcel in self._lane(audience).clear(audience):
-            self._give_up(parcel.page, error, now)
+        self._abandoned[audience] = error
+        for pending in self._lane(audience).clear(audience):
+            self._abandon(pending.page, error, now)
 
     def take(self, now: float) -> Post | Probe | None:
         """Return the next request to a target, or None."""
@@ -134,31 +136,31 @@ class Posting:
     def posted(self, request: Post | Probe, receipt: Receipt, now: float) -> None:
         """Handle the target's answer: the number of records that it accepted."""
         lane = self._lane(request.audience)
-        self._answers(lane, request, now)
+        self._note_answer(lane, request, now)
         if isinstance(request, Probe):
             return
-        if len(request.parcels) > 1 and not receipt.complete:
-            self._part(request, now)
+        if len(request.batches) > 1 and not receipt.complete:
+            self._send_separately(request, now)
             return
-        for parcel in request.parcels:
-            if parcel.page.is_open:
-                parcel.page.delivery.answered(parcel.batch, receipt)
-                self._resume(parcel.page, now)
+        for pending in request.batches:
+            if pending.page.is_open:
+                pending.page.delivery.answered(pending.batch, receipt)
+                self._resume(pending.page, now)
 
     def failed(self, request: Post | Probe, error: ImporterError, now: float) -> None:
         """Handle an error of the target, or a missing answer."""
         lane = self._lane(request.audience)
         if isinstance(error, RecordRefused):
-            self._answers(lane, request, now)
+            self._note_answer(lane, request, now)
             if isinstance(request, Post):
                 self._blame(request, error, now)
             return
         if isinstance(error, TryAgain):
-            lane.fails()
+            lane.note_failure()
         if isinstance(request, Probe):
             lane.probing = False
         elif (stopped := self._stopped.get(lane.client)) is not None:
-            self._give_up_all(request, stopped, now)
+            self._abandon_all(request, stopped, now)
             return
         if isinstance(error, TooManyRequests):
             self._wait(lane, request, error, now)
@@ -171,39 +173,39 @@ class Posting:
         else:
             if isinstance(error, StopClient):
                 self._stop(lane.client, error, now)
-            self._give_up_all(request, error, now)
+            self._abandon_all(request, error, now)
         self._offer(lane)
 
-    def _answers(self, lane: Lane, request: Post | Probe, now: float) -> None:
-        """Note that the target is up and accepts the key. What failed and was sent no later failed because of what it holds."""
+    def _note_answer(self, lane: Lane, request: Post | Probe, now: float) -> None:
+        """Note that the target is up and accepts the key: what failed earlier failed because of its contacts."""
         if isinstance(request, Probe):
             lane.probing = False
         for service in (lane.service, lane.url.service):
-            service.connections.answered()
-        lane.url.answers(request.asked_at)
-        for doubt in lane.answers(request.asked_at):
+            service.limiter.answered()
+        lane.url.note_answer(request.requested_at)
+        for doubt in lane.note_answer(request.requested_at):
             self._blame(doubt.post, doubt.error, now)
         self._offer(lane)
 
     def _wait(self, lane: Lane, request: Post | Probe, error: TooManyRequests, now: float) -> None:
-        """Requeue a throttled request without counting a retry, unless nothing else has come for minutes."""
-        connections = lane.service.connections
-        connections.refused(asked_at=request.asked_at, now=now, retry_after_seconds=error.retry_after_seconds)
-        if connections.exhausted(now):
+        """Requeue a throttled request without counting a retry, unless only 429s have come for minutes."""
+        limiter = lane.service.limiter
+        limiter.refused(requested_at=request.requested_at, now=now, retry_after_seconds=error.retry_after_seconds)
+        if limiter.exhausted(now):
             busy = TargetBusy(
                 f"the target throttled every request for minutes ({error.problem})",
                 remedy="ask the target's operator for its rate limit, and lower max_posts of the resource target",
             )
             self._stop(lane.client, busy, now)
             if isinstance(request, Post):
-                self._give_up_all(request, busy, now)
+                self._abandon_all(request, busy, now)
         elif isinstance(request, Post):
             lane.add_first(request)
 
     def _try_again(self, lane: Lane, post: Post, error: TryAgain, now: float) -> None:
-        tries = 1 + max(parcel.tries for parcel in post.parcels)
-        for parcel in post.parcels:
-            parcel.tries = tries
+        tries = 1 + max(pending.tries for pending in post.batches)
+        for pending in post.batches:
+            pending.tries = tries
         if tries > self._retries(post):
             self._doubt(lane, post, error, now)
             return
@@ -211,19 +213,19 @@ class Posting:
         self._timers.at(now + pause, lambda later: self._queue_all(post, later))
 
     def _retries(self, post: Post) -> int:
-        if not post.parcels[0].is_part:
+        if not post.batches[0].goes_alone:
             return self._limits.retries
         return min(self._limits.retries, self._limits.suspect_retries) if len(post.batch.contacts) == 1 else 0
 
     def _doubt(self, lane: Lane, post: Post, error: ImporterError, now: float) -> None:
         """Find out why a post failed for the last time."""
-        if lane.alive_at >= post.asked_at:
+        if lane.alive_at >= post.requested_at:
             self._blame(post, error, now)
         else:
             lane.doubts.append(Doubt(post, error))
 
     def _probe_failed(self, lane: Lane, error: ImporterError, now: float) -> None:
-        """Settle the doubts: what was sent is not the cause, the target accepts nothing of this client now."""
+        """Settle the doubts: the contacts are not the cause, because the target accepts nothing of this client now."""
         if isinstance(error, StopClient):
             self._stop(lane.client, error, now)
         doubts, lane.doubts = lane.doubts, []
@@ -233,48 +235,48 @@ class Posting:
             elif isinstance(error, TryAgain):
                 self._try_again(lane, doubt.post, error, now)
             else:
-                self._give_up_all(doubt.post, error, now)
+                self._abandon_all(doubt.post, error, now)
 
     def _use_up(self, lane: Lane, post: Post, error: TryAgain, now: float) -> None:
-        for parcel in post.parcels:
-            if parcel.page.is_open:
+        for pending in post.batches:
+            if pending.page.is_open:
                 remedy = error.remedy or "run it again when the target is back"
-                used_up = TriesUsedUp(f"{error.problem}, {parcel.tries} times", remedy=remedy)
-                self._count_failure(lane, post.asked_at, used_up, now)
-                self._give_up(parcel.page, used_up, now)
+                used_up = TriesUsedUp(f"{error.problem}, {pending.tries} times", remedy=remedy)
+                self._count_failure(lane, post.requested_at, used_up, now)
+                self._abandon(pending.page, used_up, now)
 
     def _blame(self, post: Post, error: ImporterError, now: float) -> None:
-        """Blame what the post holds: find the contact that the target did not accept."""
-        if len(post.parcels) > 1:
-            self._part(post, now)
+        """Blame the contacts of a post: find the one that the target did not accept."""
+        if len(post.batches) > 1:
+            self._send_separately(post, now)
             return
-        for parcel in post.parcels:
-            if parcel.page.is_open:
-                parcel.page.delivery.rejected(parcel.batch, error)
-                self._resume(parcel.page, now)
+        for pending in post.batches:
+            if pending.page.is_open:
+                pending.page.delivery.rejected(pending.batch, error)
+                self._resume(pending.page, now)
 
-    def _part(self, post: Post, now: float) -> None:
-        """Resend each batch of a shared post alone, because something in it was not accepted."""
-        for parcel in post.parcels:
-            parcel.is_part, parcel.tries = True, 0
-            self._queue(parcel, now)
+    def _send_separately(self, post: Post, now: float) -> None:
+        """Resend each batch of a shared post separately, because a contact in it was not accepted."""
+        for pending in post.batches:
+            pending.goes_alone, pending.tries = True, 0
+            self._queue(pending, now)
 
     def _resume(self, page: UndeliveredPage, now: float) -> None:
         """Post what can be posted of a page, and settle it when nothing is left."""
         delivery, audience = page.delivery, page.fetch.audience
         if delivery.given_up is not None:
-            audience.given_up_in_a_row += 1
-            if audience.given_up_in_a_row >= self._limits.failures_in_a_row:
+            audience.abandoned_in_a_row += 1
+            if audience.abandoned_in_a_row >= self._limits.failures_in_a_row:
                 audience.stop(
                     RecordsMostlyRefused(
                         f"the target rejects most records of several consecutive windows ({delivery.given_up.problem})",
                         remedy="check the record mapping and target.url",
                     )
                 )
-            self._give_up(page, delivery.given_up, now)
+            self._abandon(page, delivery.given_up, now)
             return
         while (batch := delivery.next()) is not None:
-            self._queue(PendingBatch(page, batch, is_part=page.is_being_isolated), now)
+            self._queue(PendingBatch(page, batch, goes_alone=page.is_being_isolated), now)
         page.is_being_isolated = True
         if page.is_open and delivery.done:
             self._close(page)
@@ -283,16 +285,16 @@ class Posting:
                 page.page,
                 accepted=delivery.accepted,
                 refused=delivery.refused,
-                sent=page.sent,
+                sent_ids=page.sent_ids,
                 now=now,
             )
             self._settle(audience, now)
 
-    def _give_up_all(self, post: Post, error: ImporterError, now: float) -> None:
-        for parcel in post.parcels:
-            self._give_up(parcel.page, error, now)
+    def _abandon_all(self, post: Post, error: ImporterError, now: float) -> None:
+        for pending in post.batches:
+            self._abandon(pending.page, error, now)
 
-    def _give_up(self, page: UndeliveredPage, error: ImporterError, now: float) -> None:
+    def _abandon(self, page: UndeliveredPage, error: ImporterError, now: float) -> None:
         if page.is_open:
             self._close(page)
             page.fetch.audience.failed(page.fetch, error)
@@ -309,16 +311,16 @@ class Posting:
         self._settled(audience, now)
 
     def _queue_all(self, post: Post, now: float) -> None:
-        for parcel in post.parcels:
-            self._queue(parcel, now)
+        for pending in post.batches:
+            self._queue(pending, now)
 
-    def _queue(self, parcel: PendingBatch, now: float) -> None:
-        lane = self._lane(parcel.page.fetch.audience)
-        audience = parcel.page.fetch.audience
-        if (stopped := self._stopped.get(lane.client) or self._left.get(audience)) is not None:
-            self._give_up(parcel.page, stopped, now)
+    def _queue(self, pending: PendingBatch, now: float) -> None:
+        lane = self._lane(pending.page.fetch.audience)
+        audience = pending.page.fetch.audience
+        if (stopped := self._stopped.get(lane.client) or self._abandoned.get(audience)) is not None:
+            self._abandon(pending.page, stopped, now)
         else:
-            lane.add(parcel)
+            lane.add(pending)
             self._offer(lane)
 
     def _offer(self, lane: Lane) -> None:
@@ -334,18 +336,18 @@ class Posting:
         return self._urls[audience.plan.target].lanes[audience.plan.name.client]
 
     def _has_room(self, lane: Lane) -> bool:
-        """Return whether a client may read on: of a shared URL, none may use more than half of the room."""
-        most = self._most_undelivered if len(lane.url.lanes) == 1 else self._most_undelivered // 2
+        """Return whether a client may read on: no client may use more than half of the room of a shared URL."""
+        most = self._max_undelivered if len(lane.url.lanes) == 1 else self._max_undelivered // 2
         return lane.undelivered < max(1, most)
 
-    def _count_failure(self, lane: Lane, asked_at: float, error: TriesUsedUp, now: float) -> None:
-        """Stop posting to a target that accepts no window of several in a row: for this client, or for all that send there.
+    def _count_failure(self, lane: Lane, requested_at: float, error: TriesUsedUp, now: float) -> None:
+        """Stop posting after several consecutive failed windows: for this client, or for all clients of the URL.
 
-        Where one client alone has no success, its account at the target may be the reason; others are not stopped for it.
+        If only one client fails, its account at the target may be the cause; the others are not stopped.
         """
         most, url = self._limits.failures_in_a_row, lane.url
         lane.failures_in_a_row += 1
-        if url.alive_at < asked_at:
+        if url.alive_at < requested_at:
             url.failures_in_a_row += 1
             url.failed_clients.add(lane.client)
         down = TargetDown(
@@ -364,5 +366,5 @@ class Posting:
         self._stopped[client] = error
         self._stop_client(client, error, now)
         for url in self._urls.values():
-            for parcel in url.lanes[client].clear() if client in url.lanes else ():
-                self._give_up(parcel.page, error, now)
+            for pending in url.lanes[client].clear() if client in url.lanes else ():
+                self._abandon(pending.page, error, now)

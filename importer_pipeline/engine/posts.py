@@ -1,4 +1,4 @@
-"""What is on its way to a target: pages, their batches as parcels, and the requests that carry them. Plain records."""
+"""Pages and batches that wait for their delivery, and the requests to a target that hold them. Plain records."""
 
 from dataclasses import dataclass
 
@@ -9,57 +9,58 @@ from importer_pipeline.engine.pages import Page
 
 @dataclass(eq=False, slots=True)
 class UndeliveredPage:
-    """A page that is on its way to the target."""
+    """A page that is being delivered to the target."""
 
     fetch: Fetch
     page: Page
     delivery: Delivery
-    sent: frozenset[str] | None
-    """Ids of its contacts that are sent; None for all. The others were sent with another page of their crowded second."""
+    sent_ids: frozenset[str] | None
+    """Ids of its contacts that are sent; None for all. The others were sent with another page of their crowded
+    second."""
     is_open: bool = True
-    """True if it is neither delivered nor given up."""
+    """True if it is neither delivered nor abandoned."""
     is_being_isolated: bool = False
-    """True if a refused contact in it is being told from the others."""
+    """True if its refused contacts are being isolated."""
 
 
 @dataclass(eq=False, slots=True)
 class PendingBatch:
-    """A batch of one page, on its way."""
+    """A batch of one page that waits to be sent, or for its answer."""
 
     page: UndeliveredPage
     batch: Batch
-    is_part: bool = False
-    """True if it goes alone and gets fewer tries, since it is a part of something that was not taken whole."""
+    goes_alone: bool = False
+    """True if it is sent alone with fewer retries, because it is part of a post that was not accepted."""
     tries: int = 0
-    """Failures of posting it that a retry may cure."""
+    """Number of failed attempts to post it."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Post:
-    """One request to a target: a batch of a page, or whole small pages of one audience together."""
+    """One request to a target: a batch of a page, or several small pages of one audience together."""
 
-    parcels: tuple[PendingBatch, ...]
-    asked_at: float
-    """Time at which it went out, by the engine's clock."""
+    batches: tuple[PendingBatch, ...]
+    requested_at: float
+    """Time at which it was sent, by the engine's clock."""
 
     @property
     def audience(self) -> AudienceSync:
-        """Whose contacts they are."""
-        return self.parcels[0].page.fetch.audience
+        """The audience of its contacts."""
+        return self.batches[0].page.fetch.audience
 
     @property
     def batch(self) -> Batch:
         """All contacts that are sent."""
-        if len(self.parcels) == 1:
-            return self.parcels[0].batch
-        return Batch(tuple(contact for parcel in self.parcels for contact in parcel.batch.contacts))
+        if len(self.batches) == 1:
+            return self.batches[0].batch
+        return Batch(tuple(contact for pending in self.batches for contact in pending.batch.contacts))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Probe:
-    """One request to a target that carries no contact: whether it answers, and takes the key, whatever is sent."""
+    """One request to a target without contacts: it tests whether the target answers and accepts the key."""
 
     audience: AudienceSync
-    """One of the client whose key it is."""
-    asked_at: float
-    """Time at which it went out, by the engine's clock."""
+    """An audience of the client whose key is tested."""
+    requested_at: float
+    """Time at which it was sent, by the engine's clock."""

@@ -27,7 +27,7 @@ class DeliveredPage:
     """Number of contacts that the target accepted."""
     refused: list[RefusedContact]
     """The other contacts."""
-    sent: frozenset[str] | None
+    sent_ids: frozenset[str] | None
     """IDs of the contacts that were sent; None for all. The others are reported with another page."""
     at: int
     """Time of the delivery by Mailchimp's clock, in epoch seconds."""
@@ -48,8 +48,10 @@ class Quarantined:
     def settled_by(self, delivered: DeliveredPage) -> frozenset[str]:
         """Return the contacts that are settled by a page; its refused ones are quarantined from now on."""
         refused = {contact.contact_id for contact in delivered.refused}
-        sent = {contact.contact_id for contact in delivered.page.contacts} if delivered.sent is None else delivered.sent
-        settled = frozenset(sent & self._ids - refused)
+        sent_ids = delivered.sent_ids
+        if sent_ids is None:
+            sent_ids = frozenset(contact.contact_id for contact in delivered.page.contacts)
+        settled = sent_ids & self._ids - refused
         self._ids |= refused - {""}
         self._ids -= settled
         return settled
@@ -69,7 +71,7 @@ class Report(Protocol):
         """Number of contacts that the target has accepted so far; of a snapshot, in all runs."""
         ...
 
-    def asked(self) -> None:
+    def count_request(self) -> None:
         """Count a request."""
         ...
 

@@ -1,4 +1,4 @@
-"""What the engine calls (Mailchimp accounts and targets), how much at once, and what rests until later. Pure."""
+"""The services that the engine calls (Mailchimp accounts and targets), the limits of a sync, and timers. Pure."""
 
 import heapq
 import itertools
@@ -12,7 +12,7 @@ from importer_pipeline.engine.concurrency import ConcurrencyLimiter, ThrottlePol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncLimits:
-    """Limits: how much a sync does at once, and how long it keeps trying."""
+    """Limits: concurrency, retries, pauses and times of a sync."""
 
     connections: int = 100
     """Requests to Mailchimp in flight at once, for the whole process."""
@@ -27,18 +27,18 @@ class SyncLimits:
     retries: int = 3
     """Retries of a request."""
     first_pause_seconds: float = 5.0
-    """The rest before the first retry; doubled with each further one, and up to a quarter longer."""
+    """The pause before the first retry; doubled with each further one, and up to a quarter longer."""
     failures_in_a_row: int = 3
-    """Windows in a row without a success after which an account or a target is left alone."""
+    """Consecutive failed windows after which an account or a target is abandoned."""
     suspect_retries: int = 1
-    """Retries of a request for a part of what failed repeatedly: of a page, or of a batch narrowed down to one contact."""
+    """Retries of a request for a part of what failed repeatedly: part of a page, or a single contact of a batch."""
     clock_tolerance_seconds: float = 900.0
-    """Tolerated difference between Mailchimp's clock and ours; an answer that claims more is a broken one."""
+    """Tolerated difference between Mailchimp's clock and ours; an answer that claims more is doubted."""
     run_seconds: float = math.inf
-    """After how long nothing more is started: what is left is the next run's."""
+    """Time after which nothing more is started: the next run continues."""
     stall_seconds: float = 900.0
-    """After how long without a good answer an audience is left to the next run."""
-    patience: ThrottlePolicy = field(default_factory=ThrottlePolicy)
+    """Time without a good answer after which an audience is left to the next run."""
+    throttling: ThrottlePolicy = field(default_factory=ThrottlePolicy)
     """Reaction to 429s."""
 
     def pause_seconds(self, tries: int, rng: Random) -> float:
@@ -70,16 +70,16 @@ class Timers:
 
 @dataclass(eq=False, slots=True)
 class Service:
-    """An account or a target URL: how many requests of ours are on the wire, and who waits until one more may be.
+    """An account or a target URL: our requests in flight, and the calls that wait for a free connection.
 
-    Whoever finds it busy parks a call here. It is made when a request is done; if none of ours is in flight (another
-    sync in this process has them all), after a moment, or when the rest after a 429 is over.
+    A caller that finds it busy parks a call here. It is made when a request is done; if none of ours is in flight,
+    because another sync in this process has all connections, after a moment, or when the pause after a 429 ends.
     """
 
-    connections: ConcurrencyLimiter
+    limiter: ConcurrencyLimiter
     timers: Timers
     in_flight: int = 0
-    """Our own requests in flight; `concurrency` may count others' too."""
+    """Our own requests in flight; `limiter` also counts those of other syncs."""
     failures_in_a_row: int = 0
     """Windows that failed since the last success."""
     _parked: list[Callable[[float], None]] = field(default_factory=list[Callable[[float], None]])
@@ -88,14 +88,14 @@ class Service:
 
     def acquire(self, now: float) -> bool:
         """Count one more request as in flight, if there is a connection for it."""
-        if not self.connections.acquire(now):
+        if not self.limiter.acquire(now):
             return False
         self.in_flight += 1
         return True
 
     def release(self, now: float) -> None:
         """Note that a request is no longer in flight."""
-        self.connections.release()
+        self.limiter.release()
         self.in_flight -= 1
         self.unpark(now)
 
@@ -103,7 +103,7 @@ class Service:
         """Make `call` when it may be less busy."""
         self._parked.append(call)
         if self.in_flight == 0 and len(self._parked) == 1:
-            self.timers.at(max(now + self._MOMENT_SECONDS, self.connections.rests_until), self.unpark)
+            self.timers.at(max(now + self._MOMENT_SECONDS, self.limiter.paused_until), self.unpark)
 
     def unpark(self, now: float) -> None:
         """Make the parked calls."""

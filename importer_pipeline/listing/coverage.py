@@ -54,7 +54,7 @@ class Paging:
     """Maximum number of times that the pages of a crowded second are read."""
     slices: int = 200
     """Time ranges that may be read for one window to isolate what can't be read in it."""
-    holes: int = 10
+    max_unreadable: int = 10
     """Contacts of one second that may be skipped because they can't be read."""
 
     @property
@@ -78,13 +78,9 @@ class PageRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContactRequest(PageRequest):
+class ContactRequest:
     """A request for one contact by its id, whenever it changed."""
 
-    since: int = BEGINNING
-    before: int = 0
-    offset: int = 0
-    count: int = 1
     contact_id: str
     """Mailchimp's `id`."""
 
@@ -136,11 +132,11 @@ def timestamp(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).isoformat()
 
 
-def page_shape(ask: PageRequest, stamps: Sequence[str], total: int) -> PageShape:
-    """Check that a page can be the answer to `ask`, and return its shape.
+def page_shape(request: PageRequest, stamps: Sequence[str], total: int) -> PageShape:
+    """Check that a page can be the answer to `request`, and return its shape.
 
     Args:
-        ask: the request.
+        request: the request.
         stamps: `last_changed` of each contact, in the order of the answer.
         total: `total_items` of the answer.
 
@@ -149,12 +145,12 @@ def page_shape(ask: PageRequest, stamps: Sequence[str], total: int) -> PageShape
             filter or an order that the server ignored would void the proof.
     """
     length = len(stamps)
-    expected = max(0, min(ask.count, total - ask.offset))
+    expected = max(0, min(request.count, total - request.offset))
     if total > MAX_CONTACTS:
         raise BrokenAnswer(f"expected a listing of up to {MAX_CONTACTS} contacts, found one that claims more")
-    if length > ask.count:
+    if length > request.count:
         raise BrokenAnswer(
-            f"expected {expected} to {ask.count} contacts at offset {ask.offset} of {total}, found {length}"
+            f"expected {expected} to {request.count} contacts at offset {request.offset} of {total}, found {length}"
         )
     is_short = length < expected
     if not stamps:
@@ -163,23 +159,23 @@ def page_shape(ask: PageRequest, stamps: Sequence[str], total: int) -> PageShape
     if any(earlier > later for earlier, later in pairwise(stamps)):
         raise BrokenAnswer("expected contacts sorted by last_changed, found them unsorted")
     first, last = seconds(stamps[0]), seconds(stamps[-1])
-    if first <= ask.since or last > ask.before:
+    if first <= request.since or last > request.before:
         raise BrokenAnswer(
-            f"expected last_changed after {_readable(ask.since)} and up to {_readable(ask.before)}, "
+            f"expected last_changed after {_readable(request.since)} and up to {_readable(request.before)}, "
             f"found {_readable(first)} to {_readable(last)}"
         )
     return PageShape(length=length, first=first, last=last, total=total, is_short=is_short)
 
 
-def covered(ask: PageRequest, shape: PageShape) -> TimeRange | None:
+def covered(request: PageRequest, shape: PageShape) -> TimeRange | None:
     """Return the seconds that the page covers; None if there are none."""
     if shape.is_short:
         return None
-    reaches_end = shape.length < ask.count and ask.offset + shape.length >= shape.total
+    reaches_end = shape.length < request.count and request.offset + shape.length >= shape.total
     if shape.length == 0:
-        return TimeRange(ask.since + 1, ask.before) if ask.offset == 0 and shape.total == 0 else None
-    first = ask.since + 1 if ask.offset == 0 else shape.first + 1
-    last = ask.before if reaches_end else shape.last - 1
+        return TimeRange(request.since + 1, request.before) if request.offset == 0 and shape.total == 0 else None
+    first = request.since + 1 if request.offset == 0 else shape.first + 1
+    last = request.before if reaches_end else shape.last - 1
     return TimeRange(first, last) if first <= last else None
 
 
@@ -188,15 +184,17 @@ def window_offsets(total: int, paging: Paging) -> range:
     return range(0, max(total, 1), paging.step)
 
 
-def halves(ask: PageRequest, *, overlap: int) -> tuple[PageRequest, PageRequest] | None:
+def halves(request: PageRequest, *, overlap: int) -> tuple[PageRequest, PageRequest] | None:
     """Split a request into two for overlapping pages; None if it is too small for that."""
-    if ask.count < max(2, 3 * overlap):
+    if request.count < max(2, 3 * overlap):
         return None
-    half = (ask.count + overlap + 1) // 2
-    start = ask.offset + half - overlap
+    half = (request.count + overlap + 1) // 2
+    start = request.offset + half - overlap
     return (
-        PageRequest(since=ask.since, before=ask.before, offset=ask.offset, count=half),
-        PageRequest(since=ask.since, before=ask.before, offset=start, count=ask.offset + ask.count - start),
+        PageRequest(since=request.since, before=request.before, offset=request.offset, count=half),
+        PageRequest(
+            since=request.since, before=request.before, offset=start, count=request.offset + request.count - start
+        ),
     )
 
 
@@ -234,7 +232,7 @@ def slices(time_range: TimeRange) -> list[TimeRange]:
     return [TimeRange(first, last) for first, last in zip(starts, ends, strict=True) if first <= last]
 
 
-def alone(time_range: TimeRange, crowded: Iterable[int]) -> list[TimeRange]:
+def isolate(time_range: TimeRange, crowded: Iterable[int]) -> list[TimeRange]:
     """Cut a time range so that each of the `crowded` seconds in it is a part of its own."""
     result: list[TimeRange] = []
     start = time_range.first

@@ -58,6 +58,6 @@ class CrowdedSecond:
         return fewest
 
     @property
-    def whole(self) -> bool:
+    def is_proved(self) -> bool:
         """True if every unchanged contact has been seen."""
         return self.unseen == 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from importer_pipeline.errors import ImporterError, MemberUnreadable
-from importer_pipeline.listing.coverage import PageRequest, TimeRange, joined
+from importer_pipeline.listing.coverage import ContactRequest, PageRequest, TimeRange, joined
 from importer_pipeline.listing.crowded_second import CrowdedSecond
 from importer_pipeline.listing.snapshots import ImportedWindow
 
@@ -25,7 +25,7 @@ class WindowState(Enum):
     IMPORTED = "in"
     """All of its own pages have been delivered."""
     FAILED = "failed"
-    """A page that is reported under it has been given up."""
+    """A page that is reported under it has been abandoned."""
 
 
 @dataclass(eq=False, slots=True)
@@ -40,8 +40,8 @@ class Window:
     error: ImporterError | None = None
     """The reason why it could not be imported."""
     open_pages: int = 0
-    """Its own pages that are neither delivered nor given up."""
-    asked_at: float | None = None
+    """Its own pages that are neither delivered nor abandoned."""
+    requested_at: float | None = None
     """Time of the request for its first page, by the engine's clock."""
     elapsed_seconds: float = 0.0
     """Time from then to the last delivery."""
@@ -86,9 +86,9 @@ class Window:
             requests=self.requests,
         )
 
-    def cover(self, stretches: Iterable[TimeRange]) -> None:
+    def cover(self, time_ranges: Iterable[TimeRange]) -> None:
         """Record that every contact of these seconds has been delivered."""
-        self.covered = joined([*self.covered, *stretches])
+        self.covered = joined([*self.covered, *time_ranges])
 
     def start_over(self) -> None:
         """Prepare to read it again: its counts start at zero, and proved seconds stay proved."""
@@ -124,7 +124,7 @@ class Span:
     covered: list[TimeRange] = field(default_factory=list[TimeRange])
     """Seconds that its delivered pages have proved."""
     open_pages: int = 0
-    """Pages requested and neither delivered nor given up."""
+    """Pages requested and neither delivered nor abandoned."""
     planned: bool = False
     """True if its first page has shown how many pages there are."""
     total: int = 0
@@ -132,18 +132,18 @@ class Span:
     round: int = 1
     """Number of the current round of requests for its pages."""
     failed: bool = False
-    """True if one of its pages has been given up."""
-    trouble: ImporterError | None = None
+    """True if one of its pages has been abandoned."""
+    error: ImporterError | None = None
     """The reason why one of its pages is to be read in parts, or proves nothing."""
-    holes: list[ImporterError] = field(default_factory=list[ImporterError])
+    unreadable: list[ImporterError] = field(default_factory=list[ImporterError])
     """The reasons why single contacts of it could not be read in this round."""
-    spoiled: ImporterError | None = None
-    """The reason why a page of some round of it could not be read."""
+    split_error: ImporterError | None = None
+    """The latest error for which a page of it was read in halves or left out."""
 
     @property
-    def named_holes(self) -> set[str]:
+    def unreadable_ids(self) -> set[str]:
         """Ids of contacts that could not be read in this round and were in no page before, if the answers name them."""
-        named = (hole.contact_id for hole in self.holes if isinstance(hole, MemberUnreadable))
+        named = (error.contact_id for error in self.unreadable if isinstance(error, MemberUnreadable))
         return set() if self.crowd is None else self.crowd.new(named) - {""}
 
     def has_found_unreadable(self, unseen: int) -> bool:
@@ -151,17 +151,17 @@ class Span:
 
         If the order changes at each request, an offset does not identify a contact: the same one may fail twice.
         """
-        if len(self.named_holes) >= unseen:
-            return bool(self.holes)
+        if len(self.unreadable_ids) >= unseen:
+            return bool(self.unreadable)
         keeps_order = self.crowd is not None and self.crowd.keeps_order
-        return len(self.holes) >= unseen and (self.total == 1 or (self.round > 1 and keeps_order))
+        return len(self.unreadable) >= unseen and (self.total == 1 or (self.round > 1 and keeps_order))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reading:
     """A page to read, and its purpose."""
 
-    ask: PageRequest
+    request: PageRequest | ContactRequest
     """The request."""
     window: int
     """Offset of the window that it is reported under."""
@@ -179,6 +179,14 @@ class Reading:
     def is_probe(self) -> bool:
         """True if it requests no contact, so that none can spoil its answer."""
         return self.span.purpose is Purpose.PROBE
+
+    def starts_from(self, offset: int) -> bool:
+        """Return whether it is a page that starts at this offset of its listing, or later."""
+        match self.request:
+            case PageRequest():
+                return self.request.offset >= offset
+            case ContactRequest():
+                return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +237,7 @@ def sections(windows: Mapping[int, Window], wanted: Set[int], *, bounds: TimeRan
         yield Section(TimeRange(first, bounds.last), start, offsets)
 
 
-def left_alone(windows: Mapping[int, Window], *, bounds: TimeRange) -> list[TimeRange]:
+def reserved_ranges(windows: Mapping[int, Window], *, bounds: TimeRange) -> list[TimeRange]:
     """Return the seconds around each window that is not imported, between its nearest imported neighbours."""
     result: list[TimeRange] = []
     first, is_out = bounds.first, False

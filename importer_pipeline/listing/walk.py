@@ -14,13 +14,12 @@ read by its own time.
 A window that is not imported keeps its time range: the seconds between its nearest imported neighbours are not read
 until the window itself is.
 
-A page that keeps failing is read by time: it proves nothing, so its seconds become a gap (see `gaps`). Offsets that fail
-(too deep for the server, or beyond the real end) are not requested again.
+A page that keeps failing is read by time: it proves nothing, so its seconds become a gap (see `gaps`). Offsets that
+fail (too deep for the server, or beyond the real end) are not requested again.
 """
 
 import sys
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 from importer_pipeline.errors import (
     ImporterError,
@@ -29,18 +28,17 @@ from importer_pipeline.errors import (
     StopClient,
 )
 from importer_pipeline.listing.coverage import (
-    ContactRequest,
     PageRequest,
     PageShape,
     Paging,
     TimeRange,
     covered,
-    halves,
     joined,
     missing,
     window_offsets,
 )
 from importer_pipeline.listing.gaps import Gaps
+from importer_pipeline.listing.page_queue import PageQueue
 from importer_pipeline.listing.snapshots import ImportedWindow
 from importer_pipeline.listing.spans import (
     Purpose,
@@ -57,7 +55,7 @@ from importer_pipeline.listing.window_states import WindowStates
 class Walk:
     """The reading of one listing of `since < last_changed <= before`, or of single contacts.
 
-    Start it with one of `read_all`, `count`, `resume` and `recall`.
+    Start it with one of `read_all`, `count_windows`, `resume` and `read_contacts`.
 
     Attributes:
         windows: the known windows, by offset.
@@ -68,14 +66,13 @@ class Walk:
     def __init__(self, *, since: int, before: int, paging: Paging) -> None:
         self._bounds = TimeRange(since + 1, before)
         self._paging = paging
-        self._ready: deque[Reading] = deque()
-        self._open_spans = 0
         self._open_sections = 0
         self._stopped: ImporterError | None = None
         self._reach = sys.maxsize
         self._again: set[int] = set()
         self._states = WindowStates()
-        self._gaps = Gaps(self._states, paging=paging, open_span=self._open_gap, ask=self._ask_of_gap)
+        self._pages = PageQueue(self._states, page_size=paging.page_size)
+        self._gaps = Gaps(self._states, self._pages, paging=paging)
         self.windows = self._states.by_offset
         self.reports = self._states.reports
         self.unreadable = self._gaps.unreadable
@@ -84,25 +81,18 @@ class Walk:
         """Read everything. The first page shows how many windows there are."""
         self._open_section(Section(self._bounds, start=0, wanted=[0]))
 
-    def count(self) -> None:
+    def count_windows(self) -> None:
         """Find out the number of windows, without reading them."""
-        self._open_span(Span(self._bounds, Purpose.COUNT, window=0), count=1)
+        self._pages.open_span(Span(self._bounds, Purpose.COUNT, window=0), count=1)
 
-    def recall(self, contact_ids: Sequence[str]) -> None:
+    def read_contacts(self, contact_ids: Sequence[str]) -> None:
         """Read single contacts, whenever they changed."""
-        span = Span(self._bounds, Purpose.CONTACTS, window=0, planned=True, open_pages=len(contact_ids))
         self._states.plan(len(contact_ids), self._paging)
-        self._open_spans += bool(contact_ids)
-        self._ready.extend(Reading(ContactRequest(contact_id=contact_id), 0, span) for contact_id in contact_ids)
+        self._pages.open_contacts(Span(self._bounds, Purpose.CONTACTS, window=0, planned=True), contact_ids)
 
     def probe(self) -> None:
         """Request, before anything else, a page of an empty time range, which can't have any contacts."""
-        before = self._bounds.last
-        span = Span(self._bounds, Purpose.PROBE, window=0, planned=True, open_pages=1)
-        self._open_spans += 1
-        self._ready.appendleft(
-            Reading(PageRequest(since=before, before=before, offset=0, count=1), 0, span, is_suspect=True)
-        )
+        self._pages.open_probe(Span(self._bounds, Purpose.PROBE, window=0, planned=True))
 
     def resume(self, *, total: int, known: Mapping[int, ImportedWindow], wanted: Set[int] | None) -> None:
         """Continue reading a listing that was read in part.
@@ -140,7 +130,7 @@ class Walk:
     @property
     def finished(self) -> bool:
         """True if all that was requested is imported or has failed, and no gap between imported windows is left."""
-        return self._open_spans == 0
+        return self._pages.open_spans == 0
 
     @property
     def left(self) -> int:
@@ -150,10 +140,10 @@ class Walk:
     @property
     def proved(self) -> list[TimeRange]:
         """The seconds whose contacts have all been delivered, in as few time ranges as possible."""
-        return joined(stretch for window in self.windows.values() for stretch in window.covered)
+        return joined(time_range for window in self.windows.values() for time_range in window.covered)
 
     @property
-    def is_whole(self) -> bool:
+    def is_proved(self) -> bool:
         """True if every window is imported and no second is missing: proof that no unchanged contact was missed."""
         return (
             self.planned
@@ -164,11 +154,11 @@ class Walk:
     @property
     def has_ready(self) -> bool:
         """True if `next` has a page to read now."""
-        return bool(self._ready)
+        return self._pages.has_ready
 
     def next(self) -> Reading | None:
         """Return the page to read next; None if the next step waits for an answer."""
-        return self._ready.popleft() if self._ready else None
+        return self._pages.next()
 
     def arrived(self, reading: Reading, shape: PageShape) -> None:
         """Record that a page has been read, but not delivered. The first one of a span shows which others there are."""
@@ -179,17 +169,17 @@ class Walk:
         span.total = shape.total
         if span.purpose is Purpose.GAP:
             if span.crowd is not None:
-                self._gaps.ask_round(span, first_offset=self._paging.page_size)
+                self._gaps.request_round(span, first_offset=self._paging.page_size)
                 return
             for offset in reversed(window_offsets(shape.total, self._paging)[1:]):
                 # Else the page before it reaches the end, or it is left to be read by time.
                 if offset + self._paging.overlap <= shape.total and offset < self._reach:
-                    self._ask(span, window=span.window, offset=offset)
+                    self._pages.add(span, window=span.window, offset=offset)
             return
         if not self.planned:
             self._states.plan(shape.total, self._paging)
             span.waiting = [] if reading.only_counts else sorted(self.windows)[1:]
-        self._ask_waiting(span)
+        self._request_waiting(span)
 
     def unseen(self, reading: Reading, ids: Sequence[str]) -> set[str] | None:
         """Return the ids of a page that its crowded second has not delivered yet; None to deliver the whole page."""
@@ -204,40 +194,29 @@ class Walk:
             shape: the page's shape.
             ids: Mailchimp's ids of its contacts.
         """
-        span = reading.span
-        stretch = covered(reading.ask, shape)
-        if reading.only_counts or span.purpose is Purpose.CONTACTS:
-            pass
-        elif shape.is_short:
-            span.trouble = PageTooShort(f"Mailchimp counts {shape.total} contacts and shows fewer")
-            self._states.read_by_time(reading)
-        elif stretch is not None:
-            self._prove(reading, stretch)
-        elif shape.length and shape.first == shape.last:
-            self._gaps.note_crowded(shape.first)
-        if span.crowd is not None:
-            span.total = shape.total
-            span.crowd.seen(ids, shape.total, offset=reading.ask.offset)
-            if span.crowd.whole:
-                self._prove(reading, span.bounds)
+        match reading.request:
+            case PageRequest() as request if not reading.only_counts:
+                self._take_proof(reading, request, shape, ids)
+            case _:
+                pass
         self._settle(reading)
 
     def failed(self, reading: Reading, error: ImporterError) -> None:
-        """Give up a page and its window, unless that is imported and the page is of a gap that a later run can read."""
+        """Abandon a page and its window, unless that is imported and the page is of a gap that a later run can read."""
         span = reading.span
         span.failed = True
         is_left = isinstance(error, StopAudience | StopClient) and span.purpose is Purpose.GAP
         if not reading.is_probe and (not is_left or reading.window in self._again):
             self._states.fail(reading.window, error)
         if self.planned and not span.planned and self._stopped is None:
-            # How many contacts there are has not been told, but the windows are known.
+            # The number of contacts is unknown, but the windows are known.
             span.planned, span.total = True, self.total
-            self._ask_waiting(span)
+            self._request_waiting(span)
         self._settle(reading)
 
     def split(self, reading: Reading, error: ImporterError) -> bool:
         """Request two halves of a page that is too large for the server; return False if it is too small for that."""
-        reading.span.spoiled = error
+        reading.span.split_error = error
         return self._halve(reading, overlap=self._paging.overlap, is_suspect=reading.is_suspect)
 
     def read_around(self, reading: Reading, error: ImporterError) -> bool:
@@ -251,19 +230,19 @@ class Walk:
         if self._stopped is not None or reading.only_counts or span.purpose is Purpose.CONTACTS:
             return False
         if span.crowd is not None:
-            span.spoiled = error
+            span.split_error = error
             if self._halve(reading, overlap=0, is_suspect=True):
                 return True
             if not self._gaps.leave_out(reading, error):
                 return False
             self._settle(reading)
             return True
-        if not self.planned:  # Some page has to tell how many contacts there are, and the moment.
+        if not self.planned:  # A page must first show the number of contacts and the time.
             if self._halve(reading, overlap=0, is_suspect=True):
                 return True
             if span.open_pages == 1:
                 return False
-            span.trouble = error
+            span.error = error
             self._states.read_by_time(reading)
             self._settle(reading)
             return True
@@ -272,11 +251,13 @@ class Walk:
 
     def read_before(self, reading: Reading, error: ImporterError) -> bool:
         """Read by time what offsets like the page's can't reach; return False if its offset is not the cause."""
-        span, offset = reading.span, reading.ask.offset
-        if self._stopped is not None or not self.planned or span.crowd is not None or not offset:
+        request = reading.request
+        if self._stopped is not None or not self.planned or reading.span.crowd is not None:
             return False
-        self._reach = min(self._reach, max(self._paging.page_size, offset // 2))
-        beyond = self._withdraw(lambda it: it.ask.offset >= self._reach and it.span.crowd is None)
+        if not isinstance(request, PageRequest) or not request.offset:
+            return False
+        self._reach = min(self._reach, max(self._paging.page_size, request.offset // 2))
+        beyond = self._pages.withdraw(lambda it: it.starts_from(self._reach) and it.span.crowd is None)
         for it in (reading, *beyond):
             self._leave_to_time(it, error)
         return True
@@ -288,13 +269,13 @@ class Walk:
             reading: as returned by `next`.
             error: the problem of a total that leads there.
         """
-        span, offset = reading.span, reading.ask.offset
+        span, request = reading.span, reading.request
         if span.crowd is None:
             return self.read_before(reading, error)
-        if self._stopped is not None or not offset:
+        if self._stopped is not None or not isinstance(request, PageRequest) or not request.offset:
             return False
-        behind = self._withdraw(lambda it: it.span is span and it.ask.offset >= offset)
-        span.trouble = error
+        behind = self._pages.withdraw(lambda it: it.span is span and it.starts_from(request.offset))
+        span.error = error
         for it in (reading, *behind):
             self._settle(it)
         return True
@@ -309,36 +290,19 @@ class Walk:
             self._settle(reading)
 
     def _halve(self, reading: Reading, *, overlap: int, is_suspect: bool) -> bool:
-        span = reading.span
-        parts = halves(reading.ask, overlap=0 if span.crowd is not None else overlap)
-        if parts is None:
-            return False
-        if span.crowd is not None and span.planned:
-            # A second that is past only loses contacts: there is nothing behind its end.
-            parts = [part for part in parts if part.offset < span.total]
-        if not parts:
+        added = self._pages.halve(reading, overlap=overlap, is_suspect=is_suspect)
+        if added == 0:
             self._settle(reading)
-            return True
-        span.open_pages += len(parts) - 1
-        if span.purpose is Purpose.WINDOWS:
-            self.windows[reading.window].open_pages += 1
-        self._ready.extendleft(Reading(part, reading.window, span, is_suspect) for part in reversed(parts))
-        return True
-
-    def _withdraw(self, is_meant: Callable[[Reading], bool]) -> list[Reading]:
-        """Take back pages that have not been sent yet, and return them."""
-        withdrawn = [it for it in self._ready if is_meant(it)]
-        self._ready = deque(it for it in self._ready if not is_meant(it))
-        return withdrawn
+        return added is not None
 
     def _leave_to_time(self, reading: Reading, error: ImporterError) -> None:
         """Settle a page without a proof: its seconds become a gap."""
         span = reading.span
-        span.trouble = error
+        span.error = error
         self._states.read_by_time(reading)
         if not span.planned:
             span.planned, span.total = True, self.total
-            self._ask_waiting(span)
+            self._request_waiting(span)
         self._settle(reading)
 
     def _open_section(self, section: Section) -> None:
@@ -349,54 +313,46 @@ class Walk:
         self._open_sections += 1
         first, *waiting = section.wanted
         first_offset = first - section.start
-        self._open_span(
-            Span(section.bounds, Purpose.WINDOWS, section.start, first_offset=first_offset, waiting=waiting),
-            count=self._paging.page_size,
+        self._pages.open_span(
+            Span(section.bounds, Purpose.WINDOWS, section.start, first_offset=first_offset, waiting=waiting)
         )
 
     def _read_again(self, window: Window) -> None:
         window.start_over()
         self._again.add(window.offset)
-        for stretch in list(window.covered):
-            self._gaps.open(stretch, window=window.offset)
+        for time_range in list(window.covered):
+            self._gaps.open(time_range, window=window.offset)
         if not window.covered:
             self.reports.append(window)
 
-    def _open_gap(self, span: Span, is_suspect: bool) -> None:
-        self._open_span(span, count=self._paging.page_size, is_suspect=is_suspect)
+    def _take_proof(self, reading: Reading, request: PageRequest, shape: PageShape, ids: Sequence[str]) -> None:
+        """Record the seconds that a delivered page proves, and the contacts that it shows of a crowded second."""
+        span = reading.span
+        time_range = covered(request, shape)
+        if shape.is_short:
+            span.error = PageTooShort(f"Mailchimp counts {shape.total} contacts and shows fewer")
+            self._states.read_by_time(reading)
+        elif time_range is not None:
+            self._prove(reading, time_range)
+        elif shape.length and shape.first == shape.last:
+            self._gaps.note_crowded(shape.first)
+        if span.crowd is not None:
+            span.total = shape.total
+            span.crowd.seen(ids, shape.total, offset=request.offset)
+            if span.crowd.is_proved:
+                self._prove(reading, span.bounds)
 
-    def _ask_of_gap(self, span: Span, offset: int) -> None:
-        self._ask(span, window=span.window, offset=offset)
-
-    def _open_span(self, span: Span, *, count: int, is_suspect: bool = False) -> None:
-        self._open_spans += 1
-        window = span.window + span.first_offset
-        self._ask(span, window=window, offset=span.first_offset, count=count, is_suspect=is_suspect)
-
-    def _prove(self, reading: Reading, stretch: TimeRange) -> None:
-        reading.span.covered.append(stretch)
+    def _prove(self, reading: Reading, time_range: TimeRange) -> None:
+        reading.span.covered.append(time_range)
         if reading.span.purpose is Purpose.WINDOWS:
-            self.windows[reading.window].cover([stretch])
+            self.windows[reading.window].cover([time_range])
 
-    def _ask(self, span: Span, *, window: int, offset: int, count: int | None = None, is_suspect: bool = False) -> None:
-        ask = PageRequest(
-            since=span.bounds.first - 1,
-            before=span.bounds.last,
-            offset=offset,
-            count=self._paging.page_size if count is None else count,
-        )
-        span.open_pages += 1
-        if span.purpose is Purpose.WINDOWS:
-            self.windows[window].state = WindowState.UNDER_WAY
-            self.windows[window].open_pages += 1
-        self._ready.append(Reading(ask, window, span, is_suspect))
-
-    def _ask_waiting(self, span: Span) -> None:
+    def _request_waiting(self, span: Span) -> None:
         """Request the other windows of a section, from its end down; there is nothing to request beyond its end."""
         waiting, span.waiting = span.waiting, []
         for offset in reversed(waiting):
             if offset - span.window < min(span.total, self._reach):
-                self._ask(span, window=offset, offset=offset - span.window)
+                self._pages.add(span, window=offset, offset=offset - span.window)
             elif offset - span.window < span.total:
                 self.windows[offset].state = WindowState.BY_TIME
             else:
@@ -419,9 +375,9 @@ class Walk:
         """Close a span whose pages are all settled: read what they left, in rounds or by time."""
         is_over = self._stopped is not None
         if span.crowd is not None and not span.failed and missing(span.bounds, span.covered):
-            self._open_spans -= is_over or not self._gaps.next_round(span)
+            self._pages.open_spans -= is_over or not self._gaps.next_round(span)
             return
-        self._open_spans -= 1
+        self._pages.open_spans -= 1
         if span.purpose is Purpose.WINDOWS:
             self._open_sections -= 1
             if not self._open_sections and not is_over:

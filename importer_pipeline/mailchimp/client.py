@@ -1,4 +1,4 @@
-"""Mailchimp's Marketing API 3.0: the five requests that the importer sends, and the parsing of their answers.
+"""Mailchimp's Marketing API 3.0: the five requests that the importer sends, any other GET, and the parsing of answers.
 
 `MailchimpClient` only sends: it returns a complete `Answer` of any status, so that the caller can give the account's
 connection to another request before parsing it. The `read_...` functions are pure. Stays out: the meaning of other
@@ -6,7 +6,9 @@ statuses and of failed connections (`mailchimp/errors.py`), the checks that a pa
 enough (`listing/coverage.py`), retries and the number of connections (`engine/sync.py`).
 """
 
+import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -29,6 +31,7 @@ __all__ = [
     "MailchimpLimits",
     "MembersPage",
     "json_object",
+    "read_document",
     "read_list",
     "read_member",
     "read_members",
@@ -40,6 +43,7 @@ OAUTH_METADATA_URL = "https://login.mailchimp.com/oauth2/metadata"
 
 _SMALL_BYTES = 64 * 1024
 _FIELD_BYTES = 1024
+_PATH = re.compile(r"/|(?:/(?:[\w.~@:-]|%[0-9A-Fa-f]{2})+)+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +116,7 @@ class MailchimpClient:
     def __repr__(self) -> str:
         return f"Account(base_url={self._base_url!r})"
 
-    def members(self, list_id: str, ask: PageRequest, *, archived: bool, fields: str) -> Answer:
+    def members(self, list_id: str, request: PageRequest, *, archived: bool, fields: str) -> Answer:
         """Request one page of a list's members, by `last_changed` ascending.
 
         Mailchimp excludes `since` and includes `before` (V). Both are sent in UTC, as other offsets are ignored
@@ -123,45 +127,54 @@ class MailchimpClient:
         """
         query = {
             "fields": fields,
-            "count": ask.count,
-            "offset": ask.offset,
+            "count": request.count,
+            "offset": request.offset,
             "sort_field": "last_changed",
             "sort_dir": "ASC",
-            "before_last_changed": _iso(ask.before),
+            "before_last_changed": _iso(request.before),
         }
-        if ask.since != BEGINNING:
-            query["since_last_changed"] = _iso(ask.since)
+        if request.since != BEGINNING:
+            query["since_last_changed"] = _iso(request.since)
         if archived:
             query["status"] = "archived"
         path = f"/lists/{quote(list_id, safe='')}/members?{urlencode(query)}"
-        return self.get(path, limit_bytes=body_limit_bytes(contacts=ask.count, fields=fields))
+        return self._get(path, limit_bytes=body_limit_bytes(contacts=request.count, fields=fields))
 
     def member(self, list_id: str, contact_id: str, *, fields: str) -> Answer:
         """Request one member by Mailchimp's `id`, archived or not; `fields` are paths from the member."""
         path = f"/lists/{quote(list_id, safe='')}/members/{quote(contact_id, safe='')}"
-        return self.get(
+        return self._get(
             f"{path}?{urlencode({'fields': fields})}", limit_bytes=body_limit_bytes(contacts=1, fields=fields)
         )
 
     def list(self, list_id: str) -> Answer:
         """Request a list itself, to check that it exists."""
-        return self.get(f"/lists/{quote(list_id, safe='')}?fields=id")
+        return self._get(f"/lists/{quote(list_id, safe='')}?fields=id")
 
     def ping(self) -> Answer:
         """Send a ping, to check the key."""
-        return self.get("/ping")
+        return self._get("/ping")
+
+    def get(self, path: str, query: Mapping[str, str]) -> Answer:
+        """Request anything that the account may read, by its path below the API's root and its query.
+
+        Raises:
+            RequestRefused: the path is not absolute, or has a query, a dot segment or characters that need encoding.
+            TryAgain: there was no answer, or no complete one.
+        """
+        if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
+            raise RequestRefused(
+                "expected a path like /lists/1a2d7ebf82/segments",
+                remedy="pass the query as parameters, and encode the rest",
+            )
+        encoded = f"?{urlencode(query)}" if query else ""
+        return self._wire.send(self._route(), f"{path}{encoded}")
 
     def close(self) -> None:
         """Close the connections."""
         self._wire.close()
 
-    def get(self, path: str, *, limit_bytes: int = _SMALL_BYTES) -> Answer:
-        """Send a GET request.
-
-        Args:
-            path: path and query, encoded, below the API's URL.
-            limit_bytes: maximum size of the answer.
-        """
+    def _get(self, path: str, *, limit_bytes: int = _SMALL_BYTES) -> Answer:
         return self._wire.send(self._route(), path, limit_bytes=limit_bytes)
 
     def _route(self) -> Route:
@@ -255,6 +268,19 @@ def read_ping(answer: Answer) -> None:
     if proves_absence(answer):
         raise RequestRefused("there is no Mailchimp API at this URL (HTTP 404)", remedy="check mailchimp.base_url")
     json_object(answer, expected="a greeting")
+
+
+def read_document(answer: Answer) -> dict[str, Any]:
+    """Parse an answer to `MailchimpClient.get`: a JSON object.
+
+    Raises:
+        RequestRefused: there is nothing at this path.
+        BrokenAnswer: it is not a JSON object.
+        ImporterError: by the status; see `mailchimp/errors.py`.
+    """
+    if proves_absence(answer):
+        raise RequestRefused("Mailchimp has nothing at this path (HTTP 404)", remedy="check the ids in it")
+    return json_object(answer, expected="an object")
 
 
 def json_object(answer: Answer, *, expected: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from importer_pipeline.errors import BrokenAnswer, SecretMissing
 
 _PRINTABLE = re.compile(r"[!-~]+")
 _DATA_CENTRE = re.compile(r"[a-z]{1,8}[0-9]{1,4}")
+_DATA_CENTRE_HOST = re.compile(rf"({_DATA_CENTRE.pattern})\.api\.mailchimp\.com")
 _MAILCHIMP_HOST = re.compile(r"[a-z0-9-]+\.api\.mailchimp\.com")
 
 
@@ -60,6 +61,12 @@ class Credentials:
                 remedy="copy the whole key from Mailchimp, or set mailchimp.base_url",
             )
         return f"https://{data_centre}.api.mailchimp.com/3.0"
+
+
+def data_centre_of(base_url: str) -> str | None:
+    """Return the data centre that an API URL names, such as us6; None if it names none."""
+    match = _DATA_CENTRE_HOST.fullmatch(urlsplit(base_url).hostname or "")
+    return None if match is None else match[1]
 
 
 def token_base_url(api_endpoint: object, *, any_host: bool) -> str:

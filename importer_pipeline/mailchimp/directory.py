@@ -6,14 +6,12 @@ For people who set up or check a client; no sync reads any of it. Stays out: mem
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from importer_pipeline.errors import BrokenAnswer, RequestRefused
 from importer_pipeline.mailchimp.client import MailchimpClient, json_object
 from importer_pipeline.mailchimp.errors import proves_absence
 
 _PAGE = 500
-_LIMIT_BYTES = 1024 * 1024
 _LIST_FIELDS = ("id", "name", "stats.member_count")
 
 
@@ -67,7 +65,7 @@ def read_account(client: MailchimpClient) -> AccountDetails:
         RequestRefused: there is no API at this URL.
         ImporterError: by the answer, as for any request.
     """
-    answer = client.get("/?fields=account_id,account_name", limit_bytes=_LIMIT_BYTES)
+    answer = client.get("/", {"fields": "account_id,account_name"})
     if proves_absence(answer):
         raise RequestRefused("there is no Mailchimp API at this URL (HTTP 404)", remedy="check mailchimp.base_url")
     found = json_object(answer, expected="the account")
@@ -76,8 +74,7 @@ def read_account(client: MailchimpClient) -> AccountDetails:
 
 def read_list_details(client: MailchimpClient, list_id: str) -> ListDetails:
     """Request a list. ListNotFound if the account has none with that id."""
-    query = urlencode({"fields": ",".join(_LIST_FIELDS)})
-    answer = client.get(f"/lists/{quote(list_id, safe='')}?{query}", limit_bytes=_LIMIT_BYTES)
+    answer = client.get(f"/lists/{list_id}", {"fields": ",".join(_LIST_FIELDS)})
     return _list_of(json_object(answer, expected="a list"))
 
 
@@ -89,7 +86,7 @@ def read_lists(client: MailchimpClient) -> list[ListDetails]:
 
 def read_merge_fields(client: MailchimpClient, list_id: str) -> list[MergeField]:
     """Request all merge fields of a list. ListNotFound if the account has none with that id."""
-    path, kind = f"/lists/{quote(list_id, safe='')}/merge-fields", "merge_fields"
+    path, kind = f"/lists/{list_id}/merge-fields", "merge_fields"
     fields = ",".join(f"{kind}.{field}" for field in ("tag", "name", "type"))
     found = _items(client, path, kind, fields)
     return [MergeField(tag=_text(it, "tag"), name=_text(it, "name"), kind=_text(it, "type")) for it in found]
@@ -98,8 +95,8 @@ def read_merge_fields(client: MailchimpClient, list_id: str) -> list[MergeField]
 def _items(client: MailchimpClient, path: str, kind: str, fields: str) -> Iterator[dict[str, Any]]:
     offset = 0
     while True:
-        query = urlencode({"count": _PAGE, "offset": offset, "fields": f"{fields},total_items"})
-        page = json_object(client.get(f"{path}?{query}", limit_bytes=_LIMIT_BYTES), expected=f"a page of {kind}")
+        query = {"count": str(_PAGE), "offset": str(offset), "fields": f"{fields},total_items"}
+        page = json_object(client.get(path, query), expected=f"a page of {kind}")
         items: Any = page.get(kind)
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise BrokenAnswer(f'expected a list "{kind}" of objects in the page, found none')

@@ -8,20 +8,20 @@ from importer_pipeline.mailchimp.client import read_member, read_members, server
 from importer_pipeline.records.contacts import RecordMapping
 
 
-def open_page(answer: Answer, ask: PageRequest, mapping: RecordMapping) -> Page:
+def open_page(answer: Answer, request: PageRequest, mapping: RecordMapping) -> Page:
     """Return the page in an answer to `GET /lists/{list_id}/members`.
 
     Raises:
-        ImporterError: as `read_members`; BrokenAnswer if it can't be the answer to `ask`.
+        ImporterError: as `read_members`; BrokenAnswer if it can't be the answer to `request`.
     """
     page = read_members(answer)
     stamps = [member["last_changed"] for member in page.members]
-    shape = page_shape(ask, stamps, page.total_items)
+    shape = page_shape(request, stamps, page.total_items)
     contacts, lacking = mapping.contacts(page.members)
     return Page(shape=shape, contacts=contacts, stamps=stamps, lacking=lacking, server_time=page.server_time)
 
 
-def open_contact(answer: Answer, ask: ContactRequest, mapping: RecordMapping) -> Page:
+def open_contact(answer: Answer, request: ContactRequest, mapping: RecordMapping) -> Page:
     """Return the page of one contact, or none, in an answer to `GET /lists/{list_id}/members/{id}`.
 
     Raises:
@@ -29,7 +29,7 @@ def open_contact(answer: Answer, ask: ContactRequest, mapping: RecordMapping) ->
     """
     member = read_member(answer)
     members = [] if member is None else [member]
-    if any(it.get("id") != ask.contact_id or not isinstance(it.get("last_changed"), str) for it in members):
+    if any(it.get("id") != request.contact_id or not isinstance(it.get("last_changed"), str) for it in members):
         raise BrokenAnswer("expected the contact that was asked for, with its last_changed, found something else")
     contacts, lacking = mapping.contacts(members)
     return Page(

@@ -85,12 +85,12 @@ class RetryRule:
     attempts: int = 10
     """Maximum number of attempts, the first included; further ones need a person."""
 
-    def is_due(self, trouble: Failure, *, now: float) -> bool:
+    def is_due(self, failure: Failure, *, now: float) -> bool:
         """Return whether a failure is due for a retry."""
-        if trouble.attempts >= self.attempts:
+        if failure.attempts >= self.attempts:
             return False
-        pause = self.first_pause_seconds * 2.0 ** min(trouble.attempts - 1, 20)
-        return now - trouble.last_seen >= min(pause, self.longest_pause_seconds)
+        pause = self.first_pause_seconds * 2.0 ** min(failure.attempts - 1, 20)
+        return now - failure.last_seen >= min(pause, self.longest_pause_seconds)
 
 
 class Quarantine:
@@ -174,7 +174,7 @@ class Quarantine:
         return self._put(replace(entry, contacts=entry.contacts | again)) if again else []
 
     def _without(self, entry: Entry, ids: frozenset[str]) -> list[PartitionRef]:
-        rest = {of: trouble for of, trouble in entry.contacts.items() if of not in ids - {""}}
+        rest = {of: failure for of, failure in entry.contacts.items() if of not in ids - {""}}
         return self._put(replace(entry, contacts=rest)) if len(rest) < len(entry.contacts) else []
 
     def _failed(
@@ -198,10 +198,10 @@ class Quarantine:
 
     def _without_old_nameless(self, contacts: dict[str, Failure], snapshot: str) -> dict[str, Failure]:
         """Return the contacts; those without an ID only if reported by this run or read for another snapshot."""
-        nameless = contacts.get("")
-        if nameless is None or nameless.snapshot != snapshot or nameless.last_seen >= int(self._began):
+        without_id = contacts.get("")
+        if without_id is None or without_id.snapshot != snapshot or without_id.last_seen >= int(self._began):
             return contacts
-        return {key: trouble for key, trouble in contacts.items() if key}
+        return {key: failure for key, failure in contacts.items() if key}
 
     def _done(self, outcome: AudienceDone) -> list[PartitionRef]:
         """Close imported windows: only now have the gaps between them been read as well.
@@ -215,14 +215,16 @@ class Quarantine:
         for entry in self.of(outcome.name):
             failures, contacts = dict(entry.failures), dict(entry.contacts)
             if entry.ref.part is Part.WINDOW:
-                is_imported = entry.ref.key not in outcome.failed and (entry.ref in self._came_in or not outcome.left)
+                is_imported = entry.ref.key not in outcome.parts.failed and (
+                    entry.ref in self._came_in or not outcome.parts.left
+                )
                 if is_imported:
                     failures.pop(snapshot.id, None)
                     if entry.ref in self._read:
                         contacts = self._without_old_nameless(contacts, snapshot.id)
                 if outcome.is_accounted_for:
-                    failures = {of: trouble for of, trouble in failures.items() if of == snapshot.id}
-                    contacts = {of: trouble for of, trouble in contacts.items() if trouble.snapshot == snapshot.id}
+                    failures = {of: failure for of, failure in failures.items() if of == snapshot.id}
+                    contacts = {of: failure for of, failure in contacts.items() if failure.snapshot == snapshot.id}
             elif outcome.is_accounted_for and _is_over_at(entry.ref, snapshot.before):
                 failures, contacts = {}, {}
             if failures != entry.failures or contacts != entry.contacts:

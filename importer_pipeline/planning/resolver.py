@@ -27,7 +27,7 @@ class Resolver:
     """Decides what to read for some audiences; history is read once for all of them.
 
     Args:
-        asked: what is asked for, of different audiences.
+        requests: the requests, each for a different audience.
         history: what earlier runs recorded.
         view: which evidence counts.
     """

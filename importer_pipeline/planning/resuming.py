@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from importer_pipeline.engine.audience_plan import SnapshotScope
 from importer_pipeline.errors import SnapshotUnusable
 from importer_pipeline.listing.coverage import timestamp
-from importer_pipeline.listing.snapshots import AudienceName, Latest, SnapshotProgress
+from importer_pipeline.listing.snapshots import AudienceName, Latest, SnapshotProgress, parse_window_key
 from importer_pipeline.planning.chain import View
 from importer_pipeline.planning.history import History
-from importer_pipeline.redaction import shortened
+from importer_pipeline.redaction import quoted, shortened
 
 _MAX_NAMED = 3
 
@@ -60,7 +60,7 @@ def resume_snapshot(
         history: has its imported windows.
         fingerprint: the current fingerprint of the audience.
         was_other: True if contacts have been sent with another fingerprint since its newest snapshot was taken.
-        rule: when a whole sync resumes it.
+        rule: when a full sync resumes it.
         view: which moments are over.
 
     Returns:
@@ -70,15 +70,15 @@ def resume_snapshot(
         SnapshotUnusable: the newest snapshot does not have the requested windows.
     """
     last = latest.snapshot if latest is not None and latest.snapshot.fingerprint == fingerprint else None
-    anew = SnapshotScope(earlier=None, wanted=wanted, last=last)
+    fresh = SnapshotScope(earlier=None, wanted=wanted, last=last)
     if wanted:
         latest = _with_windows(latest, wanted, fingerprint=fingerprint, was_other=was_other, view=view)
     elif latest is None or latest.completed:
-        return anew, ""
+        return fresh, ""
     else:
         why_not = rule.why_not(latest, fingerprint=fingerprint, was_other=was_other, view=view)
         if why_not is not None:
-            return anew, f"{name} takes a new snapshot: {why_not}"
+            return fresh, f"{name} takes a new snapshot: {why_not}"
     snapshot = latest.snapshot
     windows = history.windows(name, snapshot)
     note = (
@@ -100,7 +100,7 @@ def _with_windows(
     if flaw is not None:
         raise SnapshotUnusable(f"the snapshot is {flaw}", remedy=remedy)
     known = latest.snapshot.keys
-    unknown = sorted(set(keys) - set(known))
+    unknown = [_named(key) for key in sorted(set(keys) - set(known))]
     if unknown:
         raise SnapshotUnusable(
             f"the snapshot of {timestamp(latest.snapshot.before)} has no window {shortened(unknown, _MAX_NAMED)}",
@@ -108,6 +108,11 @@ def _with_windows(
             "or run plan_windows for a new snapshot",
         )
     return latest
+
+
+def _named(key: str) -> str:
+    """Return a window's key, or in quotation marks what can be none: a person added it."""
+    return quoted(key) if parse_window_key(key) is None else key
 
 
 def _flaw(latest: Latest, *, fingerprint: str, was_other: bool, view: View) -> str | None:

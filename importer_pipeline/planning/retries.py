@@ -37,14 +37,16 @@ def retry_requests(
             contact_id for contact_id in entry.contact_ids if wanted.has(ref, entry.contacts[contact_id], now=now)
         }
         failed = [failure for failure in entry.failures.values() if wanted.has(ref, failure, now=now)]
-        nameless = [failure for key, failure in entry.contacts.items() if not key and wanted.has(ref, failure, now=now)]
+        without_id = [
+            failure for key, failure in entry.contacts.items() if not key and wanted.has(ref, failure, now=now)
+        ]
         if ref.part is Part.HOUR:
             hour = parse_hour_key(ref.key)
-            hours += [hour] if hour is not None and (failed or nameless) else []
+            hours += [hour] if hour is not None and (failed or without_id) else []
             continue
         newest = None if snapshot is None else snapshot.id
         whole_snapshot |= any(failure.snapshot != newest for failure in failed)
-        if any(failure.snapshot == newest for failure in (*failed, *nameless)):
+        if any(failure.snapshot == newest for failure in (*failed, *without_id)):
             windows.add(ref.key)
     requests: list[Request] = []
     if contact_ids:

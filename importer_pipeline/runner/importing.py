@@ -1,4 +1,4 @@
-"""Turns declared audiences into a running sync: reads secrets, connects, starts the engine and its threads.
+"""Turns declared audiences into a running sync: connects its clients, starts the engine and its threads.
 
 Knows nothing of Dagster: `defs` turns its outcomes into events, and earlier events into a `History`.
 """
@@ -14,21 +14,30 @@ from typing import Self
 
 from importer_pipeline.clients.collection import Audience, Client, Clients, fingerprint
 from importer_pipeline.engine.audience_plan import AudiencePlan, Scope
-from importer_pipeline.engine.concurrency import PROCESS
-from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged, Outcome, Part, Progress
+from importer_pipeline.engine.outcomes import (
+    AudienceDone,
+    FingerprintChanged,
+    Outcome,
+    Part,
+    PartCounts,
+    Progress,
+    ReadTotals,
+    RunCounts,
+)
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ImporterError, SecretMissing, SnapshotUnusable
 from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.locks.protocol import AccountLocks
-from importer_pipeline.mailchimp.client import OAUTH_METADATA_URL, MailchimpClient, MailchimpLimits
+from importer_pipeline.mailchimp.client import MailchimpClient
 from importer_pipeline.planning.chain import View, chain_of
 from importer_pipeline.planning.history import History
 from importer_pipeline.planning.requests import AudienceRequest, ChangesRequest, FirstSyncRequest, HoursRequest, Request
 from importer_pipeline.planning.resolver import Resolver
+from importer_pipeline.runner.api_clients import ApiClients
 from importer_pipeline.runner.workers import AudienceEndpoints, Workers
-from importer_pipeline.target.client import TargetClient, TargetLimits
+from importer_pipeline.target.client import TargetClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +48,6 @@ class ImportSettings:
     """Page size and overlap of windows."""
     limits: SyncLimits = field(default_factory=SyncLimits)
     """Concurrency, retries and times."""
-    mailchimp: MailchimpLimits = field(default_factory=MailchimpLimits)
-    """Timeouts for Mailchimp."""
-    target: TargetLimits = field(default_factory=TargetLimits)
-    """Timeouts for the targets."""
-    oauth_metadata_url: str = OAUTH_METADATA_URL
-    """Where to ask for the data centre of an OAuth token."""
     oldest: int = 0
     """The first second of the first hour in view: see `settings.Settings.first_hour`."""
 
@@ -83,6 +86,7 @@ class ImportQueue:
         tasks: the audiences and requests. Several of one audience run one after another, in order.
         clients: all clients, for what those on one Mailchimp account share.
         settings: of all imports. The time limit of a run applies to all of them together, from now on.
+        apis: connects the clients to Mailchimp and their targets.
         locks: one sync at a time per account.
 
     Attributes:
@@ -95,11 +99,13 @@ class ImportQueue:
         *,
         clients: Clients,
         settings: ImportSettings,
+        apis: ApiClients,
         locks: AccountLocks,
     ) -> None:
         self.waiting = list(tasks)
         self._clients = clients
         self._settings = settings
+        self._apis = apis
         self._locks = locks
         self._began_at = time.monotonic()
 
@@ -138,6 +144,7 @@ class ImportQueue:
                 list(now.values()),
                 clients=self._clients,
                 settings=self._settings,
+                apis=self._apis,
                 locks=self._locks,
                 history=history,
                 began_at=self._began_at,
@@ -156,11 +163,13 @@ class ImportQueue:
 
         Nothing else is decided without a lock: an audience without a chain is checked again under it.
         """
-        asked = [task.audience_request for task in self.waiting if isinstance(task.request, FirstSyncRequest)]
+        first_syncs = [task.audience_request for task in self.waiting if isinstance(task.request, FirstSyncRequest)]
         view = self._settings.view(time.time())
-        evidence = history.evidence([it.name for it in asked], view) if asked else {}
+        evidence = history.evidence([it.name for it in first_syncs], view) if first_syncs else {}
         synced = {
-            it.name for it in asked if chain_of(evidence[it.name], fingerprint=it.fingerprint, view=view) is not None
+            it.name
+            for it in first_syncs
+            if chain_of(evidence[it.name], fingerprint=it.fingerprint, view=view) is not None
         }
         self.waiting = [
             task for task in self.waiting if not (isinstance(task.request, FirstSyncRequest) and task.name in synced)
@@ -174,8 +183,9 @@ class Import:
         tasks: the audiences.
         clients: all clients, for what those on one Mailchimp account share.
         settings: of the import.
-        locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done, and at once
-            where nothing is to be done.
+        apis: connects the clients to Mailchimp and their targets.
+        locks: holds the accounts' locks; each is released as soon as all of the account's audiences are done, and at
+            once if there is nothing to do.
         history: what earlier runs recorded.
         began_at: when the run began, by the monotonic clock.
 
@@ -190,6 +200,7 @@ class Import:
         *,
         clients: Clients,
         settings: ImportSettings,
+        apis: ApiClients,
         locks: AccountLocks,
         history: History,
         began_at: float,
@@ -198,6 +209,7 @@ class Import:
         self.later: list[Task] = []
         self._connections = clients.max_connections()
         self._settings = settings
+        self._apis = apis
         self._locks = locks
         self._accounts: dict[str, MailchimpClient] = {}
         self._targets: dict[str, TargetClient] = {}
@@ -205,11 +217,11 @@ class Import:
         self._not_started: list[AudienceDone] = []
         self._changed: list[FingerprintChanged] = []
         plans: list[AudiencePlan] = []
-        lines: dict[AudienceName, AudienceEndpoints] = {}
+        endpoints: dict[AudienceName, AudienceEndpoints] = {}
         resolver = Resolver([task.audience_request for task in tasks], history, settings.view(time.time()))
         for task in tasks:
             try:
-                line = self._lines(task.client, task.audience)
+                audience_endpoints = self._endpoints_of(task.client, task.audience)
                 resolved = resolver.resolve(task.audience_request)
             except (SecretMissing, SnapshotUnusable) as error:
                 self._not_started.append(_not_started(task, error))
@@ -220,10 +232,10 @@ class Import:
             if resolved.changes_form:
                 self._changed.append(FingerprintChanged(name=task.name, fingerprint=task.audience_request.fingerprint))
             if resolved.scope is not None:
-                lines[task.name] = line
+                endpoints[task.name] = audience_endpoints
                 plans.append(self._plan(task, resolved.scope, resolver.quarantined(task.audience_request)))
-        told = {*lines, *(outcome.name for outcome in self._not_started)}
-        self._account_of = {task.name: account_identity(task.client) for task in tasks if task.name in told}
+        to_report = {*endpoints, *(outcome.name for outcome in self._not_started)}
+        self._account_of = {task.name: account_identity(task.client) for task in tasks if task.name in to_report}
         self._open = Counter(self._account_of.values())
         for account in {account_identity(task.client) for task in tasks} - self._open.keys():
             self._close(account)
@@ -232,12 +244,12 @@ class Import:
             plans,
             paging=settings.paging,
             limits=settings.limits,
-            book=PROCESS,
+            limiters=apis.limiters,
             rng=random.Random(),
             epoch_offset_seconds=time.time() - time.monotonic(),
             began_at=began_at,
         )
-        self._workers = Workers(self._sync, lines, locks.check)
+        self._workers = Workers(self._sync, endpoints, locks.check)
 
     def __enter__(self) -> Self:
         return self
@@ -266,13 +278,13 @@ class Import:
             yield outcomes
             self._release_what_is_done(outcomes)
 
-    def leave(self, *, patience_seconds: float) -> list[Outcome]:
+    def leave(self, *, timeout_seconds: float) -> list[Outcome]:
         """Start nothing new, wait for the requests in flight, and return their outcomes.
 
         Args:
             patience_seconds: how long to wait for it.
         """
-        return self._workers.leave(patience_seconds=patience_seconds)
+        return self._workers.leave(timeout_seconds=timeout_seconds)
 
     def _release_what_is_done(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -285,22 +297,14 @@ class Import:
 
     def _close(self, account: str) -> None:
         """Close the connections of an account: the process may open few files at once."""
-        for line in self._in_use.pop(account, ()):
-            line.close()
+        for api_client in self._in_use.pop(account, ()):
+            api_client.close()
 
-    def _lines(self, client: Client, audience: Audience) -> AudienceEndpoints:
+    def _endpoints_of(self, client: Client, audience: Audience) -> AudienceEndpoints:
         if client.name not in self._targets:
-            settings = client.mailchimp
-            account = MailchimpClient(
-                settings.credentials(),
-                base_url=settings.base_url,
-                limits=self._settings.mailchimp,
-                oauth_metadata_url=self._settings.oauth_metadata_url,
-            )
-            key = client.target.api_key.read()
-            self._targets[client.name] = TargetClient(client.target.url, key, limits=self._settings.target)
-            self._accounts[client.name] = account
-            self._in_use[account_identity(client)] += [account, self._targets[client.name]]
+            account, target = self._apis.mailchimp(client), self._apis.target(client)
+            self._accounts[client.name], self._targets[client.name] = account, target
+            self._in_use[account_identity(client)] += [account, target]
         return AudienceEndpoints(
             account=self._accounts[client.name],
             list_id=audience.list_id,
@@ -330,17 +334,10 @@ def _not_started(task: Task, error: ImporterError) -> AudienceDone:
         name=task.name,
         part=Part.HOUR if isinstance(task.request, HoursRequest | ChangesRequest) else Part.WINDOW,
         snapshot=None,
-        parts=0,
-        failed=(),
-        left=0,
-        is_whole=False,
-        read=0,
-        accepted=0,
-        refused=0,
-        requests=0,
-        accepted_now=0,
-        refused_now=0,
-        elapsed_seconds=0.0,
+        parts=PartCounts(),
+        is_proved=False,
+        totals=ReadTotals(),
+        run=RunCounts(),
         lacking=(),
         error=error,
     )

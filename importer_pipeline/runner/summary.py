@@ -62,10 +62,10 @@ class ImportSummary:
     def closing_line(self) -> str:
         """The last line of the log."""
         done = [it for it in self.done if it.part is not Part.CONTACT]
-        hours = sum(it.parts - it.left - len(it.failed) for it in done if it.part is Part.HOUR)
+        hours = sum(it.parts.total - it.parts.left - len(it.parts.failed) for it in done if it.part is Part.HOUR)
         said = [f"{sum(it.complete for it in done)} of {len(done)} audiences imported"] if done else []
         said += [f"{_parts(Part.HOUR, hours)} imported"] if hours else []
-        return "; ".join([*said, f"contacts accepted: {sum(it.accepted_now for it in self.done)}"])
+        return "; ".join([*said, f"contacts accepted: {sum(it.run.accepted for it in self.done)}"])
 
     @property
     def failure(self) -> str | None:
@@ -81,8 +81,8 @@ class ImportSummary:
         head = [f"Incomplete: {incomplete} of {len(self.done)} audiences"] if incomplete else []
         head += [f"refused: {refused} contact{'' if refused == 1 else 's'}"] if refused else []
         first = ", ".join(head)
-        has_more = any(done.left and done.error is None for done in self.done)
-        nothing = not any(done.complete or done.accepted for done in self.done)
+        has_more = any(done.parts.left and done.error is None for done in self.done)
+        nothing = not any(done.complete or done.totals.accepted for done in self.done)
         rest = "" if has_more or nothing else " Everything else is imported."
         return "\n".join([f"{first[0].upper()}{first[1:]}.{rest}", *lines])
 
@@ -91,8 +91,8 @@ class ImportSummary:
         if self.is_repeated(done):
             lines.append(f"- {_some(list(self._failed[str(done.error)]))}: {done.error}")
         elif done.error is not None:
-            where = f" {_named(_UNIT[done.part], done.failed)}" if done.failed else ""
-            left = f" ({_parts(done.part, done.left)} left)" if done.left else ""
+            where = f" {_named(_UNIT[done.part], done.parts.failed)}" if done.parts.failed else ""
+            left = f" ({_parts(done.part, done.parts.left)} left)" if done.parts.left else ""
             lines.append(f"- {done.name}{where}{left}: {done.error}")
         if _refused(done):
             known = self.refused.get(done.name, {})
@@ -104,7 +104,7 @@ class ImportSummary:
 
 def _refused(done: AudienceDone) -> int:
     """Return the number of contacts refused for the first time: the others are already in the quarantine."""
-    return 0 if done.part is Part.CONTACT else done.refused_now
+    return 0 if done.part is Part.CONTACT else done.run.refused
 
 
 def progress_line(progress: Progress, *, contacts_per_second: float) -> str:
@@ -118,16 +118,18 @@ def progress_line(progress: Progress, *, contacts_per_second: float) -> str:
 
 def done_line(done: AudienceDone) -> str:
     """Return the log line of an audience."""
+    parts, totals = done.parts, done.totals
     if done.part is Part.CONTACT:
         error = f" ({done.error})" if done.error is not None else ""
         return (
-            f"{done.name}: {_parts(done.part, done.parts)} of the quarantine retried{error}: {done.accepted} accepted, "
-            f"{done.refused} refused, {done.parts - done.accepted - done.refused - done.left} gone from Mailchimp"
+            f"{done.name}: {_parts(done.part, parts.total)} of the quarantine retried{error}: "
+            f"{totals.accepted} accepted, {totals.refused} refused, "
+            f"{parts.total - totals.accepted - totals.refused - parts.left} gone from Mailchimp"
         )
     return (
-        f"{done.name} {_verdict(done)}: {done.read} contacts read, {done.accepted} accepted, {done.refused} refused, "
-        f"{_parts(done.part, done.parts)}, {done.requests} requests, {done.elapsed_seconds:.1f} s, "
-        f"{done.accepted_per_second:.0f} a second"
+        f"{done.name} {_verdict(done)}: {totals.read} contacts read, {totals.accepted} accepted, "
+        f"{totals.refused} refused, {_parts(done.part, parts.total)}, {totals.requests} requests, "
+        f"{done.run.elapsed_seconds:.1f} s, {done.run.accepted_per_second:.0f} a second"
     )
 
 
@@ -151,9 +153,9 @@ def hour_line(outcome: HourImported) -> str:
 def _verdict(done: AudienceDone) -> str:
     if done.error is not None:
         return f"is incomplete ({done.error})"
-    if done.left:
-        return f"has {_parts(done.part, done.left)} left to import"
-    return "imported" if done.is_whole else "has all windows imported, but not yet all contacts between them"
+    if done.parts.left:
+        return f"has {_parts(done.part, done.parts.left)} left to import"
+    return "imported" if done.is_proved else "has all windows imported, but not yet all contacts between them"
 
 
 def _parts(part: Part, count: int) -> str:

@@ -21,7 +21,7 @@ from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ImporterError, QuarantineWindow, StopRun
 from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.http.wire import Answer
-from importer_pipeline.listing.coverage import ContactRequest
+from importer_pipeline.listing.coverage import ContactRequest, PageRequest
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.mailchimp.client import MailchimpClient, read_list
 from importer_pipeline.mailchimp.pages import open_contact, open_page
@@ -46,25 +46,29 @@ class AudienceEndpoints:
     target: TargetClient
     """Its client's account at the target."""
 
-    def ask(self, fetch: Fetch) -> Answer:
+    def send(self, fetch: Fetch) -> Answer:
         """Send the request.
 
         Raises:
             ImporterError: there is no complete answer, or it says nothing about a contact.
         """
-        if isinstance(fetch.ask, ContactRequest):
-            answer = self.account.member(self.list_id, fetch.ask.contact_id, fields=self.mapping.member_fields)
-            if answer.status == http.HTTPStatus.NOT_FOUND:
-                # The same would be said if there were no such list: then nobody knows what became of the contact.
-                read_list(self.account.list(self.list_id))
-            return answer
-        return self.account.members(self.list_id, fetch.ask, archived=fetch.archived, fields=self.mapping.fields)
+        match fetch.request:
+            case PageRequest() as request:
+                return self.account.members(self.list_id, request, archived=fetch.archived, fields=self.mapping.fields)
+            case ContactRequest(contact_id=contact_id):
+                answer = self.account.member(self.list_id, contact_id, fields=self.mapping.member_fields)
+                if answer.status == http.HTTPStatus.NOT_FOUND:
+                    # Mailchimp would also answer so without the list: then it is unknown whether the contact exists.
+                    read_list(self.account.list(self.list_id))
+                return answer
 
     def open(self, answer: Answer, fetch: Fetch) -> Page:
         """Parse the answer."""
-        if isinstance(fetch.ask, ContactRequest):
-            return open_contact(answer, fetch.ask, self.mapping)
-        return open_page(answer, fetch.ask, self.mapping)
+        match fetch.request:
+            case PageRequest() as request:
+                return open_page(answer, request, self.mapping)
+            case ContactRequest() as request:
+                return open_contact(answer, request, self.mapping)
 
     def post(self, request: Post | Probe) -> Receipt:
         """Send contacts to the target, or an empty probe.
@@ -80,17 +84,19 @@ class Workers:
 
     Args:
         sync: the engine.
-        lines: the endpoints of each of its audiences.
+        endpoints: the endpoints of each of its audiences.
         check: called before each request; raises if none may be sent any more, which `run` raises as well.
     """
 
-    def __init__(self, sync: Sync, lines: Mapping[AudienceName, AudienceEndpoints], check: Callable[[], None]) -> None:
+    def __init__(
+        self, sync: Sync, endpoints: Mapping[AudienceName, AudienceEndpoints], check: Callable[[], None]
+    ) -> None:
         self._sync = sync
-        self._lines = lines
+        self._endpoints = endpoints
         self._check = check
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
-        self._news = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)
         self._threads = 0
         self._idle = 0
         self._leaving = False
@@ -104,7 +110,7 @@ class Workers:
             return self._sync.progress
 
     def run(self) -> Iterator[list[Outcome]]:
-        """Do the whole sync.
+        """Run the sync to its end.
 
         Yields:
             the outcomes since the last time: at least every half second, possibly none. The threads continue
@@ -118,7 +124,7 @@ class Workers:
                 self._start_thread()
             while True:
                 with self._lock:
-                    self._wait_for_news()
+                    self._wait_for_outcomes()
                     outcomes = self._take_outcomes()
                     finished = self._sync.finished
                 yield outcomes
@@ -127,7 +133,7 @@ class Workers:
         finally:
             gc.unfreeze()
 
-    def leave(self, *, patience_seconds: float) -> list[Outcome]:
+    def leave(self, *, timeout_seconds: float) -> list[Outcome]:
         """Read nothing more, wait for the requests in flight, and deliver what has been read.
 
         So no request of ours outlives the account's lock, and little is read again.
@@ -141,7 +147,7 @@ class Workers:
         with self._lock:
             self._leaving = True
             self._sync.wind_down()
-            self._news.wait_for(lambda: self._idle == self._threads, timeout=patience_seconds)
+            self._changed.wait_for(lambda: self._idle == self._threads, timeout=timeout_seconds)
             self._ended = True
             self._work.notify_all()
             self._sync.emit_pending()
@@ -158,11 +164,11 @@ class Workers:
         self._sync.outcomes.clear()
         return outcomes
 
-    def _wait_for_news(self) -> None:
+    def _wait_for_outcomes(self) -> None:
         if not self._sync.outcomes and not self._sync.finished and self._crash is None:
             due = self._sync.next_timer
-            rest = _TICK_SECONDS if due is None else min(_TICK_SECONDS, max(0.0, due - time.monotonic()))
-            self._news.wait(rest)
+            pause = _TICK_SECONDS if due is None else min(_TICK_SECONDS, max(0.0, due - time.monotonic()))
+            self._changed.wait(pause)
         if self._crash is not None:
             raise self._crash
         self._work.notify()  # A timer may be due, and an idle thread is to look.
@@ -187,20 +193,20 @@ class Workers:
         finally:
             with self._lock:
                 self._threads -= 1
-                self._news.notify()
+                self._changed.notify()
 
     def _next_request(self) -> Fetch | Post | Probe | None:
         with self._lock:
             while not self._ended:
                 request = self._sync.take(time.monotonic())
                 if self._sync.outcomes or self._sync.finished:
-                    self._news.notify()
+                    self._changed.notify()
                 if request is not None:
                     self._hand_over()
                     return request
                 self._idle += 1
                 if self._leaving:
-                    self._news.notify()
+                    self._changed.notify()
                 self._work.wait()
                 self._idle -= 1
             return None
@@ -215,30 +221,30 @@ class Workers:
             self._start_thread()
 
     def _fetch(self, fetch: Fetch) -> None:
-        lines = self._lines[fetch.audience.plan.name]
+        endpoints = self._endpoints[fetch.audience.plan.name]
         try:
             try:
-                answer = lines.ask(fetch)
+                answer = endpoints.send(fetch)
             finally:
                 self._connection_freed(fetch)
-            page = lines.open(answer, fetch)
+            page = endpoints.open(answer, fetch)
         except Exception as error:
             with self._lock:
-                self._sync.fetch_failed(fetch, as_ours(error), time.monotonic())
+                self._sync.fetch_failed(fetch, as_importer_error(error), time.monotonic())
         else:
             with self._lock:
                 self._sync.fetched(fetch, page, time.monotonic())
 
     def _post(self, post: Post | Probe) -> None:
-        lines = self._lines[post.audience.plan.name]
+        endpoints = self._endpoints[post.audience.plan.name]
         try:
             try:
-                receipt = lines.post(post)
+                receipt = endpoints.post(post)
             finally:
                 self._connection_freed(post)
         except Exception as error:
             with self._lock:
-                self._sync.post_failed(post, as_ours(error), time.monotonic())
+                self._sync.post_failed(post, as_importer_error(error), time.monotonic())
         else:
             with self._lock:
                 self._sync.posted(post, receipt, time.monotonic())
@@ -249,7 +255,7 @@ class Workers:
             self._hand_over()
 
 
-def as_ours(error: Exception) -> ImporterError:
+def as_importer_error(error: Exception) -> ImporterError:
     """Return our own error as it is; else one with its type and place, not its text, which may hold data.
 
     Raises:

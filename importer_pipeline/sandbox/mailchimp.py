@@ -197,6 +197,29 @@ def _members(request: SandboxRequest, account: SandboxAccount, names: Mapping[st
     return _Found(body=body.encode("ascii"), schema="Lists/Members/Collection.json")
 
 
+def _segment_members(request: SandboxRequest, account: SandboxAccount, names: Mapping[str, str]) -> _Reply:
+    """Answer with a segment's members (D): others than subscribed ones only on request, and never archived ones."""
+    listed = account.lists.get(names["list_id"])
+    segment = listed.segment(names["segment_id"]) if listed else None
+    if listed is None or segment is None:
+        return _NOT_FOUND
+    statuses = {"subscribed"} | {
+        status
+        for status in ("cleaned", "transactional", "unsubscribed")
+        if request.query.get(f"include_{status}") == "true"
+    }
+    members = [member for member in segment if member.status in statuses]
+    offset, count = _paging(request) or (0, 0)
+    document = {
+        "members": [member_document(member, listed) for member in members[offset : offset + count]],
+        "total_items": len(members),
+        "_links": collection_links(
+            f"/lists/{listed.list_id}/segments/{names['segment_id']}/members", "Lists/Segments/Members"
+        ),
+    }
+    return _document(request, document, "Lists/Segments/Members/Collection.json")
+
+
 def _selection(request: SandboxRequest) -> Selection:
     """Read the selection of members. Archived ones only by `status=archived` (V); 10 by default (D)."""
     query = request.query
@@ -256,6 +279,7 @@ def _route(route: str, handler: _Handler) -> tuple[str, re.Pattern[str], _Handle
 
 
 _ROUTES = [
+    _route("/lists/{list_id}/segments/{segment_id}/members", _segment_members),
     _route("/lists/{list_id}/members", _members),
     _route("/lists/{list_id}/members/{member}", _member),
     _route("/lists/{list_id}/merge-fields", _merge_fields),

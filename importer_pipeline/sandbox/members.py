@@ -105,6 +105,7 @@ class MemberList:
         self._by_id: dict[str, Member] = {}
         self._listed = Listing(ties=ties, random=random)
         self._archived = Listing(ties=ties, random=random)
+        self._segments: dict[str, list[Member]] = {}
 
     def __len__(self) -> int:
         return len(self._listed) + len(self._archived)
@@ -221,6 +222,17 @@ class MemberList:
             self._members[member.serial] = None
             if self._by_id.get(member.id) is member:
                 del self._by_id[member.id]
+
+    def add_segment(self, segment_id: int, handles: Iterable[str]) -> None:
+        """Add a segment of these members; statuses may change later, and archived members are not shown (D)."""
+        with self._lock:
+            self._segments[str(segment_id)] = [self._known(handle) for handle in handles]
+
+    def segment(self, segment_id: str) -> list[Member] | None:
+        """Return the members of a segment in the order in which they were added; None if there is no such segment."""
+        with self._lock:
+            members = self._segments.get(segment_id)
+            return None if members is None else [it for it in members if self._members[it.serial] is it]
 
     def restamp(self, handles: Iterable[str], at: int | None = None) -> None:
         """Stamp many members with one second, as a bulk import does (V)."""

@@ -250,11 +250,13 @@ def test_without_a_snapshot_no_window_can_be_imported(newsletter: Newsletter) ->
     assert newsletter.shown.red == {"0"}
 
 
-def test_an_unknown_window_is_rejected_with_examples(planned: Newsletter) -> None:
+@pytest.mark.parametrize(("key", "named"), [("41", "41"), ("foo", '"foo"')], ids=["41", "foo"])
+def test_an_unknown_window_is_rejected_with_examples(planned: Newsletter, key: str, named: str) -> None:
     """The error names some windows that the snapshot does have."""
-    register(planned, "41")
-    ran = planned.import_windows("41")
-    assert_refused(planned, ran, "has no window 41: choose from its 6 windows: 0, 40, 80, ...", "run plan_windows")
+    register(planned, key)
+    ran = planned.import_windows(key)
+    said = f"has no window {named}: choose from its 6 windows: 0, 40, 80, ..."
+    assert_refused(planned, ran, said, "run plan_windows")
 
 
 @pytest.mark.parametrize(

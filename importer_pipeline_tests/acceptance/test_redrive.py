@@ -155,3 +155,19 @@ def test_an_entry_whose_events_are_wiped_is_imported_again(news: Newsletter) -> 
     news.refuse()
     assert news.retry(WINDOW).success
     assert (news.quarantined, news.missing) == ({}, set())
+
+
+def test_what_is_in_the_quarantine_is_red(news: Newsletter) -> None:
+    """Whatever becomes of the runs that retry it: they fail, or succeed without it."""
+    news.refuse(*news.two)
+    assert not news.full_sync(page_size=1000).success
+    assert (news.quarantine_shown.red, news.quarantine_shown.green) == ({WINDOW}, set())
+    news.let_quarantine_rest(seconds=7 * 86_400)
+    ran = news.incremental_sync()
+    assert (ran.success, news.quarantine_shown.red) == (True, {WINDOW})
+    assert not news.retry(WINDOW).success
+    assert news.quarantine_shown.red == {WINDOW}
+    news.stage.add("globex", contacts=20)
+    news.clients = news.stage.load({"globex": news.stage.declared()["globex"]})
+    assert news.retry(WINDOW).said("not in the clients file, so not tried: acme/newsletter")
+    assert (news.quarantine_shown.red, news.quarantine_shown.green) == ({WINDOW}, set())

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of Dags
 @pytest.fixture
 def news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newsletter]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    home = dagster_home(tmp_path)
+    home = dagster_home(tmp_path, more="code_servers: {wait_for_local_processes_on_shutdown: true}\n")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     monkeypatch.setenv("IMPORTER_CLIENTS", str(tmp_path / "clients.yaml"))
     with dg.DagsterInstance.from_config(str(home)) as instance, newsletter_of_before(tmp_path, instance) as newsletter:

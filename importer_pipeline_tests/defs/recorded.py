@@ -16,6 +16,9 @@ from importer_pipeline.engine.outcomes import (
     AudienceDone,
     Outcome,
     Part,
+    PartCounts,
+    ReadTotals,
+    RunCounts,
     SnapshotKnown,
     WindowFailed,
     WindowImported,
@@ -77,9 +80,9 @@ def done(
 ) -> AudienceDone:
     """Nothing more comes of the audience in this run."""
     return AudienceDone(
-        name=name, part=Part.WINDOW, snapshot=taken, parts=5, failed=(), left=left,
-        is_whole=taken is not None and not left, read=3100, accepted=3098, refused=2, requests=6, accepted_now=3098,
-        refused_now=2, elapsed_seconds=2.0, lacking=(), error=error,
+        name=name, part=Part.WINDOW, snapshot=taken, parts=PartCounts(total=5, left=left),
+        is_proved=taken is not None and not left, totals=ReadTotals(read=3100, accepted=3098, refused=2, requests=6),
+        run=RunCounts(accepted=3098, refused=2, elapsed_seconds=2.0), lacking=(), error=error,
     )  # fmt: skip
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from importer_pipeline.clients.collection import Clients
+from importer_pipeline.clients.collection import Clients, Secret
+from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.assets import contacts_assets, windows_assets
+from importer_pipeline.defs.specs import MAX_WITH_LINEAGE, list_specs
 from importer_pipeline_tests.defs.declared import client, declared
 from importer_pipeline_tests.support.runs import materialize
 from importer_pipeline_tests.support.stage import Stage
@@ -96,3 +98,47 @@ def test_of_one_audience_in_all_there_is_one_materialization(tmp_path: Path) -> 
     assert (ran.success, ran.materialized) == (True, ["acme/newsletter/contacts"])
     assert sorted(ran.partitions("acme/newsletter/contact_windows")) == ["0", "archived-0"]
     assert ran.numbers("acme/newsletter/contacts")["contacts_accepted"] == 200
+
+
+def test_an_audience_s_assets_come_from_its_list_at_mailchimp() -> None:
+    graph = build_defs(declared(client("acme"))).resolve_asset_graph()
+    source = dg.AssetKey(["acme", "list-0", "mailchimp"])
+    kinds = {"contacts", "contact_windows", "contact_changes"}
+    assert {key.path[-1] for key in graph.get(source).child_keys} == kinds
+    assert not graph.get(source).is_materializable
+
+
+@pytest.mark.parametrize(
+    ("key", "base_url", "url"),
+    [
+        ("0123-us6", None, "https://us6.admin.mailchimp.com/audience/"),
+        ("0123-us6", "https://us7.api.mailchimp.com/3.0", "https://us7.admin.mailchimp.com/audience/"),
+        ("0123", None, "https://admin.mailchimp.com/audience/"),
+        ("", None, "https://admin.mailchimp.com/audience/"),
+        ("0123-us6", "http://127.0.0.1:9/3.0", "https://admin.mailchimp.com/audience/"),
+    ],
+    ids=["of the key", "of base_url", "of neither", "without a key", "of a proxy"],
+)
+def test_the_list_links_to_the_account_s_own_data_centre(
+    monkeypatch: pytest.MonkeyPatch, key: str, base_url: str | None, url: str
+) -> None:
+    monkeypatch.setenv("A_KEY", key)
+    acme = client("acme")
+    settings = acme.mailchimp.model_copy(update={"api_key": Secret(env="A_KEY"), "base_url": base_url})
+    (spec,) = list_specs(declared(acme.model_copy(update={"mailchimp": settings})))
+    assert spec.metadata["mailchimp"].value == url
+
+
+def test_the_columns_are_those_of_the_record_mapping() -> None:
+    (spec,) = contacts_assets(declared(client("acme"))).specs
+    columns = spec.metadata["dagster/column_schema"].schema.columns
+    assert {column.name: column.description for column in columns} == {
+        "id": "from {list_id}-{id}", "firstname": "from merge_fields.FNAME", "lastname": "from merge_fields.LNAME",
+        "email": "from email_address", "status": "from status",
+    }  # fmt: skip
+
+
+def test_many_audiences_load_without_their_lineage() -> None:
+    """Its edges would make the load half as long again."""
+    made = build_defs(declared(client("acme", audiences=MAX_WITH_LINEAGE + 1)))
+    assert {key.path[-1] for key in made.resolve_asset_graph().external_asset_keys} == set()

@@ -306,4 +306,4 @@ def test_after_a_death_in_a_snapshots_record_it_can_be_resumed(
         names = (AudienceName("acme", f"dies-after-{writes}") for writes in range(20))
         return next(writes for writes, name in enumerate(names) if not has_died(context, name, writes=writes))
 
-    assert run(instance, act) >= 4
+    assert run(instance, act) >= 2

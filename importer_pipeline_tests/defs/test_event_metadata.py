@@ -18,6 +18,9 @@ from importer_pipeline.defs.event_metadata import (
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     Part,
+    PartCounts,
+    ReadTotals,
+    RunCounts,
     WindowImported,
 )
 from importer_pipeline.listing.coverage import TimeRange
@@ -38,8 +41,9 @@ WINDOW = WindowImported(
 def done(*, lacking: tuple[str, ...] = (), elapsed_seconds: float = 4.0) -> AudienceDone:
     """An audience of which the last contacts have come in."""
     return AudienceDone(
-        name=NAME, part=Part.WINDOW, snapshot=SNAPSHOT, parts=4, failed=(), left=0, is_whole=True, read=3020, accepted=3018,
-        refused=2, requests=5, accepted_now=1509, refused_now=1, elapsed_seconds=elapsed_seconds, lacking=lacking, error=None,
+        name=NAME, part=Part.WINDOW, snapshot=SNAPSHOT, parts=PartCounts(total=4), is_proved=True,
+        totals=ReadTotals(read=3020, accepted=3018, refused=2, requests=5),
+        run=RunCounts(accepted=1509, refused=1, elapsed_seconds=elapsed_seconds), lacking=lacking, error=None,
     )  # fmt: skip
 
 

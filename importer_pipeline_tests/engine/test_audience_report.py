@@ -14,7 +14,9 @@ from importer_pipeline.engine.outcomes import (
     ContactsRefused,
     ContactsSettled,
     Outcome,
+    ReadTotals,
     RefusedContact,
+    RunCounts,
     SnapshotKnown,
     WindowFailed,
     WindowImported,
@@ -54,7 +56,7 @@ class Audience:
         """The next page of a walk."""
         reading = self.walks[kind].next()
         assert reading is not None
-        self.report.asked()
+        self.report.count_request()
         return reading
 
     def read(
@@ -66,7 +68,7 @@ class Audience:
         lacking: dict[str, int] | None = None,
     ) -> None:
         """A page is at the target, but for those that it refused."""
-        page = page_of(self.listings[kind].cut(reading.ask), server_time=0, lacking=lacking)
+        page = page_of(self.listings[kind].cut(reading.request), server_time=0, lacking=lacking)
         walk, bad = self.walks[kind], refused or []
         walk.arrived(reading, page.shape)
         key, accepted = window_key(reading.window, archived=kind.is_archived), page.shape.length - len(bad)
@@ -74,7 +76,7 @@ class Audience:
         walk.windows[reading.window].accepted += accepted
         walk.windows[reading.window].refused += len(bad)
         self.report.delivered(
-            DeliveredPage(page=page, window=key, accepted=accepted, refused=bad, sent=None, at=0, contact_id=None)
+            DeliveredPage(page=page, window=key, accepted=accepted, refused=bad, sent_ids=None, at=0, contact_id=None)
         )
         walk.delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
         self.collect()
@@ -190,7 +192,7 @@ def test_a_snapshot_without_a_window_is_not_reported() -> None:
         if kind is ARCHIVED:
             audience.start(ARCHIVED)
         reading = audience.next(kind)
-        audience.walks[kind].arrived(reading, audience.listings[kind].cut(reading.ask).shape)
+        audience.walks[kind].arrived(reading, audience.listings[kind].cut(reading.request).shape)
         audience.collect()
     assert audience.walks[ARCHIVED].planned
     assert audience.words == []
@@ -235,7 +237,7 @@ def test_without_a_snapshot_no_window_is_reported() -> None:
     assert audience.words == []
     last = audience.done()
     assert audience.words == ["done"]
-    assert (last.snapshot, last.parts, last.failed, last.left, last.error) == (None, 0, (), 0, LOST)
+    assert (last.snapshot, last.parts.total, last.parts.failed, last.parts.left, last.error) == (None, 0, (), 0, LOST)
 
 
 def test_a_half_page_without_the_total_waits_for_the_other() -> None:
@@ -257,7 +259,7 @@ def test_held_outcomes_are_emitted_at_the_end() -> None:
     audience.read(audience.next())
     last = audience.done(stopped=REVOKED)
     assert audience.words == ["snapshot of 9 and None", "0", "8 failed", "4", "done"]
-    assert (last.failed, last.error) == (("8",), REVOKED)
+    assert (last.parts.failed, last.error) == (("8",), REVOKED)
 
 
 def test_the_first_windows_error_is_the_audiences() -> None:
@@ -276,7 +278,7 @@ def test_unreadable_archived_contacts_have_no_windows() -> None:
     audience.fail(audience.next(ARCHIVED), ARCHIVED)
     last = audience.done()
     assert audience.words == ["snapshot of 3 and None", "0", "done"]
-    assert (last.parts, last.failed, last.error, last.is_whole) == (1, (), LOST, False)
+    assert (last.parts.total, last.parts.failed, last.error, last.is_proved) == (1, (), LOST, False)
 
 
 def test_a_resumed_snapshot_keeps_its_id() -> None:
@@ -311,9 +313,9 @@ def test_sums_cover_all_runs() -> None:
     audience.read(audience.next(), refused=[RefusedContact(contact_id="x", reason="bad")])
     assert audience.report.accepted == 6 + 2
     last = audience.rest()
-    assert (last.read, last.accepted, last.refused, last.requests) == (7 + 3 + 2, 6 + 2 + 2, 1 + 1, 6 + 2)
-    assert last.refused_now == 1
-    assert (last.accepted_now, last.elapsed_seconds, last.accepted_per_second) == (4, 2.5, 1.6)
+    assert last.totals == ReadTotals(read=7 + 3 + 2, accepted=6 + 2 + 2, refused=1 + 1, requests=6 + 2)
+    assert last.run == RunCounts(accepted=4, refused=1, elapsed_seconds=2.5)
+    assert last.run.accepted_per_second == 1.6
 
 
 def test_a_window_that_is_read_again_counts_as_it_is_read_now() -> None:
@@ -323,7 +325,7 @@ def test_a_window_that_is_read_again_counts_as_it_is_read_now() -> None:
     }
     audience = going_on(known, wanted=frozenset({"0"}))
     last = audience.rest()
-    assert (last.read, last.accepted, last.refused, last.requests) == (1 + 5, 1 + 5, 0, 4 + 1)
+    assert last.totals == ReadTotals(read=1 + 5, accepted=1 + 5, requests=4 + 1)
 
 
 def test_a_contact_refused_in_two_windows_counts_once() -> None:
@@ -333,7 +335,7 @@ def test_a_contact_refused_in_two_windows_counts_once() -> None:
     for _ in range(2):
         audience.read(audience.next(), refused=[bad, nameless])
     audience.start(ARCHIVED)
-    assert audience.rest().refused == 1 + 2
+    assert audience.rest().totals.refused == 1 + 2
 
 
 def test_only_paths_that_every_contact_lacks_are_reported() -> None:
@@ -361,7 +363,7 @@ def test_lacking_paths_are_unknown_while_windows_are_left(
 ) -> None:
     audience = going_on(known, wanted=frozenset({"4"}))
     reading = audience.next()
-    audience.read(reading, lacking={"merge_fields.X": audience.listings[ACTIVE].cut(reading.ask).shape.length})
+    audience.read(reading, lacking={"merge_fields.X": audience.listings[ACTIVE].cut(reading.request).shape.length})
     assert audience.done().lacking == ()
 
 

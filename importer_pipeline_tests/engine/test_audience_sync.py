@@ -7,8 +7,11 @@ from importer_pipeline.engine.outcomes import (
     AudienceDone,
     ContactsRefused,
     Part,
+    PartCounts,
     PartitionRef,
+    ReadTotals,
     RefusedContact,
+    RunCounts,
     SnapshotKnown,
     WindowFailed,
     WindowImported,
@@ -17,7 +20,7 @@ from importer_pipeline.engine.pages import Page
 from importer_pipeline.errors import KeyRefused, TooSlow, TriesUsedUp
 from importer_pipeline.listing.coverage import BEGINNING, Paging, TimeRange
 from importer_pipeline.listing.snapshots import AudienceName, Snapshot, SnapshotProgress
-from importer_pipeline_tests.support.factories import SMALL, Listing, imported, page_of, plan, snapshot
+from importer_pipeline_tests.support.factories import SMALL, Listing, imported, page_of, plan, requested, snapshot
 
 NOW = 5000.0
 """The engine's clock."""
@@ -55,7 +58,7 @@ def asked(audience: AudienceSync) -> Fetch:
 
 
 def page(fetch: Fetch, *seconds: int, lacking: dict[str, int] | None = None) -> Page:
-    return page_of(Listing(seconds).cut(fetch.ask), server_time=SERVER_NOW, lacking=lacking)
+    return page_of(Listing(seconds).cut(fetch.request), server_time=SERVER_NOW, lacking=lacking)
 
 
 def brought(audience: AudienceSync, fetch: Fetch, *seconds: int, lacking: dict[str, int] | None = None) -> None:
@@ -76,7 +79,12 @@ def done(audience: AudienceSync, now: float = NOW) -> AudienceDone:
 def test_a_snapshot_is_just_over_a_minute_old() -> None:
     """By Mailchimp's clock."""
     fetch = asked(begun())
-    assert (fetch.ask.since, fetch.ask.before, fetch.ask.offset, fetch.archived) == (BEGINNING, BEFORE, 0, False)
+    assert (requested(fetch).since, requested(fetch).before, requested(fetch).offset, fetch.archived) == (
+        BEGINNING,
+        BEFORE,
+        0,
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,37 +101,37 @@ def test_a_moment_is_right_if_one_to_two_minutes_old(age: int, is_right: bool) -
     """By Mailchimp's clock."""
     audience = begun()
     fetch = asked(audience)
-    assert audience.moment_is_right(fetch, BEFORE + age) is is_right
+    assert audience.has_right_upper_bound(fetch, BEFORE + age) is is_right
     assert audience.is_current(fetch) is is_right
 
 
 def test_a_wrong_moment_is_corrected_by_mailchimps_clock() -> None:
     audience = begun()
     stale = asked(audience)
-    assert not audience.moment_is_right(stale, SERVER_NOW + 3600)
+    assert not audience.has_right_upper_bound(stale, SERVER_NOW + 3600)
     fetch = asked(audience)
-    assert fetch.ask.before == SERVER_NOW + 3600 - 60
-    assert audience.moment_is_right(fetch, SERVER_NOW + 3601)
+    assert requested(fetch).before == SERVER_NOW + 3600 - 60
+    assert audience.has_right_upper_bound(fetch, SERVER_NOW + 3601)
 
 
 def test_an_aged_snapshot_is_taken_again_only_once() -> None:
     audience = begun()
-    assert not audience.moment_is_right(asked(audience), SERVER_NOW + 3600)
-    assert audience.moment_is_right(asked(audience), SERVER_NOW + 9999)
+    assert not audience.has_right_upper_bound(asked(audience), SERVER_NOW + 3600)
+    assert audience.has_right_upper_bound(asked(audience), SERVER_NOW + 9999)
 
 
 def test_a_snapshot_that_is_too_young_is_taken_again_each_time() -> None:
     audience = begun()
-    assert not audience.moment_is_right(asked(audience), SERVER_NOW - 100)
-    assert not audience.moment_is_right(asked(audience), SERVER_NOW - 200)
-    assert audience.moment_is_right(asked(audience), SERVER_NOW - 200)
+    assert not audience.has_right_upper_bound(asked(audience), SERVER_NOW - 100)
+    assert not audience.has_right_upper_bound(asked(audience), SERVER_NOW - 200)
+    assert audience.has_right_upper_bound(asked(audience), SERVER_NOW - 200)
 
 
 def test_once_its_first_page_is_in_a_snapshot_stays_as_it_is() -> None:
     audience = begun()
     first = asked(audience)
     brought(audience, first, *range(1, 10))
-    assert audience.moment_is_right(asked(audience), SERVER_NOW + 9999)
+    assert audience.has_right_upper_bound(asked(audience), SERVER_NOW + 9999)
 
 
 def test_archived_contacts_are_read_before_the_active_ones() -> None:
@@ -131,7 +139,7 @@ def test_archived_contacts_are_read_before_the_active_ones() -> None:
     audience = begun()
     brought(audience, asked(audience), *range(1, 10))
     fetch = asked(audience)
-    assert (fetch.archived, fetch.ask.before, fetch.ask.offset) == (True, BEFORE, 0)
+    assert (fetch.archived, requested(fetch).before, requested(fetch).offset) == (True, BEFORE, 0)
     assert [(asked(audience).archived, audience.has_ready) for _ in range(2)] == [(False, True), (False, False)]
 
 
@@ -157,17 +165,10 @@ def test_an_audience_is_done_once_both_walks_are() -> None:
         name=NEWS,
         part=Part.WINDOW,
         snapshot=SNAPSHOT,
-        parts=4,
-        failed=(),
-        left=0,
-        is_whole=True,
-        read=6 + 5 + 1 + 2,
-        accepted=6 + 5 + 1 + 2,
-        refused=0,
-        requests=4,
-        accepted_now=6 + 5 + 1 + 2,
-        refused_now=0,
-        elapsed_seconds=7.5,
+        parts=PartCounts(total=4),
+        is_proved=True,
+        totals=ReadTotals(read=6 + 5 + 1 + 2, accepted=6 + 5 + 1 + 2, requests=4),
+        run=RunCounts(accepted=6 + 5 + 1 + 2, elapsed_seconds=7.5),
         lacking=(),
         error=None,
     )
@@ -199,7 +200,7 @@ def test_an_imported_window_reports_coverage_and_counts() -> None:
 def test_a_window_lasts_from_first_request_to_last_delivery() -> None:
     audience = begun()
     first = asked(audience)
-    audience.rest(first)
+    audience.await_retry(first)
     audience.requeue(first)
     assert audience.next(NOW + 5, SERVER_NOW) is first
     whole = page(first, 1, 2)
@@ -220,7 +221,7 @@ def test_failed_windows_are_named_in_order() -> None:
     for fetch in fetches:
         audience.failed(fetch, LOST if fetch.key == "4" else other)
     last = done(audience)
-    assert last.failed == ("4", "8", "archived-4")
+    assert last.parts.failed == ("4", "8", "archived-4")
     assert last.error is LOST
     assert not last.complete
     failures = [outcome for outcome in audience.outcomes if isinstance(outcome, WindowFailed)]
@@ -254,7 +255,7 @@ def test_refused_contacts_are_reported_by_window() -> None:
         for window in ("0", "4")
     ]
     last = done(audience)
-    assert last.refused == 3  # "4" twice is one; who has no id can't be told from another.
+    assert last.totals.refused == 3  # "4" twice is one; who has no id can't be told from another.
     assert last.complete
     window = audience.outcomes[-2]
     assert isinstance(window, WindowImported)
@@ -272,7 +273,7 @@ def test_a_request_that_waited_comes_before_new_ones() -> None:
     audience = begun()
     brought(audience, asked(audience), *range(1, 10))
     tried = asked(audience)
-    audience.rest(tried)
+    audience.await_retry(tried)
     assert asked(audience) is not tried
     assert audience.requeue(tried)
     assert audience.has_ready
@@ -282,7 +283,7 @@ def test_a_request_that_waited_comes_before_new_ones() -> None:
 def test_a_try_counts_as_a_request_of_its_window() -> None:
     audience = begun()
     first = asked(audience)
-    audience.rest(first)
+    audience.await_retry(first)
     audience.requeue(first)
     assert asked(audience) is first
     brought(audience, first)
@@ -294,9 +295,9 @@ def test_a_try_counts_as_a_request_of_its_window() -> None:
 
 def test_a_delivered_page_resets_the_refused_windows() -> None:
     audience = begun()
-    audience.given_up_in_a_row = 2
+    audience.abandoned_in_a_row = 2
     brought(audience, asked(audience))
-    assert audience.given_up_in_a_row == 0
+    assert audience.abandoned_in_a_row == 0
 
 
 def test_a_stop_before_the_start_ends_without_a_snapshot() -> None:
@@ -304,7 +305,7 @@ def test_a_stop_before_the_start_ends_without_a_snapshot() -> None:
     audience.stop(REVOKED)
     assert not audience.has_ready
     last = done(audience)
-    assert (last.snapshot, last.parts, last.error, last.elapsed_seconds) == (None, 0, REVOKED, 0.0)
+    assert (last.snapshot, last.parts.total, last.error, last.run.elapsed_seconds) == (None, 0, REVOKED, 0.0)
     assert not last.complete
 
 
@@ -315,7 +316,13 @@ def test_a_stop_before_the_first_page_waits_for_it() -> None:
     assert not audience.done(NOW)
     audience.failed(first, REVOKED)
     last = done(audience)
-    assert (last.snapshot, last.parts, last.failed, last.left, last.error) == (None, 0, (), 0, REVOKED)
+    assert (last.snapshot, last.parts.total, last.parts.failed, last.parts.left, last.error) == (
+        None,
+        0,
+        (),
+        0,
+        REVOKED,
+    )
     assert not any(isinstance(outcome, WindowFailed) for outcome in audience.outcomes)
 
 
@@ -323,8 +330,8 @@ def test_a_stop_fails_waiting_requests_and_leaves_the_rest() -> None:
     audience = begun()
     brought(audience, asked(audience), *range(1, 14))
     waits, again, under_way = asked(audience), asked(audience), asked(audience)
-    audience.rest(waits)
-    audience.rest(again)
+    audience.await_retry(waits)
+    audience.await_retry(again)
     audience.requeue(again)
     audience.stop(REVOKED)
     assert not audience.has_ready
@@ -333,7 +340,7 @@ def test_a_stop_fails_waiting_requests_and_leaves_the_rest() -> None:
     brought(audience, under_way, *range(1, 14))
     last = done(audience)
     assert last.error is REVOKED
-    assert (last.failed, last.left) == (("12",), 1)
+    assert (last.parts.failed, last.parts.left) == (("12",), 1)
     assert last.snapshot is not None
 
 
@@ -343,11 +350,11 @@ def test_a_stop_reports_the_windows_that_it_fails() -> None:
     brought(audience, asked(audience), *range(1, 14))
     brought(audience, asked(audience))
     waits = asked(audience)
-    audience.rest(waits)
+    audience.await_retry(waits)
     audience.outcomes.clear()
     audience.stop(REVOKED)
     assert [(it.window, it.error) for it in audience.outcomes if isinstance(it, WindowFailed)] == [("12", REVOKED)]
-    assert done(audience).left == 2
+    assert done(audience).parts.left == 2
 
 
 def test_the_first_reason_to_stop_stays() -> None:
@@ -360,8 +367,8 @@ def test_the_first_reason_to_stop_stays() -> None:
 def test_a_request_of_an_earlier_snapshot_is_not_taken_up() -> None:
     audience = begun()
     stale = asked(audience)
-    audience.rest(stale)
-    assert not audience.moment_is_right(stale, SERVER_NOW + 3600)
+    audience.await_retry(stale)
+    assert not audience.has_right_upper_bound(stale, SERVER_NOW + 3600)
     assert not audience.requeue(stale)
 
 
@@ -385,11 +392,11 @@ def test_a_resumed_audience_reads_only_the_missing_windows() -> None:
     audience = going_on("0", "8")
     archived, active = asked(audience), asked(audience)
     assert not audience.has_ready
-    assert [(it.key, it.ask.since, it.ask.before) for it in (archived, active)] == [
+    assert [(it.key, requested(it).since, requested(it).before) for it in (archived, active)] == [
         ("archived-0", BEGINNING, BEFORE),
         ("4", 5, 8),
     ]
-    assert audience.moment_is_right(archived, SERVER_NOW + 100_000)
+    assert audience.has_right_upper_bound(archived, SERVER_NOW + 100_000)
     assert audience.contacts == 11
     brought(audience, archived, 3, 4)
     brought(audience, active, *range(1, 10))
@@ -403,7 +410,7 @@ def test_a_resumed_audience_reads_only_the_missing_windows() -> None:
 
 def test_a_resumed_snapshot_keeps_its_page_size() -> None:
     audience = going_on("0", "4", "archived-0", paging=Paging(page_size=1000))
-    assert asked(audience).ask.count == SMALL.page_size
+    assert requested(asked(audience)).count == SMALL.page_size
     assert SMALL.step == 4
 
 
@@ -420,7 +427,7 @@ def test_single_windows_are_those_of_their_walk() -> None:
     assert not audience.has_ready
     audience = going_on("0", "archived-0", wanted=frozenset({"0"}))
     again = asked(audience)
-    assert (again.key, again.ask.since, again.ask.before) == ("0", BEGINNING, 5)
+    assert (again.key, requested(again).since, requested(again).before) == ("0", BEGINNING, 5)
     assert not audience.has_ready
 
 
@@ -429,14 +436,19 @@ def test_single_windows_do_not_complete_an_audience() -> None:
     audience = going_on("0", wanted=frozenset({"4"}))
     brought(audience, asked(audience), *range(1, 10))
     last = done(audience)
-    assert (last.error, last.left, last.failed, last.parts) == (None, 2, (), 4)
+    assert (last.error, last.parts.left, last.parts.failed, last.parts.total) == (None, 2, (), 4)
     assert not last.complete
 
 
 def test_a_resume_reads_archived_contacts_not_yet_begun() -> None:
     audience = going_on("0", "4", "8", archived_total=None)
     fetch = asked(audience)
-    assert (fetch.archived, fetch.ask.since, fetch.ask.before, fetch.ask.offset) == (True, BEGINNING, BEFORE, 0)
+    assert (fetch.archived, requested(fetch).since, requested(fetch).before, requested(fetch).offset) == (
+        True,
+        BEGINNING,
+        BEFORE,
+        0,
+    )
     brought(audience, fetch, 3)
     assert done(audience).snapshot == snapshot(total=9, archived_total=1, before=BEFORE)
 
@@ -449,9 +461,9 @@ def test_single_windows_count_archived_contacts_not_yet_begun() -> None:
 
 def counted(audience: AudienceSync, fetch: Fetch, *seconds: int) -> None:
     """A page has told how many contacts there are."""
-    assert (fetch.ask.offset, fetch.ask.count, fetch.reading.only_counts) == (0, 1, True)
+    assert (requested(fetch).offset, requested(fetch).count, fetch.reading.only_counts) == (0, 1, True)
     whole = page(fetch, *seconds)
-    assert audience.moment_is_right(fetch, SERVER_NOW)
+    assert audience.has_right_upper_bound(fetch, SERVER_NOW)
     audience.arrived(fetch, whole)
     audience.counted(fetch, whole)
 
@@ -462,14 +474,14 @@ def test_planning_windows_counts_and_reports_a_new_snapshot() -> None:
     counted(audience, asked(audience), 3, 4)
     last = done(audience)
     assert list(audience.outcomes) == [SnapshotKnown(name=NEWS, snapshot=SNAPSHOT), last]
-    assert (last.parts, last.left, last.requests, last.read, last.error) == (4, 4, 2, 0, None)
+    assert (last.parts.total, last.parts.left, last.totals.requests, last.totals.read, last.error) == (4, 4, 2, 0, None)
     assert not last.complete
 
 
 def test_a_page_that_is_halved_gives_two_requests() -> None:
     audience = begun()
     assert audience.split(asked(audience), TooSlow("HTTP 504"))
-    assert [(asked(audience).ask.offset, audience.has_ready) for _ in range(2)] == [(0, True), (2, False)]
+    assert [(requested(asked(audience)).offset, audience.has_ready) for _ in range(2)] == [(0, True), (2, False)]
 
 
 def test_only_a_crowded_second_delays_delivery() -> None:

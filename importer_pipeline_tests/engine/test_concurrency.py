@@ -11,7 +11,7 @@ PATIENCE = ThrottlePolicy()
 
 def proven(limit: int = 10) -> ConcurrencyLimiter:
     """Connections that have been answered once."""
-    connections = ConcurrencyLimiter(limit, patience=PATIENCE)
+    connections = ConcurrencyLimiter(limit, throttling=PATIENCE)
     connections.answered()
     return connections
 
@@ -34,11 +34,11 @@ def free(connections: ConcurrencyLimiter, now: float) -> int:
 
 def refuse(connections: ConcurrencyLimiter, now: float) -> float:
     """One request that finds all connections taken elsewhere."""
-    return connections.refused(asked_at=now, now=now)
+    return connections.refused(requested_at=now, now=now)
 
 
 def test_until_the_first_answer_there_is_one_connection() -> None:
-    connections = ConcurrencyLimiter(10, patience=PATIENCE)
+    connections = ConcurrencyLimiter(10, throttling=PATIENCE)
     assert acquired(connections, 0.0) == 1
     connections.release()
     assert acquired(connections, 1.0) == 1
@@ -47,7 +47,7 @@ def test_until_the_first_answer_there_is_one_connection() -> None:
 
 
 def test_a_429_is_no_first_answer() -> None:
-    connections = ConcurrencyLimiter(10, patience=PATIENCE)
+    connections = ConcurrencyLimiter(10, throttling=PATIENCE)
     due = refuse(connections, 0.0)
     assert free(connections, due) == 1
 
@@ -69,7 +69,7 @@ def test_the_429s_of_one_wave_take_one_connection_together() -> None:
         assert connections.acquire(0.0)
     for moment in (1.0, 1.1, 1.2):
         connections.release()
-        due = connections.refused(asked_at=0.0, now=moment)
+        due = connections.refused(requested_at=0.0, now=moment)
         assert due == 3.0
     for _ in range(7):
         connections.release()
@@ -155,8 +155,8 @@ def test_one_answer_keeps_an_account_from_being_exhausted() -> None:
 )
 def test_a_rest_is_as_long_as_the_answer_asks_up_to_a_bound(asked: float | None, rest: float) -> None:
     connections = proven()
-    due = connections.refused(asked_at=100.0, now=100.0, retry_after_seconds=asked)
-    assert due == connections.rests_until == 100.0 + rest
+    due = connections.refused(requested_at=100.0, now=100.0, retry_after_seconds=asked)
+    assert due == connections.paused_until == 100.0 + rest
     assert free(connections, due - 0.1) == 0
     assert free(connections, due) >= 9
 
@@ -164,7 +164,7 @@ def test_a_rest_is_as_long_as_the_answer_asks_up_to_a_bound(asked: float | None,
 def test_of_a_wave_the_longest_rest_that_is_asked_for_is_kept() -> None:
     connections = proven()
     for asked, due in ((5.0, 6.0), (40.0, 41.0), (None, 41.0), (1.0, 41.0)):
-        assert connections.refused(asked_at=0.5, now=1.0, retry_after_seconds=asked) == due
+        assert connections.refused(requested_at=0.5, now=1.0, retry_after_seconds=asked) == due
     assert free(connections, 41.0) == 10  # One was taken away, and 30 seconds were quiet.
 
 
@@ -180,7 +180,7 @@ def test_of_a_wave_the_longest_rest_that_is_asked_for_is_kept() -> None:
 def test_requested_pauses_do_not_count_as_busy_up_to_a_bound(asked: float, given_up: float) -> None:
     connections, now = proven(), 0.0
     while not connections.exhausted(now):
-        due = connections.refused(asked_at=now, now=now, retry_after_seconds=asked)
+        due = connections.refused(requested_at=now, now=now, retry_after_seconds=asked)
         if not connections.exhausted(now):
             now = due
     assert now == given_up
@@ -188,7 +188,7 @@ def test_requested_pauses_do_not_count_as_busy_up_to_a_bound(asked: float, given
 
 def test_an_answer_ends_what_was_granted() -> None:
     connections = proven()
-    connections.refused(asked_at=0.0, now=0.0, retry_after_seconds=500.0)
+    connections.refused(requested_at=0.0, now=0.0, retry_after_seconds=500.0)
     connections.answered()
     refuse(connections, 600.0)
     assert not connections.exhausted(899.9)
@@ -196,11 +196,11 @@ def test_an_answer_ends_what_was_granted() -> None:
 
 
 def test_one_name_has_one_count_whoever_asks() -> None:
-    book = LimiterRegistry()
-    one = book.of(("account", "acme"), 3, patience=PATIENCE)
-    other = book.of(("account", "acme"), 10, patience=PATIENCE)
+    limiters = LimiterRegistry()
+    one = limiters.of(("account", "acme"), 3, throttling=PATIENCE)
+    other = limiters.of(("account", "acme"), 10, throttling=PATIENCE)
     assert one is other
-    assert book.of(("target", "acme"), 3, patience=PATIENCE) is not one
+    assert limiters.of(("target", "acme"), 3, throttling=PATIENCE) is not one
     one.answered()
     assert acquired(other, 0.0) == 3
 
@@ -219,3 +219,31 @@ def test_threads_never_take_more_than_there_are() -> None:
     for thread in threads:
         thread.join()
     assert sum(taken) == connections.in_use == 7
+
+
+def test_a_sync_and_queued_callers_take_turns() -> None:
+    """The only connection goes to each of them in turn, however fast one of them comes back."""
+    shared = ConcurrencyLimiter(1, throttling=ThrottlePolicy())
+    turns = list[str]()
+    with shared.queued():
+        for tick in range(12):
+            now = tick / 10
+            if shared.in_use:
+                shared.release()
+            if shared.acquire(now):
+                turns.append("sync")
+            elif shared.acquire_queued(now):
+                turns.append("queued")
+    assert turns == ["queued", "sync"] * 6
+    shared.release()
+    assert shared.acquire(2.0)
+
+
+def test_a_connection_is_kept_for_a_sync_for_a_second_only() -> None:
+    shared = ConcurrencyLimiter(1, throttling=ThrottlePolicy())
+    with shared.queued():
+        assert shared.acquire_queued(0.0)
+        assert not shared.acquire(0.5)
+        shared.release()
+        assert not shared.acquire_queued(1.4)
+        assert shared.acquire_queued(1.6)

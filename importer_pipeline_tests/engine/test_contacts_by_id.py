@@ -10,7 +10,14 @@ import pytest
 from importer_pipeline.engine.audience_plan import ContactsScope
 from importer_pipeline.engine.audience_sync import Fetch
 from importer_pipeline.engine.concurrency import LimiterRegistry
-from importer_pipeline.engine.outcomes import AudienceDone, ContactsRefusedAgain, ContactsSettled, Outcome, Part
+from importer_pipeline.engine.outcomes import (
+    AudienceDone,
+    ContactsRefusedAgain,
+    ContactsSettled,
+    Outcome,
+    Part,
+    PartCounts,
+)
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ListNotFound, TriesUsedUp, Unavailable
@@ -50,7 +57,7 @@ def told(stage: Stage, *contact_ids: str, limits: SyncLimits | None = None) -> l
     """Return the outcomes of these contacts."""
     asked = replace(plan(), scope=ContactsScope(contact_ids=contact_ids))
     sync = Sync(
-        [asked], paging=SMALL, limits=limits or SyncLimits(retries=0), book=LimiterRegistry(), rng=Halfway(),
+        [asked], paging=SMALL, limits=limits or SyncLimits(retries=0), limiters=LimiterRegistry(), rng=Halfway(),
         epoch_offset_seconds=time.time() - time.monotonic(),
     )  # fmt: skip
     workers = Workers(sync, {asked.name: lines_of(stage)}, check=lambda: None)
@@ -70,7 +77,8 @@ def test_archived_and_missing_contacts_are_settled(stage: Stage) -> None:
     settled, done = told(stage, active, archived, "0" * 32)
     assert settled == ContactsSettled(name=plan().name, contact_ids=frozenset({active, archived, "0" * 32}))
     assert isinstance(done, AudienceDone)
-    assert (done.part, done.complete, done.parts, done.accepted, done.refused) == (Part.CONTACT, True, 3, 2, 0)
+    assert (done.part, done.complete, done.parts) == (Part.CONTACT, True, PartCounts(total=3))
+    assert (done.totals.accepted, done.totals.refused) == (2, 0)
     assert set(stage.clients["acme"].target.records) == {active, archived}
 
 
@@ -83,7 +91,7 @@ def test_a_contact_refused_again_has_its_reason(stage: Stage) -> None:
     assert isinstance(again, ContactsRefusedAgain)
     assert [contact.contact_id for contact in again.contacts] == [one]
     assert isinstance(done, AudienceDone)
-    assert (done.complete, done.refused_now, done.left) == (True, 1, 0)
+    assert (done.complete, done.run.refused, done.parts.left) == (True, 1, 0)
 
 
 def test_without_its_list_nothing_is_known_of_a_contact(stage: Stage) -> None:
@@ -94,7 +102,7 @@ def test_without_its_list_nothing_is_known_of_a_contact(stage: Stage) -> None:
     client.account.lists.clear()
     asked = replace(plan(), scope=ContactsScope(contact_ids=(contact_id,)))
     sync = Sync(
-        [asked], paging=SMALL, limits=SyncLimits(), book=LimiterRegistry(), rng=Halfway(), epoch_offset_seconds=0.0
+        [asked], paging=SMALL, limits=SyncLimits(), limiters=LimiterRegistry(), rng=Halfway(), epoch_offset_seconds=0.0
     )
     workers = Workers(sync, {asked.name: lines}, check=lambda: None)
     (done,) = [outcome for outcomes in workers.run() for outcome in outcomes]
@@ -102,13 +110,13 @@ def test_without_its_list_nothing_is_known_of_a_contact(stage: Stage) -> None:
     client.account.lists.update(lists)
     assert isinstance(done, AudienceDone)
     assert isinstance(done.error, ListNotFound)
-    assert (done.left, done.is_whole, done.is_accounted_for) == (1, False, False)
+    assert (done.parts.left, done.is_proved, done.is_accounted_for) == (1, False, False)
 
 
 def test_an_unreadable_contact_is_left_and_counts_as_tried() -> None:
     asked = replace(plan(), scope=ContactsScope(contact_ids=("a", "b")))
     sync = Sync(
-        [asked], paging=SMALL, limits=SyncLimits(retries=0), book=LimiterRegistry(), rng=Halfway(),
+        [asked], paging=SMALL, limits=SyncLimits(retries=0), limiters=LimiterRegistry(), rng=Halfway(),
         epoch_offset_seconds=time.time() - time.monotonic(),
     )  # fmt: skip
     while isinstance(fetch := sync.take(0.0), Fetch):
@@ -120,7 +128,7 @@ def test_an_unreadable_contact_is_left_and_counts_as_tried() -> None:
     assert isinstance(done.error, TriesUsedUp)
     assert isinstance(again, ContactsRefusedAgain)
     assert [(it.contact_id, "HTTP 500" in it.reason) for it in again.contacts] == [("a", True), ("b", True)]
-    assert (done.left, done.failed) == (2, ())
+    assert (done.parts.left, done.parts.failed) == (2, ())
 
 
 def test_fields_of_one_member_start_at_the_member() -> None:

@@ -27,7 +27,7 @@ from importer_pipeline.errors import (
 )
 from importer_pipeline.listing.coverage import PageShape
 from importer_pipeline.listing.hours import HOUR_SECONDS
-from importer_pipeline_tests.support.factories import NOW, Cut, Engine, page_of, plan, snapshot
+from importer_pipeline_tests.support.factories import NOW, Cut, Engine, page_of, plan, requested, snapshot
 
 DOWN = Unavailable("HTTP 500", remedy="wait")
 SLOW = TooSlow("HTTP 504")
@@ -69,7 +69,7 @@ def nothing_else(_engine: Engine, _fetch: Fetch) -> None:
 
 def listed(engine: Engine, fetch: Fetch) -> Cut:
     name = fetch.audience.plan.name
-    return engine.listings[name.client, name.audience, fetch.archived].cut(fetch.ask)
+    return engine.listings[name.client, name.audience, fetch.archived].cut(fetch.request)
 
 
 def unreadable(*ids: str, error: ImporterError = DOWN) -> Answer:
@@ -105,7 +105,7 @@ def test_one_unreadable_contact_of_a_snapshot_costs_one(bad: str) -> None:
     assert all_but(engine, bad)
     assert list(engine.outcomes.refused.values()) == [[""]]
     assert done.complete
-    assert done.refused == 1
+    assert done.totals.refused == 1
 
 
 @pytest.mark.parametrize("bad", ["0", "17", "39"], ids=["first", "middle", "last"])
@@ -159,7 +159,7 @@ def test_what_deep_offsets_do_not_lead_to_is_read_by_time(deepest: int) -> None:
     engine = engine_of(range(100, 5100, 100))
 
     def answer(_: Engine, fetch: Fetch) -> ImporterError | None:
-        return SLOW if fetch.ask.offset >= deepest else None
+        return SLOW if requested(fetch).offset >= deepest else None
 
     read(engine, answer)
     assert all_but(engine)
@@ -176,7 +176,7 @@ def test_a_total_that_is_too_large_leaves_one_window(too_many: int) -> None:
     read(engine, answer)
     done = engine.outcomes.done["acme/news"]
     assert all_but(engine)
-    assert len(done.failed) == 1
+    assert len(done.parts.failed) == 1
     assert "can't be read whole" in str(done.error)
 
 
@@ -184,7 +184,7 @@ def grown(cut: Cut, fetch: Fetch, *, by: int) -> Cut:
     """The page with a total that is too large."""
     shape = cut.shape
     total = shape.total + by
-    expected = max(0, min(fetch.ask.count, total - fetch.ask.offset))
+    expected = max(0, min(requested(fetch).count, total - requested(fetch).offset))
     return cut._replace(shape=replace(shape, total=total, is_short=shape.length < expected))
 
 
@@ -198,8 +198,8 @@ def test_a_total_that_is_too_large_leaves_only_the_last_hour() -> None:
     read(engine, answer)
     done = engine.outcomes.done["acme/news"]
     assert all_but(engine)
-    assert done.left == 0
-    assert len(done.failed) == 1
+    assert done.parts.left == 0
+    assert len(done.parts.failed) == 1
 
 
 def test_a_listing_that_is_empty_all_at_once_is_asked_for_again() -> None:
@@ -209,7 +209,7 @@ def test_a_listing_that_is_empty_all_at_once_is_asked_for_again() -> None:
     told: list[int] = []
 
     def answer(_: Engine, fetch: Fetch) -> Page | None:
-        told.append(fetch.ask.offset)
+        told.append(requested(fetch).offset)
         return page_of(empty, server_time=int(NOW)) if len(told) <= 2 else None
 
     read(engine, answer)

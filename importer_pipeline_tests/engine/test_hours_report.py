@@ -20,7 +20,7 @@ from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.listing.spans import Reading
 from importer_pipeline.listing.walk import Walk
-from importer_pipeline_tests.support.factories import SMALL, Listing, page_of, plan
+from importer_pipeline_tests.support.factories import SMALL, Listing, page_of, plan, requested
 
 ACTIVE, ARCHIVED = ListingKind
 FIRST = 1_795_503_600
@@ -58,18 +58,20 @@ class Audience:
     def next(self, kind: ListingKind = ACTIVE) -> Reading:
         reading = self.walks[kind].next()
         assert reading is not None
-        self.report.asked()
+        self.report.count_request()
         return reading
 
     def read(self, reading: Reading, kind: ListingKind = ACTIVE, *, refused: tuple[str, ...] = ()) -> None:
         """A page is at the target, but for those that it refused."""
-        page = page_of((self.archived if kind is ARCHIVED else self.active).cut(reading.ask), server_time=SERVER_TIME)
+        page = page_of(
+            (self.archived if kind is ARCHIVED else self.active).cut(reading.request), server_time=SERVER_TIME
+        )
         self.walks[kind].arrived(reading, page.shape)
         bad = [RefusedContact(contact_id=contact_id, reason="bad") for contact_id in refused]
         accepted = page.shape.length - len(bad)
         self.report.delivered(
             DeliveredPage(
-                page=page, window="0", accepted=accepted, refused=bad, sent=None, at=SERVER_TIME, contact_id=None
+                page=page, window="0", accepted=accepted, refused=bad, sent_ids=None, at=SERVER_TIME, contact_id=None
             )
         )
         self.walks[kind].delivered(reading, page.shape, [contact.contact_id for contact in page.contacts])
@@ -113,7 +115,7 @@ def test_no_hour_is_imported_before_both_walks_prove_it() -> None:
     audience.rest(ARCHIVED)
     assert [hour.hour for hour in audience.hours] == KEYS
     done = audience.done()
-    assert (done.complete, done.parts, done.left, done.failed) == (True, 3, 0, ())
+    assert (done.complete, done.parts.total, done.parts.left, done.parts.failed) == (True, 3, 0, ())
     assert [hour.chain_from for hour in audience.hours] == ["a snapshot"] * 3
 
 
@@ -148,7 +150,7 @@ def test_a_failed_hour_does_not_end_the_chain() -> None:
     kinds = [(type(it), it.hour) for it in audience.told if isinstance(it, HourImported | HourFailed)]
     assert kinds == [(HourImported, KEYS[0]), (HourFailed, KEYS[1]), (HourImported, KEYS[2])]
     assert [hour.chain_from for hour in audience.hours] == ["a snapshot"] * 2
-    assert (done.error, done.failed, done.left, done.is_accounted_for) == (LOST, (KEYS[1],), 0, True)
+    assert (done.error, done.parts.failed, done.parts.left, done.is_accounted_for) == (LOST, (KEYS[1],), 0, True)
 
 
 def test_an_hour_that_is_left_ends_the_chain() -> None:
@@ -157,7 +159,7 @@ def test_an_hour_that_is_left_ends_the_chain() -> None:
     revoked = KeyRefused("the key is refused")
     done = audience.done(stopped=revoked)
     assert [(hour.hour, hour.chain_from) for hour in audience.hours] == [(KEYS[0], "a snapshot"), (KEYS[2], None)]
-    assert (done.error, done.failed, done.left, done.is_accounted_for) == (revoked, (), 1, False)
+    assert (done.error, done.parts.failed, done.parts.left, done.is_accounted_for) == (revoked, (), 1, False)
 
 
 def failed_in_the_middle(scope: HoursScope) -> Audience:
@@ -169,7 +171,7 @@ def failed_in_the_middle(scope: HoursScope) -> Audience:
         if not audience.walks[ACTIVE].has_ready:
             break
         reading = audience.next()
-        if reading.ask.offset == 8:
+        if requested(reading).offset == 8:
             audience.walks[ACTIVE].failed(reading, LOST)
         else:
             audience.read(reading)
@@ -200,7 +202,7 @@ def test_a_refused_contact_is_reported_before_its_hour() -> None:
     assert (str(refused.ref), refused.snapshot_id) == (f"acme/news/contact_changes/{KEYS[1]}", None)
     assert [(hour.read, hour.accepted, hour.refused) for hour in audience.hours] == [(0, 0, 0), (1, 0, 1), (0, 0, 0)]
     done = audience.done()
-    assert (done.complete, done.refused_now) == (True, 1)
+    assert (done.complete, done.run.refused) == (True, 1)
 
 
 def test_an_accepted_quarantined_contact_is_settled() -> None:

@@ -74,8 +74,8 @@ def test_posts_in_flight_never_exceed_a_targets_limit(most: int) -> None:
 
 
 def test_two_syncs_of_one_process_share_a_targets_connections() -> None:
-    book = LimiterRegistry()
-    one, other = Engine(plan(), book=book), Engine(plan(account="other"), book=book)
+    limiters = LimiterRegistry()
+    one, other = Engine(plan(), limiters=limiters), Engine(plan(account="other"), limiters=limiters)
     one.holds([1])
     other.holds([1])
     (post,) = one.posts_after_fetches()
@@ -171,7 +171,7 @@ def test_a_post_is_tried_three_times_more_after_pauses_that_grow() -> None:
         assert engine.take() is None
         pauses.append(engine.wait())
         again = engine.post()
-        assert again.parcels == post.parcels
+        assert again.batches == post.batches
         post = again
     assert pauses == [5.0 * 1.125, 10.0 * 1.125, 20.0 * 1.125]
     engine.fail(post, DOWN)
@@ -273,7 +273,7 @@ def test_a_success_in_between_ends_a_row_of_failures() -> None:
             engine.carry_out(request)
     done = engine.outcomes.done["acme/news"]
     assert isinstance(done.error, TriesUsedUp)
-    assert len(done.failed) == 4
+    assert len(done.parts.failed) == 4
 
 
 def test_a_refused_record_is_isolated_and_leaves_its_window_be() -> None:
@@ -289,7 +289,7 @@ def test_a_refused_record_is_isolated_and_leaves_its_window_be() -> None:
     window, done = engine.outcomes.windows["acme/news/0"].imported, engine.outcomes.done["acme/news"]
     assert (window.read, window.accepted, window.refused) == (5, 4, 1)
     assert done.complete
-    assert done.refused == 1
+    assert done.totals.refused == 1
 
 
 def test_a_record_missing_in_the_targets_count_is_isolated() -> None:
@@ -332,7 +332,7 @@ def test_a_window_with_too_many_refused_records_fails_whole() -> None:
     (error,) = engine.outcomes.failed.values()
     assert isinstance(error, IsolationGivenUp)
     done = engine.rest(posts).done["acme/news"]
-    assert len(done.failed) == 1
+    assert len(done.parts.failed) == 1
     assert done.error is error
 
 
@@ -399,7 +399,7 @@ def test_a_permanent_error_fails_only_its_window_at_once() -> None:
     engine.fail(posts.pop(0), odd)
     assert engine.sync.next_timer is None
     done = engine.rest(posts).done["acme/news"]
-    assert (done.error, len(done.failed)) == (odd, 1)
+    assert (done.error, len(done.parts.failed)) == (odd, 1)
 
 
 def test_a_resting_post_of_a_stopped_client_is_not_sent() -> None:
@@ -448,7 +448,7 @@ def test_what_comes_for_a_page_that_is_given_up_changes_nothing(error: ImporterE
     engine.accept(last) if error is None else engine.fail(last, error)
     assert engine.take() is None
     assert engine.outcomes.failed == failed
-    assert engine.outcomes.done["acme/news"].failed == ("0",)
+    assert engine.outcomes.done["acme/news"].parts.failed == ("0",)
     assert engine.outcomes.windows.keys() == {"acme/news/archived-0"}
 
 
@@ -463,8 +463,8 @@ def test_giving_up_a_page_drops_only_its_own_queued_posts() -> None:
         engine.carry_out(fetch)
     engine.fail(half, REFUSED)
     done = engine.rest().done["acme/news"]
-    assert done.failed == ("0",)
-    assert done.accepted == len(engine.sent["acme", "news"]) == 6 + 3
+    assert done.parts.failed == ("0",)
+    assert done.totals.accepted == len(engine.sent["acme", "news"]) == 6 + 3
     assert engine.outcomes.windows.keys() == {"acme/news/4", "acme/news/8", "acme/news/archived-0"}
 
 
@@ -474,7 +474,7 @@ def test_contacts_of_a_crowded_second_are_posted_once() -> None:
     done = engine.rest().done["acme/news"]
     assert done.complete
     windows = 6 + 6 + 6 + 2
-    assert windows + 14 <= len(engine.sent["acme", "news"]) < done.read
+    assert windows + 14 <= len(engine.sent["acme", "news"]) < done.totals.read
     assert set(engine.sent["acme", "news"]) == {str(number) for number in range(14)}
 
 
@@ -490,7 +490,7 @@ def shared(*seconds: int, records: int = 1000, limits: SyncLimits | None = None)
 
 def sizes(post: Post) -> list[int]:
     """How many contacts of each page a post holds."""
-    return [len(parcel.batch.contacts) for parcel in post.parcels]
+    return [len(pending.batch.contacts) for pending in post.batches]
 
 
 def test_small_pages_of_an_audience_that_wait_go_out_together() -> None:
@@ -526,7 +526,7 @@ def test_audiences_share_no_post() -> None:
     posts = engine.posts()
     assert len(posts) == 2
     for post in posts:
-        assert {parcel.page.fetch.audience for parcel in post.parcels} == {post.audience}
+        assert {pending.page.fetch.audience for pending in post.batches} == {post.audience}
     assert engine.rest(posts).done.keys() == {"acme/news", "acme/events"}
     assert set(engine.sent["acme", "events"]) == {str(number) for number in range(14)}
 
@@ -552,7 +552,7 @@ def test_pages_of_a_post_not_accepted_whole_are_resent_alone(rejects: bool) -> N
         posts.extend(engine.posts())
     done = engine.outcomes.done["acme/news"]
     assert done.complete
-    assert done.refused == 1
+    assert done.totals.refused == 1
     assert {contact_id for refused in engine.outcomes.refused.values() for contact_id in refused} == {"12"}
     assert set(engine.sent["acme", "news"]) == {str(number) for number in range(14)} - {"12"}
 

@@ -10,7 +10,7 @@ from importer_pipeline_tests.support.factories import Halfway
 
 
 def service(timers: Timers, *, limit: int = 1) -> Service:
-    return Service(ConcurrencyLimiter(limit, patience=ThrottlePolicy()), timers)
+    return Service(ConcurrencyLimiter(limit, throttling=ThrottlePolicy()), timers)
 
 
 def test_pauses_double_from_try_to_try() -> None:
@@ -104,8 +104,8 @@ def test_with_no_request_in_flight_parked_calls_come_soon() -> None:
 
 def test_only_our_own_requests_count_as_in_flight() -> None:
     timers = Timers()
-    connections = ConcurrencyLimiter(1, patience=ThrottlePolicy())
-    ours, others = Service(connections, timers), Service(connections, timers)
+    limiter = ConcurrencyLimiter(1, throttling=ThrottlePolicy())
+    ours, others = Service(limiter, timers), Service(limiter, timers)
     assert others.acquire(0.0)
     assert not ours.acquire(0.0)
     assert (ours.in_flight, others.in_flight) == (0, 1)
@@ -116,7 +116,7 @@ def test_only_our_own_requests_count_as_in_flight() -> None:
 def test_who_waits_for_a_rest_to_end_is_called_when_it_does() -> None:
     timers, made = Timers(), list[float]()
     resting = service(timers)
-    resting.connections.refused(asked_at=10.0, now=10.0, retry_after_seconds=40.0)
+    resting.limiter.refused(requested_at=10.0, now=10.0, retry_after_seconds=40.0)
     resting.park(10.0, made.append)
     assert timers.next == 50.0
     timers.run(50.0)

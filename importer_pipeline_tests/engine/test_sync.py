@@ -26,7 +26,17 @@ from importer_pipeline.errors import (
 )
 from importer_pipeline.listing.coverage import Paging, TimeRange
 from importer_pipeline.listing.snapshots import SnapshotProgress
-from importer_pipeline_tests.support.factories import NOW, SMALL, Engine, Listing, imported, page_of, plan, snapshot
+from importer_pipeline_tests.support.factories import (
+    NOW,
+    SMALL,
+    Engine,
+    Listing,
+    imported,
+    page_of,
+    plan,
+    requested,
+    snapshot,
+)
 
 DOWN = Unavailable("HTTP 500", remedy="wait")
 BUSY = TooManyRequests("HTTP 429")
@@ -97,7 +107,7 @@ def test_an_audience_that_goes_on_asks_for_what_is_not_in_alone() -> None:
     engine = Engine(plan(earlier=of_which_are_in("0", "8", "archived-0")))
     engine.holds(range(1, 10))
     fetch = engine.fetch()
-    assert (fetch.key, fetch.ask.since, fetch.ask.before) == ("4", 5, 8)
+    assert (fetch.key, requested(fetch).since, requested(fetch).before) == ("4", 5, 8)
     assert engine.take() is None
     done = engine.rest([fetch]).done["acme/news"]
     assert done.complete
@@ -112,7 +122,12 @@ def test_an_imported_audience_needs_no_request_and_blocks_none() -> None:
     assert fetch.audience.plan.name.audience == "events"
     done = engine.outcomes.done["acme/news"]
     assert done.complete
-    assert (done.requests, done.accepted, done.accepted_now, done.elapsed_seconds) == (4 * 3, 4 * 5, 0, 0.0)
+    assert (done.totals.requests, done.totals.accepted, done.run.accepted, done.run.elapsed_seconds) == (
+        4 * 3,
+        4 * 5,
+        0,
+        0.0,
+    )
     assert engine.sync.progress.open_audiences == 1
 
 
@@ -135,13 +150,16 @@ def test_a_count_delivers_nothing_and_tells_the_snapshot() -> None:
     engine.bring(counts[0])
     counts.append(engine.fetch())
     engine.bring(counts[1])
-    assert [(fetch.archived, fetch.ask.offset, fetch.ask.count) for fetch in counts] == [(False, 0, 1), (True, 0, 1)]
+    assert [(fetch.archived, requested(fetch).offset, requested(fetch).count) for fetch in counts] == [
+        (False, 0, 1),
+        (True, 0, 1),
+    ]
     assert engine.sync.finished
     assert engine.sent == {}
     assert engine.outcomes.windows == {}
     known, done = engine.outcomes.snapshots["acme/news"], engine.outcomes.done["acme/news"]
     assert (known.total, known.archived_total) == (29, 7)
-    assert (done.parts, done.left, done.error) == (len(known.keys), 10, None)
+    assert (done.parts.total, done.parts.left, done.error) == (len(known.keys), 10, None)
 
 
 def test_a_count_is_repeated_if_mailchimps_clock_is_behind() -> None:
@@ -150,7 +168,7 @@ def test_a_count_is_repeated_if_mailchimps_clock_is_behind() -> None:
     server_time = int(NOW) - 600
     for before in (int(NOW) - 65, server_time - 60):
         fetch = engine.fetch()
-        assert (fetch.ask.before, fetch.ask.count) == (before, 1)
+        assert (requested(fetch).before, requested(fetch).count) == (before, 1)
         engine.bring(fetch, engine.page(fetch, server_time=server_time))
     for _ in range(2):
         fetch = engine.fetch()
@@ -171,9 +189,9 @@ def test_a_stopped_client_leaves_windows_not_yet_requested() -> None:
     for fetch in fetches:
         engine.fail(fetch, revoked)
     done = engine.outcomes.done["acme/news"]
-    assert set(done.failed) == {fetch.key for fetch in fetches if not fetch.archived}
-    assert (done.left, done.parts) == (15, 25)
-    assert {key.rpartition("/")[2] for key in engine.outcomes.failed} == set(done.failed)
+    assert set(done.parts.failed) == {fetch.key for fetch in fetches if not fetch.archived}
+    assert (done.parts.left, done.parts.total) == (15, 25)
+    assert {key.rpartition("/")[2] for key in engine.outcomes.failed} == set(done.parts.failed)
 
 
 def test_winding_down_only_delivers_what_has_been_read() -> None:
@@ -254,7 +272,7 @@ def test_a_window_that_is_refused_for_good_is_not_tried_again() -> None:
     engine.fail(fetches[1], RequestRefused("HTTP 400"))
     assert engine.sync.next_timer is None
     done = engine.rest([fetches[0], *fetches[2:]]).done["acme/news"]
-    assert done.failed == ("8",)
+    assert done.parts.failed == ("8",)
     assert set(engine.sent["acme", "news"]) >= {str(number) for number in range(9)}
 
 
@@ -320,7 +338,7 @@ def test_pages_that_fail_for_what_they_hold_stop_no_account() -> None:
                 engine.accept(request)
         if not waiting:
             engine.wait()
-        elif (fetch := waiting.pop(0)).reading.is_probe or fetch.ask.before - fetch.ask.since == 1:
+        elif (fetch := waiting.pop(0)).reading.is_probe or requested(fetch).before - requested(fetch).since == 1:
             engine.bring(fetch)
         else:
             engine.now += 1
@@ -372,10 +390,13 @@ def test_a_page_that_is_too_slow_is_halved_at_once() -> None:
     engine.bring(low)
     taken = engine.take_all()
     high = next(request for request in taken if isinstance(request, Fetch) and not request.archived)
-    assert [(half.ask.offset, half.ask.count, half.tries) for half in (low, high)] == [(0, 4, 0), (2, 4, 0)]
+    assert [(requested(half).offset, requested(half).count, half.tries) for half in (low, high)] == [
+        (0, 4, 0),
+        (2, 4, 0),
+    ]
     assert engine.now == NOW
     engine.fail(high, RequestRefused("HTTP 400"))
-    assert engine.rest([request for request in taken if request is not high]).done["acme/news"].failed == ("0",)
+    assert engine.rest([request for request in taken if request is not high]).done["acme/news"].parts.failed == ("0",)
 
 
 def test_halves_of_a_page_bring_all_of_it() -> None:
@@ -399,14 +420,14 @@ def test_a_slow_page_too_small_to_halve_is_retried() -> None:
 def test_an_account_too_slow_for_small_pages_is_given_up() -> None:
     engine = Engine(plan(), paging=Paging(page_size=40, overlap=2))
     engine.holds([1])
-    counts = [fetch.ask.count for fetch in fail_all(engine, [], SLOW)]
+    counts = [requested(fetch).count for fetch in fail_all(engine, [], SLOW)]
     assert len(counts) <= 12
     assert isinstance(engine.outcomes.done["acme/news"].error, AccountDown)
 
 
 def test_a_page_of_a_fifth_of_the_full_size_is_small() -> None:
     engine = Engine(plan(), paging=Paging(page_size=30, overlap=2))
-    assert [fetch.ask.count for fetch in fail_all(engine, [], SLOW)][:6] == [30, 16, 9, 6, 4, 4]
+    assert [requested(fetch).count for fetch in fail_all(engine, [], SLOW)][:6] == [30, 16, 9, 6, 4, 4]
 
 
 def test_a_refused_key_stops_its_client_at_once_and_no_other() -> None:
@@ -480,7 +501,7 @@ def test_a_page_without_a_date_is_a_broken_answer() -> None:
         fetch = engine.take()
         if isinstance(fetch, Fetch):
             engine.now += 1
-            engine.bring(fetch, page_of(Listing().cut(fetch.ask), server_time=None))
+            engine.bring(fetch, page_of(Listing().cut(fetch.request), server_time=None))
         else:
             engine.wait()
     assert "expected a Date header" in str(engine.outcomes.done["acme/news"].error)
@@ -493,22 +514,22 @@ def test_a_snapshot_is_retaken_if_mailchimps_clock_is_behind() -> None:
     first = engine.fetch()
     engine.bring(first, engine.page(first, server_time=server_time))
     second = engine.fetch()
-    assert second.ask.before == server_time - 60
+    assert requested(second).before == server_time - 60
     engine.bring(second, engine.page(second, server_time=server_time))
     done = engine.rest().done["acme/news"]
     assert done.snapshot is not None
     assert done.snapshot.before == server_time - 60
-    assert done.requests == 4
+    assert done.totals.requests == 4
     assert engine.sent["acme", "news"] == ["0", "1"]
 
 
 def test_time_comes_from_the_offset_then_mailchimps_answers() -> None:
     engine = Engine(plan("news"), plan("events"), epoch_offset_seconds=5000.0)
     first = engine.fetch()
-    assert first.ask.before == NOW + 5000 - 65
+    assert requested(first).before == NOW + 5000 - 65
     engine.bring(first, engine.page(first, server_time=int(NOW) + 5030))
     engine.now += 10
-    asks = {fetch.audience.plan.name.audience: fetch.ask.before for fetch in engine.fetches()}
+    asks = {fetch.audience.plan.name.audience: requested(fetch).before for fetch in engine.fetches()}
     assert asks["events"] == NOW + 5030 + 10 - 65
 
 
@@ -517,7 +538,7 @@ def test_audiences_of_an_account_share_mailchimps_clock() -> None:
     server_time = int(NOW) - 600
     first = engine.fetch()
     engine.bring(first, engine.page(first, server_time=server_time))
-    asks = {fetch.audience.plan.name.audience: fetch.ask.before for fetch in engine.fetches()}
+    asks = {fetch.audience.plan.name.audience: requested(fetch).before for fetch in engine.fetches()}
     assert asks == {"news": server_time - 60, "events": server_time - 65}
 
 
@@ -592,8 +613,8 @@ def test_requests_in_flight_never_exceed_an_accounts_limit(connections: int) -> 
 
 
 def test_two_syncs_of_one_process_share_an_accounts_connections() -> None:
-    book = LimiterRegistry()
-    one, other = Engine(plan(), book=book), Engine(plan(), book=book)
+    limiters = LimiterRegistry()
+    one, other = Engine(plan(), limiters=limiters), Engine(plan(), limiters=limiters)
     fetch = one.fetch()
     assert other.take() is None
     one.holds(range(1, 99))
@@ -605,7 +626,7 @@ def test_two_syncs_of_one_process_share_an_accounts_connections() -> None:
 
 
 def test_the_patience_with_429s_is_that_of_the_limits() -> None:
-    engine = Engine(plan(), limits=SyncLimits(patience=ThrottlePolicy(pause_seconds=9.0, give_up_seconds=60.0)))
+    engine = Engine(plan(), limits=SyncLimits(throttling=ThrottlePolicy(pause_seconds=9.0, give_up_seconds=60.0)))
     engine.fail(fetch := engine.fetch(), BUSY)
     assert engine.wait() == 9.0
     assert engine.fetch() is fetch

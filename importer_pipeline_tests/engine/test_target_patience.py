@@ -63,7 +63,7 @@ def test_what_was_turned_away_goes_out_first() -> None:
     engine.fail(posts[0], FULL)
     assert engine.take() is None
     engine.wait()
-    assert engine.posts_after_fetches()[0].parcels == posts[0].parcels
+    assert engine.posts_after_fetches()[0].batches == posts[0].batches
 
 
 def test_throttling_one_client_does_not_slow_others_of_its_url() -> None:

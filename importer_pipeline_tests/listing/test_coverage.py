@@ -16,9 +16,9 @@ from importer_pipeline.listing.coverage import (
     PageShape,
     Paging,
     TimeRange,
-    alone,
     covered,
     halves,
+    isolate,
     joined,
     missing,
     page_shape,
@@ -37,7 +37,7 @@ def seconds_of(*time_ranges: TimeRange) -> set[int]:
     return {second for time_range in time_ranges for second in range(time_range.first, time_range.last + 1)}
 
 
-def ask(*, since: int = 10, before: int = 30, offset: int = 0, count: int = 5) -> PageRequest:
+def page_request(*, since: int = 10, before: int = 30, offset: int = 0, count: int = 5) -> PageRequest:
     return PageRequest(since=since, before=before, offset=offset, count=count)
 
 
@@ -68,12 +68,12 @@ def stamps(*moments: int) -> list[str]:
 )
 def test_a_page_proves(offset: int, page: tuple[int, ...], total: int, proved: TimeRange | None) -> None:
     shape = PageShape(length=len(page), first=page[0] if page else 0, last=page[-1] if page else 0, total=total)
-    assert covered(ask(offset=offset), shape) == proved
+    assert covered(page_request(offset=offset), shape) == proved
 
 
 @given(st.lists(st.integers(11, 30)), st.integers(0, 12), st.integers(1, 8))
 def test_a_page_holds_every_contact_of_its_proved_seconds(moments: list[int], offset: int, count: int) -> None:
-    listed, asked = sorted(moments), ask(offset=offset, count=count)
+    listed, asked = sorted(moments), page_request(offset=offset, count=count)
     page = range(offset, offset + count)
     proved = covered(asked, page_shape(asked, stamps(*listed[offset : offset + count]), len(listed)))
     for place, second in enumerate(listed):
@@ -100,19 +100,22 @@ def test_a_page_holds_every_contact_of_its_proved_seconds(moments: list[int], of
 )
 def test_a_page_that_can_not_be_the_answer_is_broken(page: list[str], total: int, found: str) -> None:
     with pytest.raises(BrokenAnswer, match=found.replace("+", r"\+")):
-        page_shape(ask(), page, total)
+        page_shape(page_request(), page, total)
 
 
 @pytest.mark.parametrize(
     ("asked", "page", "total"),
     [
-        pytest.param(ask(), stamps(11, 30), 2, id="both bounds touched"),
-        pytest.param(ask(), stamps(12, 12, 14), 2, id="more than the total says, as it may have grown"),
-        pytest.param(ask(offset=7), [], 7, id="beyond the end"),
+        pytest.param(page_request(), stamps(11, 30), 2, id="both bounds touched"),
+        pytest.param(page_request(), stamps(12, 12, 14), 2, id="more than the total says, as it may have grown"),
+        pytest.param(page_request(offset=7), [], 7, id="beyond the end"),
         pytest.param(
-            ask(since=BEGINNING), ["", "", timestamp(12)], 3, id="unknown times first where there is no lower bound"
+            page_request(since=BEGINNING),
+            ["", "", timestamp(12)],
+            3,
+            id="unknown times first where there is no lower bound",
         ),
-        pytest.param(ask(), stamps(12, 13, 14, 15, 16), 99, id="as many as asked for"),
+        pytest.param(page_request(), stamps(12, 13, 14, 15, 16), 99, id="as many as asked for"),
     ],
 )
 def test_a_page_that_can_be_the_answer_is_let_pass(asked: PageRequest, page: list[str], total: int) -> None:
@@ -127,7 +130,7 @@ def test_a_page_that_can_be_the_answer_is_let_pass(asked: PageRequest, page: lis
 def test_an_error_about_bounds_names_the_lower_bound(since: int, named: str) -> None:
     """It says so if there is none."""
     with pytest.raises(BrokenAnswer, match=f"after {named} and up to"):
-        page_shape(ask(since=since), stamps(31), 1)
+        page_shape(page_request(since=since), stamps(31), 1)
 
 
 @given(st.integers(0, 4_000_000_000))
@@ -158,7 +161,7 @@ def test_missing_seconds_are_those_in_no_time_range(bounds: TimeRange, known: li
 
 @given(STRETCHES, st.lists(SECONDS, max_size=5))
 def test_crowded_seconds_are_cut_out_and_stand_alone(time_range: TimeRange, crowded: list[int]) -> None:
-    result = alone(time_range, crowded)
+    result = isolate(time_range, crowded)
     assert [second for part in result for second in range(part.first, part.last + 1)] == sorted(seconds_of(time_range))
     assert all(TimeRange(second, second) in result for second in crowded if second in seconds_of(time_range))
     cuts = len([second for second in set(crowded) if second in seconds_of(time_range)])
@@ -167,7 +170,7 @@ def test_crowded_seconds_are_cut_out_and_stand_alone(time_range: TimeRange, crow
 
 @given(st.integers(0, 60), st.integers(1, 60), st.integers(2, 9))
 def test_halves_hold_all_of_a_page_and_overlap(offset: int, count: int, overlap: int) -> None:
-    asked = ask(offset=offset, count=count)
+    asked = page_request(offset=offset, count=count)
     parts = halves(asked, overlap=overlap)
     assert (parts is None) == (count < 3 * overlap)
     if parts is None:
@@ -201,14 +204,14 @@ def test_a_crowded_second_is_whole_when_its_ids_match_a_total(pages: list[tuple[
     for total, ids in pages:
         crowd.seen(sorted(ids), total, offset=0)
     up_to = {total: set[str]().union(*(ids for least, ids in pages if least <= total)) for total, _ in pages}
-    assert crowd.whole == any(len(ids) == total for total, ids in up_to.items())
+    assert crowd.is_proved == any(len(ids) == total for total, ids in up_to.items())
 
 
 @given(st.integers(0, 2**32))
 def test_a_whole_crowded_second_has_shown_each_unchanged_contact(seed: int) -> None:
     rng, crowd, shown = Random(seed), CrowdedSecond(), set[str]()
     held = {str(number) for number in range(rng.randint(1, 12))}
-    while not crowd.whole:
+    while not crowd.is_proved:
         if rng.random() < 0.3 and len(held) > 1:
             held.remove(rng.choice(sorted(held)))
         page = rng.sample(sorted(held), min(len(held), 5))
@@ -221,9 +224,9 @@ def test_a_seen_contact_that_left_does_not_replace_an_unseen_one() -> None:
     crowd = CrowdedSecond()
     crowd.seen(["x", "a"], 4, offset=0)
     crowd.seen(["a", "b"], 3, offset=0)
-    assert not crowd.whole  # x, a and b are three, but the three that are left are a, b and one more.
+    assert not crowd.is_proved  # x, a and b are three, but the three that are left are a, b and one more.
     crowd.seen(["c"], 3, offset=0)
-    assert crowd.whole
+    assert crowd.is_proved
 
 
 def test_a_crowded_second_tells_whether_its_order_changes() -> None:
@@ -244,6 +247,6 @@ def test_a_crowded_second_tells_who_is_new() -> None:
 
 def test_an_emptied_crowded_second_is_whole() -> None:
     crowd = CrowdedSecond()
-    assert not crowd.whole
+    assert not crowd.is_proved
     crowd.seen([], 0, offset=0)
-    assert crowd.whole
+    assert crowd.is_proved

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from importer_pipeline.errors import TriesUsedUp
 from importer_pipeline.listing.coverage import TimeRange
 from importer_pipeline.listing.snapshots import ImportedWindow
-from importer_pipeline.listing.spans import Section, Window, WindowState, left_alone, sections, window_below
+from importer_pipeline.listing.spans import Section, Window, WindowState, reserved_ranges, sections, window_below
 
 STEP = 4
 BOUNDS = TimeRange(0, 99)
@@ -97,7 +97,7 @@ def test_a_half_proved_failed_window_is_not_imported() -> None:
     known = windows(one(0, 9), one(10, 14), one(20, 99))
     known[4].state, known[4].error = WindowState.FAILED, LOST
     assert sections_of(known, 4) == [Section(TimeRange(10, 19), 4, [4])]
-    assert left_alone(known, bounds=BOUNDS) == [TimeRange(10, 19)]
+    assert reserved_ranges(known, bounds=BOUNDS) == [TimeRange(10, 19)]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_half_proved_failed_window_is_not_imported() -> None:
 def test_left_alone_is_what_lies_around_a_window_that_is_not_in(
     covered: list[Covered], expected: list[TimeRange]
 ) -> None:
-    assert left_alone(windows(*covered), bounds=BOUNDS) == expected
+    assert reserved_ranges(windows(*covered), bounds=BOUNDS) == expected
 
 
 @given(st.lists(st.sampled_from(["in", "not in", "in and nothing"]), min_size=1, max_size=12))
@@ -143,7 +143,7 @@ def test_each_wanted_window_is_in_exactly_one_section(
     assert [offset for section in found for offset in section.wanted] == [
         offset for offset, window in known.items() if not window.is_imported
     ]
-    assert left_alone(known, bounds=bounds) == [section.bounds for section in found]
+    assert reserved_ranges(known, bounds=bounds) == [section.bounds for section in found]
     assert all(earlier.bounds.last < later.bounds.first for earlier, later in pairwise(found))
     for section in found:
         assert all(

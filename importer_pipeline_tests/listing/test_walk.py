@@ -1,6 +1,6 @@
 """One walk over a changing listing: the next page, what is not read, and that no unchanged contact is lost.
 
-Stays out: walks that know windows which are in (see `test_walk_going_on`).
+Stays out: walks that know windows which are in (see `test_walk_resuming`).
 """
 
 from random import Random
@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from importer_pipeline.errors import SecondTooCrowded
 from importer_pipeline.listing.coverage import PageRequest, Paging, TimeRange, missing
 from importer_pipeline.listing.walk import Walk
-from importer_pipeline_tests.support.factories import SMALL, Cut, Listing
+from importer_pipeline_tests.support.factories import SMALL, Cut, Listing, requested
 from importer_pipeline_tests.support.walkers import (
     BEFORE,
     LOST,
     PATIENT,
     SLOW,
-    Unkind,
+    FaultyReader,
     Walker,
     covered_by,
     open_gap,
@@ -65,7 +65,7 @@ def test_a_walk_is_planned_by_its_first_page_and_only_once() -> None:
     assert not planned.walk.planned
     assert planned.walk.total == 0
     assert planned.walk.next() is None
-    planned.walk.arrived(first, planned.listing.cut(first.ask).shape)
+    planned.walk.arrived(first, planned.listing.cut(first.request).shape)
     assert planned.walk.planned
     planned.read(first)
     planned.rest()
@@ -89,7 +89,7 @@ def test_a_tie_that_misses_the_window_below_is_read_by_time() -> None:
     tied.read(tied.next())
     tied.listing.leave("0")
     second = tied.next()
-    assert second.ask.offset == 4
+    assert requested(second).offset == 4
     assert tied.read(second).ids == ["5"]
     assert "4" not in tied.seen
     tied.rest()
@@ -119,7 +119,7 @@ def test_a_gap_of_several_pages_is_read_page_by_page() -> None:
     assert shrunk.walk.next() is None
     shrunk.read(gap[0])
     gap.append(shrunk.next())
-    assert [reading.ask for reading in gap] == [
+    assert [reading.request for reading in gap] == [
         PageRequest(since=9, before=17, offset=offset, count=6) for offset in (0, 4)
     ]
     shrunk.read(gap[1])
@@ -154,7 +154,7 @@ def test_a_second_that_fills_a_page_is_asked_for_alone() -> None:
 def test_a_crowded_second_is_read_until_its_ids_match_its_total() -> None:
     crowded = walker(*[7] * 14, rng=Random(3), paging=Paging(page_size=6, overlap=2, rounds=50))
     crowded.rest()
-    rounds = [ask.offset for ask in crowded.asked if ask.since == 6]
+    rounds = [request.offset for request in crowded.asked if request.since == 6]
     assert rounds[:3] == [0, 6, 12]
     assert rounds.count(0) > 1
     assert len(crowded.seen) == 14
@@ -164,12 +164,12 @@ def test_a_crowded_second_is_read_until_its_ids_match_its_total() -> None:
 def test_a_crowded_second_in_stable_order_takes_one_round() -> None:
     crowded = walker(*[7] * 14)
     crowded.rest()
-    assert [ask.offset for ask in crowded.asked if ask.since == 6] == [0, 6, 12]
+    assert [request.offset for request in crowded.asked if request.since == 6] == [0, 6, 12]
 
 
 def test_contacts_of_a_crowded_second_are_delivered_once() -> None:
     crowded = walker(*[7] * 8)
-    while (reading := crowded.next()).ask.since != 6:
+    while requested(reading := crowded.next()).since != 6:
         crowded.read(reading)
     cut = crowded.read(reading)
     assert crowded.walk.unseen(reading, [*cut.ids, "new"]) == {"new"}
@@ -184,12 +184,12 @@ def test_an_unstable_crowded_second_is_given_up_after_its_rounds() -> None:
     crowded = walker(5, *[7] * 8)
     while crowded.walk.has_ready:
         reading = crowded.next()
-        cut = crowded.listing.cut(reading.ask)
+        cut = crowded.listing.cut(reading.request)
         crowded.walk.arrived(reading, cut.shape)
-        ids = cut.ids if reading.ask.since != 6 else ["the same"]
+        ids = cut.ids if requested(reading).since != 6 else ["the same"]
         crowded.deliver(reading, Cut(cut.shape, ids))
     assert crowded.walk.finished
-    assert [ask.offset for ask in crowded.asked if ask.since == 6] == [0, 6] * SMALL.rounds
+    assert [request.offset for request in crowded.asked if request.since == 6] == [0, 6] * SMALL.rounds
     error = crowded.walk.windows[0].error
     assert isinstance(error, SecondTooCrowded)
     assert str(error) == (
@@ -208,7 +208,7 @@ def test_a_crowded_second_at_the_start_is_in_the_first_window() -> None:
 
 def test_a_crowded_second_with_a_failed_page_is_not_read_again() -> None:
     crowded = walker(*[7] * 8)
-    while (reading := crowded.next()).ask.since != 6:
+    while requested(reading := crowded.next()).since != 6:
         crowded.read(reading)
     crowded.read(reading)
     crowded.fail(crowded.next())
@@ -235,12 +235,12 @@ def test_the_seconds_of_a_failed_window_are_left_alone() -> None:
 def test_failed_windows_leave_no_gap_to_read(lost: set[int]) -> None:
     failing = walker(*range(1, 16))
     first = failing.next()
-    failing.walk.arrived(first, failing.listing.cut(first.ask).shape)
+    failing.walk.arrived(first, failing.listing.cut(first.request).shape)
     for reading in [first, *(failing.next() for _ in range(3))]:
         if reading.window in lost:
             failing.fail(reading)
         else:
-            failing.deliver(reading, failing.listing.cut(reading.ask))
+            failing.deliver(reading, failing.listing.cut(reading.request))
     assert failing.walk.finished
     assert len(failing.asked) == 4
     assert {offset for offset, window in failing.walk.windows.items() if window.error} == lost
@@ -253,7 +253,7 @@ def test_the_second_behind_the_window_above_a_failed_one_is_read() -> None:
     assert failing.walk.windows[8].covered == [TimeRange(10, 10)]
     failing.fail(failing.next())
     failing.rest()
-    assert [(ask.since + 1, ask.before) for ask in failing.asked[4:]] == [(11, 11)]
+    assert [(request.since + 1, request.before) for request in failing.asked[4:]] == [(11, 11)]
     assert failing.walk.windows[8].covered == [TimeRange(10, 11)]
 
 
@@ -274,7 +274,7 @@ def test_gaps_beside_a_failed_window_are_read() -> None:
     failing.fail(failing.next())  # Window 12.
     failing.listing.leave("0", "1", "2")
     failing.rest()
-    gaps = [(ask.since + 1, ask.before) for ask in failing.asked[6:]]
+    gaps = [(request.since + 1, request.before) for request in failing.asked[6:]]
     assert gaps == [(6, 8)]
     assert failing.walk.windows[0].covered == [TimeRange(0, 8)]
 
@@ -297,7 +297,7 @@ def test_a_gap_does_not_import_a_window_that_another_gap_failed() -> None:
     for _ in range(3):
         crowded.read(crowded.next())
     gaps = [crowded.next(), crowded.next()]
-    assert [(gap.window, gap.ask.since, gap.ask.before) for gap in gaps] == [(0, 5, 8), (0, 8, 9)]
+    assert [(gap.window, requested(gap).since, requested(gap).before) for gap in gaps] == [(0, 5, 8), (0, 8, 9)]
     reported = len(crowded.reports)
     crowded.fail(gaps[0])
     crowded.read(gaps[1])
@@ -318,7 +318,7 @@ def test_a_halved_page_imports_its_window_with_both_halves() -> None:
     whole = halved.next()
     assert halved.walk.split(whole, SLOW)
     low, high = halved.next(), halved.next()
-    assert [(part.ask.offset, part.ask.count) for part in (low, high)] == [(0, 4), (2, 4)]
+    assert [(requested(part).offset, requested(part).count) for part in (low, high)] == [(0, 4), (2, 4)]
     assert (low.window, high.window) == (0, 0)
     halved.read(high)
     assert halved.reports == []
@@ -329,10 +329,10 @@ def test_a_halved_page_imports_its_window_with_both_halves() -> None:
 def test_halves_are_halved_again_until_they_are_too_small() -> None:
     halved = walker(*range(1, 30), paging=Paging(page_size=24, overlap=2))
     reading = halved.next()
-    counts = [reading.ask.count]
+    counts = [requested(reading).count]
     while halved.walk.split(reading, SLOW):
         reading = halved.next()
-        counts.append(reading.ask.count)
+        counts.append(requested(reading).count)
     assert counts == [24, 13, 8, 5]
     halved.read(reading)
     halved.rest()
@@ -404,13 +404,13 @@ def test_a_walk_that_is_stopped_in_a_gap_asks_for_no_more_of_it() -> None:
 def test_a_walk_stopped_in_a_crowded_second_starts_no_round() -> None:
     """The window stays imported."""
     crowded = walker(*[7] * 8)
-    while (reading := crowded.next()).ask.since != 6:
+    while requested(reading := crowded.next()).since != 6:
         crowded.read(reading)
-    cut = crowded.listing.cut(reading.ask)
+    cut = crowded.listing.cut(reading.request)
     crowded.walk.arrived(reading, cut.shape)
     last = crowded.next()
     crowded.walk.stop(LOST)
-    crowded.deliver(last, Cut(crowded.listing.cut(last.ask).shape, ["the same"]))
+    crowded.deliver(last, Cut(crowded.listing.cut(last.request).shape, ["the same"]))
     crowded.deliver(reading, Cut(cut.shape, ["the same"]))
     assert crowded.walk.finished
     assert crowded.walk.windows[0].is_imported
@@ -419,9 +419,9 @@ def test_a_walk_stopped_in_a_crowded_second_starts_no_round() -> None:
 
 def test_a_count_learns_all_windows_from_one_contact() -> None:
     counting = Walker(Listing(range(1, 24)), Walk(since=-1, before=BEFORE, paging=SMALL))
-    counting.walk.count()
+    counting.walk.count_windows()
     reading = counting.next()
-    assert reading.ask == PageRequest(since=-1, before=BEFORE, offset=0, count=1)
+    assert reading.request == PageRequest(since=-1, before=BEFORE, offset=0, count=1)
     assert reading.only_counts
     counting.read(reading)
     assert counting.walk.finished
@@ -432,7 +432,7 @@ def test_a_count_learns_all_windows_from_one_contact() -> None:
 
 def test_a_count_that_fails_knows_nothing() -> None:
     counting = Walker(Listing(range(1, 24)), Walk(since=-1, before=BEFORE, paging=SMALL))
-    counting.walk.count()
+    counting.walk.count_windows()
     counting.fail(counting.next())
     assert counting.walk.finished
     assert not counting.walk.planned
@@ -444,6 +444,6 @@ def test_a_walk_loses_nobody_who_stood_still(seed: int) -> None:
     rng = Random(seed)
     reading = Walker(some_listing(rng), Walk(since=-1, before=BEFORE, paging=PATIENT))
     reading.walk.read_all()
-    Unkind(rng, leaves=rng.choice((0.0, 0.02, 0.15))).read(reading)
+    FaultyReader(rng, leaves=rng.choice((0.0, 0.02, 0.15))).read(reading)
     assert reading.walk.left == 0
     assert set(reading.listing.seconds) <= reading.seen

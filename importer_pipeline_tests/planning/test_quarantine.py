@@ -15,8 +15,11 @@ from importer_pipeline.engine.outcomes import (
     HourImported,
     Outcome,
     Part,
+    PartCounts,
     PartitionRef,
+    ReadTotals,
     RefusedContact,
+    RunCounts,
     WindowFailed,
     WindowImported,
 )
@@ -79,11 +82,12 @@ def hour_in(key: str = HOUR) -> HourImported:
 def done(
     taken: str = "first", *, failed: tuple[str, ...] = (), left: int = 0, error: Exception | None = None
 ) -> Outcome:
-    is_whole = not failed and not left and error is None
+    is_proved = not failed and not left and error is None
     return AudienceDone(
-        name=NEWS, part=Part.WINDOW, snapshot=FIRST if taken == "first" else SECOND, parts=4, failed=failed, left=left,
-        is_whole=is_whole, read=9, accepted=9, refused=0, requests=4, accepted_now=9, refused_now=0,
-        elapsed_seconds=1.0, lacking=(), error=error or (LOST if failed else None),  # pyright: ignore[reportArgumentType]
+        name=NEWS, part=Part.WINDOW, snapshot=FIRST if taken == "first" else SECOND,
+        parts=PartCounts(total=4, failed=failed, left=left), is_proved=is_proved,
+        totals=ReadTotals(read=9, accepted=9, requests=4), run=RunCounts(accepted=9), lacking=(),
+        error=error or (LOST if failed else None),  # pyright: ignore[reportArgumentType]
     )  # fmt: skip
 
 

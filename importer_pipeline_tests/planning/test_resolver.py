@@ -12,8 +12,11 @@ from importer_pipeline.engine.outcomes import (
     HourFailed,
     HourImported,
     Part,
+    PartCounts,
     PartitionRef,
+    ReadTotals,
     RefusedContact,
+    RunCounts,
     SnapshotKnown,
 )
 from importer_pipeline.errors import TriesUsedUp
@@ -75,8 +78,8 @@ def left_by(*, synced: bool = False, hours: tuple[TimeRange, ...] = (), refused:
 
 def done() -> AudienceDone:
     return AudienceDone(
-        name=NEWS, part=Part.WINDOW, snapshot=TAKEN, parts=4, failed=(), left=0, is_whole=True, read=9, accepted=9,
-        refused=0, requests=4, accepted_now=9, refused_now=0, elapsed_seconds=1.0, lacking=(), error=None,
+        name=NEWS, part=Part.WINDOW, snapshot=TAKEN, parts=PartCounts(total=4), is_proved=True,
+        totals=ReadTotals(read=9, accepted=9, requests=4), run=RunCounts(accepted=9), lacking=(), error=None,
     )  # fmt: skip
 
 

@@ -184,6 +184,13 @@ REMEDY = "run plan_windows, which registers the windows of a new snapshot, or fu
             id="it has none of many",
         ),
         pytest.param(
+            unfinished(),
+            ("",),
+            'the snapshot of 2025-11-26T11:00:00+00:00 has no window "": '
+            "choose from its 4 windows: 0, 4, 8, ...; or run plan_windows for a new snapshot",
+            id="it has none without a name",
+        ),
+        pytest.param(
             unfinished(archived_total=None),
             ("archived-0",),
             "the snapshot of 2025-11-26T11:00:00+00:00 has no window archived-0: "

@@ -3,28 +3,38 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
 from importer_pipeline.clients.collection import Clients
+from importer_pipeline.engine.concurrency import LimiterRegistry
 from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Progress, SnapshotKnown, WindowImported
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.errors import SecretMissing, SnapshotUnusable, TimeUsedUp
 from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.locks.files import FileAccountLocks
+from importer_pipeline.mailchimp.client import MailchimpLimits
 from importer_pipeline.planning.quarantine import RetryRule
 from importer_pipeline.planning.requests import EntrySelection, FirstSyncRequest, RetryRequest, WindowsRequest
 from importer_pipeline.planning.resuming import ResumeRule
+from importer_pipeline.runner.api_clients import ApiClients, connect_mailchimp, connect_target
 from importer_pipeline.runner.importing import Import, ImportQueue, ImportSettings, Task, account_identity
 from importer_pipeline.sandbox.faults import FaultPlan, Latency
+from importer_pipeline.target.client import TargetLimits
 from importer_pipeline_tests.support.memory_history import MemoryHistory
 from importer_pipeline_tests.support.patience import until
 from importer_pipeline_tests.support.stage import Declared, Stage
 
 SETTINGS = ImportSettings(paging=Paging(page_size=30), limits=SyncLimits(retries=0))
+APIS = ApiClients(
+    mailchimp=partial(connect_mailchimp, limits=MailchimpLimits()),
+    target=partial(connect_target, limits=TargetLimits()),
+    limiters=LimiterRegistry(),
+)
 RULE = ResumeRule(within_seconds=86_400.0, restart=False)
 
 
@@ -45,7 +55,7 @@ def tasks(clients: Clients, *, wanted: frozenset[str] | None = None, rule: Resum
 
 
 def turns(clients: Clients, locks: FileAccountLocks) -> ImportQueue:
-    return ImportQueue(tasks(clients), clients=clients, settings=SETTINGS, locks=locks)
+    return ImportQueue(tasks(clients), clients=clients, settings=SETTINGS, apis=APIS, locks=locks)
 
 
 def prepared(
@@ -60,7 +70,9 @@ def prepared(
     clients = stage.load(declared)
     waiting = tasks(clients, wanted=wanted, rule=rule)
     locks = FileAccountLocks(stage.folder / "locks")
-    running = ImportQueue(waiting, clients=clients, settings=SETTINGS, locks=locks).next(history or MemoryHistory())
+    running = ImportQueue(waiting, clients=clients, settings=SETTINGS, apis=APIS, locks=locks).next(
+        history or MemoryHistory()
+    )
     assert running is not None
     return running
 
@@ -115,7 +127,7 @@ def test_a_missing_secret_stops_only_its_client(stage: Stage, side: str) -> None
     for end in ends.values():
         assert isinstance(end.error, SecretMissing)
         assert not end.complete
-        assert (end.snapshot, end.requests, end.parts) == (None, 0, 0)
+        assert (end.snapshot, end.totals.requests, end.parts.total) == (None, 0, 0)
     assert list(going) == []
     assert stage.missing("globex") == set()
     assert stage.clients["acme"].target.records == {}
@@ -219,7 +231,7 @@ def test_an_account_without_work_is_free_at_once(stage: Stage) -> None:
         Task(client=client, audience=audience, request=retry(windows) if client.name == "globex" else windows)
         for client, audience in clients.select([], [])
     ]
-    running = ImportQueue(to_do, clients=clients, settings=SETTINGS, locks=FileAccountLocks(folder)).next(
+    running = ImportQueue(to_do, clients=clients, settings=SETTINGS, apis=APIS, locks=FileAccountLocks(folder)).next(
         MemoryHistory()
     )
     assert running is not None
@@ -237,14 +249,14 @@ def test_a_first_sync_skips_accounts_already_synced(stage: Stage) -> None:
     assert others.take([account_identity(client) for client in clients.clients if client.name == "acme"])
     request = FirstSyncRequest(windows=WindowsRequest(wanted=None, rule=RULE))
     to_do = [Task(client=client, audience=audience, request=request) for client, audience in clients.select([], [])]
-    first = ImportQueue(to_do, clients=clients, settings=SETTINGS, locks=FileAccountLocks(folder))
+    first = ImportQueue(to_do, clients=clients, settings=SETTINGS, apis=APIS, locks=FileAccountLocks(folder))
     running = first.next(history)
     assert running is not None
     assert first.waiting == []
     for outcome in outcomes(running):
         history.record(outcome)
     assert stage.missing("globex") == set()
-    again = ImportQueue(to_do, clients=clients, settings=SETTINGS, locks=FileAccountLocks(folder))
+    again = ImportQueue(to_do, clients=clients, settings=SETTINGS, apis=APIS, locks=FileAccountLocks(folder))
     assert (again.next(history), again.waiting) == (None, [])
     others.release_all()
 
@@ -254,7 +266,7 @@ def test_the_time_of_a_run_is_that_of_all_its_turns_together(stage: Stage) -> No
     clients, others = stage.load(), FileAccountLocks(stage.folder / "locks")
     assert others.take([account_identity(client) for client in clients.clients if client.name == "globex"])
     locks = FileAccountLocks(stage.folder / "locks")
-    to_do = ImportQueue(tasks(clients), clients=clients, settings=settings, locks=locks)
+    to_do = ImportQueue(tasks(clients), clients=clients, settings=settings, apis=APIS, locks=locks)
     first = to_do.next(MemoryHistory())
     assert first is not None
     done(first)
@@ -283,7 +295,7 @@ def interrupted(stage: Stage, *, windows: int) -> MemoryHistory:
                     history.record(outcome)
             if told >= windows:
                 break
-        running.leave(patience_seconds=10)
+        running.leave(timeout_seconds=10)
     return history
 
 
@@ -299,7 +311,7 @@ def test_an_import_resumes_where_an_earlier_one_ended(stage: Stage) -> None:
     assert all(snapshot.completed for snapshot in latest.values())
     assert stage.missing("acme") == set()
     requests = sum(request.path.endswith("/members") for request in stage.sandbox.answered[asked_before:])
-    windows = sum(done.parts for done in told if isinstance(done, AudienceDone))
+    windows = sum(done.parts.total for done in told if isinstance(done, AudienceDone))
     assert 0 < requests <= windows - 5
 
 
@@ -319,7 +331,7 @@ def test_unknown_windows_stop_only_their_audience(stage: Stage) -> None:
     clients = stage.load()
     planned = [task for task in tasks(clients, wanted=frozenset()) if task.client.name == "globex"]
     locks = FileAccountLocks(stage.folder / "locks")
-    counting = ImportQueue(planned, clients=clients, settings=SETTINGS, locks=locks).next(history)
+    counting = ImportQueue(planned, clients=clients, settings=SETTINGS, apis=APIS, locks=locks).next(history)
     assert counting is not None
     for outcome in outcomes(counting):
         history.record(outcome)
@@ -345,7 +357,7 @@ def test_locks_are_held_while_requests_are_in_flight(stage: Stage) -> None:
         for _ in running.run():
             if stage.sandbox.answered:
                 break
-        running.leave(patience_seconds=10)
+        running.leave(timeout_seconds=10)
         answered = len(stage.sandbox.answered)
         assert others.take([identity]) == set()
     assert others.take([identity]) == {identity}

@@ -9,9 +9,12 @@ from importer_pipeline.engine.outcomes import (
     ContactsRefused,
     Outcome,
     Part,
+    PartCounts,
     PartitionRef,
     Progress,
+    ReadTotals,
     RefusedContact,
+    RunCounts,
     WindowFailed,
     WindowImported,
 )
@@ -26,17 +29,10 @@ DONE = AudienceDone(
     name=NEWS,
     part=Part.WINDOW,
     snapshot=snapshot(total=5000, archived_total=10),
-    parts=7,
-    failed=(),
-    left=0,
-    is_whole=True,
-    read=5060,
-    accepted=5050,
-    refused=0,
-    requests=9,
-    accepted_now=5050,
-    refused_now=0,
-    elapsed_seconds=12.34,
+    parts=PartCounts(total=7),
+    is_proved=True,
+    totals=ReadTotals(read=5060, accepted=5050, requests=9),
+    run=RunCounts(accepted=5050, elapsed_seconds=12.34),
     lacking=(),
     error=None,
 )
@@ -51,7 +47,15 @@ LOST = TriesUsedUp("Mailchimp can't answer now (HTTP 500), 4 times", remedy="run
 
 
 def failed(*windows: str, error: ImporterError = LOST) -> AudienceDone:
-    return replace(DONE, failed=windows, error=error)
+    return replace(DONE, parts=replace(DONE.parts, failed=windows), error=error)
+
+
+def with_left(done: AudienceDone, left: int) -> AudienceDone:
+    return replace(done, parts=replace(done.parts, left=left), is_proved=False)
+
+
+def with_refused(done: AudienceDone, count: int) -> AudienceDone:
+    return replace(done, totals=replace(done.totals, refused=count), run=replace(done.run, refused=count))
 
 
 def refused(name: AudienceName, window: str, *contacts: RefusedContact) -> Outcome:
@@ -64,7 +68,7 @@ def refusing(*ids: str, reason: str = "HTTP 422: ask the target why") -> list[Ou
     contacts = [RefusedContact(contact_id=contact_id, reason=reason) for contact_id in ids]
     return [
         *(refused(NEWS, str(at), *contacts[at : at + 2]) for at in range(0, len(contacts), 2)),
-        replace(DONE, refused=len(ids), refused_now=len(ids)),
+        with_refused(DONE, len(ids)),
     ]
 
 
@@ -104,7 +108,7 @@ def test_up_to_five_failed_windows_are_named(windows: tuple[str, ...], named: st
 
 def test_an_unreadable_audience_is_named_without_windows() -> None:
     error = KeyRefused("Mailchimp refuses the key (HTTP 401)", remedy="check the client's mailchimp secret")
-    assert failure(replace(failed(error=error), snapshot=None, parts=0, accepted=0)) == (
+    assert failure(replace(failed(error=error), snapshot=None, parts=PartCounts(), totals=ReadTotals())) == (
         "Incomplete: 1 of 1 audiences.\n"
         "- acme/news: Mailchimp refuses the key (HTTP 401): check the client's mailchimp secret"
     )
@@ -136,21 +140,21 @@ def test_up_to_five_refused_contacts_are_named(ids: tuple[str, ...], heading: st
 
 def test_a_contact_that_is_refused_in_two_windows_is_named_once() -> None:
     *told, _ = refusing("a", "a", "b", "a")
-    assert failure(*told, replace(DONE, refused=2, refused_now=2)) == (
+    assert failure(*told, with_refused(DONE, 2)) == (
         "Refused: 2 contacts. Everything else is imported.\n- acme/news contacts a, b: HTTP 422: ask the target why"
     )
 
 
 def test_contacts_without_an_id_are_counted() -> None:
     *told, _ = refusing("", "")
-    assert "contacts (no id) and 1 more:" in (failure(*told, replace(DONE, refused=2, refused_now=2)) or "")
+    assert "contacts (no id) and 1 more:" in (failure(*told, with_refused(DONE, 2)) or "")
 
 
 def test_one_message_names_windows_and_refused_contacts() -> None:
     """Those of several audiences."""
     *told, _ = refusing("a")
     other = replace(DONE, name=AudienceName("globex", "events"))
-    assert failure(*told, other, replace(failed("990"), refused_now=1), replace(other, name=OTHER)) == (
+    assert failure(*told, other, with_refused(failed("990"), 1), replace(other, name=OTHER)) == (
         "Incomplete: 1 of 3 audiences, refused: 1 contact. Everything else is imported.\n"
         "- acme/news window 990: Mailchimp can't answer now (HTTP 500), 4 times: run it again later\n"
         "- acme/news contact a: HTTP 422: ask the target why"
@@ -161,7 +165,7 @@ def test_refused_contacts_are_named_with_their_audience() -> None:
     bad = RefusedContact(contact_id="x", reason="no id")
     other = [
         refused(OTHER, "0", bad),
-        replace(DONE, name=OTHER, refused_now=1),
+        with_refused(replace(DONE, name=OTHER), 1),
     ]
     assert failure(*refusing("a"), *other) == (
         "Refused: 2 contacts. Everything else is imported.\n"
@@ -218,14 +222,14 @@ def test_the_line_of_an_imported_audience_has_its_figures() -> None:
 
 
 def test_the_line_of_an_incomplete_audience_says_why() -> None:
-    assert done_line(replace(failed("0"), elapsed_seconds=0.0, accepted=0, accepted_now=0)) == (
+    assert done_line(replace(failed("0"), totals=replace(DONE.totals, accepted=0), run=RunCounts())) == (
         "acme/news is incomplete (Mailchimp can't answer now (HTTP 500), 4 times: run it again later): "
         "5060 contacts read, 0 accepted, 0 refused, 7 windows, 9 requests, 0.0 s, 0 a second"
     )
 
 
 def test_the_rate_counts_only_contacts_of_this_run() -> None:
-    assert done_line(replace(DONE, accepted_now=123, elapsed_seconds=10.0)) == (
+    assert done_line(replace(DONE, run=RunCounts(accepted=123, elapsed_seconds=10.0))) == (
         "acme/news imported: 5060 contacts read, 5050 accepted, 0 refused, 7 windows, 9 requests, 10.0 s, 12 a second"
     )
 
@@ -242,37 +246,37 @@ def test_the_rate_counts_only_contacts_of_this_run() -> None:
     ],
 )
 def test_the_line_says_how_many_windows_are_left(left: int, windows: int, told: str) -> None:
-    assert done_line(replace(DONE, left=left, is_whole=False, parts=windows)).startswith(
+    assert done_line(replace(DONE, parts=PartCounts(total=windows, left=left), is_proved=False)).startswith(
         f"acme/news {told}, 9 requests"
     )
 
 
 def test_an_audience_with_unproved_gaps_is_not_imported() -> None:
     """Even if all its windows are."""
-    assert not done_line(replace(DONE, is_whole=False)).startswith("acme/news imported")
+    assert not done_line(replace(DONE, is_proved=False)).startswith("acme/news imported")
 
 
 def test_contacts_refused_earlier_do_not_fail_this_run() -> None:
-    assert failure(replace(DONE, refused=3)) is None
+    assert failure(replace(DONE, totals=replace(DONE.totals, refused=3))) is None
 
 
 def test_windows_left_mean_not_everything_is_imported() -> None:
     *told, done = refusing("a")
     assert isinstance(done, AudienceDone)
-    assert failure(*told, replace(done, left=6, is_whole=False)) == (
+    assert failure(*told, with_left(done, 6)) == (
         "Refused: 1 contact.\n- acme/news contact a: HTTP 422: ask the target why"
     )
 
 
 def test_windows_left_without_a_failure_do_not_fail_the_run() -> None:
-    assert failure(replace(DONE, left=6, is_whole=False)) is None
+    assert failure(with_left(DONE, 6)) is None
 
 
 @pytest.mark.parametrize(
     ("done", "where"),
     [
-        pytest.param(replace(failed("0", "990"), left=5), "windows 0, 990 (5 windows left)", id="beside failed ones"),
-        pytest.param(replace(failed("0"), left=1), "window 0 (1 window left)", id="one"),
+        pytest.param(with_left(failed("0", "990"), 5), "windows 0, 990 (5 windows left)", id="beside failed ones"),
+        pytest.param(with_left(failed("0"), 1), "window 0 (1 window left)", id="one"),
     ],
 )
 def test_windows_left_by_a_stop_are_counted(done: AudienceDone, where: str) -> None:
@@ -283,7 +287,7 @@ def test_windows_left_by_a_stop_are_counted(done: AudienceDone, where: str) -> N
 
 
 def test_windows_that_are_left_are_counted_where_none_failed() -> None:
-    assert "- acme/news (7 windows left): Mailchimp can't answer now" in (failure(replace(failed(), left=7)) or "")
+    assert "- acme/news (7 windows left): Mailchimp can't answer now" in (failure(with_left(failed(), 7)) or "")
 
 
 def test_the_line_of_an_imported_window_has_its_figures() -> None:
@@ -294,5 +298,5 @@ def test_the_line_of_an_imported_window_has_its_figures() -> None:
 
 def test_complete_means_whole_and_without_an_error() -> None:
     assert DONE.complete
-    assert not replace(DONE, is_whole=False).complete
+    assert not replace(DONE, is_proved=False).complete
     assert not failed("0").complete

@@ -23,7 +23,7 @@ from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.mailchimp.client import MailchimpClient, MailchimpLimits
 from importer_pipeline.records.contacts import Contact, RecordMapping
-from importer_pipeline.runner.workers import AudienceEndpoints, Workers, as_ours
+from importer_pipeline.runner.workers import AudienceEndpoints, Workers, as_importer_error
 from importer_pipeline.sandbox.faults import Fault, FaultPlan, Latency
 from importer_pipeline.sandbox.target import Manner, Refusal, TargetRecord
 from importer_pipeline.sandbox.world import SandboxClient
@@ -100,7 +100,7 @@ def workers(
         [plan(client, audience, connections=connections) for client, audience in every],
         paging=PAGING,
         limits=limits or SyncLimits(retries=0),
-        book=LimiterRegistry(),
+        limiters=LimiterRegistry(),
         rng=Random(1),
         epoch_offset_seconds=time.time() - time.monotonic(),
     )
@@ -200,7 +200,7 @@ def test_free_connections_are_used_while_the_caller_is_busy(stage: Stage) -> Non
 @pytest.mark.usefixtures("no_thread_is_left")
 def test_a_defect_in_the_engine_ends_the_run(stage: Stage) -> None:
     running = workers(stage, of="globex")
-    running._lines = {}  # pyright: ignore[reportPrivateUsage]
+    running._endpoints = {}  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(KeyError):
         outcomes(running)
 
@@ -262,7 +262,7 @@ def test_leave_waits_for_requests_in_flight(stage: Stage, stopped: tuple[Workers
     """It returns their outcomes and starts nothing new."""
     running, barrier = stopped
     answered, told = len(stage.sandbox.answered), list[Outcome]()
-    leaving = threading.Thread(target=lambda: told.extend(running.leave(patience_seconds=SECONDS)))
+    leaving = threading.Thread(target=lambda: told.extend(running.leave(timeout_seconds=SECONDS)))
     leaving.start()
     leaving.join(0.2)
     assert leaving.is_alive()
@@ -278,13 +278,13 @@ def test_leave_waits_for_requests_in_flight(stage: Stage, stopped: tuple[Workers
 @pytest.mark.usefixtures("no_thread_is_left")
 def test_who_leaves_does_not_wait_longer_than_his_patience(stopped: tuple[Workers, Barrier]) -> None:
     running, barrier = stopped
-    running.leave(patience_seconds=0.05)
+    running.leave(timeout_seconds=0.05)
     assert barrier.holds
     barrier.open()
 
 
 def test_leave_before_the_start_returns_nothing(stage: Stage) -> None:
-    assert workers(stage).leave(patience_seconds=SECONDS) == []
+    assert workers(stage).leave(timeout_seconds=SECONDS) == []
     assert stage.sandbox.answered == []
 
 
@@ -305,7 +305,7 @@ def test_an_unexpected_exception_fails_its_window(stage: Stage) -> None:
     assert str(failed.error).startswith("an unexpected ValueError at test_workers.py:")
     assert "leaf" not in str(failed.error)
     ends = done(all_outcomes)
-    assert ends["acme/newsletter"].failed == (failed.window,)
+    assert ends["acme/newsletter"].parts.failed == (failed.window,)
     assert ends["acme/customers"].complete
     assert ends["globex/newsletter"].complete
 
@@ -343,7 +343,7 @@ def test_earlier_objects_are_frozen_only_during_a_run(stage: Stage) -> None:
 
 def test_an_error_of_ours_stays_itself() -> None:
     error = KeyRefused("HTTP 401")
-    assert as_ours(error) is error
+    assert as_importer_error(error) is error
 
 
 def test_no_request_is_sent_once_the_locks_are_lost(stage: Stage) -> None:
@@ -356,7 +356,7 @@ def test_no_request_is_sent_once_the_locks_are_lost(stage: Stage) -> None:
     running = workers(stage, check=lost_after_three)
     with pytest.raises(LocksLost):
         outcomes(running)
-    running.leave(patience_seconds=10)
+    running.leave(timeout_seconds=10)
     # Those that were asked for at the same moment as the third are answered.
     assert 3 <= len(stage.sandbox.answered) <= 3 + 20
     answered = len(stage.sandbox.answered)

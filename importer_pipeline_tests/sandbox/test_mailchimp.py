@@ -253,3 +253,16 @@ def test_the_metadata_of_a_token_are_200_in_any_case(authorization: str, expecte
     document = json.loads(answer.body)
     assert answer.status == 200
     assert {name: document[name] for name in expected} == expected
+
+
+def test_a_segment_shows_its_subscribed_members_in_pages() -> None:
+    at = place()
+    wanted = [at.members.add(f"{n}@example.com") for n in range(12)]
+    hidden = [at.members.add(f"{it}@example.com", status=it) for it in ("unsubscribed", "archived")]
+    at.members.add("outside@example.com")
+    at.members.add_segment(7, [*wanted, *hidden])
+    path = f"/3.0/lists/{LIST_ID}/segments/7/members"
+    pages = [json.loads(at.get(path, {"offset": offset, "fields": "members.id,total_items"}).body) for offset in "05"]
+    assert [[member["id"] for member in page["members"]] for page in pages] == [wanted[:10], wanted[5:]]
+    assert json.loads(at.get(path, {"include_unsubscribed": "true"}).body)["total_items"] == 13
+    assert at.get(f"/3.0/lists/{LIST_ID}/segments/8/members").status == 404

@@ -151,8 +151,8 @@ def check_cost(done: AudienceDone, *, too_slow: int) -> None:
     snapshot = done.snapshot
     windows = len(snapshot.keys)
     twice = sum(_costs_more(total, snapshot) for total in (snapshot.total, snapshot.archived_total or 0))
-    if done.requests > windows + twice + 2 * too_slow:
-        raise Broken(f"{done.requests} requests for {windows} windows in calm")
+    if done.totals.requests > windows + twice + 2 * too_slow:
+        raise Broken(f"{done.totals.requests} requests for {windows} windows in calm")
 
 
 def _costs_more(total: int, snapshot: Snapshot) -> int:

@@ -67,7 +67,7 @@ class World:
 
     Attributes:
         plan: its plan for the engine, without what is to be read.
-        lines: the clients that make its requests.
+        endpoints: the clients that make its requests.
         record_of: returns the record that its target must hold of a member.
     """
 
@@ -112,7 +112,7 @@ class World:
             quarantined=frozenset(),
         )
         mapping = RecordMapping.of(spec, list_id=list_id)
-        self.lines = AudienceEndpoints(
+        self.endpoints = AudienceEndpoints(
             account=self.account_line, list_id=list_id, mapping=mapping, target=self.sink.line
         )
 

@@ -35,12 +35,12 @@ BREAKS = {
     "a page covers its last second": Break("listing/coverage.py", "else shape.last - 1", "else shape.last"),
     "a short page is the end": Break(
         "listing/coverage.py",
-        "shape.length < ask.count and ask.offset + shape.length >= shape.total",
+        "shape.length < request.count and request.offset + shape.length >= shape.total",
         "shape.length <= ask.count",
     ),
     "what is missing is not read": Break(
         "listing/gaps.py",
-        "in missing(bounds, [*self._states.covered, *left_alone(windows, bounds=bounds)]):",
+        "in missing(bounds, [*self._states.covered, *reserved_ranges(windows, bounds=bounds)]):",
         "in ():",
     ),
     "what is missing is not read where a run goes on and all windows are in": Break(
@@ -63,8 +63,8 @@ BREAKS = {
     ),
     "a window is told before its snapshot": Break(
         "engine/audience_report.py",
-        "        if snapshot != self._told:\n",
-        "        self.outcomes.extend(self._held)\n        self._held.clear()\n        if snapshot != self._told:\n",
+        "        if snapshot != self._recorded:\n",
+        "        self.outcomes.extend(self._held)\n        self._held.clear()\n        if snapshot != self._recorded:\n",
     ),
     "ids of a crowded second are counted against any total": Break(
         "listing/crowded_second.py",
@@ -73,16 +73,16 @@ BREAKS = {
         first=355,
     ),
     "one round of a crowded second is enough": Break(
-        "listing/walk.py", "if span.crowd.whole:", "if span.crowd.whole or span.open_pages == 1:", first=1
+        "listing/walk.py", "if span.crowd.is_proved:", "if span.crowd.is_proved or span.open_pages == 1:", first=1
     ),
     "windows don't overlap": Break(
         "listing/coverage.py", "return self.page_size - self.overlap", "return self.page_size", first=72
     ),
     "halves don't overlap": Break(
-        "listing/coverage.py", "start = ask.offset + half - overlap", "start = ask.offset + half", first=67
+        "listing/coverage.py", "start = request.offset + half - overlap", "start = request.offset + half", first=67
     ),
     "the second half is not asked for": Break(
-        "listing/walk.py",
+        "listing/page_queue.py",
         "for part in reversed(parts))",
         "for part in parts[:1])\n        span.open_pages -= 1",
         first=4,
@@ -103,7 +103,9 @@ BREAKS = {
     "short pages are believed": Break(
         "listing/coverage.py", "is_short = length < expected", "is_short = False", world="hidden members", first=14
     ),
-    "an empty list is believed at once": Break("engine/sync.py", "and not fetch.was_empty:", "and False:", first=193),
+    "an empty list is believed at once": Break(
+        "engine/fetching.py", "and not fetch.was_empty:", "and False:", first=193
+    ),
     "who can't be read is in no quarantine": Break(
         "listing/gaps.py", "contact_ids=tuple(ids),", "contact_ids=(),", first=60
     ),
@@ -115,7 +117,7 @@ BREAKS = {
         first=17,
     ),
     "a request for patience uses up a try": Break(
-        "engine/sync.py", "elif isinstance(error, TooManyRequests):", "elif False:", first=213
+        "engine/fetching.py", "elif isinstance(error, TooManyRequests):", "elif False:", first=213
     ),
     "Mailchimp's clock is not asked": Break(
         "engine/audience_plan.py", "return age >= SNAPSHOT_AGE_SECONDS and (", "return True or ("
@@ -175,7 +177,7 @@ BREAKS = {
         world="unreadable members",
     ),
     "who was sent with another page of a crowded second counts as taken": Break(
-        "engine/report.py", " if delivered.sent is None else delivered.sent", "", "days", first=37
+        "engine/report.py", "if sent_ids is None:", "if True:", "days", first=37
     ),
     "an audience is done while a post of it is in flight": Break(
         "engine/sync.py", "and not self._in_flight[audience] and audience.done(now)", "and audience.done(now)", first=48
@@ -200,6 +202,8 @@ DECIDING = (
     "planning/chain",
     "engine/contacts_report",
     "engine/delivery",
+    "engine/fetch_queue",
+    "engine/fetching",
     "engine/hours_report",
     "engine/posting",
     "planning/quarantine",
@@ -213,6 +217,7 @@ DECIDING = (
     "listing/coverage",
     "listing/crowded_second",
     "listing/gaps",
+    "listing/page_queue",
     "listing/window_states",
 )
 """The modules that decide."""

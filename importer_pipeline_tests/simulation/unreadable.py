@@ -63,7 +63,7 @@ class DeepOffsets(SpellDimension):
         self._account = world.account
         # What lies deeper in one second is left out contact by contact, of which no more than so many are borne.
         crowds = [_largest_second(it) for it in scenario.worlds if it.account == world.account]
-        self._limit = max(rng.randint(5, 30), *(crowd - scenario.paging.holes for crowd in crowds))
+        self._limit = max(rng.randint(5, 30), *(crowd - scenario.paging.max_unreadable for crowd in crowds))
         inner = beyond_offset(self._limit, rng.choice((Fault.HANG, Fault.GATEWAY_TIMEOUT)))
         scenario.sandbox.accounts[world.account].twists.append(_while(self._spell, inner))
 

@@ -27,6 +27,7 @@ from importer_pipeline.engine.sync import Sync
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.listing.coverage import (
     BEGINNING,
+    ContactRequest,
     PageRequest,
     PageShape,
     Paging,
@@ -35,6 +36,7 @@ from importer_pipeline.listing.coverage import (
     timestamp,
 )
 from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, Snapshot, SnapshotProgress
+from importer_pipeline.listing.spans import Reading
 from importer_pipeline.records.contacts import Contact, Record
 from importer_pipeline.records.receipt import Receipt
 
@@ -70,15 +72,16 @@ class Listing:
         for contact_id in ids:
             del self.seconds[contact_id]
 
-    def cut(self, ask: PageRequest) -> Cut:
+    def cut(self, request: PageRequest | ContactRequest) -> Cut:
         """Return the page of the listing as it is now."""
-        listed = [(second, key) for key, second in self.seconds.items() if ask.since < second <= ask.before]
+        assert isinstance(request, PageRequest)
+        listed = [(second, key) for key, second in self.seconds.items() if request.since < second <= request.before]
         if self._rng is not None:
             self._rng.shuffle(listed)
         listed.sort(key=lambda one: one[0] if self._rng is not None else one)
-        page = listed[ask.offset : ask.offset + ask.count]
+        page = listed[request.offset : request.offset + request.count]
         stamps = [timestamp(second) for second, _ in page]
-        return Cut(page_shape(ask, stamps, len(listed)), [key for _, key in page], stamps)
+        return Cut(page_shape(request, stamps, len(listed)), [key for _, key in page], stamps)
 
 
 def record(contact_id: str) -> Record:
@@ -94,6 +97,12 @@ def contact(contact_id: str) -> Contact:
 def unsendable(contact_id: str = "") -> Contact:
     """Make a contact without a record."""
     return Contact(contact_id, None, "no email address")
+
+
+def requested(of: Fetch | Reading) -> PageRequest:
+    """Return the page that is requested."""
+    assert isinstance(of.request, PageRequest)
+    return of.request
 
 
 def page_of(cut: Cut, *, server_time: int | None, lacking: Mapping[str, int] | None = None) -> Page:
@@ -206,7 +215,7 @@ class Engine:
         limits: as for `Sync`.
         post_records: maximum of a post that combines small pages; by default each page is sent alone.
         paging: as for `Sync`.
-        book: as for `Sync`; its own unless one is shared.
+        limiters: as for `Sync`; its own unless one is shared.
         rng: for the jitter.
         epoch_offset_seconds: as for `Sync`.
 
@@ -223,7 +232,7 @@ class Engine:
         limits: SyncLimits | None = None,
         post_records: int = 1,
         paging: Paging = SMALL,
-        book: LimiterRegistry | None = None,
+        limiters: LimiterRegistry | None = None,
         rng: Random | None = None,
         epoch_offset_seconds: float = 0.0,
     ) -> None:
@@ -231,7 +240,7 @@ class Engine:
             plans,
             paging=paging,
             limits=replace(limits or SyncLimits(), post_records=post_records),
-            book=book or LimiterRegistry(),
+            limiters=limiters or LimiterRegistry(),
             rng=rng or Halfway(),
             epoch_offset_seconds=epoch_offset_seconds,
         )
@@ -306,7 +315,7 @@ class Engine:
     def page(self, fetch: Fetch, *, server_time: int | None = None) -> Page:
         """Cut the page that Mailchimp would answer with."""
         name = fetch.audience.plan.name.client, fetch.audience.plan.name.audience, fetch.archived
-        cut = self.listings.get(name, Listing()).cut(fetch.ask)
+        cut = self.listings.get(name, Listing()).cut(fetch.request)
         return page_of(cut, server_time=int(self.now) if server_time is None else server_time)
 
     def bring(self, fetch: Fetch, page: Page | None = None) -> None:

@@ -20,7 +20,7 @@ from importer_pipeline.sandbox.faults import REFUSED, FaultPlan, Rule
 from importer_pipeline.sandbox.members import MemberList
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.target import Manner, Refusal
-from importer_pipeline_tests.support.partitions import Shown, shown
+from importer_pipeline_tests.support.partitions import Shown, shown, shown_partitions
 from importer_pipeline_tests.support.runs import (
     Ran,
     full_sync,
@@ -79,6 +79,11 @@ class Newsletter:
     def shown(self) -> Shown:
         """Its windows as Dagster's UI shows them now."""
         return shown(self.instance, "acme/newsletter", clients=self.stage.folder / "clients.yaml")
+
+    @property
+    def quarantine_shown(self) -> Shown:
+        """The partitions of the quarantine as Dagster's UI shows them now."""
+        return shown_partitions(self.instance, ["quarantine"], clients=self.stage.folder / "clients.yaml")
 
     @property
     def missing(self) -> set[str]:
@@ -180,7 +185,8 @@ class Newsletter:
             for entry in self.quarantined.values()
         ]
         kept = Quarantine(entries, began=0.0)
-        write_entries(self.instance, self.instance.report_runless_asset_event, kept, list(kept.entries))
+        log, run = self.instance.report_runless_asset_event, dg.DagsterRun(job_name="any")
+        write_entries(self.instance, log, kept, list(kept.entries), run=run)
 
     def full_sync(self, *, page_size: int = PAGE, **config: Any) -> Ran:
         """Run the job that imports all windows that are missing."""

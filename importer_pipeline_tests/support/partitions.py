@@ -1,4 +1,4 @@
-"""The windows of an audience as Dagster's UI shows them: the same GraphQL, but in this process.
+"""The windows of an audience, or other partitions, as Dagster's UI shows them: the same GraphQL, but in this process.
 
 Stays out: the UI itself (see `ui`).
 """
@@ -70,7 +70,12 @@ def shown(instance: dg.DagsterInstance, audience: str, *, clients: Path) -> Show
         audience: the audience.
         clients: the clients file.
     """
-    answer = asyncio.run(_ask(instance, {"path": [*audience.split("/"), "contact_windows"]}, clients=clients))
+    return shown_partitions(instance, [*audience.split("/"), "contact_windows"], clients=clients)
+
+
+def shown_partitions(instance: dg.DagsterInstance, key: list[str], *, clients: Path) -> Shown:
+    """Return the partitions of an asset as the UI shows them: see `shown`."""
+    answer = asyncio.run(_ask(instance, {"path": key}, clients=clients))
     statuses, counts = answer["assetPartitionStatuses"], answer["partitionStats"]
     red, blue = set(statuses["failedPartitions"]), set(statuses["materializingPartitions"])
     found = Shown(

@@ -135,10 +135,11 @@ def run_config(
 
 
 def full_sync(
-    clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance | None = None
-) -> Ran:
-    """Run the job in process, with a temporary instance unless one is given."""
-    return _execute(clients, "full_sync", config or run_config(), instance)
+    clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance | None = None,
+    resources: Mapping[str, object] | None = None,
+) -> Ran:  # fmt: skip
+    """Run the job in process, with a temporary instance unless one is given, and perhaps with other resources."""
+    return _execute(clients, "full_sync", config or run_config(), instance, resources=resources)
 
 
 def plan_windows(
@@ -270,10 +271,13 @@ def job_command(job: str, folder: Path, config: Mapping[str, Any]) -> tuple[str,
     return ("job", "execute", "-j", job, "-c", str(path))
 
 
-def _execute(clients: Clients, job: str, config: Mapping[str, Any], instance: dg.DagsterInstance | None) -> Ran:
+def _execute(
+    clients: Clients, job: str, config: Mapping[str, Any], instance: dg.DagsterInstance | None,
+    *, resources: Mapping[str, object] | None = None,
+) -> Ran:  # fmt: skip
     with nullcontext(instance) if instance is not None else dg.DagsterInstance.ephemeral() as used:
         result = (
-            build_defs(clients)
+            build_defs(clients, resources=resources)
             .resolve_job_def(job)
             .execute_in_process(instance=used, run_config=dict(config), raise_on_error=False)
         )

@@ -12,7 +12,7 @@ from importer_pipeline.listing.coverage import PageRequest, Paging, TimeRange
 from importer_pipeline.listing.snapshots import ImportedWindow
 from importer_pipeline.listing.spans import Reading
 from importer_pipeline.listing.walk import Walk
-from importer_pipeline_tests.support.factories import SMALL, Cut, Listing, imported
+from importer_pipeline_tests.support.factories import SMALL, Cut, Listing, imported, requested
 
 SLOW = TooSlow("HTTP 504")
 
@@ -44,12 +44,12 @@ class Walker:
         """Take the next page request."""
         reading = self.walk.next()
         assert reading is not None
-        self.asked.append(reading.ask)
+        self.asked.append(requested(reading))
         return reading
 
     def read(self, reading: Reading) -> Cut:
         """Read a page and deliver it."""
-        cut = self.listing.cut(reading.ask)
+        cut = self.listing.cut(reading.request)
         self.walk.arrived(reading, cut.shape)
         self.deliver(reading, cut)
         return cut
@@ -78,7 +78,7 @@ class Walker:
     @property
     def offsets(self) -> list[int]:
         """Offsets of the requested pages, in order."""
-        return [ask.offset for ask in self.asked]
+        return [request.offset for request in self.asked]
 
     def note(self) -> None:
         """Add what the walk reports."""
@@ -136,7 +136,7 @@ def covered_by(walk: Walk) -> list[TimeRange]:
 
 
 @dataclass(slots=True)
-class Unkind:
+class FaultyReader:
     """Reads by a walk while contacts leave at any moment, pages are halved or fail, and answers come in any order."""
 
     rng: Random
@@ -165,7 +165,7 @@ class Unkind:
                 if rng.random() < self.fails:
                     reading.fail(flight)
                 else:
-                    cut = reading.listing.cut(flight.ask)
+                    cut = reading.listing.cut(flight.request)
                     reading.walk.arrived(flight, cut.shape)
                     arrived.append((flight, cut))
             elif arrived:

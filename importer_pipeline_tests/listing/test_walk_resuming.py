@@ -10,13 +10,13 @@ from importer_pipeline.errors import TriesUsedUp
 from importer_pipeline.listing.coverage import PageRequest, TimeRange, missing
 from importer_pipeline.listing.spans import WindowState
 from importer_pipeline.listing.walk import Walk
-from importer_pipeline_tests.support.factories import SMALL, Listing, imported
+from importer_pipeline_tests.support.factories import SMALL, Listing, imported, requested
 from importer_pipeline_tests.support.walkers import (
     BEFORE,
     LOST,
     PATIENT,
     SLOW,
-    Unkind,
+    FaultyReader,
     Walker,
     assert_covered_is_seen,
     covered_by,
@@ -48,24 +48,24 @@ def test_missing_windows_are_read_between_imported_neighbours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offset", "ask"),
+    ("offset", "expected"),
     [
         pytest.param(0, PageRequest(since=-1, before=5, offset=0, count=6), id="the first"),
         pytest.param(8, PageRequest(since=9, before=13, offset=0, count=6), id="in the middle"),
         pytest.param(20, PageRequest(since=21, before=BEFORE, offset=0, count=6), id="the last"),
     ],
 )
-def test_a_single_missing_window_is_one_request(offset: int, ask: PageRequest) -> None:
+def test_a_single_missing_window_is_one_request(offset: int, expected: PageRequest) -> None:
     earlier = six_windows()
     whole = earlier.known[offset].covered
     later = resumed_walk(earlier, *earlier.known.keys() - {offset})
     later.rest()
-    assert later.asked == [ask]
+    assert later.asked == [expected]
     assert later.reports == [(offset, True, whole)]
 
 
 @pytest.mark.parametrize(
-    ("known", "ask"),
+    ("known", "expected"),
     [
         pytest.param((), PageRequest(since=-1, before=BEFORE, offset=12, count=6), id="the whole"),
         pytest.param((0,), PageRequest(since=5, before=BEFORE, offset=8, count=6), id="from a lower one on"),
@@ -73,11 +73,11 @@ def test_a_single_missing_window_is_one_request(offset: int, ask: PageRequest) -
         pytest.param((4, 16), PageRequest(since=9, before=17, offset=4, count=6), id="between two"),
     ],
 )
-def test_a_single_wanted_window_is_one_request(known: tuple[int, ...], ask: PageRequest) -> None:
+def test_a_single_wanted_window_is_one_request(known: tuple[int, ...], expected: PageRequest) -> None:
     """Other windows are missing, too."""
     later = resumed_walk(six_windows(), *known, wanted={12})
     later.rest()
-    assert later.asked == [ask]
+    assert later.asked == [expected]
     assert [offset for offset, is_imported, _ in later.reports if is_imported] == [12]
     assert later.walk.left == 5 - len(known)
 
@@ -85,7 +85,7 @@ def test_a_single_wanted_window_is_one_request(known: tuple[int, ...], ask: Page
 def test_the_first_wanted_window_is_read_before_the_others() -> None:
     """Its page shows how many contacts there are."""
     later = resumed_walk(six_windows(), 0, wanted={8, 16, 20})
-    assert later.next().ask == PageRequest(since=5, before=BEFORE, offset=4, count=6)
+    assert later.next().request == PageRequest(since=5, before=BEFORE, offset=4, count=6)
     assert not later.walk.has_ready
     later = resumed_walk(six_windows(), 0, wanted={8, 16, 20})
     later.rest()
@@ -106,7 +106,7 @@ def test_a_failure_after_planning_repeats_no_request() -> None:
     """The first page of a section fails after it has shown how many contacts there are."""
     later = resumed_walk(six_windows(), 0, wanted={8, 16})
     first = later.next()
-    later.walk.arrived(first, later.listing.cut(first.ask).shape)
+    later.walk.arrived(first, later.listing.cut(first.request).shape)
     later.fail(first)
     later.rest()
     assert later.offsets == [4, 12]
@@ -117,7 +117,7 @@ def test_windows_beyond_their_section_need_no_request() -> None:
     earlier.listing.leave(*(str(number) for number in range(6, 11)))
     later = resumed_walk(earlier, 0, 12)
     later.rest()
-    assert [(ask.since, ask.before, ask.offset) for ask in later.asked] == [
+    assert [(request.since, request.before, request.offset) for request in later.asked] == [
         (5, 13, 0),
         (17, BEFORE, 0),
         (17, BEFORE, 4),
@@ -146,7 +146,7 @@ def test_a_window_that_proves_nothing_is_no_neighbour() -> None:
         shrunk.read(shrunk.next())
     assert shrunk.known[20].covered == shrunk.known[16].covered == ()
     later = resumed_walk(shrunk, 0, 16, 20)
-    assert later.next().ask == PageRequest(since=5, before=BEFORE, offset=0, count=6)
+    assert later.next().request == PageRequest(since=5, before=BEFORE, offset=0, count=6)
 
 
 def test_an_imported_window_is_read_again_by_its_own_time() -> None:
@@ -189,7 +189,7 @@ def test_a_gap_between_imported_windows_is_read_at_once() -> None:
     earlier = walker(*range(1, 24))
     earlier.read(earlier.next())
     earlier.listing.leave("0", "1", "2")
-    while (reading := earlier.next()).ask.since == -1:
+    while requested(reading := earlier.next()).since == -1:
         earlier.read(reading)
     later = resumed_walk(earlier, *earlier.known)
     later.rest()
@@ -217,7 +217,7 @@ def test_gaps_are_read_after_the_wanted_windows() -> None:
     assert not later.walk.has_ready
     later = resumed_walk(earlier, *earlier.known.keys() - {8, 16}, wanted={16})
     later.rest()
-    assert [(ask.since + 1, ask.before) for ask in later.asked[1:]] == [(6, 8)]
+    assert [(request.since + 1, request.before) for request in later.asked[1:]] == [(6, 8)]
 
 
 def test_gaps_are_read_once_after_the_last_section() -> None:
@@ -233,7 +233,7 @@ def test_gaps_are_read_once_after_the_last_section() -> None:
     assert not later.walk.has_ready
     later.read(sections[1])
     later.rest()
-    assert [(ask.since + 1, ask.before) for ask in later.asked[2:]] == [(6, 8)]
+    assert [(request.since + 1, request.before) for request in later.asked[2:]] == [(6, 8)]
 
 
 def test_the_seconds_around_missing_windows_are_left_alone() -> None:
@@ -268,7 +268,7 @@ def test_without_wanted_windows_nothing_is_requested() -> None:
 def test_known_windows_outside_the_listing_are_ignored() -> None:
     later = resumed_walk(six_windows(), 0, 4, 20, wanted={4, 20, 24}, total=12)
     assert set(later.walk.windows) == {0, 4, 8}
-    assert later.next().ask == PageRequest(since=5, before=9, offset=0, count=6)
+    assert later.next().request == PageRequest(since=5, before=9, offset=0, count=6)
     assert not later.walk.has_ready
 
 
@@ -284,9 +284,9 @@ def test_a_stopped_walk_requests_nothing_after_a_failure() -> None:
 
 def test_a_walk_is_whole_with_all_windows_and_all_seconds() -> None:
     later = resumed_walk(six_windows(), 0, 4, 8, 12, 16)
-    assert not later.walk.is_whole
+    assert not later.walk.is_proved
     later.rest()
-    assert later.walk.is_whole
+    assert later.walk.is_proved
 
 
 def test_a_walk_with_a_missing_second_is_not_whole() -> None:
@@ -294,15 +294,15 @@ def test_a_walk_with_a_missing_second_is_not_whole() -> None:
     open_between = Walk(since=-1, before=BEFORE, paging=SMALL)
     open_between.resume(total=8, known={0: imported(TimeRange(0, 5)), 4: imported(TimeRange(7, BEFORE))}, wanted=set())
     assert open_between.left == 0
-    assert not open_between.is_whole
+    assert not open_between.is_proved
 
 
 def test_a_walk_with_a_missing_window_is_not_whole() -> None:
     """No second of it is missing."""
     left = Walk(since=-1, before=BEFORE, paging=SMALL)
     left.resume(total=8, known={0: imported(TimeRange(0, BEFORE))}, wanted=set())
-    assert not left.is_whole
-    assert not Walk(since=-1, before=BEFORE, paging=SMALL).is_whole
+    assert not left.is_proved
+    assert not Walk(since=-1, before=BEFORE, paging=SMALL).is_proved
 
 
 def states(reading: Walker) -> dict[int, WindowState]:
@@ -313,7 +313,7 @@ def test_a_window_is_missing_until_its_first_page_is_requested() -> None:
     later = resumed_walk(six_windows(), 0, 12, wanted={4, 8})
     first = later.next()
     assert (states(later)[4], states(later)[8]) == (WindowState.UNDER_WAY, WindowState.MISSING)
-    later.walk.arrived(first, later.listing.cut(first.ask).shape)
+    later.walk.arrived(first, later.listing.cut(first.request).shape)
     assert states(later)[8] is WindowState.UNDER_WAY
 
 
@@ -332,7 +332,7 @@ def test_a_missing_window_beyond_its_section_is_imported() -> None:
     earlier.listing.leave(*(str(number) for number in range(6, 11)))
     later = resumed_walk(earlier, 0, 12, wanted={4, 8})
     first = later.next()
-    later.walk.arrived(first, later.listing.cut(first.ask).shape)
+    later.walk.arrived(first, later.listing.cut(first.request).shape)
     assert (states(later)[4], states(later)[8]) == (WindowState.UNDER_WAY, WindowState.IMPORTED)
 
 
@@ -407,8 +407,8 @@ def some_windows(rng: Random, offsets: list[int]) -> set[int] | None:
     return None if rng.random() < 0.3 else set(rng.sample(offsets, rng.randint(0, len(offsets))))
 
 
-def faults(rng: Random) -> Unkind:
-    return Unkind(rng, leaves=rng.choice((0.0, 0.02, 0.1)), fails=0.15, dies=rng.choice((0.0, 0.01, 0.05)))
+def faults(rng: Random) -> FaultyReader:
+    return FaultyReader(rng, leaves=rng.choice((0.0, 0.02, 0.1)), fails=0.15, dies=rng.choice((0.0, 0.01, 0.05)))
 
 
 @settings(max_examples=300)
@@ -426,7 +426,7 @@ def test_resumed_walks_lose_no_unchanged_contact(seed: int) -> None:
         later = Walker(first.listing, Walk(since=-1, before=BEFORE, paging=PATIENT), seen=first.seen, known=first.known)
         wanted = None if is_last else some_windows(rng, offsets)
         later.walk.resume(total=first.walk.total, known=dict(first.known), wanted=wanted)
-        (Unkind(rng, leaves=0.02) if is_last else faults(rng)).read(later)
+        (FaultyReader(rng, leaves=0.02) if is_last else faults(rng)).read(later)
         assert_covered_is_seen(later)
     assert set(first.known) == set(offsets)
     assert set(first.listing.seconds) <= first.seen

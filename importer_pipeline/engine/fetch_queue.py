@@ -1,0 +1,137 @@
+"""Decides which audience's page is requested next: a round of the audiences that have one. Pure.
+
+A page is requested if its account has a free connection, the network in front of Mailchimp lets requests pass, and the
+target of the audience has room for its contacts. Stays out: the meaning of the answer (`fetching.py`).
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
+from importer_pipeline.engine.concurrency import LimiterRegistry, account_limiter
+from importer_pipeline.engine.edge import Edge
+from importer_pipeline.engine.posting import Posting
+from importer_pipeline.engine.services import Service, SyncLimits, Timers
+from importer_pipeline.engine.time_budget import TimeBudget
+
+
+class Account:
+    """A Mailchimp account in a sync.
+
+    Attributes:
+        service: its requests in flight, and what waits for a free connection.
+        clients: the clients whose account it is.
+        clock_ahead_seconds: how far Mailchimp's clock is ahead of ours, by its last answer.
+        failure_counted_at: when its last failure was counted, by the engine's clock.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.clients: set[str] = set()
+        self.clock_ahead_seconds = 0.0
+        self.failure_counted_at = -math.inf
+
+
+class FetchQueue:
+    """The audiences that have pages to request, and the accounts that they are requested from.
+
+    Args:
+        limits: how much at once.
+        timers: calls that are due later.
+        epoch_offset_seconds: seconds to add to the engine's clock to get epoch seconds.
+        posting: holds back audiences whose target has no room.
+        time: starts with an audience's first request.
+        settled: called with an audience that has no page to request after all, and the time.
+        note_activity: called with a client that waits for its turn at a shared target, and the time.
+
+    Attributes:
+        accounts: the accounts, by name.
+        edge: the network in front of Mailchimp.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: SyncLimits,
+        timers: Timers,
+        epoch_offset_seconds: float,
+        posting: Posting,
+        time: TimeBudget,
+        settled: Callable[[AudienceSync, float], None],
+        note_activity: Callable[[str, float], None],
+    ) -> None:
+        self._limits = limits
+        self._timers = timers
+        self._epoch_offset_seconds = epoch_offset_seconds
+        self._posting = posting
+        self._time = time
+        self._settled = settled
+        self._note_activity = note_activity
+        self._round: deque[AudienceSync] = deque()
+        self._offered: set[AudienceSync] = set()
+        self._winding_down = False
+        self._in_flight = 0
+        self._opens_at = -math.inf
+        self.accounts: dict[str, Account] = {}
+        self.edge = Edge(first_pause_seconds=limits.first_pause_seconds)
+
+    def enter(self, audience: AudienceSync, limiters: LimiterRegistry) -> None:
+        """Add an audience."""
+        plan = audience.plan
+        if plan.account not in self.accounts:
+            limiter = limiters.of(
+                account_limiter(plan.account), plan.account_connections, throttling=self._limits.throttling
+            )
+            self.accounts[plan.account] = Account(Service(limiter, self._timers))
+        self.accounts[plan.account].clients.add(plan.name.client)
+        self.offer(audience)
+
+    def account_of(self, audience: AudienceSync) -> Account:
+        """Return the account that an audience is read from."""
+        return self.accounts[audience.plan.account]
+
+    def offer(self, audience: AudienceSync) -> None:
+        """Add an audience that may have a page to request to the round."""
+        if audience not in self._offered:
+            self._offered.add(audience)
+            self._round.append(audience)
+
+    def wind_down(self) -> None:
+        """Return no more requests."""
+        self._winding_down = True
+
+    def connection_freed(self, fetch: Fetch, now: float) -> None:
+        """Free a request's connection."""
+        self._in_flight -= 1
+        self.account_of(fetch.audience).service.release(now)
+
+    def take(self, now: float) -> Fetch | None:
+        """Return a page request of the next audience in the round that has one, a connection and room."""
+        while self._round and self._in_flight < self._limits.connections and not self._winding_down:
+            if (opens_at := self.edge.opens_at(now, in_flight=self._in_flight)) > now:
+                if self._opens_at < opens_at:  # Ask again then.
+                    self._opens_at = opens_at
+                    self._timers.at(opens_at, lambda _: None)
+                return None
+            audience = self._round.popleft()
+            self._offered.discard(audience)
+            account = self.account_of(audience)
+            if not audience.has_ready:
+                self._settled(audience, now)  # A resumed one may have nothing to read.
+                continue
+            if not self._posting.has_room(audience):
+                self._note_activity(audience.plan.name.client, now)  # It waits its turn at a target that others share.
+                self._posting.park(audience, now, lambda _, audience=audience: self.offer(audience))
+            elif not account.service.acquire(now):
+                account.service.park(now, lambda _, audience=audience: self.offer(audience))
+            else:
+                fetch = audience.next(now, now + self._epoch_offset_seconds + account.clock_ahead_seconds)
+                self.offer(audience)
+                if fetch is not None:
+                    self._in_flight += 1
+                    self.edge.note_sent(now)
+                    self._time.start(audience, now)
+                    return fetch
+                account.service.release(now)
+        return None
