@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
-SOURCES = ("importer_pipeline", "pyproject.toml", "setup.py", "README.md")
+SOURCES = ("importer_pipeline", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, importer_pipeline

@@ -34,6 +34,7 @@ ROOMS: Mapping[str, set[str]] = {
     "clients": {"mailchimp", "records"},
     "runner": {"clients", "mailchimp", "target", "planning", "engine", "locks", "http", "records", "listing"},
     "defs": {"runner", "clients", "mailchimp", "target", "planning", "engine", "locks", "records", "listing"},
+    "cli": {"defs", "clients", "mailchimp", "target", "planning", "engine", "records", "listing"},
     "sandbox": {"clients", "listing"},
 }
 """The rooms that each may import, besides the modules of the root that belong to none."""
@@ -43,9 +44,9 @@ ROOT = {"errors", "redaction", "exhaustion"}
 itself."""
 
 STRANGERS: Mapping[str, set[str]] = {
-    "requests": {"http", "mailchimp", "target", "runner", "defs", "sandbox"},
-    "urllib3": {"http", "mailchimp", "target", "runner", "defs", "sandbox"},
-    "dagster": {"defs"},
+    "requests": {"http", "mailchimp", "target", "runner", "defs", "cli", "sandbox"},
+    "urllib3": {"http", "mailchimp", "target", "runner", "defs", "cli", "sandbox"},
+    "dagster": {"defs", "cli"},
 }
 """The rooms that may load a heavy library at all, be it through others."""
 

@@ -30,6 +30,7 @@ __all__ = [
     "MailchimpClient",
     "MailchimpLimits",
     "MembersPage",
+    "json_object",
     "read_document",
     "read_list",
     "read_member",
@@ -42,7 +43,7 @@ OAUTH_METADATA_URL = "https://login.mailchimp.com/oauth2/metadata"
 
 _SMALL_BYTES = 64 * 1024
 _FIELD_BYTES = 1024
-_PATH = re.compile(r"(?:/(?:[\w.~@:-]|%[0-9A-Fa-f]{2})+)+", re.ASCII)
+_PATH = re.compile(r"/|(?:/(?:[\w.~@:-]|%[0-9A-Fa-f]{2})+)+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +191,7 @@ class MailchimpClient:
         route = self._wire.route("GET", self._oauth_metadata_url, headers)
         answer = self._wire.send(route, "", limit_bytes=_SMALL_BYTES)
         refused = answer.status in (400, 401) and "error" in small_document(answer.body)
-        metadata = {"error": ""} if refused else _object(answer, expected="the metadata of the OAuth token")
+        metadata = {"error": ""} if refused else json_object(answer, expected="the metadata of the OAuth token")
         if "error" in metadata:  # A bad token is answered with HTTP 200 (V).
             raise KeyRefused(
                 "Mailchimp does not know the OAuth token", remedy="connect the account again, and store the new token"
@@ -205,7 +206,7 @@ def read_members(answer: Answer) -> MembersPage:
         BrokenAnswer: it is not a list of members, each with a `last_changed`, and their total.
         ImporterError: by the status; see `mailchimp/errors.py`.
     """
-    page = _object(answer, expected="a page of members")
+    page = json_object(answer, expected="a page of members")
     members: Any = page.get("members")
     total = page.get("total_items")
     if not isinstance(members, list):
@@ -232,7 +233,7 @@ def read_member(answer: Answer) -> dict[str, Any] | None:
     Only a 404 of Mailchimp itself counts: one of something in between says nothing about a member. Mailchimp also
     answers 404 if there is no such list: None does not mean that the list exists.
     """
-    return None if proves_absence(answer) else _object(answer, expected="a member")
+    return None if proves_absence(answer) else json_object(answer, expected="a member")
 
 
 def server_time(answer: Answer) -> int | None:
@@ -259,14 +260,14 @@ def server_time(answer: Answer) -> int | None:
 
 def read_list(answer: Answer) -> None:
     """Check that the list exists; raise by the status if not."""
-    _object(answer, expected="a list")
+    json_object(answer, expected="a list")
 
 
 def read_ping(answer: Answer) -> None:
     """Check that Mailchimp accepted the key; raise by the status if not."""
     if proves_absence(answer):
         raise RequestRefused("there is no Mailchimp API at this URL (HTTP 404)", remedy="check mailchimp.base_url")
-    _object(answer, expected="a greeting")
+    json_object(answer, expected="a greeting")
 
 
 def read_document(answer: Answer) -> dict[str, Any]:
@@ -279,10 +280,11 @@ def read_document(answer: Answer) -> dict[str, Any]:
     """
     if proves_absence(answer):
         raise RequestRefused("Mailchimp has nothing at this path (HTTP 404)", remedy="check the ids in it")
-    return _object(answer, expected="an object")
+    return json_object(answer, expected="an object")
 
 
-def _object(answer: Answer, *, expected: str) -> dict[str, Any]:
+def json_object(answer: Answer, *, expected: str) -> dict[str, Any]:
+    """Return the JSON object of a good answer; raise by the status, or BrokenAnswer with what was `expected`."""
     if answer.status != 200:
         raise status_error(answer)
     try:

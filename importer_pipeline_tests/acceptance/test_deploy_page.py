@@ -23,7 +23,8 @@ def test_following_the_page_to_the_letter_sets_up_the_service(
     deployed_world: World, tmp_path: Path, postgres: Postgres, dagster_database: str
 ) -> None:
     folder = tmp_path / "checkout"
-    for part in ("importer_pipeline", "deploy", "pyproject.toml", "setup.py", "constraints.txt", "README.md"):
+    files = ("pyproject.toml", "setup.py", "constraints.txt", "README.md", "LICENSE")
+    for part in ("importer_pipeline", "deploy", *files):
         source = ROOT / part
         if source.is_dir():
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))

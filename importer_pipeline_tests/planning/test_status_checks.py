@@ -60,7 +60,7 @@ def test_refused_contacts_warn_from_1_and_fail_from_5_percent(refused: int, pass
 def test_each_check_fails_for_its_own_reason() -> None:
     failing = {
         "on_time": judged(DONE, lag_hours=4),
-        "complete": judged(replace(DONE, accepted=99, accepted_now=99)),
+        "complete": judged(replace(DONE, totals=ReadTotals(read=100, accepted=99), run=RunCounts(accepted=99))),
         "quarantine_empty": judged(DONE, entries=(ENTRY,)),
         "keys_accepted": judged(done(error=REFUSED)),
     }

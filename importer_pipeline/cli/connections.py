@@ -1,0 +1,73 @@
+"""Requests of a person who waits: API clients with short timeouts, and a few retries.
+
+Stays out: what is requested (`mailchimp/directory.py`), and syncs, which have all the time they need (`engine/`).
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from importer_pipeline.clients.client import Client
+from importer_pipeline.errors import TooManyRequests, TryAgain
+from importer_pipeline.mailchimp.client import MailchimpClient, MailchimpLimits
+from importer_pipeline.mailchimp.credentials import Credentials
+from importer_pipeline.target.client import TargetClient, TargetLimits
+
+_CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 30.0
+_MAX_WAIT_SECONDS = 30.0
+
+PAUSES_SECONDS = (0.5, 2.0)
+"""The pauses before the retries."""
+
+_Result = TypeVar("_Result")
+
+
+def open_mailchimp(credentials: Credentials, *, base_url: str | None) -> MailchimpClient:
+    """Open an account with the timeouts of a person who waits. SecretMissing if its data centre is unknown."""
+    limits = MailchimpLimits(
+        connect_timeout_seconds=_CONNECT_SECONDS,
+        read_timeout_seconds=_ANSWER_SECONDS,
+        answer_timeout_seconds=_ANSWER_SECONDS,
+        connections=1,
+    )
+    return MailchimpClient(credentials, base_url=base_url, limits=limits)
+
+
+def open_account(client: Client) -> MailchimpClient:
+    """Open a client's Mailchimp account. SecretMissing if its secret can't be used."""
+    return open_mailchimp(client.mailchimp.credentials(), base_url=client.mailchimp.base_url)
+
+
+def open_target(client: Client) -> TargetClient:
+    """Open a client's account at the target. SecretMissing if its secret can't be used."""
+    limits = TargetLimits(
+        connect_timeout_seconds=_CONNECT_SECONDS,
+        read_timeout_seconds=_ANSWER_SECONDS,
+        answer_timeout_seconds=_ANSWER_SECONDS,
+        connections=1,
+    )
+    return TargetClient(client.target.url, client.target.api_key.read(), limits=limits)
+
+
+def patiently(
+    request: Callable[[], _Result],
+    *,
+    pauses_seconds: Sequence[float] = PAUSES_SECONDS,
+    sleep: Callable[[float], object] = time.sleep,
+) -> _Result:
+    """Return what a request returns, after retries if it may pass; raise the last error if it does not.
+
+    Args:
+        request: raises TryAgain if a retry may help.
+        pauses_seconds: the pause before each retry, or longer, if a busy server asks for it.
+        sleep: waits for some seconds.
+    """
+    for pause in pauses_seconds:
+        try:
+            return request()
+        except TooManyRequests as error:
+            sleep(max(pause, min(error.retry_after_seconds or 0.0, _MAX_WAIT_SECONDS)))
+        except TryAgain:
+            sleep(pause)
+    return request()
