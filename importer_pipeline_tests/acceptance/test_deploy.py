@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from importer_pipeline.clients.secret import Secret
 from importer_pipeline.defs.settings import Settings
 from importer_pipeline_tests.support.deployed import DEPLOY, DEPLOY_PAGE, services
-from importer_pipeline_tests.support.patience import ended
+from importer_pipeline_tests.support.patience import ended, until
 from importer_pipeline_tests.support.processes import Processes
 
 
@@ -129,11 +130,18 @@ sys.exit(9 if child.wait() else 0)
 """An init like the container's: it ends when its child does."""
 
 
+def started(processes: Processes, stubborn: str) -> subprocess.Popen[bytes]:
+    """Start an init, and wait for its child: a check may come before it."""
+    init = processes.start("init", [sys.executable, "-c", INIT, stubborn], os.environ)
+    until(lambda: bool(psutil.Process(init.pid).children()))
+    return init
+
+
 @pytest.mark.parametrize("deaf", [False, True], ids=["ends when told to", "has to be killed"])
 def test_only_what_is_unhealthy_three_times_in_a_row_is_ended(tmp_path: Path, deaf: bool) -> None:
     with Processes(tmp_path) as processes:
         stubborn = "signal.signal(signal.SIGTERM, signal.SIG_IGN); " if deaf else ""
-        init = processes.start("init", [sys.executable, "-c", INIT, stubborn], os.environ)
+        init = started(processes, stubborn)
 
         def checked(times: int, command: str) -> list[int]:
             check = [str(DEPLOY / "healthy.sh"), str(init.pid), command]
@@ -152,7 +160,7 @@ def test_only_what_is_unhealthy_three_times_in_a_row_is_ended(tmp_path: Path, de
 
 def test_what_never_becomes_healthy_is_ended_too(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
-        init = processes.start("init", [sys.executable, "-c", INIT, ""], os.environ)
+        init = started(processes, "")
         check = [str(DEPLOY / "healthy.sh"), str(init.pid), "false"]
         for _ in range(10):
             assert init.poll() is None

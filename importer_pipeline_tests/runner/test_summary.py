@@ -197,7 +197,9 @@ def test_known_failures_are_named_and_alone_no_failure() -> None:
     summary = ImportSummary()
     summary.note(replace(failed("0"), name=OTHER))
     assert summary.failure_besides({OTHER}) is None
-    summary.note(replace(DONE, left=3, error=KeyRefused("the key is refused", remedy="replace it")))
+    summary.note(
+        replace(DONE, parts=PartCounts(total=5, left=3), error=KeyRefused("the key is refused", remedy="replace it"))
+    )
     assert summary.failure_besides({OTHER}) == (
         "Incomplete: 1 of 2 audiences.\n"
         "- acme/news (3 windows left): the key is refused: replace it\n"
