@@ -14,7 +14,7 @@ from importer_pipeline.defs.pruning import prune_job
 from importer_pipeline.defs.quarantine import failed_partitions_sensor, quarantine_asset, redrive_job
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource
 from importer_pipeline.defs.run_liveness import sign_of_life
-from importer_pipeline.defs.schedules import hourly_schedules, stale_after
+from importer_pipeline.defs.schedules import hourly_schedules, prune_schedule, stale_after
 from importer_pipeline.defs.settings import Settings, settings_from_environment
 from importer_pipeline.defs.specs import list_specs
 from importer_pipeline.defs.status import StatusReporter
@@ -51,14 +51,17 @@ def build_defs(
     assets.append(status_asset(own, shard, reporter, stale_after=stale_after(settings)))
     jobs = [full_sync, incremental_sync, plan_windows_job(own)]
     sensors = [dead_runs_sensor, client_alerts_sensor(own, settings)]
+    schedules = hourly_schedules(own, settings, changes=incremental_sync, full=full_sync)
     if shard.is_first:
+        prune_history = prune_job(settings)
+        schedules.append(prune_schedule(settings, prune_history))
         assets += [quarantine_asset(clients)] if clients.clients else []
-        jobs += [redrive_job(clients), prune_job(settings)]
+        jobs += [redrive_job(clients), prune_history]
         sensors.append(failed_partitions_sensor(clients))
     return Definitions(
         assets=[*list_specs(own), *assets],
         jobs=jobs,
-        schedules=hourly_schedules(own, settings, changes=incremental_sync, full=full_sync),
+        schedules=schedules,
         sensors=sensors,
         resources={
             "mailchimp": MailchimpResource(clients=clients),

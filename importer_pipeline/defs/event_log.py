@@ -26,7 +26,7 @@ from dagster._core.storage.event_log import (
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._serdes import serialize_value
 from dagster_postgres import PostgresEventLogStorage
-from sqlalchemy import and_, delete, select
+from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
@@ -302,7 +302,7 @@ def stored_materialization(record: dg.EventLogRecord) -> Stored | None:
 
 
 def runs_with_events(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> set[str]:
-    """The runs that have left materializations or observations of some assets in the log."""
+    """Return the runs that have left materializations or observations of some assets since those were last wiped."""
     storage = instance.event_log_storage
     assert isinstance(storage, SqlEventLogStorage), "a Dagster instance of SQLite or Postgres"
     table = SqlEventLogStorageTable.c
@@ -310,10 +310,28 @@ def runs_with_events(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) 
     found: set[str] = set()
     for start in range(0, len(keys), _ASSETS_AT_ONCE):
         wanted = [key.to_string() for key in keys[start : start + _ASSETS_AT_ONCE]]
-        query = select(table.run_id).distinct().where(table.asset_key.in_(wanted), table.dagster_event_type.in_(kinds))
+        query = (
+            select(table.run_id)
+            .distinct()
+            .join(AssetKeyTable, AssetKeyTable.c.asset_key == table.asset_key)
+            .where(table.asset_key.in_(wanted), table.dagster_event_type.in_(kinds))
+            # Postgres keeps the events of a wiped asset, and only ignores them.
+            .where(or_(AssetKeyTable.c.wipe_timestamp.is_(None), table.timestamp > AssetKeyTable.c.wipe_timestamp))
+        )
         with storage.index_connection() as connection:
             found.update(connection.execute(query).scalars())
     return found
+
+
+def recompute_partition_status(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> None:
+    """Let Dagster compute anew which partitions of some assets are materialized.
+
+    It keeps what it computed last and adds newer events, so those of deleted runs would stay.
+    """
+    storage = instance.event_log_storage
+    assert isinstance(storage, SqlEventLogStorage), "a Dagster instance of SQLite or Postgres"
+    for key in keys:
+        storage.wipe_asset_cached_status(key)
 
 
 def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:

@@ -183,7 +183,8 @@ class EventLogHistory:
         """Write down what waits, in its order.
 
         Returns:
-            a line for each thing that came in, for people: whole audiences first.
+            a line for each thing that came in, for people: whole audiences first. An hour or a window without contacts
+            has none.
         """
         self._write()
         lines, self._lines = self._lines, []
@@ -201,7 +202,9 @@ class EventLogHistory:
             self._snapshots.clear()
             self._wiped.clear()
         store_events(self._context, self._events)
-        imported = [event for event in self._events if isinstance(event, dg.AssetMaterialization)]
+        imported = [
+            event for event in self._events if isinstance(event, dg.AssetMaterialization) and not _is_empty(event)
+        ]
         self._events.clear()
         self._lines += [event.description or "" for event in sorted(imported, key=lambda it: it.partition is not None)]
 
@@ -247,6 +250,11 @@ class EventLogHistory:
             if completes(event.metadata, told.snapshot):
                 return True
         return False
+
+
+def _is_empty(event: dg.AssetMaterialization) -> bool:
+    read = event.metadata.get("contacts_read")
+    return event.partition is not None and isinstance(read, dg.IntMetadataValue) and read.value == 0
 
 
 def newest_snapshot(instance: dg.DagsterInstance, name: AudienceName) -> RecordedSnapshot | None:

@@ -130,7 +130,7 @@ def import_all(
         with _as_failure(), running:
             _report(context, running, history, summary)
     left = f"; left to a later run: {_clients(turns)}" if turns.waiting else ""
-    context.log.info(f"{summary.closing_line}{left}")
+    context.log.info(f"{summary.closing_line(time.time())}{left}")
 
 
 @contextmanager
@@ -149,8 +149,8 @@ def _as_failure() -> Generator[None]:
 
 
 def _report(context: Context, running: Import, history: EventLogHistory, summary: ImportSummary) -> None:
-    for note in running.notes:
-        context.log.info(note)
+    if running.notes:
+        context.log.info(shortened(running.notes, _MAX_LINES, separator="\n"))
     pace = _Pace(running)
     pending: deque[Outcome] = deque()
     try:

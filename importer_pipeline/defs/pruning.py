@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from importer_pipeline.defs.chain_evidence import runs_of_last_hours
-from importer_pipeline.defs.event_log import delete_run, runs_with_events
+from importer_pipeline.defs.event_log import delete_run, recompute_partition_status, runs_with_events
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS, CONTACTS
 from importer_pipeline.defs.quarantine_events import runs_of_entries
 from importer_pipeline.defs.settings import Settings, settings_from_environment
@@ -78,6 +78,9 @@ def prune(instance: dg.DagsterInstance, cutoff: datetime) -> tuple[int, int]:
         if run_id not in needed:
             delete_run(instance, run_id)
     kept = len(needed.intersection(old))
+    if kept < len(old):
+        changes = [key for key in instance.all_asset_keys() if key.path[-1] == CONTACT_CHANGES]
+        recompute_partition_status(instance, changes)
     return len(old) - kept, kept
 
 

@@ -33,6 +33,9 @@ _TICKS = 100
 _MISSED_TICKS = 3
 """Ticks without a status until that is overdue."""
 
+_PRUNE_CRON = "37 3 * * *"
+"""Once a day, far from the ticks at full hours."""
+
 _MAX_MINUTES = 50.0
 """How long it may take however rare the ticks are: what hangs for so long is left to the next one."""
 
@@ -51,7 +54,7 @@ def hourly_schedules(
     Raises:
         SettingsInvalid: the cron expression is none.
     """
-    status = dg.DefaultScheduleStatus.RUNNING if settings.hourly == "on" else dg.DefaultScheduleStatus.STOPPED
+    status = _default_status(settings)
 
     def hourly_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         config = {"newcomers": False, "within_minutes": _minutes_of_a_run(settings.hourly_cron)}
@@ -91,6 +94,21 @@ def hourly_schedules(
             "IMPORTER_HOURLY_CRON: expected a cron expression of five fields, found something else",
             remedy='write it like "7 * * * *", or unset it',
         ) from None
+
+
+def prune_schedule(settings: Settings, job: dg.JobDefinition) -> dg.ScheduleDefinition:
+    """Return `daily_prune`, which runs by itself where the hourly schedules do."""
+    return dg.ScheduleDefinition(
+        name="daily_prune",
+        description="Deletes old runs that nothing depends on.",
+        job=job,
+        cron_schedule=_PRUNE_CRON,
+        default_status=_default_status(settings),
+    )
+
+
+def _default_status(settings: Settings) -> dg.DefaultScheduleStatus:
+    return dg.DefaultScheduleStatus.RUNNING if settings.hourly == "on" else dg.DefaultScheduleStatus.STOPPED
 
 
 def stale_after(settings: Settings) -> timedelta | None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from importer_pipeline.engine.audience_plan import ContactsScope, HoursScope
-from importer_pipeline.listing.coverage import timestamp
 from importer_pipeline.listing.snapshots import AudienceName, Latest
 from importer_pipeline.planning.chain import Chain, Evidence, View, chain_of, was_other_since_snapshot, why_no_chain
 from importer_pipeline.planning.history import History
@@ -121,7 +120,6 @@ class Resolver:
         return ReadPlan(
             scope=HoursScope(first=chain.end + 1, last=None, chain_from=chain.snapshot, known=chain.hours),
             later=self._retries(audience, request.retry),
-            note=f"{audience.name} continues from {timestamp(chain.end)}" if chain.hours else "",
         )
 
     def _retries(self, audience: AudienceRequest, request: RetryRequest) -> tuple[Request, ...]:

@@ -13,6 +13,8 @@ from importer_pipeline.engine.outcomes import (
     RefusedContact,
     WindowImported,
 )
+from importer_pipeline.listing.coverage import timestamp
+from importer_pipeline.listing.hours import HOUR_SECONDS, SETTLED_SECONDS, last_second_over
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.redaction import shortened, shown
 
@@ -58,13 +60,15 @@ class ImportSummary:
         """Return whether so many audiences ended with this error that it needs no line of its own."""
         return done.error is not None and len(self._failed[str(done.error)]) > MAX_ALONE
 
-    @property
-    def closing_line(self) -> str:
-        """The last line of the log."""
+    def closing_line(self, now: float) -> str:
+        """Return the last line of the log, at a moment in epoch seconds."""
         done = [it for it in self.done if it.part is not Part.CONTACT]
         hours = sum(it.parts.total - it.parts.left - len(it.parts.failed) for it in done if it.part is Part.HOUR)
         said = [f"{sum(it.complete for it in done)} of {len(done)} audiences imported"] if done else []
         said += [f"{_parts(Part.HOUR, hours)} imported"] if hours else []
+        if done and all(it.part is Part.HOUR and not it.parts.total and it.complete for it in done):
+            due = last_second_over(int(now)) + 1 + HOUR_SECONDS + SETTLED_SECONDS
+            said.append(f"no hour was over since the last sync; the next one can be imported from {timestamp(due)}")
         return "; ".join([*said, f"contacts accepted: {sum(it.run.accepted for it in self.done)}"])
 
     @property

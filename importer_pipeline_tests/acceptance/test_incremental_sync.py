@@ -81,6 +81,8 @@ def test_a_calm_hour_is_two_requests_for_each_audience(three: Newsletter) -> Non
     asked = [request.path.split("/")[-2] for request in three.asked()]
     assert {list_id: asked.count(list_id) for list_id in three.account.lists} == dict.fromkeys(three.account.lists, 2)
     assert len(asked) == 6
+    assert not ran.said("0 contacts read")
+    assert not ran.said("continues from")
 
 
 def test_before_an_hour_is_over_one_page_is_requested(news: Newsletter) -> None:
@@ -93,6 +95,7 @@ def test_before_an_hour_is_over_one_page_is_requested(news: Newsletter) -> None:
     news.asked()
     again = news.incremental_sync()
     assert (again.success, hours_of(again), len(news.asked())) == (True, [], 1)
+    assert again.said("no hour was over since the last sync; the next one can be imported from ")
 
 
 def test_three_days_take_as_many_requests_as_an_hour(news: Newsletter) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from dagster._core.storage.runs import SqlRunStorage
 from sqlalchemy import text
 
 from importer_pipeline.clients.client import fingerprint
 from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.chain_evidence import read_evidence
+from importer_pipeline.defs.names import changes_key
 from importer_pipeline.defs.pruning import PruneConfig
 from importer_pipeline.defs.settings import Settings
 from importer_pipeline.listing.snapshots import AudienceName
@@ -91,6 +93,34 @@ def test_after_pruning_the_next_sync_continues_the_chain(news: Newsletter) -> No
     assert news.shown.green == {"0", "40", "archived-0"}
     assert requests_of_an_hour(news) == usual
     assert news.missing == set()
+
+
+def green_hours(news: Newsletter) -> int:
+    """Return the number of hours that the UI shows as imported, from what Dagster has computed before."""
+    key = changes_key(NAME)
+    hours = build_defs(news.clients).resolve_asset_graph().get(key).partitions_def
+    assert hours is not None
+    status = get_and_update_asset_status_cache_value(news.instance, key, hours)
+    assert status is not None
+    return len(status.deserialize_materialized_partition_subsets(hours))
+
+
+def test_hours_whose_runs_were_deleted_are_shown_as_missing(news: Newsletter) -> None:
+    assert green_hours(news) == 3
+    let_runs_age(news, days=31)
+    prune(news)
+    assert green_hours(news) == 1
+
+
+def test_runs_that_imported_windows_of_a_former_snapshot_go(news: Newsletter) -> None:
+    assert news.import_windows("0").success
+    let_runs_age(news, days=31)
+    prune(news)
+    assert runs(news, "__ASSET_JOB") == 1
+    assert news.full_sync(restart=True).success
+    let_runs_age(news, days=31)
+    prune(news)
+    assert runs(news, "__ASSET_JOB") == 0
 
 
 def test_what_is_young_stays(news: Newsletter) -> None:

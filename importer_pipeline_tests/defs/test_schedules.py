@@ -19,6 +19,10 @@ from importer_pipeline_tests.support.stage import Stage
 
 CLIENTS = declared(client("acme"))
 SCHEDULES = {"hourly_sync": "incremental_sync", "hourly_first_sync": "full_sync"}
+EVERY = [
+    *((name, job, "7 * * * *") for name, job in SCHEDULES.items()),
+    ("daily_prune", "prune_history", "37 3 * * *"),
+]
 
 
 @pytest.fixture
@@ -50,7 +54,7 @@ def asked_for(definitions: dg.Definitions, name: str, instance: dg.DagsterInstan
     return list(data.run_requests or []), data.skip_message or ""
 
 
-@pytest.mark.parametrize(("name", "job"), SCHEDULES.items())
+@pytest.mark.parametrize(("name", "job", "cron"), EVERY)
 @pytest.mark.parametrize(
     ("settings", "status"),
     [
@@ -60,10 +64,10 @@ def asked_for(definitions: dg.Definitions, name: str, instance: dg.DagsterInstan
     ids=["laptop", "server"],
 )
 def test_it_runs_by_itself_on_a_server_only(
-    name: str, job: str, settings: Settings, status: dg.DefaultScheduleStatus
+    name: str, job: str, cron: str, settings: Settings, status: dg.DefaultScheduleStatus
 ) -> None:
     made = schedule(name, settings)
-    assert (made.job_name, made.cron_schedule, made.default_status) == (job, "7 * * * *", status)
+    assert (made.job_name, made.cron_schedule, made.default_status) == (job, cron, status)
 
 
 def test_the_time_can_be_set_and_a_wrong_one_is_named() -> None:
@@ -92,6 +96,12 @@ def test_each_schedule_requests_a_run_of_its_own_job(instance: dg.DagsterInstanc
         (request,), _ = asked_for(definitions, name, instance)
         assert request.run_config == {"ops": {op: {"config": config}}}
         assert dg.validate_run_config(definitions.resolve_job_def(SCHEDULES[name]), request.run_config)
+
+
+def test_old_runs_are_pruned_with_the_defaults_of_the_job(instance: dg.DagsterInstance) -> None:
+    definitions = build_defs(CLIENTS)
+    (request,), _ = asked_for(definitions, "daily_prune", instance)
+    assert dg.validate_run_config(definitions.resolve_job_def("prune_history"), request.run_config)
 
 
 def test_no_first_sync_is_requested_if_every_audience_has_one(tmp_path: Path, instance: dg.DagsterInstance) -> None:

@@ -1,6 +1,7 @@
 """The log lines and the error message of an import, word for word."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -191,6 +192,15 @@ def test_many_audiences_with_one_error_share_a_line() -> None:
 @pytest.mark.parametrize(("count", "lines"), [(5, 5), (6, 1)], ids=["few", "many"])
 def test_few_audiences_with_one_error_have_a_line_each(count: int, lines: int) -> None:
     assert len((failure(*failed_alike(count)) or "").splitlines()[1:]) == lines
+
+
+def test_a_run_without_an_hour_that_is_over_says_when_one_is() -> None:
+    summary = ImportSummary()
+    summary.note(replace(DONE, part=Part.HOUR, snapshot=None, parts=PartCounts(), totals=ReadTotals(), run=RunCounts()))
+    assert summary.closing_line(datetime(2026, 11, 24, 7, 30, tzinfo=UTC).timestamp()) == (
+        "1 of 1 audiences imported; no hour was over since the last sync; the next one can be imported from "
+        "2026-11-24T08:01:00+00:00; contacts accepted: 0"
+    )
 
 
 def test_known_failures_are_named_and_alone_no_failure() -> None:

@@ -45,6 +45,8 @@ class Life:
     locks: Locks = field(default_factory=Locks)
     taken_at: dict[str, float] = field(default_factory=dict[str, float])
     """Start of the run that took each snapshot, by id."""
+    by_hand: set[str] = field(default_factory=set[str])
+    """Snapshots of which windows were launched by hand."""
     in_flight: Counter[str] = field(default_factory=Counter[str])
     """Requests in flight by account, of all processes."""
     happened: Counter[str] = field(default_factory=Counter[str])

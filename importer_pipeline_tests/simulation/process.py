@@ -210,6 +210,9 @@ class Process:
         elif isinstance(outcome, WindowImported):
             refused, taken_at = self._history.refused[outcome.snapshot_id], life.taken_at[outcome.snapshot_id]
             check_window(self._scenario, world, refused, outcome, taken_at=taken_at)
+            scope = self._plans[outcome.name].scope
+            if isinstance(scope, SnapshotScope) and scope.wanted:
+                life.by_hand.add(outcome.snapshot_id)
         elif isinstance(outcome, HourImported):
             entries = self._history.open_entries(outcome.name)
             check_hour(self._scenario, world, entries, outcome, began=self._started_at)
@@ -227,6 +230,6 @@ class Process:
         windows = {} if snapshot is None else self._history.windows(outcome.name, snapshot)
         check_done(outcome, windows, wanted=scope.wanted)
         # What windows by hand have left over is read by time, and that costs a request or two more.
-        is_alone = scope.wanted is None and (scope.earlier is None or not scope.earlier.windows)
-        if self._scenario.is_calm and outcome.complete and is_alone and len(self._plans) == 1:
+        is_alone = snapshot is not None and snapshot.id not in self._life.by_hand and len(self._plans) == 1
+        if self._scenario.is_calm and outcome.complete and scope.wanted is None and is_alone:
             check_cost(outcome, too_slow=self._life.happened["TooSlow"])
