@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .NOTPARALLEL:
 
 PYTHON ?= python3
-SEEDS ?= 300
+SEEDS ?= 150
 # Two more than the number of cores, because the longest tests mostly wait for a daemon's clock.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PORT ?= 3000
@@ -41,14 +41,14 @@ lint: $(INSTALLED) ## ruff and pyright
 	    echo "make lint: the files above are not formatted: run $(RUN) -m ruff format" >&2; exit 1; }
 	$(RUN) -m pyright --pythonpath $(RUN)
 
-simulate: $(INSTALLED) ## the engine in SEEDS=300 hostile worlds, each reproducible by its seed
+simulate: $(INSTALLED) ## the engine in SEEDS=150 hostile worlds, each reproducible by its seed
 	$(RUN) -m importer_pipeline_tests.simulation --seeds $(SEEDS)
 
 package: $(INSTALLED) ## build the wheel, install it in an empty environment, load it with Dagster
 	$(RUN) -m importer_pipeline_tests.check_package
 
 pytest: $(INSTALLED) $(PROXY) ## the tests
-	$(RUN) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
+	$(RUN) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations 25
 
 test-ui: $(INSTALLED_FOR_UI) ## tests of Dagster's UI in a browser (Debian package chromium)
 	$(RUN) -m pyright --pythonpath $(RUN) --project importer_pipeline_tests/ui

@@ -113,6 +113,7 @@ def test_hours_whose_runs_were_deleted_are_shown_as_missing(news: Newsletter) ->
 
 
 def test_runs_that_imported_windows_of_a_former_snapshot_go(news: Newsletter) -> None:
+    assert news.plan_windows(restart=True).success
     assert news.import_windows("0").success
     let_runs_age(news, days=31)
     prune(news)
