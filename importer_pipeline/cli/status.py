@@ -22,10 +22,10 @@ from importer_pipeline.cli.standings import (
     worst_first,
 )
 from importer_pipeline.cli.tables import table
-from importer_pipeline.clients.client import Audience, Client, fingerprint
+from importer_pipeline.clients.client import Audience, Client
+from importer_pipeline.defs.chain_evidence import fingerprints
 from importer_pipeline.defs.inspection import InspectedAudience, inspection
 from importer_pipeline.defs.settings import settings_from_environment
-from importer_pipeline.listing.snapshots import AudienceName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +55,8 @@ def read_status(selected: Sequence[tuple[Client, Audience]], *, late_after_secon
         SettingsInvalid: there is no storage, or it can't be read.
     """
     now = datetime.now(UTC)
-    fingerprints = {
-        AudienceName(client.name, audience.name): fingerprint(client, audience) for client, audience in selected
-    }
     with inspection() as found:
-        audiences = found.audiences(fingerprints, settings_from_environment().view(now))
+        audiences = found.audiences(fingerprints(selected), settings_from_environment().view(now))
         standings = [_standing(it, now=now.timestamp(), late_after_seconds=late_after_seconds) for it in audiences]
         return Status(place=found.place, at=now.timestamp(), standings=tuple(worst_first(standings)))
 

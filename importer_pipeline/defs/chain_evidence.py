@@ -5,10 +5,11 @@ looked through event by event only where something else was written last: an hou
 is not in. It is looked until what counts is found, whatever else was written since.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
 
+from importer_pipeline.clients.client import Audience, Client, fingerprint
 from importer_pipeline.defs.event_log import (
     Stored,
     materializations,
@@ -31,6 +32,11 @@ _PAGE = 200
 
 Found = tuple[int, Evidence]
 """The storage id of an event, and what it is evidence of."""
+
+
+def fingerprints(audiences: Iterable[tuple[Client, Audience]]) -> dict[AudienceName, str]:
+    """Return the fingerprints of audiences as declared now: evidence with another one does not count."""
+    return {AudienceName(client.name, audience.name): fingerprint(client, audience) for client, audience in audiences}
 
 
 def read_evidence(

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from importer_pipeline.clients.client import fingerprint
 from importer_pipeline.clients.collection import Clients
+from importer_pipeline.defs.chain_evidence import fingerprints
 from importer_pipeline.defs.event_log import materializations_of_partitions
 from importer_pipeline.defs.history import newest_snapshot, taken_at
 from importer_pipeline.defs.locking import free_accounts
@@ -43,10 +43,7 @@ class Audiences:
     """The declared audiences, for what their pieces are called and what they are read for."""
 
     def __init__(self, clients: Clients) -> None:
-        self._fingerprints = {
-            AudienceName(client.name, audience.name): fingerprint(client, audience)
-            for client, audience in clients.select([], [])
-        }
+        self._fingerprints = fingerprints(clients.select([], []))
         self._accounts = {
             AudienceName(client.name, audience.name): account_identity(client)
             for client, audience in clients.select([], [])

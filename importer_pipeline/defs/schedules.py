@@ -13,15 +13,13 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._core.errors import DagsterInvalidDefinitionError
 from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
 
-from importer_pipeline.clients.client import fingerprint
 from importer_pipeline.clients.collection import Clients
-from importer_pipeline.defs.chain_evidence import read_evidence
+from importer_pipeline.defs.chain_evidence import fingerprints, read_evidence
 from importer_pipeline.defs.dead_runs import live_runs, report_dead_runs
 from importer_pipeline.defs.jobs import SHARD_TAG
 from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.defs.settings import Settings
 from importer_pipeline.errors import LocksUnusable, SettingsInvalid
-from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.chain import chain_of
 
 _SHARE_OF_A_TICK = 5 / 6
@@ -148,10 +146,7 @@ def _minutes_of_a_run(cron: str) -> float:
 
 def _newcomers(instance: dg.DagsterInstance, clients: Clients, settings: Settings) -> bool:
     """Return whether an audience has no chain yet."""
-    now = {
-        AudienceName(client.name, audience.name): fingerprint(client, audience)
-        for client, audience in clients.select([], [])
-    }
+    now = fingerprints(clients.select([], []))
     view = settings.view(datetime.now(UTC))
     evidence = read_evidence(instance, list(now), view)
     return any(chain_of(evidence[name], fingerprint=is_now, view=view) is None for name, is_now in now.items())

@@ -10,10 +10,9 @@ from datetime import timedelta
 
 import dagster as dg
 
-from importer_pipeline.clients.client import fingerprint
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.clients.shards import Shard
-from importer_pipeline.defs.chain_evidence import read_evidence
+from importer_pipeline.defs.chain_evidence import fingerprints, read_evidence
 from importer_pipeline.defs.event_log import Context, store_evaluations
 from importer_pipeline.defs.import_step import fail_if_incomplete, import_all
 from importer_pipeline.defs.names import IMPORTER_GROUP, status_key
@@ -75,10 +74,7 @@ class StatusReporter:
     """
 
     def __init__(self, clients: Clients, settings: Settings) -> None:
-        self._fingerprints = {
-            AudienceName(client.name, audience.name): fingerprint(client, audience)
-            for client, audience in clients.select([], [])
-        }
+        self._fingerprints = fingerprints(clients.select([], []))
         self._settings = settings
         self._key = status_key(settings.shard)
 
