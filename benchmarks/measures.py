@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from benchmarks import commands
 from benchmarks.commands import Ran
 from benchmarks.hourly import hourly
+from benchmarks.peers import peers
 from benchmarks.resuming import resume
 from benchmarks.rows import Row, at_least, at_most, beside, progress
 from benchmarks.scale import scale
@@ -161,8 +162,8 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
 }
 """Benchmarks by name, in the order in which they are run."""
 
-AT_SCALE: dict[str, Callable[[], list[Row]]] = {measure.__name__: measure for measure in (shards, scale)}
-"""Benchmarks that take a quarter of an hour, and run only when named."""
+AT_SCALE: dict[str, Callable[[], list[Row]]] = {measure.__name__: measure for measure in (shards, scale, peers)}
+"""Benchmarks that take minutes or install something, and run only when named."""
 
 
 def _pair(one: BenchWorld, world: BenchWorld) -> _Pair:
