@@ -343,6 +343,11 @@ def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
         Path(storage.path_for_shard(run_id)).unlink(missing_ok=True)
 
 
+def console_loggers(log: dg.DagsterLogManager) -> Sequence[logging.Logger]:
+    """Return the loggers that print what a step or a run logs; no other run has them."""
+    return log._dagster_handler._loggers
+
+
 def _op_context(context: Context) -> dg.OpExecutionContext:
     return context.op_execution_context if isinstance(context, dg.AssetExecutionContext) else context
 

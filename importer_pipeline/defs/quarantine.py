@@ -7,6 +7,7 @@ from pydantic import Field
 
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.assets import RESUME_RULE
+from importer_pipeline.defs.console import in_process_executor
 from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.failed_runs import Audiences, quarantine_failures_of, quarantine_recent_failures
 from importer_pipeline.defs.import_step import run_import
@@ -90,7 +91,7 @@ def redrive_job(clients: Clients) -> dg.JobDefinition:
             "Tries again what is in the quarantine, all of it or a list, in one run. Needs no daemon: it looks itself for "
             "what failed runs left."
         ),
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
     )
     def redrive_quarantine() -> None:
         retry_quarantined()
