@@ -49,9 +49,11 @@ def quarantine_asset(clients: Clients) -> dg.AssetsDefinition:
         QUARANTINE_KEY,
         description=(
             "What could not be imported: the table of a partition's newest materialization lists it with the reason. One "
-            "partition per window or hour that failed or has refused contacts, red while something is in it. Materialize it "
-            "to retry it; it disappears once everything in it is imported. Contacts are shown by Mailchimp's ID, which is "
-            "derived from their address."
+            "partition per window or hour that failed or has refused contacts, red while something is in it; green only if "
+            "the run that put it there was canceled, and no run that failed has retried it: whatever the colour, a partition "
+            "holds something as long as it is listed. Materialize it to retry it; it disappears once everything in it is "
+            "imported. Contacts are shown by Mailchimp's ID, which is derived from their address. In the metadata, `table` is "
+            "for people, and `entry` is the same for the next retry."
         ),
         partitions_def=QUARANTINE_PARTITIONS,
         group_name=IMPORTER_GROUP,
