@@ -12,6 +12,7 @@ from benchmarks.resuming import resume
 from benchmarks.rows import Row, at_least, at_most, beside, progress
 from benchmarks.scale import scale
 from benchmarks.shards import shards
+from benchmarks.trouble import trouble
 from benchmarks.worlds import BenchWorld, Seen, Watch, served
 
 _CONNECTIONS = 10
@@ -161,7 +162,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
 }
 """Benchmarks by name, in the order in which they are run."""
 
-AT_SCALE: dict[str, Callable[[], list[Row]]] = {measure.__name__: measure for measure in (shards, scale)}
+AT_SCALE: dict[str, Callable[[], list[Row]]] = {measure.__name__: measure for measure in (shards, scale, trouble)}
 """Benchmarks that take a quarter of an hour, and run only when named."""
 
 
