@@ -259,7 +259,11 @@ def test_refused_contacts_are_reported_by_window() -> None:
     assert last.complete
     window = audience.outcomes[-2]
     assert isinstance(window, WindowImported)
-    assert (window.imported.read, window.imported.accepted, window.imported.refused) == (2, 1, 1)  # Three were read before.
+    assert (window.imported.read, window.imported.accepted, window.imported.refused) == (
+        2,
+        1,
+        1,
+    )  # Three were read before.
 
 
 def test_only_a_path_that_every_contact_lacks_is_reported() -> None:
