@@ -13,6 +13,7 @@ from benchmarks.resuming import resume
 from benchmarks.rows import Row, at_least, at_most, beside, progress
 from benchmarks.scale import scale
 from benchmarks.shards import shards
+from benchmarks.trouble import trouble
 from benchmarks.worlds import BenchWorld, Seen, Watch, served
 
 _CONNECTIONS = 10
@@ -162,7 +163,8 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
 }
 """Benchmarks by name, in the order in which they are run."""
 
-AT_SCALE: dict[str, Callable[[], list[Row]]] = {measure.__name__: measure for measure in (shards, scale, peers)}
+_AT_SCALE = (shards, scale, trouble, peers)
+AT_SCALE: dict[str, Callable[[], list[Row]]] = {measure.__name__: measure for measure in _AT_SCALE}
 """Benchmarks that take minutes or install something, and run only when named."""
 
 

@@ -375,6 +375,11 @@ def _stored_observation(record: dg.EventLogRecord) -> Stored | None:
     return Stored(record.storage_id, record.run_id, record.timestamp, observation.partition, observation.metadata)
 
 
+def console_loggers(log: dg.DagsterLogManager) -> Sequence[logging.Logger]:
+    """Return the loggers that print what a step or a run logs; no other run has them."""
+    return log._dagster_handler._loggers
+
+
 def _op_context(context: Context) -> dg.OpExecutionContext:
     return context.op_execution_context if isinstance(context, dg.AssetExecutionContext) else context
 

@@ -157,6 +157,8 @@ def _report(context: Context, running: Import, history: EventLogHistory, summary
         for outcomes in running.run():
             pending.extend(outcomes)
             _record(context, pending, history, summary)
+            if silent := running.take_silent_hosts():
+                context.log.warning("\n".join(silent))
             pace.log(context, running)
     finally:
         # A terminated run leaves the loop anywhere. What is imported is still recorded, and no later run reads it again.
