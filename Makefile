@@ -67,8 +67,8 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	        || { echo "make: found no Python at PYTHON=$(PYTHON): run make install PYTHON=/path/to/python3.12" >&2; \
 	            exit 1; }; \
 	    case $$version in \
-	        3.11|3.12|3.13) ;; \
-	        *) echo "make: expected Python 3.11, 3.12 or 3.13, found $$version at $(PYTHON):" \
+	        3.11|3.12|3.13|3.14) ;; \
+	        *) echo "make: expected Python 3.11 to 3.14, found $$version at $(PYTHON):" \
 	            "run make install PYTHON=python3.12" >&2; exit 1 ;; \
 	    esac; \
 	    $(PYTHON) -m venv $(VENV); \

@@ -5,20 +5,23 @@ for, so that any other module of the package can be imported without Dagster. It
 `importer_pipeline.definitions`: that name is taken by the folder.
 """
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from importer_pipeline.definitions import build_defs
     from importer_pipeline.definitions import defs as code_location
 
-__all__ = ["code_location"]
+__all__ = ["build_defs", "code_location"]
+
+_NAMES = {"build_defs": "build_defs", "code_location": "defs"}
+"""What the package shows of `definitions`, and its name there."""
 
 
-def __getattr__(name: str) -> object:
-    if name != "code_location":
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importer_pipeline.definitions import defs
-
-    return defs
+    return getattr(importlib.import_module("importer_pipeline.definitions"), _NAMES[name])
 
 
 def __dir__() -> list[str]:

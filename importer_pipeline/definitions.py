@@ -74,4 +74,14 @@ def build_defs(
     )
 
 
-defs = build_defs(clients_from_environment(), settings_from_environment())
+def __getattr__(name: str) -> Definitions:
+    # Made when first asked for, so that `build_defs` can be imported without loading the clients of the environment.
+    if name != "defs":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()["defs"] = build_defs(clients_from_environment(), settings_from_environment())
+    return made
+
+
+def __dir__() -> list[str]:
+    # Dagster takes what `dir` shows, which leaves out what `__getattr__` makes.
+    return sorted({*globals(), "defs"})

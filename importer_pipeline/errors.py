@@ -40,6 +40,7 @@
         ├── ClientsFileInvalid        the clients file, or a file of its folder
         ├── SettingsInvalid           an environment variable with an invalid value
         ├── SelectionUnknown          the run config names an unknown client or audience
+        ├── RunConfigInvalid          the run config has a key or a value that the job does not take
         ├── MachineExhausted          no more files, threads, memory or disk
         └── LocksUnusable             locks are impossible, so two syncs could overlap
             └── LocksLost               another sync may hold the locks by now
@@ -250,6 +251,10 @@ class SettingsInvalid(StopRun):
 
 class SelectionUnknown(StopRun):
     """The run config names a client or an audience that the clients file does not have."""
+
+
+class RunConfigInvalid(StopRun):
+    """The run config has a key or a value that the job does not take."""
 
 
 class MachineExhausted(StopRun):

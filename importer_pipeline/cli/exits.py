@@ -8,7 +8,13 @@ from typing import IO, Any
 
 import click
 
-from importer_pipeline.errors import ClientsFileInvalid, ImporterError, SelectionUnknown, SettingsInvalid
+from importer_pipeline.errors import (
+    ClientsFileInvalid,
+    ImporterError,
+    RunConfigInvalid,
+    SelectionUnknown,
+    SettingsInvalid,
+)
 
 
 class ExitCode(IntEnum):
@@ -48,5 +54,5 @@ class _FailedAsTyped(Failed):
 def failure(error: ImporterError) -> Failed:
     """Return the end of a command for an error of ours."""
     is_file = isinstance(error, ClientsFileInvalid) and not error.problems
-    is_usage = isinstance(error, CommandRefused | SelectionUnknown | SettingsInvalid)
+    is_usage = isinstance(error, CommandRefused | RunConfigInvalid | SelectionUnknown | SettingsInvalid)
     return _FailedAsTyped(error) if is_file or is_usage else Failed(error)

@@ -63,10 +63,11 @@ def cli() -> None:
 
     \b
     In operation:
+      importer sync                       import what changed; --full imports everything
       importer status                     how far is each client? The worst comes first
       importer explain acme               where is this contact? Asks for the address
 
-    Syncs are run by Dagster: `dagster job execute -m importer_pipeline -j full_sync`.
+    Syncs are jobs of Dagster, and show in its UI: `importer sync` runs one here and now, schedules run them every hour.
     """
 
 
@@ -181,6 +182,39 @@ def init(folder: Path) -> None:
     for written in start_folder(folder):
         click.echo(f"wrote {written}")
     click.echo(f"Go on with {folder / 'README.md'}")
+
+
+@cli.command(epilog=_EXIT_CODES)
+@click.argument("names", nargs=-1, metavar="[CLIENT]...")
+@click.option("--full", "is_full", is_flag=True, help="Import all contacts: the job full_sync.")
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), metavar="FILE",
+    help="The run's config, as for `dagster job execute -c`.",
+)  # fmt: skip
+@_clients_option
+@_json_option
+def sync(names: Sequence[str], is_full: bool, config_file: Path | None, path: Path, as_json: bool) -> None:
+    """Import what changed since the last sync, or all contacts, here and now.
+
+    CLIENT is a client or one of its audiences, as client/audience; without any, all are imported. It is a run of
+    Dagster's job incremental_sync, or full_sync, in the instance of DAGSTER_HOME: it shows in the UI, waits for other
+    syncs of the same Mailchimp accounts, and resumes what an earlier run left. Ctrl-C cancels it.
+
+    \b
+    Examples:
+      importer sync                       what changed, all clients
+      importer sync --full acme           all contacts of a client
+      importer sync acme/newsletter --json
+    """
+    from importer_pipeline.cli import sync as syncing
+
+    found = syncing.run_sync(_load(path), names, is_full=is_full, config_file=config_file, as_json=as_json)
+    if as_json:
+        _print_json(syncing.document(found))
+    else:
+        syncing.show(found)
+    if not found.is_well:
+        sys.exit(ExitCode.PROBLEMS)
 
 
 @cli.command(epilog=_EXIT_CODES)

@@ -7,7 +7,7 @@ Holds the words for pydantic's errors, too. Stays out: the checks (see `client`,
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -76,6 +76,8 @@ def unknown_key(key: str, known: Iterable[str], *, where: tuple[str, ...]) -> Pr
 
 def found(value: Any) -> str:
     """Return the kind of a value in the file. Never the value itself: it may be a secret in the wrong place."""
+    if isinstance(value, dict) and value and set(cast(dict[str, Any], value).values()) == {None}:
+        return "a mapping, because a value that begins with a brace needs quotes"
     kinds = {dict: "a mapping", list: "a list", str: "a text", type(None): "nothing"}
     return kinds.get(type(value), "a value")
 

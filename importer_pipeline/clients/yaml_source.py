@@ -12,6 +12,7 @@ import yaml
 
 from importer_pipeline.clients.file_problems import Problem
 from importer_pipeline.clients.regular_files import FileTooLarge, FileUnreadable, read_regular_file
+from importer_pipeline.clients.yaml_mistakes import mistake_near
 from importer_pipeline.redaction import shown
 
 if TYPE_CHECKING or not yaml.__with_libyaml__:
@@ -100,7 +101,11 @@ def _parsed(text: str) -> YamlSource:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        why = _QUOTED.sub("'...'", error.problem or "its structure is broken")
+        words = error.problem or "its structure is broken"
+        if mark is not None and (found := mistake_near(text.split("\n"), mark.line, problem=words)) is not None:
+            index, mistake = found
+            raise _unreadable(f"not YAML: {mistake.what}", mistake.remedy, line=index + 1) from None
+        why = _QUOTED.sub("'...'", words)
         place = "" if mark is None else f" (column {mark.column + 1})"
         line = None if mark is None else mark.line + 1
         remedy = "check the indentation, colons and quotes there"

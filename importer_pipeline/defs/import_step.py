@@ -15,6 +15,7 @@ from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.history import EventLogHistory
 from importer_pipeline.defs.locking import account_locks
 from importer_pipeline.defs.pool_slot import PoolSlot
+from importer_pipeline.defs.watching import watcher
 from importer_pipeline.engine.outcomes import AudienceDone, Outcome, Part
 from importer_pipeline.errors import StopRun
 from importer_pipeline.exhaustion import exhaustion_of
@@ -150,7 +151,7 @@ def _as_failure() -> Generator[None]:
 
 def _report(context: Context, running: Import, history: EventLogHistory, summary: ImportSummary) -> None:
     if running.notes:
-        context.log.info(shortened(running.notes, _MAX_LINES, separator="\n"))
+        _tell(context, shortened(running.notes, _MAX_LINES, separator="\n"))
     pace = _Pace(running)
     pending: deque[Outcome] = deque()
     try:
@@ -160,6 +161,7 @@ def _report(context: Context, running: Import, history: EventLogHistory, summary
             if silent := running.take_silent_hosts():
                 context.log.warning("\n".join(silent))
             pace.log(context, running)
+            watcher().progressed(lambda: running.progress)
     finally:
         # A terminated run leaves the loop anywhere. What is imported is still recorded, and no later run reads it again.
         pending.extend(running.leave(timeout_seconds=_LEAVE_SECONDS))
@@ -171,6 +173,8 @@ def _record(context: Context, pending: deque[Outcome], history: EventLogHistory,
         outcome = pending[0]
         history.record(outcome)
         summary.note(outcome)
+        if isinstance(outcome, AudienceDone):
+            watcher().ended(outcome)
         if isinstance(outcome, AudienceDone) and not summary.is_repeated(outcome):
             _log_audience(context, outcome)
         pending.popleft()
@@ -193,7 +197,7 @@ def _wait(context: Context, turns: ImportQueue, history: EventLogHistory, *, pat
     """
     if not turns.waiting:
         return None
-    context.log.info(f"waiting for other syncs of the Mailchimp accounts of {_clients(turns)}")
+    _tell(context, f"waiting for other syncs of the Mailchimp accounts of {_clients(turns)}")
     place, ends_at = PoolSlot(context), time.monotonic() + min(patience_seconds, turns.seconds_left)
     while turns.waiting and time.monotonic() < ends_at:
         if not turns.has_free_accounts():
@@ -208,6 +212,11 @@ def _wait(context: Context, turns: ImportQueue, history: EventLogHistory, *, pat
             f"left to a later run: {_clients(turns)}. Another sync has the Mailchimp account; nothing is lost by it"
         )
     return None
+
+
+def _tell(context: Context, line: str) -> None:
+    context.log.info(line)
+    watcher().said(line)
 
 
 def _clients_of(tasks: Sequence[Task], clients: Clients) -> str:

@@ -1,13 +1,11 @@
 """What Dagster's storage knows of audiences, for a person who asks without a run: how far they are, and their windows.
 
-Holds opening the instance of `DAGSTER_HOME`, too. Reads only. Stays out: judging and printing (`cli/`).
+Reads only. Stays out: judging and printing (`cli/`).
 """
 
-import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
 from dagster_postgres import PostgresEventLogStorage
@@ -17,15 +15,14 @@ from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.event_log import materializations, newest_materializations
 from importer_pipeline.defs.event_metadata import read_snapshot_completed, read_window
 from importer_pipeline.defs.history import newest_snapshot
+from importer_pipeline.defs.home import home_folder, home_instance, home_unreadable
 from importer_pipeline.defs.names import contacts_key, windows_key
 from importer_pipeline.defs.quarantine_events import read_entries
-from importer_pipeline.errors import SettingsInvalid
 from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, SnapshotProgress
 from importer_pipeline.planning.chain import Chain, Evidence, SnapshotCompleted, View, chain_of, why_no_chain
 from importer_pipeline.planning.quarantine import Entry
 from importer_pipeline.redaction import shown_path
 
-_HOME = "DAGSTER_HOME"
 _PAGE = 1000
 
 
@@ -123,42 +120,10 @@ def inspection() -> Generator[Inspection]:
     Raises:
         SettingsInvalid: there is no such variable or folder, or its storage can't be opened or read.
     """
-    home = _home()
-    with _opened(home) as instance:
+    with home_instance() as instance:
         is_postgres = isinstance(instance.event_log_storage, PostgresEventLogStorage)
         kind = "Postgres, as its dagster.yaml says" if is_postgres else "SQLite"
         try:
-            yield Inspection(instance, f"{_HOME} {shown_path(home)} ({kind})")
+            yield Inspection(instance, f"DAGSTER_HOME {shown_path(home_folder())} ({kind})")
         except (dg.DagsterError, SQLAlchemyError, OSError) as error:
-            raise _unreadable(home, error) from None
-
-
-def _opened(home: Path) -> dg.DagsterInstance:
-    try:
-        return dg.DagsterInstance.get()
-    except Exception as error:  # Settings may name any module and any database.
-        raise _unreadable(home, error) from None
-
-
-def _unreadable(home: Path, error: Exception) -> SettingsInvalid:
-    """Return an error without the words of the other: they may contain the password of a database."""
-    return SettingsInvalid(
-        f"the storage of Dagster in {_HOME} {shown_path(home)} can't be read ({type(error).__name__})",
-        remedy="check dagster.yaml in that folder, its database, and the variables that it names",
-    )
-
-
-def _home() -> Path:
-    value = os.environ.get(_HOME, "")
-    if not value:
-        raise SettingsInvalid(
-            f"{_HOME} is not set, so it is unknown where Dagster keeps what was imported",
-            remedy=f"export {_HOME} as for the syncs: the absolute path of the folder with dagster.yaml",
-        )
-    home = Path(value).expanduser()
-    if not home.is_absolute() or not home.is_dir():
-        raise SettingsInvalid(
-            f"{_HOME} is {shown_path(value)}, which is not the absolute path of a folder",
-            remedy=f"export {_HOME} as for the syncs",
-        )
-    return home
+            raise home_unreadable(error) from None

@@ -35,6 +35,9 @@ from importer_pipeline.errors import (
     TryAgain,
 )
 from importer_pipeline.records.receipt import Receipt
+from importer_pipeline.redaction import shown
+
+_MAX_URL = 200
 
 
 class Posting:
@@ -240,7 +243,8 @@ class Posting:
     def _use_up(self, lane: Lane, post: Post, error: TryAgain, now: float) -> None:
         for pending in post.batches:
             if pending.page.is_open:
-                remedy = error.remedy or "run it again when the target is back"
+                url = shown(pending.page.fetch.audience.plan.target, max_characters=_MAX_URL)
+                remedy = f"{error.remedy or 'run it again when the target is back'} ({url})"
                 used_up = TriesUsedUp(f"{error.problem}, {pending.tries} times", remedy=remedy)
                 self._count_failure(lane, post.requested_at, used_up, now)
                 self._abandon(pending.page, used_up, now)
@@ -352,7 +356,7 @@ class Posting:
             url.failed_clients.add(lane.client)
         down = TargetDown(
             f"the target did not accept {most} consecutive windows ({error.problem})",
-            remedy=error.remedy or "run it again when the target is back",
+            remedy=error.remedy,
         )
         if url.failures_in_a_row >= most and len(url.failed_clients) > 1:
             for client in sorted(url.lanes):

@@ -70,7 +70,8 @@ BY_STATUS: Mapping[int, Meaning] = {
     404: Meaning(
         error=ListNotFound,
         problem="Mailchimp has no such list in this account",
-        remedy="check the audience's list_id, and which account the client's key belongs to",
+        remedy="check the audience's list_id, which account the client's key belongs to, and mailchimp.base_url, if the "
+        "client has one: it ends in /3.0",
     ),
     408: Meaning(error=Unavailable, problem="Mailchimp waited too long for the request"),
     429: Meaning(error=TooManyRequests, problem="all ten connections of the Mailchimp account are in use"),

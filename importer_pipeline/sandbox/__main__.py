@@ -4,7 +4,9 @@ import argparse
 import gc
 import json
 import signal
+import socket
 import sys
+from errno import EADDRINUSE
 from pathlib import Path
 
 from importer_pipeline.sandbox.core import Sandbox
@@ -16,23 +18,33 @@ from importer_pipeline.sandbox.target import Manner
 
 def main(arguments: list[str] | None = None) -> int:
     """Build the world, announce it and serve it. The exit code is 0 after SIGINT or SIGTERM."""
-    chosen = _parser().parse_args(arguments)
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        listener = listening(chosen.port, chosen.host)
+    except (OSError, OverflowError) as error:
+        reason = "is in use" if isinstance(error, OSError) and error.errno == EADDRINUSE else "can't be used"
+        parser.error(f"port {chosen.port} of {chosen.host} {reason}: choose another with --port (0 for a free one)")
+    with listener:
+        _serve(chosen, listener)
+    return 0
+
+
+def _serve(chosen: argparse.Namespace, listener: socket.socket) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_before_serving)
     world, keys = build_world(_options(chosen), Sandbox(seed=chosen.seed))
     # None of a million contacts is garbage: keep the collector from scanning them repeatedly.
     gc.freeze()
     server = uvicorn_server(world, changes_per_second=chosen.changes_per_second)
-    with listening(chosen.port, chosen.host) as listener:
-        # For signals before uvicorn handles them, and for those that it raises again once it has stopped.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda _number, _frame: setattr(server, "should_exit", True))
-        urls = Urls(url_of(listener))
-        if chosen.write_clients:
-            write_clients_file(chosen.write_clients, world, keys, urls)
-        _announce(urls, chosen.write_clients, as_json=chosen.json)
-        server.run(sockets=[listener])
-    return 0
+    # For signals before uvicorn handles them, and for those that it raises again once it has stopped.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: setattr(server, "should_exit", True))
+    urls = Urls(url_of(listener))
+    if chosen.write_clients:
+        write_clients_file(chosen.write_clients, world, keys, urls)
+    _announce(urls, chosen.write_clients, as_json=chosen.json)
+    server.run(sockets=[listener])
 
 
 def _stop_before_serving(_number: int, _frame: object) -> None:

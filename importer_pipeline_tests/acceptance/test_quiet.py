@@ -1,11 +1,17 @@
-"""A run with every kind of failure leaks no key, token, name or address: not to the screen, nor to DAGSTER_HOME."""
+"""A run with every kind of failure leaks no key, token, name or address: not to the screen, nor to DAGSTER_HOME.
+
+Nor do the commands of `importer`; `preview` and `explain` show contacts on standard output, which is for a person.
+"""
 
 import base64
+import io
 import json
+import logging
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +22,7 @@ from importer_pipeline.sandbox.faults import Fault, FaultPlan, Rule, at_offsets
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline.sandbox.world import SandboxClient
+from importer_pipeline_tests.cli.commands import Printed, importer
 from importer_pipeline_tests.support.leaks import contents, leaked
 from importer_pipeline_tests.support.runs import Finished, dagster, dagster_home, full_sync_command, run_config
 from importer_pipeline_tests.support.stage import Stage, in_order, key_of
@@ -38,12 +45,14 @@ _CONTACTS = 130
 
 @dataclass(frozen=True, kw_only=True)
 class Wrong:
-    """A run with every kind of failure, and a validation of the definitions after it."""
+    """A run with every kind of failure, a validation of the definitions after it, and the commands of `importer`."""
 
     stage: Stage
     home: Path
     finished: Finished
     validated: Finished
+    commands: Mapping[str, Printed]
+    logged: str
     secrets: tuple[str, ...]
 
     def printed(self) -> list[tuple[str, bytes]]:
@@ -97,6 +106,37 @@ def _declare(stage: Stage) -> tuple[str, ...]:
     return (*secrets, wrong, written)
 
 
+def _commands(stage: Stage) -> Iterator[tuple[tuple[str, ...], bool, str]]:
+    """Yield commands with their arguments, whether they take a clients file, and their standard input."""
+    contact = in_order(stage.clients["picky"].lists[0])[7]
+    yield ("sync", "--full", "picky", "revoked", "broken", "--config", "run.yaml"), True, ""
+    yield ("sync", "picky", "revoked", "--json"), True, ""
+    answering = [name for name in stage.clients if name != "hanging"]
+    yield ("check", *answering), True, ""
+    yield ("status",), True, ""
+    yield ("status", "--json"), True, ""
+    for client in ("picky", "strict", "nameless", "broken", "revoked", "secretless", "unknown-list"):
+        yield ("preview", f"{client}/newsletter"), True, ""
+        yield ("explain", client), True, contact.email
+    yield ("explain", "picky", "--json"), True, contact.id
+    yield ("explain", "picky", contact.email.replace("@", "")), True, ""
+    yield ("discover", "--env", "A_KEY", "--base-url", stage.server.mailchimp_url), False, ""
+    yield ("discover", "--env", "A_KEY", "--base-url", "http://127.0.0.1:9/3.0", "--json"), False, ""
+    yield ("init", "started"), False, ""
+
+
+@contextmanager
+def _everything_logged() -> Generator[io.StringIO]:
+    """Collect the log of all libraries in this process, at its most talkative."""
+    collected, root = io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(collected), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield collected
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrong]:
     folder = tmp_path_factory.mktemp("quiet")
@@ -113,7 +153,22 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrong]:
         command, clients = full_sync_command(folder, run_config(mailchimp=patience)), folder / "clients"
         finished = dagster(*command, folder=folder, clients=clients, home=home)
         validated = dagster("definitions", "validate", folder=folder, clients=clients, home=home)
-        yield Wrong(stage=stage, home=home, finished=finished, validated=validated, secrets=secrets)
+        with pytest.MonkeyPatch.context() as patch, _everything_logged() as logged:
+            # The sandbox logs in this process, too: a log of everything as events of a run would wait for itself.
+            settings = home / "dagster.yaml"
+            settings.write_text(settings.read_text(encoding="utf-8").partition("python_logs")[0], encoding="utf-8")
+            patch.chdir(folder)
+            patch.setenv("DAGSTER_HOME", str(home))
+            patch.setenv("A_KEY", key_of(stage.clients["fine"]))
+            (folder / "run.yaml").write_text(yaml.safe_dump(run_config(mailchimp=patience)), encoding="utf-8")
+            commands = {
+                " ".join(arguments): importer(*arguments, clients=clients if has_clients else None, said=said)
+                for arguments, has_clients, said in _commands(stage)
+            }
+        yield Wrong(
+            stage=stage, home=home, finished=finished, validated=validated, commands=commands,
+            logged=logged.getvalue(), secrets=secrets,
+        )  # fmt: skip
 
 
 def test_every_kind_of_failure_has_occurred(wrong: Wrong) -> None:
@@ -147,6 +202,27 @@ def test_nothing_stands_below_dagster_home(wrong: Wrong) -> None:
     places = list(contents(wrong.home))
     assert sum(name.endswith(" as SQL") for name, _ in places) >= 3
     assert leaked([*MARKS, *wrong.secrets], places) == set()
+
+
+_FOR_A_PERSON = ("preview", "explain")
+"""Commands that show contacts on standard output."""
+
+
+def test_the_commands_have_shown_contacts_and_failures(wrong: Wrong) -> None:
+    shown = {name for name, printed in wrong.commands.items() if leaked(MARKS, [("out", printed.out.encode())])}
+    assert {name.split()[0] for name in shown} == set(_FOR_A_PERSON)
+    assert {printed.code for printed in wrong.commands.values()} == {0, 1, 2}
+    assert "/lists/" in wrong.logged
+
+
+def test_no_command_shows_a_key_or_logs_a_contact(wrong: Wrong) -> None:
+    places = [("log", wrong.logged.encode())]
+    places += [(f"{name}: errors", printed.err.encode()) for name, printed in wrong.commands.items()]
+    others = [
+        (name, printed.out.encode()) for name, printed in wrong.commands.items() if not name.startswith(_FOR_A_PERSON)
+    ]
+    assert leaked([*MARKS, *wrong.secrets], [*places, *others]) == set()
+    assert leaked(wrong.secrets, [(name, it.out.encode()) for name, it in wrong.commands.items()]) == set()
 
 
 def _as_text(text: str) -> bytes:

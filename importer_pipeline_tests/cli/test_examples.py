@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from dagster._cli import create_dagster_cli
 
 from importer_pipeline.cli.main import cli
 from importer_pipeline_tests.cli.commands import importer
@@ -15,17 +16,37 @@ from importer_pipeline_tests.support.runs import ROOT, full_sync, new_instance
 from importer_pipeline_tests.support.stage import Stage, key_of
 
 _PAGE = ROOT / "docs" / "command_line.md"
-_PAGES = (_PAGE, ROOT / "README.md", ROOT / "importer_pipeline" / "cli" / "start" / "README.md")
+_PAGES = (
+    _PAGE,
+    ROOT / "docs" / "howto.md",
+    ROOT / "docs" / "runbook.md",
+    ROOT / "docs" / "operations.md",
+    ROOT / "README.md",
+    ROOT / "importer_pipeline" / "cli" / "start" / "README.md",
+)
 _PLACEHOLDERS = {"[FOLDER]", "[CLIENT...]", "COMMAND"}
+
+
+def typed(program: str) -> Iterator[str]:
+    """Yield the commands of a program in the pages: those in blocks, and those in the text."""
+    for page in _PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"^ *```(?:bash)?\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
+            yield from re.findall(rf"^ *({program} .+)$", block, re.MULTILINE)
+        yield from re.findall(rf"`({program} [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
 
 
 def examples() -> Iterator[str]:
     """Yield each command in the help and in the pages, without comments, pipes and redirections."""
     texts = [cli.help or "", *(command.help or "" for command in cli.commands.values())]
     found = [line for text in texts for line in text.splitlines() if line.strip().startswith("importer ")]
-    found += [line for page in _PAGES for line in re.findall(r"`(importer [^`]+)`", page.read_text(encoding="utf-8"))]
-    for line in found:
-        yield re.split(r"  |[|<>&]", line.strip().replace("\n", " "))[0].strip()
+    for line in [*found, *typed("importer")]:
+        yield shown_command(line)
+
+
+def shown_command(line: str) -> str:
+    """Return a command without comments, pipes and redirections."""
+    return re.split(r"  |[|<>&]", line.strip().replace("\n", " "))[0].strip()
 
 
 @pytest.mark.parametrize("example", sorted(set(examples())))
@@ -36,6 +57,17 @@ def test_each_example_is_a_valid_command(example: str) -> None:
     command = cli.commands[name]
     given = [it for it in arguments if it not in _PLACEHOLDERS]
     assert isinstance(command.make_context(name, given, resilient_parsing="--help" in given), click.Context)
+
+
+@pytest.mark.parametrize("example", sorted({shown_command(line) for line in typed("dagster")}))
+def test_each_command_of_dagster_exists_with_its_options(example: str) -> None:
+    """Dagster drops and renames commands with its versions."""
+    words = shlex.split(example)[1:]
+    group: click.Command = create_dagster_cli()
+    while isinstance(group, click.Group) and words and not words[0].startswith("-"):
+        assert words[0] in group.commands
+        group, words = group.commands[words[0]], words[1:]
+    assert group.make_context("dagster", words)
 
 
 def test_the_commands_of_the_page_work_as_they_stand(

@@ -94,6 +94,12 @@ def test_a_list_id_and_a_name_of_digits_need_no_quotes(tmp_path: Path) -> None:
         ),
         pytest.param(acme(target="{api_key: {env: A}}"), "clients.acme.target.url", "is missing", id="no url"),
         pytest.param(
+            acme(audiences=record("{id: {id}}")),
+            "clients.acme.audiences.newsletter.record.id",
+            "a value that begins with a brace needs quotes: write id: id",
+            id="a template without quotes",
+        ),
+        pytest.param(
             acme(mailchimp="{api_key: {env: A}, max_connections: 11}"),
             "clients.acme.mailchimp.max_connections",
             "at most 10",

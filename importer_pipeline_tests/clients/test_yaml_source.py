@@ -52,9 +52,15 @@ def test_an_absent_place_has_the_line_of_the_nearest_key_above(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "line", "what"),
     [
-        pytest.param("a: 1\nb: [sesame\n", 3, "not YAML", id="a list that does not end"),
+        pytest.param("a: 1\nb: [sesame\n", 2, "not YAML", id="a list that does not end"),
         pytest.param("a: 1\n b: sesame\n", 2, "column", id="indentation"),
-        pytest.param("a: 1\n\tb: sesame\n", 2, "column", id="a tab"),
+        pytest.param("a: 1\n\tb: sesame\n", 2, "a tab in the indentation", id="a tab"),
+        pytest.param("a: {sesame}-{id}\n", 1, "begins with a brace", id="a template without quotes"),
+        pytest.param("a: {b: {sesame}-{id}}\n", 1, "begins with a brace", id="a template in braces"),
+        pytest.param("a: {b: 1\nc: {d: 2}\ne: sesame\n", 1, "a brace or bracket is not", id="a brace that is open"),
+        pytest.param('a: "sesame\nb: 1\n', 1, "a quote is not closed", id="a quote that is open"),
+        pytest.param("a: team: sesame\n", 1, "contains a colon", id="a colon in a value"),
+        pytest.param("a: @sesame\n", 1, "begins with a character", id="an at sign"),
         pytest.param("a: *sesame\n", 1, "alias", id="an unknown alias"),
         pytest.param("a: !sesame 1\n", 1, "tag", id="a tag"),
         pytest.param("a: 1\n---\nb: sesame\n", 2, "document", id="two documents"),

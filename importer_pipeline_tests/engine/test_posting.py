@@ -179,7 +179,10 @@ def test_a_post_is_tried_three_times_more_after_pauses_that_grow() -> None:
     engine.fail(engine.probe(), DOWN)
     error = engine.outcomes.failed["acme/news/0"]
     assert isinstance(error, TriesUsedUp)
-    assert str(error) == "the target can't answer now (HTTP 500), 4 times: run it again when the target is back"
+    assert (
+        str(error)
+        == "the target can't answer now (HTTP 500), 4 times: run it again when the target is back (https://acme.example.com)"
+    )
     assert engine.sync.finished
 
 
@@ -218,7 +221,7 @@ def test_three_windows_failed_at_the_target_stop_a_client() -> None:
     assert isinstance(error, TargetDown)
     assert str(error) == (
         "the target did not accept 3 consecutive windows (the target can't answer now (HTTP 500), 1 times): "
-        "run it again when the target is back"
+        "run it again when the target is back (https://acme.example.com)"
     )
 
 
@@ -603,7 +606,7 @@ def test_a_failed_shared_post_fails_the_windows_of_all_its_pages() -> None:
     engine.fail(post, DOWN)
     engine.fail(engine.probe(), DOWN)
     assert engine.outcomes.failed.keys() == {"acme/news/4", "acme/news/8"}
-    said = "the target can't answer now (HTTP 500), 1 times: run it again when the target is back"
+    said = "the target can't answer now (HTTP 500), 1 times: run it again when the target is back (https://acme.example.com)"
     assert {str(error) for error in engine.outcomes.failed.values()} == {said}
 
 

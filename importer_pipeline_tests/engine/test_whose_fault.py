@@ -218,7 +218,10 @@ def test_a_target_in_trouble_gives_up_the_page_and_blames_nobody() -> None:
     run(engine, {"acme": {"0", "1"}}, DOWN, probe=DOWN)
     error = engine.outcomes.failed["acme/news/0"]
     assert isinstance(error, TriesUsedUp)
-    assert str(error) == "the target can't answer now (HTTP 500), 2 times: run it again when the target is back"
+    assert (
+        str(error)
+        == "the target can't answer now (HTTP 500), 2 times: run it again when the target is back (https://acme.example.com)"
+    )
     assert engine.outcomes.refused == {}
 
 

@@ -45,6 +45,7 @@ CASES: dict[str, tuple[Answer, type[ImporterError], str]] = {
     "a blocked address, 503": (problem(503, **BLOCKED), TurnedAway, "address"),
     "503 without JSON": (page(503), Unavailable, "can't answer"),
     "an unknown list": (problem(404, title="Resource Not Found"), ListNotFound, "list_id"),
+    "an unknown list, or a wrong URL": (problem(404), ListNotFound, "base_url, if the client has one: it ends in /3.0"),
     "a proxy that wants a login": (page(407), TurnedAway, "proxies"),
     "a slow request": (problem(408), Unavailable, "too long"),
     "an unknown list, as HTML says": (page(404), TurnedAway, "between"),

@@ -12,7 +12,7 @@ import requests
 
 from importer_pipeline.clients.collection import load_clients
 from importer_pipeline.sandbox.__main__ import main
-from importer_pipeline.sandbox.server import SandboxProcess
+from importer_pipeline.sandbox.server import SandboxProcess, listening
 
 
 def test_it_serves_the_clients_of_the_file_it_wrote(tmp_path: Path) -> None:
@@ -31,6 +31,17 @@ def test_it_serves_the_clients_of_the_file_it_wrote(tmp_path: Path) -> None:
         compared = requests.get(f"{process.url}/sandbox/compare", timeout=None).json()["clients"]
     assert statuses == [200, 401]
     assert {tuple(client.values()) for client in compared.values()} == {(False, 80, 80, 0, 0, 4)}
+
+
+@pytest.mark.parametrize(("host", "said"), [("127.0.0.1", "is in use"), ("203.0.113.1", "can't be used")])
+def test_a_port_that_is_taken_is_one_message(capsys: pytest.CaptureFixture[str], host: str, said: str) -> None:
+    with listening(0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as ended:
+            main(["--port", str(port), "--host", host])
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert ended.value.code == 2
+    assert error.endswith(f"error: port {port} of {host} {said}: choose another with --port (0 for a free one)")
 
 
 def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:

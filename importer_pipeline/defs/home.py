@@ -1,0 +1,61 @@
+"""Dagster's instance of `DAGSTER_HOME`, opened for a person at a terminal: what can't be opened is one message.
+
+Stays out: what is read from it (`inspection.py`) or run in it (`local_runs.py`).
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from importer_pipeline.errors import SettingsInvalid
+from importer_pipeline.redaction import shown_path
+
+_HOME = "DAGSTER_HOME"
+
+
+@contextmanager
+def home_instance() -> Generator[dg.DagsterInstance]:
+    """Open the instance that `DAGSTER_HOME` names.
+
+    Raises:
+        SettingsInvalid: there is no such variable or folder, or its storage can't be opened.
+    """
+    home_folder()
+    try:
+        instance = dg.DagsterInstance.get()
+    except Exception as error:  # Settings may name any module and any database.
+        raise home_unreadable(error) from None
+    with instance:
+        yield instance
+
+
+def home_folder() -> Path:
+    """Return the folder that `DAGSTER_HOME` names.
+
+    Raises:
+        SettingsInvalid: there is no such variable or folder.
+    """
+    value = os.environ.get(_HOME, "")
+    if not value:
+        raise SettingsInvalid(
+            f"{_HOME} is not set, so it is unknown where Dagster keeps what was imported",
+            remedy=f"export {_HOME} as for the syncs: the absolute path of the folder with dagster.yaml",
+        )
+    home = Path(value).expanduser()
+    if not home.is_absolute() or not home.is_dir():
+        raise SettingsInvalid(
+            f"{_HOME} is {shown_path(value)}, which is not the absolute path of a folder",
+            remedy=f"export {_HOME} as for the syncs",
+        )
+    return home
+
+
+def home_unreadable(error: Exception) -> SettingsInvalid:
+    """Return an error without the words of the other: they may contain the password of a database."""
+    return SettingsInvalid(
+        f"the storage of Dagster in {_HOME} {shown_path(home_folder())} can't be read ({type(error).__name__})",
+        remedy="check dagster.yaml in that folder, its database, and the variables that it names",
+    )
