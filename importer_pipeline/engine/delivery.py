@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from importer_pipeline.engine.outcomes import RefusedContact
 from importer_pipeline.errors import ImporterError, IsolationGivenUp, TryAgain
-from importer_pipeline.records.contacts import Contact, Record
+from importer_pipeline.records.contacts import AnyRecord, Contact
 from importer_pipeline.records.receipt import Receipt
 
 
@@ -24,7 +24,7 @@ class Batch:
     """Each with a record."""
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[AnyRecord]:
         """Records to send to the target."""
         return [contact.record for contact in self.contacts if contact.record is not None]
 

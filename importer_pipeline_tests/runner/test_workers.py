@@ -68,8 +68,8 @@ def lines(client: Client, audience: Audience, before: Callable[[], None] | None 
     return AudienceEndpoints(
         account=MailchimpClient(settings.credentials(), base_url=settings.base_url, limits=MailchimpLimits()),
         list_id=audience.list_id,
-        mapping=mapping if before is None else WatchedMapping.around(mapping, before),
-        target=TargetClient(client.target.url, client.target.api_key.read(), limits=TargetLimits()),
+        mapping=WatchedMapping.around(mapping, before) if before and isinstance(mapping, RecordMapping) else mapping,
+        target=TargetClient(client.target.url, client.target.read_key(), limits=TargetLimits()),
     )
 
 
