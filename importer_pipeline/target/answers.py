@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from importer_pipeline.errors import BrokenAnswer, ImporterError, RecordRefused
+from importer_pipeline.errors import BrokenAnswer, ImporterError, RecordRefused, TooManyRequests
 from importer_pipeline.http.json_bodies import NotJSON, any_document
 from importer_pipeline.http.wire import Answer
 from importer_pipeline.records.contacts import AnyRecord
@@ -91,7 +91,9 @@ def read_check(answer: Answer, form: AnswerForm, *, is_empty_post: bool) -> Rece
 def _receipt(answer: Answer, records: Sequence[AnyRecord], form: AnswerForm) -> Receipt:
     sent = len(records)
     _check_not_a_page(answer)
-    document = _document(answer) if form.accepted is not None or form.refused is not None else None
+    # What claims to be JSON must be, even if nothing in it matters: a broken success proves nothing.
+    is_read = form.accepted is not None or form.refused is not None or (_claims_json(answer) and answer.body)
+    document = _document(answer) if is_read else None
     listed = _Listed() if form.refused is None else _listed(document, records, form.refused)
     others = len(listed.refused) + len(listed.again) + listed.unknown
     accepted = max(0, sent - others)
@@ -164,6 +166,9 @@ def _refused(listed: _Listed) -> tuple[RefusedRecord, ...]:
 
 def _error(answer: Answer, meaning: Meaning, records: Sequence[AnyRecord], form: AnswerForm) -> ImporterError:
     error = status_error(answer, meaning, OF_BATCH.get(meaning) if records else None)
+    if isinstance(error, TooManyRequests) and error.retry_after_seconds is None:
+        pause = pause_seconds(answer.headers, now=server_seconds(answer))
+        return TooManyRequests(error.problem, retry_after_seconds=pause or None, remedy=error.remedy)
     if isinstance(error, RecordRefused) and form.reason is not None:
         try:
             said = value_at(_document(answer), form.reason)
@@ -181,8 +186,16 @@ def value_at(document: Any, path: Path) -> Any:
     return document
 
 
+def _kind(answer: Answer) -> str:
+    return (answer.header("content-type") or "").partition(";")[0].strip().lower()
+
+
+def _claims_json(answer: Answer) -> bool:
+    return _kind(answer).endswith("json")
+
+
 def _document(answer: Answer) -> Any:
-    kind = (answer.header("content-type") or "").partition(";")[0].strip().lower()
+    kind = _kind(answer)
     try:
         if "ndjson" in kind or "jsonl" in kind or "json-lines" in kind:
             return [any_document(line) for line in answer.body.splitlines() if line.strip()]
@@ -193,7 +206,7 @@ def _document(answer: Answer) -> Any:
 
 def _check_not_a_page(answer: Answer) -> None:
     """Raise if a success is a web page: something between here and the target answers in its place."""
-    if "html" in (answer.header("content-type") or "").lower():
+    if "html" in _kind(answer):
         raise BrokenAnswer(f"expected an answer of the target, got a web page (HTTP {answer.status})")
 
 

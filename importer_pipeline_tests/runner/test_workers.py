@@ -25,7 +25,8 @@ from importer_pipeline.mailchimp.client import MailchimpClient, MailchimpLimits
 from importer_pipeline.records.contacts import Contact, RecordMapping
 from importer_pipeline.runner.workers import AudienceEndpoints, Workers, as_importer_error
 from importer_pipeline.sandbox.faults import Fault, FaultPlan, Latency
-from importer_pipeline.sandbox.target import Manner, Refusal, TargetRecord
+from importer_pipeline.sandbox.protocols import TargetRecord
+from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline.target.client import TargetClient, TargetLimits
 from importer_pipeline_tests.support.stage import Stage, once
