@@ -17,6 +17,7 @@ from importer_pipeline.clients.client import Audience, Client
 from importer_pipeline.listing.coverage import BEGINNING, PageRequest
 from importer_pipeline.mailchimp.client import MailchimpClient, MembersPage, read_members
 from importer_pipeline.records.contacts import Contact, ContactMapping
+from importer_pipeline.target.dry_run import dry_run
 
 _MERGE_FIELDS = "merge_fields"
 
@@ -31,6 +32,7 @@ class Preview:
         members: as Mailchimp holds them. Not in the repr: they are personal data.
         contacts: the same, mapped to records.
         lacking: the mapped paths that some of them do not have, with their number.
+        request: the post that would be sent, line by line, with its secrets masked. Not in the repr, either.
     """
 
     archived: bool
@@ -38,6 +40,7 @@ class Preview:
     members: list[dict[str, Any]] = field(repr=False)
     contacts: list[Contact]
     lacking: Mapping[str, int]
+    request: list[str] = field(repr=False)
 
 
 def preview(client: Client, audience: Audience, *, count: int) -> Preview:
@@ -57,8 +60,14 @@ def preview(client: Client, audience: Audience, *, count: int) -> Preview:
     finally:
         account.close()
     contacts, lacking = mapping.contacts(page.members)
+    records = [contact.record for contact in contacts if contact.record is not None]
     return Preview(
-        archived=archived, total=page.total_items, members=page.members, contacts=contacts, lacking=dict(lacking)
+        archived=archived,
+        total=page.total_items,
+        members=page.members,
+        contacts=contacts,
+        lacking=dict(lacking),
+        request=dry_run(client.target.url, client.target.declaration(), records),
     )
 
 
@@ -77,6 +86,8 @@ def show(name: str, found: Preview, mapping: ContactMapping) -> None:
             click.echo("  not mapped: " + ", ".join(unused))
     for path, number in found.lacking.items():
         click.echo(f"\nnote: {number} of {len(found.contacts)} contacts have no {path}, and send an empty text")
+    click.echo("\nThe request that would be sent, with secrets masked:")
+    click.echo(_indented("\n".join(cell(line) for line in found.request)))
 
 
 def document(name: str, found: Preview) -> dict[str, Any]:
@@ -95,6 +106,7 @@ def document(name: str, found: Preview) -> dict[str, Any]:
             for member, contact in zip(found.members, found.contacts, strict=True)
         ],
         "lacking": dict(found.lacking),
+        "request": found.request,
     }
 
 

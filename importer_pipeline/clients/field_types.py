@@ -43,7 +43,8 @@ def _checked_list_id(list_id: str) -> str:
     )
 
 
-def _checked_url(url: str) -> str:
+def checked_url(url: str) -> str:
+    """Check a URL without user, query and fragment; return it without a slash at its end."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -99,7 +100,7 @@ def _checked_id(text: str) -> str:
 
 Name = Annotated[str, AfterValidator(checked_name)]
 ListId = Annotated[str, AfterValidator(_checked_list_id)]
-Url = Annotated[str, AfterValidator(_checked_url)]
+Url = Annotated[str, AfterValidator(checked_url)]
 BaseUrl = Annotated[Url, AfterValidator(_checked_base_url)]
 Owner = Annotated[str, AfterValidator(_checked_owner)]
 Value = Annotated[str, AfterValidator(_checked_value)]

@@ -10,27 +10,30 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PrivateAttr, SecretStr, ValidationInfo
 
-from importer_pipeline.clients.field_types import Declared, Url
+from importer_pipeline.clients.field_types import Declared, Url, checked_url
 from importer_pipeline.clients.file_problems import Problem, refusal
 from importer_pipeline.clients.secret import Secret
 from importer_pipeline.errors import SecretMissing
 from importer_pipeline.records.shapes import Shape
 from importer_pipeline.redaction import looks_like_a_secret, quoted, shown_key
 from importer_pipeline.target.declaration import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    TOKEN,
     AnswerForm,
     Body,
     CheckForm,
     Declaration,
     Framing,
     Path,
+    PythonEntry,
     RefusedList,
     RequestForm,
     StatusMeaning,
+    TokenForm,
 )
 
 API_KEY = "api_key"
-TOKEN = "access_token"
-"""The name in headers of the token that an OAuth section gets."""
 
 IS_SHARED = "is_shared"
 """Key of pydantic's context: True for a named target, whose secrets its clients may add."""
@@ -39,7 +42,12 @@ _RECORDS = "{records}"
 _MARK = "\0records\0"
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _TOKEN_CHARACTERS = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_TOKEN_HEADERS = {"Authorization": f"Bearer {{{TOKEN}}}"}
 _KEY_MISSING = ("is missing", "write api_key: {env: ACME_TARGET_API_KEY}")
+
+
+def _checked_or_none(url: str) -> str:
+    return checked_url(url) if url else url
 
 
 def _checked_path(path: str) -> str:
@@ -155,13 +163,14 @@ class RequestSettings(Declared):
         """Maximum of records of a post, which is one if each goes alone."""
         return 1 if self.body.framing is Framing.ONE else self.batch_size
 
-    def form(self) -> RequestForm:
-        """Return the request as plain data."""
+    def form(self, *, has_token: bool) -> RequestForm:
+        """Return the request as plain data; the default header holds the access token, if there is one."""
+        headers = _TOKEN_HEADERS if has_token and "headers" not in self.model_fields_set else self.headers
         is_lines = self.body.framing is Framing.LINES and "content_type" not in self.model_fields_set
         return RequestForm(
             method=self.method,
             path=self.path,
-            headers=self.headers,
+            headers=headers,
             body=self.body,
             content_type="application/x-ndjson" if is_lines else self.content_type,
             gzip=self.gzip,
@@ -240,20 +249,57 @@ class OAuthSettings(Declared):
     credentials_in: Literal["header", "body"] = Field(default="header", examples=["header"])
     """Where id and secret are sent."""
 
+    def form(self) -> TokenForm:
+        """Return the same as plain data, without the secrets."""
+        is_in_body = self.credentials_in == "body"
+        return TokenForm(
+            url=self.token_url, scope=self.scope or "", audience=self.audience or "", is_in_body=is_in_body
+        )
+
 
 def _key_needed(key: Secret | None, info: ValidationInfo) -> Secret | None:
     is_shared = bool((info.context or {}).get(IS_SHARED))
-    request = info.data.get("request")
-    needs_it = request is None or API_KEY in set(_names(request.headers))
-    if key is None and needs_it and not is_shared and info.data.get("oauth") is None:
+    names = _names(_headers(info.data.get("request"), has_token=info.data.get("oauth") is not None))
+    if key is None and API_KEY in set(names) and not is_shared and not _is_python(info):
         raise refusal(*_KEY_MISSING)
     return key
+
+
+def _is_python(info: ValidationInfo) -> bool:
+    """Return whether a target in Python is written, if only with a mistake."""
+    return info.data.get("python", "") is not None
+
+
+def _headers(request: RequestSettings | None, *, has_token: bool) -> Mapping[str, str]:
+    return (request or RequestSettings()).form(has_token=has_token).headers
+
+
+def _url_of(url: str, info: ValidationInfo) -> str:
+    if _is_python(info):
+        return f"python:{info.data.get('python', '')}"
+    if not url:
+        raise refusal("is missing", "write url: https://api.example.com")
+    return url
+
+
+def _entry_point(written: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", written):
+        raise refusal("expected a module and a name in it", "write it as package.module:name")
+    return written
 
 
 class TargetSettings(Declared):
     """A client's account at the target. Without further keys than `url` and `api_key` it speaks the seed's protocol."""
 
-    url: Url = Field(examples=["https://api.example.com"])
+    python: Annotated[str, AfterValidator(_entry_point)] | None = Field(default=None, examples=["acme.crm:Target"])
+    """The entry point of a target in Python, which has no URL."""
+    options: dict[str, str] = Field(default={}, examples=["{table: contacts}"])
+    """Options of a target in Python."""
+    batch_size: int | None = Field(default=None, ge=1, le=1000, examples=[500])
+    """Maximum of records of a call of a target in Python."""
+    url: Annotated[Annotated[str, AfterValidator(_checked_or_none)], AfterValidator(_url_of)] = Field(
+        default="", validate_default=True, examples=["https://api.example.com"]
+    )
     """The prefix of each request's path; records go to POST <url>/record unless declared."""
     secrets: dict[SecretName, Secret] = Field(default={}, examples=["{account: {env: ACME_CRM_ACCOUNT}}"])
     """References to further secrets, by the name that headers use."""
@@ -291,7 +337,12 @@ class TargetSettings(Declared):
     @property
     def batch_records(self) -> int | None:
         """Maximum of records of a post; None for whole pages."""
-        return None if self.request is None else self.request.batch_records
+        return self.batch_size if self.request is None else self.request.batch_records
+
+    @property
+    def posts_at_once(self) -> int | None:
+        """Maximum of posts in flight; one for a target in Python, unless declared: not all code is made for threads."""
+        return self.limits.posts_at_once or (None if self.python is None else 1)
 
     @property
     def references(self) -> Iterator[tuple[str, Secret]]:
@@ -300,8 +351,8 @@ class TargetSettings(Declared):
             yield API_KEY, self.api_key
         yield from ((f"secrets.{name}", secret) for name, secret in self.secrets.items())
         if self.oauth is not None:
-            yield "oauth.client_id", self.oauth.client_id
-            yield "oauth.client_secret", self.oauth.client_secret
+            yield CLIENT_ID, self.oauth.client_id
+            yield CLIENT_SECRET, self.oauth.client_secret
 
     def read_key(self) -> SecretStr:
         """Read the key. SecretMissing if there is none."""
@@ -310,22 +361,26 @@ class TargetSettings(Declared):
         return self.api_key.read()
 
     def read_secrets(self) -> dict[str, SecretStr]:
-        """Read all secrets that headers may name. SecretMissing if one can't be used."""
-        own = {} if self.api_key is None else {API_KEY: self.api_key.read()}
-        return own | {name: secret.read() for name, secret in self.secrets.items()}
+        """Read all secrets, by the names that headers use. SecretMissing if one can't be used."""
+        return {field.removeprefix("secrets."): secret.read() for field, secret in self.references}
 
-    def declaration(self) -> Declaration | None:
-        """Return the declared protocol; None for the seed's, with its records."""
+    def declaration(self) -> Declaration | PythonEntry | None:
+        """Return the declared protocol, or the code that sends; None for the seed's protocol, with its records."""
+        if self.python is not None:
+            return PythonEntry(entry_point=self.python, options=self.options)
         if all(it is None for it in (self.request, self.response, self.check, self.oauth, self.record)):
             return None
-        request = RequestForm() if self.request is None else self.request.form()
+        request = (self.request or RequestSettings()).form(has_token=self.oauth is not None)
         answer = AnswerForm(accepted=("response",)) if self.response is None else self.response.form()
         check = None if self.check is None else CheckForm(method=self.check.method, path=self.check.path)
-        return Declaration(request=request, answer=answer, check=check, has_token=self.oauth is not None)
+        token = None if self.oauth is None else self.oauth.form()
+        return Declaration(request=request, answer=answer, check=check, token=token)
 
     def normal_form(self) -> list[str]:
         """Return what changes the form of what is sent, or where it goes, but the record: part of the fingerprint."""
-        request = RequestForm() if self.request is None else self.request.form()
+        if self.python is not None:
+            return [json.dumps(self.options, sort_keys=True)]
+        request = RequestForm() if self.request is None else self.request.form(has_token=False)
         return [] if self.request is None else [request.method, request.path, request.body.normal_form]
 
     def shaped(self, shape: Shape) -> "TargetSettings":
@@ -346,7 +401,7 @@ class TargetSettings(Declared):
     def missing_secrets(self) -> list[str]:
         """Return the names in headers for which there is no secret."""
         known = {*self.secrets, *([API_KEY] if self.api_key else []), *([TOKEN] if self.oauth else [])}
-        headers = {"Authorization": "{api_key}"} if self.request is None else self.request.headers
+        headers = {} if self.python is not None else _headers(self.request, has_token=self.oauth is not None)
         return [name for name in dict.fromkeys(_names(headers)) if name not in known]
 
 
@@ -364,6 +419,14 @@ class TargetUse(Declared):
 def written_problems(written: Mapping[Any, Any], *, where: tuple[str, ...], is_shared: bool) -> Iterator[Problem]:
     """Yield the problems between the fields of a target, even if single fields have problems of their own."""
     request, check = written.get("request"), written.get("check")
+    if written.get("python") is not None:
+        for key in ("url", "request", "response", "check", "oauth"):
+            if key in written:
+                yield Problem(where=(*where, key), what="a target in Python has none", remedy="remove it, or python")
+    elif "options" in written or "batch_size" in written:
+        key = "options" if "options" in written else "batch_size"
+        remedy = "remove it" if key == "options" else "write it as request.batch_size"
+        yield Problem(where=(*where, key), what="it is for a target in Python", remedy=remedy)
     if isinstance(request, dict):
         if request.get("body") == Framing.ONE.value and check is None:
             yield Problem(

@@ -62,6 +62,6 @@ def target_rules(client: Client) -> TargetRules:
     return TargetRules(
         account=settings.account,
         batch_records=settings.batch_records,
-        posts_at_once=settings.limits.posts_at_once,
+        posts_at_once=settings.posts_at_once,
         posts_per_second=settings.limits.posts_per_second,
     )

@@ -111,6 +111,33 @@ class CheckForm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenForm:
+    """How to get an access token, by OAuth's client credentials."""
+
+    url: str
+    scope: str = ""
+    audience: str = ""
+    is_in_body: bool = False
+    """True to send the client's id and secret in the body; else as Basic authentication."""
+
+
+TOKEN = "access_token"
+"""The name of the access token in headers."""
+
+CLIENT_ID, CLIENT_SECRET = "oauth.client_id", "oauth.client_secret"
+"""The names of the secrets that a token is requested with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonEntry:
+    """A target in Python."""
+
+    entry_point: str
+    """As `package.module:name`."""
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
     """A target's protocol."""
 
@@ -118,5 +145,5 @@ class Declaration:
     answer: AnswerForm = field(default_factory=AnswerForm)
     check: CheckForm | None = None
     """None: a post without records is the check."""
-    has_token: bool = False
-    """True if its key is an OAuth access token, which can be renewed."""
+    token: TokenForm | None = None
+    """How to get the access token that headers may name; None if there is none."""

@@ -7,6 +7,7 @@ import hashlib
 import secrets as random_texts
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from pydantic import SecretStr
 
@@ -17,8 +18,11 @@ from importer_pipeline.records.receipt import Receipt
 from importer_pipeline.target.answers import read_answer, read_check
 from importer_pipeline.target.bodies import body_of, unique_records
 from importer_pipeline.target.client import TargetLimits
-from importer_pipeline.target.declaration import CheckForm, Declaration
+from importer_pipeline.target.declaration import TOKEN, CheckForm, Declaration
 from importer_pipeline.target.meanings import fault_error
+from importer_pipeline.target.tokens import TokenSource
+
+_UNAUTHORIZED = 401
 
 
 class DeclaredTarget:
@@ -30,6 +34,7 @@ class DeclaredTarget:
         secrets: the secrets that headers name.
         limits: how long and how much an answer may take.
         adapter: what carries the requests; None for the network.
+        tokens: where the access token comes from; None if no header names one.
 
     Raises:
         SecretMissing: a header names a secret that is not given, or that can't be sent in one.
@@ -43,14 +48,17 @@ class DeclaredTarget:
         *,
         limits: TargetLimits,
         adapter: Adapter | None = None,
+        tokens: TokenSource | None = None,
     ) -> None:
         self._url = url
         self._form = declaration.request
         self._answers = declaration.answer
         self._check = declaration.check
-        self._headers = filled_headers(declaration, secrets)
+        self._headers = partial(filled_headers, declaration, secrets)
+        self._tokens = tokens
+        self._headers("" if tokens is None else "token")  # A secret that can't be sent is known at once.
         self._wire = Wire(limits=limits, error_of=fault_error, adapter=adapter)
-        self._routes: dict[str, Route] = {}
+        self._routes: dict[tuple[str, str], Route] = {}
         self._keys = _IdempotencyKeys()
 
     def __repr__(self) -> str:
@@ -84,33 +92,45 @@ class DeclaredTarget:
     def close(self) -> None:
         """Close the connections."""
         self._wire.close()
+        if self._tokens is not None:
+            self._tokens.close()
 
     def _send_post(self, body: bytes, key: str) -> Answer:
         own = {} if not key else {self._form.idempotency_header or "": key}
-        return self._wire.send(self._route(self._form.method), self._form.path, body=body, headers=own)
+        return self._send(self._form.method, self._form.path, body, own)
 
     def _send_check(self, check: CheckForm) -> Answer:
-        return self._wire.send(self._route(check.method), check.path)
+        return self._send(check.method, check.path, None, {})
 
-    def _route(self, method: str) -> Route:
-        if method not in self._routes:
-            self._routes[method] = self._wire.route(method, self._url, self._headers)
-        return self._routes[method]
+    def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """Send a request; once more with a new token, if the token is refused."""
+        token = "" if self._tokens is None else self._tokens.token()
+        answer = self._wire.send(self._route(method, token), path, body=body, headers=headers)
+        if answer.status == _UNAUTHORIZED and self._tokens is not None:
+            route = self._route(method, self._tokens.renew(token))
+            return self._wire.send(route, path, body=body, headers=headers)
+        return answer
+
+    def _route(self, method: str, token: str) -> Route:
+        if (method, token) not in self._routes:
+            self._routes = {key: route for key, route in self._routes.items() if key[1] == token}
+            self._routes[method, token] = self._wire.route(method, self._url, self._headers(token))
+        return self._routes[method, token]
 
 
-def filled_headers(declaration: Declaration, secrets: Mapping[str, SecretStr], *, mask: str = "") -> dict[str, str]:
+def filled_headers(declaration: Declaration, secrets: Mapping[str, SecretStr], token: str) -> dict[str, str]:
     """Return the headers of every request.
 
     Args:
         declaration: the protocol.
         secrets: the secrets that it names.
-        mask: shown in the place of each secret; "" to send them.
+        token: the access token; "" if there is none.
 
     Raises:
         SecretMissing: a secret is empty, or unfit for a header.
     """
     form = declaration.request
-    values = {name: mask or _checked(name, secret) for name, secret in secrets.items()}
+    values = {name: _checked(name, secret) for name, secret in secrets.items() if "." not in name} | {TOKEN: token}
     headers = {name: value.format_map(values) for name, value in form.headers.items()}
     headers["Content-Type"] = form.content_type
     if form.gzip:

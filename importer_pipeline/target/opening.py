@@ -6,14 +6,16 @@ from pydantic import SecretStr
 
 from importer_pipeline.http.wire import Adapter
 from importer_pipeline.target.client import TargetClient, TargetLimits
-from importer_pipeline.target.declaration import Declaration
+from importer_pipeline.target.declaration import CLIENT_ID, CLIENT_SECRET, Declaration, PythonEntry
 from importer_pipeline.target.declared import DeclaredTarget
 from importer_pipeline.target.protocol import Target
+from importer_pipeline.target.python import PythonTargetClient
+from importer_pipeline.target.tokens import TokenSource
 
 
 def open_target(
     url: str,
-    declaration: Declaration | None,
+    declaration: Declaration | PythonEntry | None,
     secrets: Mapping[str, SecretStr],
     *,
     limits: TargetLimits,
@@ -33,4 +35,10 @@ def open_target(
     """
     if declaration is None:
         return TargetClient(url, secrets["api_key"], limits=limits, adapter=adapter)
-    return DeclaredTarget(url, declaration, secrets, limits=limits, adapter=adapter)
+    if isinstance(declaration, PythonEntry):
+        return PythonTargetClient(declaration.entry_point, declaration.options, secrets)
+    tokens = None
+    if declaration.token is not None:
+        pair = secrets[CLIENT_ID], secrets[CLIENT_SECRET]
+        tokens = TokenSource(declaration.token, *pair, limits=limits, adapter=adapter)
+    return DeclaredTarget(url, declaration, secrets, limits=limits, adapter=adapter, tokens=tokens)

@@ -7,7 +7,7 @@ import pytest
 
 from importer_pipeline.clients.client import fingerprint
 from importer_pipeline.clients.clients_file import ClientsFile, read_clients_file
-from importer_pipeline.target.declaration import Framing
+from importer_pipeline.target.declaration import Declaration, Framing, PythonEntry
 
 CRM = """
 url: https://api.example.com
@@ -57,7 +57,7 @@ def test_a_named_target_is_shared_with_its_limits(tmp_path: Path) -> None:
     assert beta.target.api_key is not None
     assert beta.target.api_key.env == "BETA_CRM"
     declaration = acme.target.declaration()
-    assert declaration is not None
+    assert isinstance(declaration, Declaration)
     assert declaration.request.body.framing is Framing.OBJECT
     assert declaration.request.body.before == b'{"contacts":'
     assert declaration.request.body.behind == b',"mode":"upsert","dry":false}'
@@ -187,3 +187,22 @@ def test_two_audiences_of_one_declared_target_need_ids_of_their_own(tmp_path: Pa
     (problem,) = read_clients_file(path).problems
     assert file.problems == ()
     assert 'write record_id of the target: "{list_id}-{email_address}"' in problem
+
+
+def test_a_target_in_python_has_options_and_secrets_but_no_url(tmp_path: Path) -> None:
+    python = "{python: acme.crm:Target, options: {table: contacts}, secrets: {dsn: {env: DSN}}, batch_size: 50}"
+    (acme,) = written(tmp_path, targets="", target=python).clients
+    assert acme.target.declaration() == PythonEntry(entry_point="acme.crm:Target", options={"table": "contacts"})
+    assert (acme.target.url, acme.target.batch_records, acme.target.posts_at_once) == ("python:acme.crm:Target", 50, 1)
+    faulty = "{python: crm, url: https://a.example.com, check: {path: /a}}"
+    problems = written(tmp_path, targets="", target=faulty).problems
+    assert {problem.split(": ")[1].rpartition(".")[2] for problem in problems} == {"python", "url", "check"}
+
+
+def test_a_token_takes_the_place_of_the_key(tmp_path: Path) -> None:
+    oauth = "{token_url: https://login.example.com/t, client_id: {env: ID}, client_secret: {env: SECRET}}"
+    (acme,) = written(tmp_path, targets="", target=f"{{url: https://a.example.com, oauth: {oauth}}}").clients
+    declaration = acme.target.declaration()
+    assert isinstance(declaration, Declaration)
+    assert declaration.request.headers == {"Authorization": "Bearer {access_token}"}
+    assert [field for field, _ in acme.target.references] == ["oauth.client_id", "oauth.client_secret"]
