@@ -20,6 +20,7 @@ from importer_pipeline.records.contacts import Contact, ContactMapping
 from importer_pipeline.target.dry_run import dry_run
 
 _MERGE_FIELDS = "merge_fields"
+_LONGEST_LINE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ def show(name: str, found: Preview, mapping: ContactMapping) -> None:
     for path, number in found.lacking.items():
         click.echo(f"\nnote: {number} of {len(found.contacts)} contacts have no {path}, and send an empty text")
     click.echo("\nThe request that would be sent, with secrets masked:")
-    click.echo(_indented("\n".join(cell(line) for line in found.request)))
+    click.echo(_indented("\n".join(cell(line, max_characters=_LONGEST_LINE) for line in found.request)))
 
 
 def document(name: str, found: Preview) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import dagster as dg
-
 from importer_pipeline.sandbox.compare import default_record
 from importer_pipeline.sandbox.protocols import PROTOCOLS, SEED
 from importer_pipeline.sandbox.target import Manner, Refusal
@@ -11,7 +9,7 @@ from importer_pipeline_tests.support.runs import full_sync
 from importer_pipeline_tests.support.stage import Stage
 
 
-def test_targets_with_five_protocols_get_all_contacts(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_targets_with_five_protocols_get_all_contacts(tmp_path: Path) -> None:
     """A refused contact is in the quarantine, and costs as many posts as its target names it with."""
     with Stage(tmp_path) as stage:
         refused = dict[str, str]()
@@ -24,7 +22,7 @@ def test_targets_with_five_protocols_get_all_contacts(tmp_path: Path, instance: 
         declared = stage.declared()
         for name, protocol in PROTOCOLS.items():
             declared[name]["target"] |= protocol.section("id") if protocol is not SEED else {}
-        ran = full_sync(stage.load(declared), instance=instance)
+        ran = full_sync(stage.load(declared))
         for name, client in stage.clients.items():
             members = client.lists[0]
             wanted = {it.id for member in members if (it := default_record(member, members)) is not None}
