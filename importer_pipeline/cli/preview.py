@@ -115,7 +115,10 @@ def value_at(member: Mapping[str, Any], path: str) -> Any:
     """Return the value at a path of a member; None if there is none."""
     value: Any = member
     for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, list):
+            value = value[int(key)] if key.isdecimal() and int(key) < len(value) else None
+        else:
+            value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
