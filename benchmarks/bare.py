@@ -47,7 +47,7 @@ def _carry(client: Client, audience: Audience, offsets: Iterator[int], carried: 
     }  # fmt: skip
     with requests.Session() as mailchimp, requests.Session() as target:
         mailchimp.headers["Authorization"] = client.mailchimp.credentials().authorization()
-        target.headers["Authorization"] = client.target.api_key.read().get_secret_value()
+        target.headers["Authorization"] = client.target.read_key().get_secret_value()
         for offset in offsets:
             page = json.loads(mailchimp.get(url, params={**query, "offset": offset}, timeout=60).content)
             records = [_record(member) for member in page["members"]]

@@ -26,6 +26,7 @@ from importer_pipeline.errors import ImporterError, ListNotFound, RecordRefused,
 from importer_pipeline.mailchimp.client import MailchimpClient
 from importer_pipeline.mailchimp.directory import read_account, read_list_details, read_merge_fields
 from importer_pipeline.redaction import shown
+from importer_pipeline.target.declaration import PythonEntry
 
 MAX_THREADS = 150
 """Accounts that are checked at once. Each gets one request at a time: its ten connections may be in use."""
@@ -77,7 +78,7 @@ def _exposures(client: Client) -> Iterator[Finding]:
     secrets = {
         "mailchimp.api_key": client.mailchimp.api_key,
         "mailchimp.access_token": client.mailchimp.access_token,
-        "target.api_key": client.target.api_key,
+        **{f"target.{field}": secret for field, secret in client.target.references},
     }
     for where, secret in secrets.items():
         if secret is not None and secret.exposure:
@@ -118,8 +119,20 @@ def _check_target(client: Client) -> Iterator[Finding]:
     except SecretMissing as error:
         yield Finding(where="target.api_key", problem=error.problem, remedy=error.remedy)
     except ImporterError as error:
-        problem = f"{error.problem} (POST {shown(client.target.url, max_characters=200)}/record, an empty list)"
+        problem = f"{error.problem} ({_probe_of(client)})"
         yield Finding(where="target", problem=problem, remedy=error.remedy or _UNREACHED)
+
+
+def _probe_of(client: Client) -> str:
+    """Return the request that checks a client's target, in words."""
+    url, declaration = shown(client.target.url, max_characters=200), client.target.declaration()
+    if declaration is None:
+        return f"POST {url}/record, an empty list"
+    if isinstance(declaration, PythonEntry):
+        return f"check of {declaration.entry_point}"
+    if declaration.check is not None:
+        return f"{declaration.check.method} {url}{declaration.check.path}"
+    return f"{declaration.request.method} {url}{declaration.request.path}, without records"
 
 
 def show(checked: Sequence[CheckedClient], problems: Sequence[str]) -> None:

@@ -11,7 +11,9 @@ from importer_pipeline.clients.client import Client
 from importer_pipeline.errors import TooManyRequests, TryAgain
 from importer_pipeline.mailchimp.client import MailchimpClient, MailchimpLimits
 from importer_pipeline.mailchimp.credentials import Credentials
-from importer_pipeline.target.client import TargetClient, TargetLimits
+from importer_pipeline.target import opening
+from importer_pipeline.target.client import TargetLimits
+from importer_pipeline.target.protocol import Target
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 30.0
@@ -39,7 +41,7 @@ def open_account(client: Client) -> MailchimpClient:
     return open_mailchimp(client.mailchimp.credentials(), base_url=client.mailchimp.base_url)
 
 
-def open_target(client: Client) -> TargetClient:
+def open_target(client: Client) -> Target:
     """Open a client's account at the target. SecretMissing if its secret can't be used."""
     limits = TargetLimits(
         connect_timeout_seconds=_CONNECT_SECONDS,
@@ -47,7 +49,8 @@ def open_target(client: Client) -> TargetClient:
         answer_timeout_seconds=_ANSWER_SECONDS,
         connections=1,
     )
-    return TargetClient(client.target.url, client.target.api_key.read(), limits=limits)
+    settings = client.target
+    return opening.open_target(settings.url, settings.declaration(), settings.read_secrets(), limits=limits)
 
 
 def patiently(

@@ -18,7 +18,7 @@ from importer_pipeline.cli.connections import open_mailchimp, patiently
 from importer_pipeline.cli.exits import CommandRefused
 from importer_pipeline.cli.guessing import guessed_names
 from importer_pipeline.cli.stanzas import FoundList
-from importer_pipeline.clients.client import checked_name
+from importer_pipeline.clients.field_types import checked_name
 from importer_pipeline.errors import ListNotFound
 from importer_pipeline.mailchimp.client import MailchimpClient
 from importer_pipeline.mailchimp.credentials import CredentialKind, Credentials

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from importer_pipeline.records.contacts import DEFAULT_RECORD, RecordMapping
+from importer_pipeline.records.contacts import ContactMapping
 from importer_pipeline.redaction import shortened, shown
 
 _MERGE_FIELDS = "merge_fields."
@@ -72,12 +72,12 @@ class CheckedClient:
         return not any(finding.is_problem for finding in self.findings)
 
 
-def uses_merge_tags(mapping: RecordMapping) -> bool:
+def uses_merge_tags(mapping: ContactMapping) -> bool:
     """Return whether a mapping reads any merge field."""
     return any(path.startswith(_MERGE_FIELDS) for path in mapping.paths)
 
 
-def tag_findings(audience: str, mapping: RecordMapping, tags: Sequence[str]) -> list[Finding]:
+def tag_findings(audience: str, mapping: ContactMapping, tags: Sequence[str]) -> list[Finding]:
     """Return a finding for each merge tag of a mapping that its list does not have; the nearest one is named.
 
     Args:
@@ -86,8 +86,9 @@ def tag_findings(audience: str, mapping: RecordMapping, tags: Sequence[str]) -> 
         tags: the merge tags of its list.
     """
     found: list[Finding] = []
-    for key, template in zip(DEFAULT_RECORD, mapping.templates, strict=True):
-        for path in template.paths:
+    for source in mapping.sources:
+        key = source.key
+        for path in source.paths:
             tag = path.removeprefix(_MERGE_FIELDS).partition(".")[0]
             if path.startswith(_MERGE_FIELDS) and tag not in tags:
                 near = get_close_matches(tag, tags, n=1, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""The clients to import: the clients file, its problems, references to secrets, and shards.
+"""The clients to import: the clients file, its problems, declared targets, references to secrets, and shards.
 
-Stays out: any request. May import records, and Mailchimp's credentials.
+Stays out: any request. May import records, Mailchimp's credentials, and a target's declaration.
 """

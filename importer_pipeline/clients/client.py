@@ -5,20 +5,20 @@ Stays out: reading files (see `clients_file`), and checks between clients (see `
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
-from typing import Annotated, Self
-from urllib.parse import urlsplit
+from typing import Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
+from importer_pipeline.clients.field_types import BaseUrl, Declared, IdValue, ListId, Name, Owner, Value
 from importer_pipeline.clients.file_problems import refusal
 from importer_pipeline.clients.secret import Secret
-from importer_pipeline.errors import ClientsFileInvalid, SecretMissing
+from importer_pipeline.clients.target_settings import TargetSettings
+from importer_pipeline.errors import SecretMissing
 from importer_pipeline.mailchimp.credentials import CredentialKind, Credentials, data_centre_of
 from importer_pipeline.records.contacts import DEFAULT_RECORD, RecordMapping
-from importer_pipeline.records.mapping import parse_template
-from importer_pipeline.redaction import looks_like_a_secret, shown
+from importer_pipeline.records.mapping import Template, parse_template
+from importer_pipeline.records.shapes import Shape, ShapedMapping
 
 RECORD_FORMAT = 1
 """Increased when the importer makes other records of the same members: every audience then needs a full sync."""
@@ -26,103 +26,8 @@ RECORD_FORMAT = 1
 MAX_CONNECTIONS = 10
 """Mailchimp's limit of simultaneous connections per user account (D)."""
 
-_NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
-_MAX_NAME = 63
-_LIST_ID = re.compile(r"[a-z0-9]{6,16}")
-_MAILCHIMP_HOSTS = ".api.mailchimp.com"
-_TEAM = "team:"
-# Dagster's own rule for owners, so that it never refuses the assets of a client.
-_ADDRESS = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b")
 
-
-def checked_name(name: str) -> str:
-    """Check the name of a client, audience or account: it becomes part of keys, groups, folders and URLs."""
-    if looks_like_a_secret(name):
-        raise refusal("this looks like a key, not like a name", "write a name such as acme-2")
-    if _NAME.fullmatch(name) and len(name) <= _MAX_NAME:
-        return name
-    written = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_MAX_NAME].rstrip("-")
-    rule = f"a name has at most {_MAX_NAME} lower-case letters and digits, with single - or _ between them"
-    raise refusal(rule, f"write {written}" if _NAME.fullmatch(written) else "write a name such as acme-2")
-
-
-def _checked_list_id(list_id: str) -> str:
-    if _LIST_ID.fullmatch(list_id):
-        return list_id
-    raise refusal(
-        "a list's id has 6 to 16 lower-case letters and digits",
-        'copy the "Audience ID" from the audience\'s settings in Mailchimp, such as 1a2d7ebf82',
-    )
-
-
-def _checked_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise refusal("this is not a URL", "write it as https://api.example.com") from None
-    if parts.scheme not in {"http", "https"} or not host:
-        raise refusal("expected a URL with http or https and a host", "write it as https://api.example.com")
-    if "@" in parts.netloc:
-        raise refusal("the URL contains a user name or password", "remove it: the key is sent in a header")
-    if "?" in url or "#" in url:
-        raise refusal("the URL has a query or a fragment", "end it with the path: https://api.example.com/v1")
-    if re.search(r"[\s\\]", url) or not url.isprintable():
-        raise refusal(
-            "the URL contains white space, a backslash or an invisible character", "write it as https://api.example.com"
-        )
-    return url.rstrip("/")
-
-
-def _checked_base_url(url: str) -> str:
-    parts = urlsplit(url)
-    if (parts.hostname or "").endswith(_MAILCHIMP_HOSTS) and (parts.scheme, parts.path) != ("https", "/3.0"):
-        raise refusal(
-            "Mailchimp's API needs https and the path /3.0", f"write https://{shown(parts.hostname or '')}/3.0"
-        )
-    return url
-
-
-def _checked_owner(owner: str) -> str:
-    if _ADDRESS.fullmatch(owner) or (owner.startswith(_TEAM) and len(owner) > len(_TEAM)):
-        return owner
-    raise refusal("expected an e-mail address or a team", "write owner: team:crm")
-
-
-def _checked_value(text: str) -> str:
-    try:
-        parse_template(text)
-    except ClientsFileInvalid as error:
-        raise refusal(error.problem, error.remedy) from None
-    return text
-
-
-def _checked_id(text: str) -> str:
-    template = parse_template(_checked_value(text))
-    if not template.paths:
-        raise refusal("a record needs an id", "write id: id, or leave the key out")
-    if not template.identifies:
-        raise refusal(
-            "this id is the same for all contacts: they would overwrite each other",
-            'write id: id, or id: "{list_id}-{id}"',
-        )
-    return text
-
-
-Name = Annotated[str, AfterValidator(checked_name)]
-ListId = Annotated[str, AfterValidator(_checked_list_id)]
-Url = Annotated[str, AfterValidator(_checked_url)]
-BaseUrl = Annotated[Url, AfterValidator(_checked_base_url)]
-Owner = Annotated[str, AfterValidator(_checked_owner)]
-Value = Annotated[str, AfterValidator(_checked_value)]
-IdValue = Annotated[str, AfterValidator(_checked_id)]
-
-
-class _Declared(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
-
-
-class RecordSpec(_Declared):
+class RecordSpec(Declared):
     """The sources of a record's values: each a path into the Mailchimp member, or a text with paths in braces."""
 
     id: IdValue = Field(default=DEFAULT_RECORD["id"], examples=["id"])
@@ -137,7 +42,7 @@ class RecordSpec(_Declared):
     """Mailchimp's status of the contact."""
 
 
-class Audience(_Declared):
+class Audience(Declared):
     """A Mailchimp list of a client, and how its members become records."""
 
     name: Name
@@ -145,14 +50,40 @@ class Audience(_Declared):
     list_id: ListId = Field(examples=["1a2d7ebf82"])
     """Mailchimp's id of the list ("Audience ID")."""
     record: RecordSpec = Field(default=RecordSpec(), examples=["{id: id}"])
-    """The sources of a record's values."""
+    """The sources of a record's values, for the seed's record."""
+    _shape: Shape | None = PrivateAttr(default=None)
 
-    def record_mapping(self) -> RecordMapping:
+    def shaped(self, shape: Shape) -> "Audience":
+        """Return the audience with records of a declared form."""
+        other = self.model_copy()
+        other._shape = shape
+        return other
+
+    def record_mapping(self) -> RecordMapping | ShapedMapping:
         """Return the audience's record mapping."""
+        if self._shape is not None:
+            return ShapedMapping.of(self._shape, list_id=self.list_id)
         return RecordMapping.of(self.record.model_dump(), list_id=self.list_id)
 
+    @property
+    def is_shaped(self) -> bool:
+        """True if its records have a declared form."""
+        return self._shape is not None
 
-class MailchimpSettings(_Declared):
+    @property
+    def id_template(self) -> Template:
+        """What the ids of its records are made of."""
+        return parse_template(self.record.id) if self._shape is None else self._shape.id.template
+
+    @property
+    def normal_form(self) -> str | dict[str, str]:
+        """The mapping in a form that is equal for equal records."""
+        if self._shape is not None:
+            return self._shape.normal_form
+        return {key: parse_template(text).text for key, text in self.record.model_dump().items()}
+
+
+class MailchimpSettings(Declared):
     """A client's Mailchimp account: exactly one of `api_key` and `access_token`."""
 
     api_key: Secret | None = Field(default=None, examples=["{env: ACME_MAILCHIMP_API_KEY}"])
@@ -203,16 +134,7 @@ ONE_WAY_IN = ("expected exactly one of api_key and access_token", "write api_key
 """The problem of Mailchimp settings that have both or none, and the remedy."""
 
 
-class TargetSettings(_Declared):
-    """A client's account at the target."""
-
-    url: Url = Field(examples=["https://api.example.com"])
-    """Records go to POST <url>/record."""
-    api_key: Secret = Field(examples=["{env: ACME_TARGET_API_KEY}"])
-    """Reference to the key, which is sent as the Authorization header's value."""
-
-
-class Client(_Declared):
+class Client(Declared):
     """A customer: one Mailchimp account, one account at the target, and the audiences to import."""
 
     name: Name
@@ -243,7 +165,7 @@ class Client(_Declared):
         kept = (
             ("mailchimp.api_key", settings.api_key),
             ("mailchimp.access_token", settings.access_token),
-            ("target.api_key", self.target.api_key),
+            *((f"target.{field}", secret) for field, secret in self.target.references),
         )
         return ((field, secret) for field, secret in kept if secret is not None and secret.exposure)
 
@@ -255,18 +177,18 @@ class Client(_Declared):
                 credentials.key_base_url()
         except SecretMissing as error:
             yield "mailchimp.api_key" if settings.api_key is not None else "mailchimp.access_token", error
-        try:
-            self.target.api_key.read()
-        except SecretMissing as error:
-            yield "target.api_key", error
+        for field, secret in self.target.references:
+            try:
+                secret.read()
+            except SecretMissing as error:
+                yield f"target.{field}", error
 
 
 def fingerprint(client: Client, audience: Audience) -> str:
     """Return a hash of all that a chain of hours depends on: list, target URL, mapping, format. 16 hexadecimal digits.
 
     Keys are not part of it: rotating one changes nothing. Nor does the spelling of a mapping matter: `id` equals
-    `{id}`.
+    `{id}`. Of a declared target, its method, path and body are.
     """
-    record = {key: parse_template(text).text for key, text in audience.record.model_dump().items()}
-    facts = [RECORD_FORMAT, audience.list_id, client.target.url, record]
+    facts = [RECORD_FORMAT, audience.list_id, client.target.url, audience.normal_form, *client.target.normal_form()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from importer_pipeline.clients.client import ONE_WAY_IN, Audience, Client
 from importer_pipeline.clients.cross_checks import Register, audience_problems, name_problems
-from importer_pipeline.clients.file_problems import Problem, found, problem_of, unknown_key
+from importer_pipeline.clients.declared_targets import DeclaredTargets, ReadTarget
+from importer_pipeline.clients.file_problems import Problem, found, unknown_key, validated
+from importer_pipeline.clients.secret import Secret
+from importer_pipeline.clients.target_settings import TargetSettings
 from importer_pipeline.clients.yaml_source import YamlSource, YamlUnreadable, read_yaml
 from importer_pipeline.redaction import shown_key
 
@@ -30,7 +33,9 @@ clients:
 """The smallest valid clients file."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_KEY_PAIR = ("api_key", "access_token")
+_SECTIONS = ("clients", "targets")
+_UNREAD = TargetSettings(url="http://unread", api_key=Secret(env="UNREAD"))
+"""Stands for a target with a problem, so that the other problems of its client are found, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +74,15 @@ class _Reading:
         self._path = path
         self._data = source.data
         self.problems = list(source.problems)
+        written = self._data.get("targets") if isinstance(self._data, dict) else None
+        self._targets = DeclaredTargets(written, folder=path.parent, problems=self.problems)
 
     def clients(self) -> tuple[Client, ...]:
         data = self._data
         if not isinstance(data, dict) or not data.get("clients"):
             self._report((), "no clients are declared here", f"start from this:\n{SMALLEST_FILE}")
             return ()
-        self.problems.extend(unknown_key(str(key), ["clients"], where=()) for key in data if key != "clients")
+        self.problems.extend(unknown_key(str(key), _SECTIONS, where=()) for key in data if key not in _SECTIONS)
         declared = data["clients"]
         if not isinstance(declared, dict):
             what = f"expected the clients by name, found {found(declared)}"
@@ -93,25 +100,44 @@ class _Reading:
         where = ("clients", name)
         if not self._is_mapping(written, where):
             return None
-        audiences = self._audiences(written.get("audiences"), where=(*where, "audiences"))
+        target = self._target(written, where=(*where, "target"))
+        audiences = self._audiences(written.get("audiences"), target, where=(*where, "audiences"))
         self._check_one_way_in(written.get("mailchimp"), where=(*where, "mailchimp"))
         settings = {key: value for key, value in written.items() if key != "audiences"}
+        if target is not None:
+            settings["target"] = target.settings or _UNREAD
         # Problems of the audiences are reported by now, but not their absence.
         if written.get("audiences"):
             settings["audiences"] = tuple(audiences)
-        return self._validated(Client, settings, name=name, where=where)
+        client = self._validated(Client, settings, name=name, where=where)
+        return None if target is not None and target.settings is None else client
 
-    def _audiences(self, written: Any, *, where: tuple[str, ...]) -> list[Audience]:
+    def _target(self, written: Mapping[Any, Any], *, where: tuple[str, ...]) -> ReadTarget | None:
+        """Return the client's target; None if nothing is written, which the client's own check reports."""
+        target = written.get("target")
+        return None if target is None else self._targets.of_client(target, where=where)
+
+    def _audiences(self, written: Any, target: ReadTarget | None, *, where: tuple[str, ...]) -> list[Audience]:
         if not written or not self._is_mapping(written, where):
             return []
         sound: list[Audience] = []
         for name in self._names(written, where=where):
             place = (*where, name)
             if self._is_mapping(written[name], place):
-                audience = self._validated(Audience, written[name], name=name, where=place)
+                audience = self._audience(written[name], target, name=name, where=place)
                 sound += [audience] if audience is not None else []
         self.problems.extend(audience_problems(sound, where=where))
         return sound
+
+    def _audience(
+        self, written: Mapping[Any, Any], target: ReadTarget | None, *, name: str, where: tuple[str, ...]
+    ) -> Audience | None:
+        if target is None or not target.is_shaped:
+            return self._validated(Audience, written, name=name, where=where)
+        shape = self._targets.shape_of(target, written.get("record"), where=(*where, "record"))
+        settings = {key: value for key, value in written.items() if key != "record"}
+        audience = self._validated(Audience, settings, name=name, where=where)
+        return None if audience is None or shape is None else audience.shaped(shape)
 
     def _names(self, written: Mapping[Any, Any], *, where: tuple[str, ...]) -> list[str]:
         names = [name for name in written if isinstance(name, str)]
@@ -135,15 +161,13 @@ class _Reading:
     ) -> _Model | None:
         if "name" in written:
             self._report((*where, "name"), "unknown key", f"the name is the key itself: {shown_key(name)}")
-        try:
-            return model.model_validate({**written, "name": name}, context={"folder": self._path.parent})
-        except ValidationError as error:
-            details = error.errors(include_url=False)
-        for problem in (problem_of(detail, model=model, where=where) for detail in details):
+        named = {**written, "name": name}
+        sound, problems = validated(model, named, where=where, context={"folder": self._path.parent})
+        for problem in problems:
             # The name is not a key of its own in the file, but the key above.
             place = where if problem.where == (*where, "name") else problem.where
             self._report(place, problem.what, problem.remedy)
-        return None
+        return sound
 
     def _report(self, where: tuple[str, ...], what: str, remedy: str) -> None:
         self.problems.append(Problem(where=where, what=what, remedy=remedy))

@@ -14,13 +14,13 @@ from importer_pipeline.clients.client import (
     Client,
     MailchimpSettings,
     RecordSpec,
-    TargetSettings,
     fingerprint,
 )
 from importer_pipeline.clients.clients_file import SMALLEST_FILE, ClientsFile, read_clients_file
 from importer_pipeline.clients.cross_checks import Register
 from importer_pipeline.clients.secret import Secret
 from importer_pipeline.clients.shards import Shard
+from importer_pipeline.clients.target_settings import TargetSettings
 from importer_pipeline.errors import ClientsFileInvalid, SelectionUnknown
 from importer_pipeline.redaction import shortened, shown, shown_path
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from importer_pipeline.clients.client import Audience, Client
 from importer_pipeline.clients.file_problems import Problem
-from importer_pipeline.records.mapping import LIST_ID, Template, parse_template
+from importer_pipeline.records.mapping import LIST_ID, Template
 from importer_pipeline.redaction import shown_key, shown_path
 
 
@@ -92,7 +92,7 @@ def _too_alike(name: str, other: str, *, where: tuple[str, ...]) -> Problem:
 
 def _of_any_list(audience: Audience) -> Template | None:
     """Return the template of an audience's ids; None if the list's id is a part of it."""
-    template = parse_template(audience.record.id)
+    template = audience.id_template
     return None if LIST_ID in template.paths else template
 
 
@@ -111,11 +111,12 @@ def _differ(one: str, other: str) -> bool:
 
 
 def _collision(audience: Audience, other: str, *, where: tuple[str, ...]) -> Problem:
-    own = parse_template(audience.record.id)
+    own = audience.id_template
     apart = Template(literals=("", "-" + own.literals[0], *own.literals[1:]), paths=(LIST_ID, *own.paths))
+    key = "record_id of the target" if audience.is_shaped else "id"
     return Problem(
-        where=(*where, audience.name, "record", "id"),
+        where=(*where, audience.name, "record", *([] if audience.is_shaped else ["id"])),
         what=f"{other} sends to the same target account, and the ids of their records may be equal:"
         " contacts in both lists would overwrite each other",
-        remedy=f'write id: "{apart.text}"',
+        remedy=f'write {key}: "{apart.text}"',
     )

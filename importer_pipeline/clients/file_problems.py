@@ -7,14 +7,15 @@ Holds the words for pydantic's errors, too. Stays out: the checks (see `client`,
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from importer_pipeline.redaction import shown_key, shown_path
 
 _REFUSAL = "refusal"
+_Model = TypeVar("_Model", bound=BaseModel)
 
 _EXPECTED = {
     "string_type": "a text",
@@ -26,6 +27,9 @@ _EXPECTED = {
     "int_parsing": "a whole number",
     "int_parsing_size": "a whole number",
     "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "tuple_type": "a path such as results.errors",
 }
 
 
@@ -64,14 +68,38 @@ def problem_of(error: ErrorDetails, *, model: type[BaseModel], where: tuple[str,
         model: what was being validated.
         where: the path of keys to it.
     """
-    keys = tuple(str(part) for part in error["loc"])
+    keys = tuple(str(part) for part in error["loc"] if part != "[key]")
     what, remedy = _words(error, fields=_fields_at(model, keys[:-1]), key=keys[-1] if keys else "")
     return Problem(where=where + keys, what=what, remedy=remedy)
 
 
+def validated(
+    model: type[_Model], written: Any, *, where: tuple[str, ...], context: Mapping[str, Any]
+) -> tuple[_Model | None, list[Problem]]:
+    """Return the model that is written; or None, and all its problems.
+
+    Args:
+        model: what to validate.
+        written: the keys and values in the file.
+        where: the path of keys to it.
+        context: for validators: the file's folder, and the like.
+    """
+    try:
+        return model.model_validate(written, context=dict(context)), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    return None, [problem_of(detail, model=model, where=where) for detail in details]
+
+
 def unknown_key(key: str, known: Iterable[str], *, where: tuple[str, ...]) -> Problem:
     """Return the problem of an unknown key; the remedy suggests the nearest known one."""
-    return Problem(where=(*where, key), what="unknown key", remedy=_nearest(key, list(known)))
+    return Problem(where=(*where, key), what="unknown key", remedy=nearest(key, list(known)))
+
+
+def nearest(key: str, known: list[str]) -> str:
+    """Return a remedy that names the nearest known key, or all of them."""
+    near = get_close_matches(key, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
 def found(value: Any) -> str:
@@ -90,20 +118,21 @@ def _words(error: ErrorDetails, *, fields: Mapping[str, Any], key: str) -> tuple
     if kind == "missing":
         return "is missing", f"write {example}"
     if kind == "extra_forbidden":
-        return "unknown key", _nearest(key, [name for name in fields if name != "name"])
+        return "unknown key", nearest(key, [name for name in fields if name != "name"])
     if kind == "greater_than_equal":
         return f"expected a number of at least {context['ge']}", f"write {example}"
     if kind == "less_than_equal":
         return f"expected a number of at most {context['le']}", f"write {example}"
+    if kind == "greater_than":
+        return f"expected a number above {context['gt']:g}", f"write {example}"
+    if kind == "string_pattern_mismatch":
+        return "expected lower-case letters, digits and _", "write a name such as account"
+    if kind in ("enum", "literal_error"):
+        return f"expected {context['expected'].replace(chr(39), '')}", f"write {example}"
     expected = _EXPECTED.get(kind, "something else")
     optional = key in fields and not fields[key].is_required()
     remedy = f"write {example}, or leave the key out" if optional else f"write {example}"
     return f"expected {expected}, found {found(error['input'])}", remedy
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    near = get_close_matches(key, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
 def _fields_at(model: type[BaseModel], keys: tuple[str, ...]) -> Mapping[str, Any]:

@@ -16,12 +16,13 @@ from importer_pipeline.engine.concurrency import LimiterRegistry, ThrottlePolicy
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.mailchimp.client import OAUTH_METADATA_URL, MailchimpClient, MailchimpLimits
-from importer_pipeline.runner.api_clients import ApiClients, connect_mailchimp, connect_target
+from importer_pipeline.runner.api_clients import ApiClients, connect_mailchimp, connect_target, target_rules
 from importer_pipeline.runner.importing import ImportSettings
 from importer_pipeline.runner.limited_calls import LimitedCalls
 from importer_pipeline.runner.mailchimp_reader import MailchimpReader
 from importer_pipeline.runner.target_writer import TargetWriter
-from importer_pipeline.target.client import TargetClient, TargetLimits
+from importer_pipeline.target.client import TargetLimits
+from importer_pipeline.target.protocol import Target
 
 _LIMITERS = LimiterRegistry()
 
@@ -127,7 +128,7 @@ class TargetResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingT
         description="How long a whole answer may take, from connecting to its last byte, though bytes keep coming.",
     )
 
-    def connect(self, client: Client) -> TargetClient:
+    def connect(self, client: Client) -> Target:
         """Return a new API client for a client's account at the target. It counts no connections: its caller does.
 
         Raises:
@@ -155,9 +156,12 @@ class TargetResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingT
             SecretMissing: the key is absent, or malformed.
         """
         client, _ = selected(declared(self.clients), name)
+        rules = target_rules(client)
+        of_url, of_account = target_limiters(client.target.url, rules.account or client.name)
+        most = min(self.max_posts, rules.posts_at_once or self.max_posts)
         limiters = [
-            _LIMITERS.of(key, self.max_posts, throttling=ThrottlePolicy())
-            for key in target_limiters(client.target.url, client.name)
+            _LIMITERS.of(of_url, self.max_posts, throttling=ThrottlePolicy()),
+            _LIMITERS.of(of_account, most, throttling=ThrottlePolicy(), per_second=rules.posts_per_second),
         ]
         retry = SyncLimits()
         calls = LimitedCalls(
@@ -167,7 +171,7 @@ class TargetResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingT
             retries=retry.retries,
             retry_pause_seconds=retry.first_pause_seconds,
         )
-        writer = TargetWriter(self.connect(client), calls)
+        writer = TargetWriter(self.connect(client), calls, batch_records=rules.batch_records)
         self._opened.append(writer)
         return writer
 

@@ -128,7 +128,7 @@ def _spec(
             "mailchimp": dg.MetadataValue.url(audiences_url(client.mailchimp.data_centre_of_url)),
             "mailchimp_list_id": dg.MetadataValue.text(audience.list_id),
             "target": dg.MetadataValue.url(client.target.url),
-            "dagster/column_schema": _columns(tuple(audience.record.model_dump().items())),
+            "dagster/column_schema": _columns(_sources(audience)),
         },
         skippable=True,
     )
@@ -147,6 +147,12 @@ def _list_spec(client: Client, audience: Audience) -> dg.AssetSpec:
             "mailchimp_list_id": dg.MetadataValue.text(audience.list_id),
         },
     )
+
+
+def _sources(audience: Audience) -> tuple[tuple[str, str], ...]:
+    if audience.is_shaped:
+        return tuple((source.key, source.text) for source in audience.record_mapping().sources)
+    return tuple(audience.record.model_dump().items())
 
 
 @cache

@@ -97,6 +97,20 @@ Scope = SnapshotScope | HoursScope | ContactsScope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRules:
+    """What a target allows, as declared; the defaults declare nothing."""
+
+    account: str | None = None
+    """Name of the account at the target, if clients share it, and so its limits; None: it is the client's own."""
+    batch_records: int | None = None
+    """Maximum of records of one post; None for whole pages."""
+    posts_at_once: int | None = None
+    """Maximum of posts in flight for the account; None for that of all targets."""
+    posts_per_second: float | None = None
+    """Maximum rate of posts of the account in this process; None for any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AudiencePlan:
     """An audience to sync."""
 
@@ -113,3 +127,5 @@ class AudiencePlan:
     """What to read of it."""
     quarantined: frozenset[str]
     """IDs of its quarantined contacts: the sync reports which of them are settled."""
+    target_rules: TargetRules = TargetRules()
+    """What its target allows."""

@@ -38,15 +38,22 @@ class ConcurrencyLimiter:
 
     There is only one connection until the first answer: a wrong key, a hanging host or an unknown one costs one request
     instead of ten. Safe to use from several threads.
+
+    Args:
+        limit: maximum of connections.
+        throttling: the reaction to 429s.
+        per_second: maximum rate of requests; None for any.
     """
 
-    def __init__(self, limit: int, *, throttling: ThrottlePolicy) -> None:
+    def __init__(self, limit: int, *, throttling: ThrottlePolicy, per_second: float | None = None) -> None:
         self._lock = threading.Lock()
         self._most = limit
         self._limit = limit
         self._policy = throttling
         self._proven = False
         self._paused_until = 0.0
+        self._spacing_seconds = 1.0 / per_second if per_second else 0.0
+        self._next_at = -math.inf
         self._granted_until = 0.0
         self._granted_seconds = 0.0
         self._refused_in_a_row = 0
@@ -63,6 +70,12 @@ class ConcurrencyLimiter:
         with self._lock:
             return self._paused_until
 
+    @property
+    def next_at(self) -> float:
+        """Earliest time of the next request by the maximum rate."""
+        with self._lock:
+            return self._next_at
+
     def acquire(self, now: float) -> bool:
         """Take a connection for a sync, if one is free at `now` (seconds of a clock that only goes forward).
 
@@ -75,7 +88,7 @@ class ConcurrencyLimiter:
                 return False
             self._sync_refused_at = -math.inf
             self._queue_is_next = True
-            self.in_use += 1
+            self._take(now)
             return True
 
     def acquire_queued(self, now: float) -> bool:
@@ -85,7 +98,7 @@ class ConcurrencyLimiter:
             if not self._is_free(now) or (sync_waits and not self._queue_is_next):
                 return False
             self._queue_is_next = False
-            self.in_use += 1
+            self._take(now)
             return True
 
     @contextmanager
@@ -103,6 +116,18 @@ class ConcurrencyLimiter:
         """Give a connection back: its request is no longer in flight."""
         with self._lock:
             self.in_use -= 1
+
+    def put_back(self) -> None:
+        """Give a connection back for which there was no request after all."""
+        with self._lock:
+            self.in_use -= 1
+            self._next_at -= self._spacing_seconds
+
+    def pause(self, seconds: float, *, now: float) -> None:
+        """Pause as long as an answer requests that refuses nothing."""
+        with self._lock:
+            until = now + min(seconds, self._policy.longest_retry_after_seconds)
+            self._paused_until = max(self._paused_until, until)
 
     def answered(self) -> None:
         """Note an answer other than 429."""
@@ -154,8 +179,12 @@ class ConcurrencyLimiter:
         self._granted_until = max(self._granted_until, until)
         self._paused_until = max(self._paused_until, until)
 
+    def _take(self, now: float) -> None:
+        self.in_use += 1
+        self._next_at = max(now, self._next_at) + self._spacing_seconds
+
     def _is_free(self, now: float) -> bool:
-        if now < self._paused_until:
+        if now < self._paused_until or now < self._next_at:
             return False
         self._recover(now)
         return self.in_use < (self._limit if self._proven else 1)
@@ -171,9 +200,14 @@ def account_limiter(account: str) -> Hashable:
     return "account", account
 
 
-def target_limiters(url: str, client: str) -> tuple[Hashable, Hashable]:
-    """Return the names of the limiters of a post: the target URL's, which clients share, and that client's."""
-    return ("target", url), ("target", url, client)
+def target_limiters(url: str, account: str) -> tuple[Hashable, Hashable]:
+    """Return the names of the limiters of a post: the target URL's, which all share, and that of one account there.
+
+    Args:
+        url: the target's URL.
+        account: the client's name, or that of an account which clients share.
+    """
+    return ("target", url), ("target", url, account)
 
 
 class LimiterRegistry:
@@ -183,7 +217,10 @@ class LimiterRegistry:
         self._lock = threading.Lock()
         self._by_name: dict[Hashable, ConcurrencyLimiter] = {}
 
-    def of(self, name: Hashable, limit: int, *, throttling: ThrottlePolicy) -> ConcurrencyLimiter:
-        """Return the limiter of `name`; `limit` and `throttling` are those of the first call."""
+    def of(
+        self, name: Hashable, limit: int, *, throttling: ThrottlePolicy, per_second: float | None = None
+    ) -> ConcurrencyLimiter:
+        """Return the limiter of `name`; its limits are those of the first call."""
         with self._lock:
-            return self._by_name.setdefault(name, ConcurrencyLimiter(limit, throttling=throttling))
+            limiter = ConcurrencyLimiter(limit, throttling=throttling, per_second=per_second)
+            return self._by_name.setdefault(name, limiter)

@@ -1,8 +1,9 @@
 """Delivers one page to the target in batches, and isolates the contacts that the target refuses. Pure.
 
-A contact counts as accepted only when it was in a batch of which the target took every record, and as refused only when
-it was alone in one that was not accepted. In between, a batch that is accepted in part is halved. Both halves are sent,
-although the target's count might show that one of them is fine: a target may refuse another record the second time.
+If the target names the records that it refuses, each contact is known at once. If not, a contact counts as accepted
+only when it was in a batch of which the target took every record, and as refused only when it was alone in one that was
+not accepted. In between, a batch that is accepted in part is halved. Both halves are sent, although the target's count
+might show that one of them is fine: a target may refuse another record the second time.
 """
 
 from collections import deque
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from importer_pipeline.engine.outcomes import RefusedContact
 from importer_pipeline.errors import ImporterError, IsolationGivenUp, TryAgain
-from importer_pipeline.records.contacts import Contact, Record
+from importer_pipeline.records.contacts import AnyRecord, Contact
 from importer_pipeline.records.receipt import Receipt
 
 
@@ -23,7 +24,7 @@ class Batch:
     """Each with a record."""
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[AnyRecord]:
         """Records to send to the target."""
         return [contact.record for contact in self.contacts if contact.record is not None]
 
@@ -33,15 +34,16 @@ class Delivery:
 
     Args:
         contacts: the page's contacts.
-        isolation_posts: posts that finding the refused ones may take beyond the first.
+        isolation_posts: posts that finding the refused ones may take beyond the first, and how many may be refused.
+        batch_records: maximum of a batch; None to send the page whole.
 
     Attributes:
         accepted: contacts that the target accepted.
         refused: contacts that it refused, and those that can't be sent at all.
     """
 
-    def __init__(self, contacts: Sequence[Contact], *, isolation_posts: int) -> None:
-        self._posts_left = isolation_posts
+    def __init__(self, contacts: Sequence[Contact], *, isolation_posts: int, batch_records: int | None = None) -> None:
+        self._posts_left = self._refusals_left = isolation_posts
         self._ready: deque[Batch] = deque()
         self._open = 0
         self._given_up: IsolationGivenUp | None = None
@@ -52,8 +54,9 @@ class Delivery:
             if contact.record is None
         ]
         sendable = tuple(contact for contact in contacts if contact.record is not None)
-        if sendable:
-            self._send(Batch(sendable))
+        size = batch_records or max(len(sendable), 1)
+        for first in range(0, len(sendable), size):
+            self._send(Batch(sendable[first : first + size]))
 
     @property
     def done(self) -> bool:
@@ -69,13 +72,20 @@ class Delivery:
         """Return a batch to post now, or None."""
         return self._ready.popleft() if self._ready else None
 
-    def answered(self, batch: Batch, receipt: Receipt) -> None:
-        """Handle the number of records of a batch that the target accepted."""
+    def answered(self, batch: Batch, receipt: Receipt) -> Batch | None:
+        """Handle what the target accepted of a batch, or of several that were sent together.
+
+        Returns:
+            the part of the batch that the target asks to send again; None if there is none.
+        """
         if receipt.complete:
             self.accepted += len(batch.contacts)
             self._open -= 1
-        else:
-            self._isolate(batch, f"the target accepted {receipt.accepted} of {receipt.sent} records")
+            return None
+        if receipt.names_the_others:
+            return self._sort_out(batch, receipt)
+        self._isolate(batch, f"the target accepted {receipt.accepted} of {receipt.sent} records")
+        return None
 
     def rejected(self, batch: Batch, error: ImporterError) -> None:
         """Handle the rejection of a batch because of a record in it."""
@@ -86,15 +96,37 @@ class Delivery:
         self._open += 1
         self._ready.append(batch)
 
+    def _sort_out(self, batch: Batch, receipt: Receipt) -> Batch | None:
+        """Count each contact as what the target says of its record."""
+        reasons = {it.id: it.reason for it in receipt.refused}
+        again = list[Contact]()
+        for contact in batch.contacts:
+            record_id = "" if contact.record is None else contact.record.id
+            if record_id in reasons:
+                said = reasons[record_id]
+                self._refuse(contact, f"the target refuses this record{said and f' ({said})'}")
+            elif record_id in receipt.again:
+                again.append(contact)
+            else:
+                self.accepted += 1
+        if again:
+            return Batch(tuple(again))
+        self._open -= 1
+        return None
+
+    def _refuse(self, contact: Contact, reason: str) -> None:
+        self._refusals_left -= 1
+        if self._refusals_left < 0:
+            self._given_up = IsolationGivenUp(
+                f"{reason}, and too many others of its page", remedy="check the record mapping"
+            )
+        remedy = "correct this contact in Mailchimp, or ask the target's operator why"
+        self.refused.append(RefusedContact(contact_id=contact.contact_id, reason=f"{reason}: {remedy}"))
+
     def _isolate(self, batch: Batch, reason: str) -> None:
         self._open -= 1
         if len(batch.contacts) == 1:
-            self.refused.append(
-                RefusedContact(
-                    contact_id=batch.contacts[0].contact_id,
-                    reason=f"{reason}: correct this contact in Mailchimp, or ask the target's operator why",
-                )
-            )
+            self._refuse(batch.contacts[0], reason)
             return
         if self._posts_left < 2:
             self._given_up = IsolationGivenUp(

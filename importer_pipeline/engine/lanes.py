@@ -190,7 +190,7 @@ class TargetUrl:
             lane = self._round[0]
             if lane.has_work and lane.acquire(now):
                 if not self.service.acquire(now):
-                    lane.service.release(now)
+                    lane.service.put_back(now)
                     return None
                 self._round.rotate(-1)
                 return lane.take(now)

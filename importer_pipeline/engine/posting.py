@@ -15,7 +15,7 @@ from random import Random
 
 from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
 from importer_pipeline.engine.concurrency import LimiterRegistry, target_limiters
-from importer_pipeline.engine.delivery import Delivery
+from importer_pipeline.engine.delivery import Batch, Delivery
 from importer_pipeline.engine.lanes import Doubt, Lane, TargetUrl
 from importer_pipeline.engine.pages import Page
 from importer_pipeline.engine.posts import PendingBatch, Post, Probe, UndeliveredPage
@@ -33,6 +33,7 @@ from importer_pipeline.errors import (
     TooManyRequests,
     TriesUsedUp,
     TryAgain,
+    Unavailable,
 )
 from importer_pipeline.records.receipt import Receipt
 from importer_pipeline.redaction import shown
@@ -75,19 +76,22 @@ class Posting:
 
     def enter(self, audience: AudienceSync, limiters: LimiterRegistry) -> None:
         """Add an audience whose contacts will have to be posted."""
-        name, client = audience.plan.target, audience.plan.name.client
+        name, client, rules = audience.plan.target, audience.plan.name.client, audience.plan.target_rules
 
-        of_url, of_client = target_limiters(name, client)
+        of_url, of_account = target_limiters(name, rules.account or client)
 
-        def service(of: Hashable) -> Service:
-            limiter = limiters.of(of, self._limits.target_posts, throttling=self._limits.throttling)
+        def service(of: Hashable, most: int, per_second: float | None = None) -> Service:
+            limiter = limiters.of(of, most, throttling=self._limits.throttling, per_second=per_second)
             return Service(limiter, self._timers)
 
+        most = self._limits.target_posts
         if name not in self._urls:
-            self._urls[name] = TargetUrl(service(of_url))
+            self._urls[name] = TargetUrl(service(of_url, most))
         url = self._urls[name]
         if client not in url.lanes:
-            url.lanes[client] = Lane(client, url, service(of_client), self._limits.post_records)
+            own = service(of_account, min(most, rules.posts_at_once or most), rules.posts_per_second)
+            together = min(self._limits.post_records, rules.batch_records or self._limits.post_records)
+            url.lanes[client] = Lane(client, url, own, together)
 
     def has_room(self, audience: AudienceSync) -> bool:
         """Return whether one more page for this audience's target may be read."""
@@ -106,7 +110,11 @@ class Posting:
         unseen = fetch.audience.unseen(fetch, [contact.contact_id for contact in contacts])
         if unseen is not None:
             contacts = [contact for contact in contacts if contact.contact_id in unseen]
-        delivery = Delivery(contacts, isolation_posts=self._limits.isolation_posts)
+        delivery = Delivery(
+            contacts,
+            isolation_posts=self._limits.isolation_posts,
+            batch_records=fetch.audience.plan.target_rules.batch_records,
+        )
         undelivered = UndeliveredPage(fetch, page, delivery, None if unseen is None else frozenset(unseen))
         self._lane(fetch.audience).hold(page.shape.length)
         self._resume(undelivered, now)
@@ -137,17 +145,21 @@ class Posting:
         lane.url.service.release(now)
 
     def posted(self, request: Post | Probe, receipt: Receipt, now: float) -> None:
-        """Handle the target's answer: the number of records that it accepted."""
+        """Handle the target's answer: the records that it accepted."""
         lane = self._lane(request.audience)
+        if receipt.pause_seconds:
+            lane.service.limiter.pause(receipt.pause_seconds, now=now)
         self._note_answer(lane, request, now)
         if isinstance(request, Probe):
             return
-        if len(request.batches) > 1 and not receipt.complete:
+        if len(request.batches) > 1 and not receipt.complete and not receipt.names_the_others:
             self._send_separately(request, now)
             return
         for pending in request.batches:
             if pending.page.is_open:
-                pending.page.delivery.answered(pending.batch, receipt)
+                rest = pending.page.delivery.answered(pending.batch, receipt)
+                if rest is not None:
+                    self._send_rest(pending, rest, receipt, request, now)
                 self._resume(pending.page, now)
 
     def failed(self, request: Post | Probe, error: ImporterError, now: float) -> None:
@@ -264,6 +276,17 @@ class Posting:
         for pending in post.batches:
             pending.goes_alone, pending.tries = True, 0
             self._queue(pending, now)
+
+    def _send_rest(self, pending: PendingBatch, rest: Batch, receipt: Receipt, post: Post, now: float) -> None:
+        """Send again what the target neither accepted nor refused."""
+        has_progress = bool(receipt.accepted or receipt.refused)
+        again = PendingBatch(pending.page, rest, pending.goes_alone, 0 if has_progress else pending.tries)
+        if receipt.refused and not receipt.accepted:
+            # Nothing was stored because of the refused ones: without them the others may be, and at once.
+            self._queue(again, now)
+            return
+        error = Unavailable("the target asks to send these records again")
+        self._try_again(self._lane(post.audience), Post((again,), post.requested_at), error, now)
 
     def _resume(self, page: UndeliveredPage, now: float) -> None:
         """Post what can be posted of a page, and settle it when nothing is left."""

@@ -93,6 +93,12 @@ class Service:
         self.in_flight += 1
         return True
 
+    def put_back(self, now: float) -> None:
+        """Note that there was no request after all."""
+        self.limiter.put_back()
+        self.in_flight -= 1
+        self.unpark(now)
+
     def release(self, now: float) -> None:
         """Note that a request is no longer in flight."""
         self.limiter.release()
@@ -102,8 +108,13 @@ class Service:
     def park(self, now: float, call: Callable[[float], None]) -> None:
         """Make `call` when it may be less busy."""
         self._parked.append(call)
-        if self.in_flight == 0 and len(self._parked) == 1:
-            self.timers.at(max(now + self._MOMENT_SECONDS, self.limiter.paused_until), self.unpark)
+        if len(self._parked) > 1:
+            return
+        if self.in_flight == 0:
+            soonest = max(now + self._MOMENT_SECONDS, self.limiter.paused_until)
+            self.timers.at(max(soonest, self.limiter.next_at), self.unpark)
+        elif self.limiter.next_at > now:
+            self.timers.at(self.limiter.next_at, self.unpark)
 
     def unpark(self, now: float) -> None:
         """Make the parked calls."""

@@ -55,6 +55,15 @@ def small_document(body: bytes) -> dict[str, Any]:
     return cast(dict[str, Any], parsed) if isinstance(parsed, dict) else {}
 
 
+def any_document(body: bytes) -> Any:
+    """Parse a body with any JSON.
+
+    Raises:
+        NotJSON: it is none, is nested too deep, or has a key twice.
+    """
+    return _read_precisely(body)
+
+
 def _read_precisely(body: bytes) -> object:
     try:
         return json.loads(body, object_pairs_hook=_without_duplicates)

@@ -161,7 +161,15 @@ class Wire:
             raise self._error_of(Fault.PROXY_UNUSABLE, route.proxy_variable)
         return route
 
-    def send(self, route: Route, path: str, *, body: bytes | None = None, limit_bytes: int | None = None) -> Answer:
+    def send(
+        self,
+        route: Route,
+        path: str,
+        *,
+        body: bytes | None = None,
+        limit_bytes: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Send one request and read its answer to the end, whatever its status.
 
         Args:
@@ -169,6 +177,7 @@ class Wire:
             path: path and query, encoded; appended to the route's URL.
             body: the body; None for none.
             limit_bytes: maximum size of the answer's body, decompressed, if lower than the usual limit.
+            headers: headers of this request alone.
 
         Raises:
             ImporterError: by `error_of`, for a fault.
@@ -178,6 +187,8 @@ class Wire:
         if body is not None:
             request.body = body
             request.headers["Content-Length"] = str(len(body))
+        if headers:
+            request.headers.update(headers)
         limit_bytes = min(limit_bytes or self._limits.body_limit_bytes, self._limits.body_limit_bytes)
         exchange = Exchange(
             deadline=time.monotonic() + self._limits.answer_timeout_seconds, limit_bytes=_OVERHEAD * limit_bytes

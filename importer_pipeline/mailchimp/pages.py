@@ -5,10 +5,10 @@ from importer_pipeline.errors import BrokenAnswer
 from importer_pipeline.http.wire import Answer
 from importer_pipeline.listing.coverage import ContactRequest, PageRequest, PageShape, page_shape
 from importer_pipeline.mailchimp.client import read_member, read_members, server_time
-from importer_pipeline.records.contacts import RecordMapping
+from importer_pipeline.records.contacts import ContactMapping
 
 
-def open_page(answer: Answer, request: PageRequest, mapping: RecordMapping) -> Page:
+def open_page(answer: Answer, request: PageRequest, mapping: ContactMapping) -> Page:
     """Return the page in an answer to `GET /lists/{list_id}/members`.
 
     Raises:
@@ -21,7 +21,7 @@ def open_page(answer: Answer, request: PageRequest, mapping: RecordMapping) -> P
     return Page(shape=shape, contacts=contacts, stamps=stamps, lacking=lacking, server_time=page.server_time)
 
 
-def open_contact(answer: Answer, request: ContactRequest, mapping: RecordMapping) -> Page:
+def open_contact(answer: Answer, request: ContactRequest, mapping: ContactMapping) -> Page:
     """Return the page of one contact, or none, in an answer to `GET /lists/{list_id}/members/{id}`.
 
     Raises:

@@ -3,16 +3,15 @@
 Stays out: how the mapping is written and checked (see `mapping`), where members come from and records go.
 """
 
-import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, repeat
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from importer_pipeline.errors import ClientsFileInvalid
+from importer_pipeline.records.columns import ALWAYS, Columns, fields_of, member_fields_of
 from importer_pipeline.records.mapping import LIST_ID, Template, parse_template
 
 DEFAULT_RECORD: Mapping[str, str] = {
@@ -28,15 +27,9 @@ ID_OF_NO_ADDRESS = "d41d8cd98f00b204e9800998ecf8427e"
 """Mailchimp's `id` of a contact without an address: the MD5 of an empty text (D: `id` is the MD5 of the lower-case
 address)."""
 
-_ALWAYS = ("id", "last_changed")
-_DEEPEST_FIELD = 2
-_MAX_WHOLE_FLOAT = 1e15
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
 
 class Record(NamedTuple):
-    """A contact in the target's format. Its `repr` shows none of its values.
+    """A contact in the seed's protocol. Its `repr` shows none of its values.
 
     Attributes:
         id: what the target upserts by.
@@ -56,6 +49,31 @@ class Record(NamedTuple):
         """Show nothing of the person."""
         return "Record(...)"
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """What is sent."""
+        return self._asdict()
+
+
+class ShapedRecord(NamedTuple):
+    """A contact in the form that a target declares. Its `repr` shows none of its values.
+
+    Attributes:
+        id: what the target upserts by.
+        content: what is sent: a JSON object.
+    """
+
+    id: str
+    content: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Show nothing of the person."""
+        return "ShapedRecord(...)"
+
+
+AnyRecord = Record | ShapedRecord
+"""A record as the seed's protocol takes it, or in a declared form."""
+
 
 class Contact(NamedTuple):
     """One member of a page, mapped. Its `repr` shows nothing of the person but Mailchimp's id.
@@ -67,7 +85,7 @@ class Contact(NamedTuple):
     """
 
     contact_id: str
-    record: Record | None
+    record: AnyRecord | None
     reason: str
 
     def __repr__(self) -> str:
@@ -78,6 +96,49 @@ class Contact(NamedTuple):
 # The lengths are known to be right, so the checks of the generated constructors are skipped: a third of their cost.
 _record = partial(tuple.__new__, Record)
 _contact = partial(tuple.__new__, Contact)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The source of one value of a record.
+
+    Attributes:
+        key: the value's key in the record, dotted where it is nested.
+        text: the source as written, in its normal form.
+        paths: the paths of a member that it reads.
+    """
+
+    key: str
+    text: str
+    paths: tuple[str, ...]
+
+
+class ContactMapping(Protocol):
+    """Turns the members of one audience into contacts with records."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of a member that are requested."""
+        ...
+
+    @property
+    def fields(self) -> str:
+        """The value of Mailchimp's `fields` parameter for a page of members."""
+        ...
+
+    @property
+    def member_fields(self) -> str:
+        """The same for a single member."""
+        ...
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The sources of a record's values."""
+        ...
+
+    def contacts(self, members: Sequence[dict[str, Any]]) -> tuple[list[Contact], Counter[str]]:
+        """Map the members of a page, in their order; also return how often each mapped path was missing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +175,21 @@ class RecordMapping:
         if not written[0].paths:
             raise ClientsFileInvalid("a record needs an id", remedy="write id: id")
         templates = tuple(template.filled(LIST_ID, list_id) for template in written)
-        paths = tuple(dict.fromkeys(chain(_ALWAYS, *(template.paths for template in templates))))
-        return RecordMapping(paths=paths, fields=_fields(paths), templates=templates, id_text=written[0].text)
+        paths = tuple(dict.fromkeys(chain(ALWAYS, *(template.paths for template in templates))))
+        return RecordMapping(paths=paths, fields=fields_of(paths), templates=templates, id_text=written[0].text)
 
     @property
     def member_fields(self) -> str:
         """The same for a single member that is requested by its id: paths start at the member."""
-        return ",".join(path.removeprefix("members.") for path in self.fields.split(",") if path != "total_items")
+        return member_fields_of(self.fields)
+
+    @property
+    def sources(self) -> "tuple[Source, ...]":
+        """The sources of a record's values, in its order."""
+        return tuple(
+            Source(key=key, text=template.text, paths=template.paths)
+            for key, template in zip(DEFAULT_RECORD, self.templates, strict=True)
+        )
 
     def contacts(self, members: Sequence[dict[str, Any]]) -> tuple[list[Contact], Counter[str]]:
         """Map the members of a page, in their order.
@@ -132,7 +201,7 @@ class RecordMapping:
         Returns:
             the contacts, and how often each mapped path was missing (only paths that were).
         """
-        page = _Page(members)
+        page = Columns(members)
         columns = {path: page.texts(path) for path in dict.fromkeys(["id", *self._mapped()])}
         lacking = Counter({path: page.lacking[path] for path in self._mapped() if page.lacking[path]})
         values = (_rendered(template, columns, len(members)) for template in self.templates)
@@ -159,49 +228,6 @@ class RecordMapping:
         return f'no email address, so no {path} of its own: map record.id to "{instead}" to import such contacts'
 
 
-class _Page:
-    """The members of a page by columns: the values at one path, as text. This is cheaper than value by value."""
-
-    def __init__(self, members: Sequence[Any]) -> None:
-        self._values: dict[str, list[Any]] = {"": list(members)}
-        self.lacking: Counter[str] = Counter()
-
-    def texts(self, path: str) -> list[str]:
-        """Return the values at `path`, and count in `lacking` how many members have none."""
-        values = self._column(path)
-        if not set(map(type, values)) <= {str}:
-            if path == "id":
-                values = [value if isinstance(value, str) else None for value in values]
-            self.lacking[path] = values.count(None)
-            values = [value if type(value) is str else _text(value) for value in values]
-        return values if _encodable(values) else [_SURROGATE.sub("\ufffd", value) for value in values]
-
-    def _column(self, path: str) -> list[Any]:
-        if path not in self._values:
-            above, _, key = path.rpartition(".")
-            parents = self._column(above)
-            if set(map(type, parents)) <= {dict}:
-                self._values[path] = [parent.get(key) for parent in parents]
-            else:
-                self._values[path] = [_child(parent, key) for parent in parents]
-        return self._values[path]
-
-
-def _child(parent: Any, key: str) -> Any:
-    if isinstance(parent, dict):
-        return parent.get(key)
-    # An address that is not set is "" instead of an object (V): its parts are empty, too.
-    return "" if parent == "" else None
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < _MAX_WHOLE_FLOAT else repr(value)
-    return _JSON.encode(value)
-
-
 def _rendered(template: Template, columns: Mapping[str, list[str]], count: int) -> Sequence[str]:
     if template.literals == ("", ""):
         return columns[template.paths[0]]
@@ -211,19 +237,3 @@ def _rendered(template: Template, columns: Mapping[str, list[str]], count: int) 
         before, behind = template.literals
         return [f"{before}{text}{behind}" for text in columns[template.paths[0]]]
     return list(map(template.format_text.format, *(columns[path] for path in template.paths)))
-
-
-def _fields(paths: Sequence[str]) -> str:
-    # A wrong path is ignored silently (D), and none deeper than merge_fields.FNAME was ever seen to work: anything
-    # deeper is requested with the whole object above it.
-    asked = [".".join(path.split(".")[:_DEEPEST_FIELD]) for path in paths]
-    whole = [path for path in asked if path.partition(".")[0] == path or path.partition(".")[0] not in asked]
-    return ",".join([*(f"members.{path}" for path in dict.fromkeys(whole)), "total_items"])
-
-
-def _encodable(texts: Sequence[str]) -> bool:
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from importer_pipeline.clients.collection import Client
+from importer_pipeline.engine.audience_plan import TargetRules
 from importer_pipeline.engine.concurrency import LimiterRegistry
 from importer_pipeline.mailchimp.client import OAUTH_METADATA_URL, MailchimpClient, MailchimpLimits
-from importer_pipeline.target.client import TargetClient, TargetLimits
+from importer_pipeline.target.client import TargetLimits
+from importer_pipeline.target.opening import open_target
+from importer_pipeline.target.protocol import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +21,7 @@ class ApiClients:
 
     mailchimp: Callable[[Client], MailchimpClient]
     """Returns a new API client for a client's Mailchimp account; raises SecretMissing without a usable secret."""
-    target: Callable[[Client], TargetClient]
+    target: Callable[[Client], Target]
     """Returns a new API client for a client's account at the target; raises SecretMissing without a usable key."""
     limiters: LimiterRegistry
     """The counts of connections, shared with all else that calls the same accounts and targets."""
@@ -43,10 +46,22 @@ def connect_mailchimp(
     )
 
 
-def connect_target(client: Client, *, limits: TargetLimits) -> TargetClient:
+def connect_target(client: Client, *, limits: TargetLimits) -> Target:
     """Return an API client for a client's account at the target, as declared.
 
     Raises:
         SecretMissing: the key is absent, or malformed.
     """
-    return TargetClient(client.target.url, client.target.api_key.read(), limits=limits)
+    settings = client.target
+    return open_target(settings.url, settings.declaration(), settings.read_secrets(), limits=limits)
+
+
+def target_rules(client: Client) -> TargetRules:
+    """Return what a client's target allows, as declared."""
+    settings = client.target
+    return TargetRules(
+        account=settings.account,
+        batch_records=settings.batch_records,
+        posts_at_once=settings.posts_at_once,
+        posts_per_second=settings.limits.posts_per_second,
+    )

@@ -35,9 +35,9 @@ from importer_pipeline.planning.chain import View, chain_of
 from importer_pipeline.planning.history import History
 from importer_pipeline.planning.requests import AudienceRequest, ChangesRequest, FirstSyncRequest, HoursRequest, Request
 from importer_pipeline.planning.resolver import Resolver
-from importer_pipeline.runner.api_clients import ApiClients
+from importer_pipeline.runner.api_clients import ApiClients, target_rules
 from importer_pipeline.runner.workers import AudienceEndpoints, Workers
-from importer_pipeline.target.client import TargetClient
+from importer_pipeline.target.protocol import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +212,8 @@ class Import:
         self._apis = apis
         self._locks = locks
         self._accounts: dict[str, MailchimpClient] = {}
-        self._targets: dict[str, TargetClient] = {}
-        self._in_use: dict[str, list[MailchimpClient | TargetClient]] = defaultdict(list)
+        self._targets: dict[str, Target] = {}
+        self._in_use: dict[str, list[MailchimpClient | Target]] = defaultdict(list)
         self._not_started: list[AudienceDone] = []
         self._changed: list[FingerprintChanged] = []
         plans: list[AudiencePlan] = []
@@ -325,6 +325,7 @@ class Import:
             fingerprint=task.audience_request.fingerprint,
             scope=scope,
             quarantined=quarantined,
+            target_rules=target_rules(task.client),
         )
 
 

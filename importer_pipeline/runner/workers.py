@@ -25,10 +25,10 @@ from importer_pipeline.listing.coverage import ContactRequest, PageRequest
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.mailchimp.client import MailchimpClient, read_list
 from importer_pipeline.mailchimp.pages import open_contact, open_page
-from importer_pipeline.records.contacts import RecordMapping
+from importer_pipeline.records.contacts import ContactMapping
 from importer_pipeline.records.receipt import Receipt
 from importer_pipeline.runner.silent_hosts import SilentHosts
-from importer_pipeline.target.client import TargetClient
+from importer_pipeline.target.protocol import Target
 
 _MAX_THREADS = 300
 _TICK_SECONDS = 0.5
@@ -42,9 +42,9 @@ class AudienceEndpoints:
     """Its client's Mailchimp account."""
     list_id: str
     """Mailchimp's id of the audience."""
-    mapping: RecordMapping
+    mapping: ContactMapping
     """Turns its contacts into records."""
-    target: TargetClient
+    target: Target
     """Its client's account at the target."""
 
     def send(self, fetch: Fetch) -> Answer:

@@ -12,6 +12,7 @@ from pathlib import Path
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.demo import DemoOptions, build_world, write_clients_file
 from importer_pipeline.sandbox.faults import Fault, Latency
+from importer_pipeline.sandbox.protocols import PROTOCOLS, SEED
 from importer_pipeline.sandbox.server import Urls, listening, url_of, uvicorn_server
 from importer_pipeline.sandbox.target import Manner
 
@@ -87,6 +88,7 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--audiences", type=_natural, default=1, help="audiences of each client")
     group.add_argument("--contacts", type=_natural, default=5000, help="contacts of each audience")
     group.add_argument("--archived", type=_share, default=0.1, help="share of archived contacts")
+    group.add_argument("--target-protocol", choices=tuple(PROTOCOLS), default=SEED.name, help="what the targets speak")
     group.add_argument("--changes-per-second", type=float, default=0.0, help="changes per second, over all contacts")
 
 
@@ -132,6 +134,7 @@ def _options(chosen: argparse.Namespace) -> DemoOptions:
         target_rates_after_storing={Fault.ERROR_500: chosen.target_errors_after_storing},
         page_limit=chosen.page_limit, revoked=chosen.revoked_client, hanging=chosen.hanging_client,
         refused=chosen.refused_contacts, manner=Manner[chosen.refusal.upper()], seed=chosen.seed,
+        protocol=chosen.target_protocol,
     )  # fmt: skip
 
 

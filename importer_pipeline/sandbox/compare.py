@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from importer_pipeline.sandbox.members import Member, MemberList
-from importer_pipeline.sandbox.target import SandboxTarget, TargetRecord
+from importer_pipeline.sandbox.protocols import TargetRecord
+from importer_pipeline.sandbox.target import SandboxTarget
 
 RecordOf = Callable[[Member, MemberList], TargetRecord | None]
 """Returns the record that the target must hold of a member; None if it must hold none."""

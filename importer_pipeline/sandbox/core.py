@@ -16,6 +16,7 @@ from random import Random
 from importer_pipeline.sandbox.accounts import SandboxAccount
 from importer_pipeline.sandbox.mailchimp import ROOT, answer_mailchimp
 from importer_pipeline.sandbox.messages import JSON, SandboxAnswer, SandboxRequest, encoded
+from importer_pipeline.sandbox.protocols import SEED, Protocol
 from importer_pipeline.sandbox.target import Refusal, SandboxTarget, answer_target
 
 TARGET_ROOT = "/target"
@@ -59,7 +60,13 @@ class Sandbox:
         return account
 
     def add_target(
-        self, api_key: str, *, name: str = "", refuse: Sequence[Refusal] = (), counts_duplicates_once: bool = True
+        self,
+        api_key: str,
+        *,
+        name: str = "",
+        refuse: Sequence[Refusal] = (),
+        counts_duplicates_once: bool = True,
+        protocol: Protocol = SEED,
     ) -> SandboxTarget:
         """Add an empty account at the target; all of them share one URL and are distinguished by their key."""
         with self.lock:
@@ -67,6 +74,7 @@ class Sandbox:
             target = SandboxTarget(
                 name, api_key=api_key, refuse=refuse, counts_duplicates_once=counts_duplicates_once, lock=self.lock
             )
+            target.protocol = protocol
             self.targets[name] = target
         return target
 
@@ -84,8 +92,8 @@ class Sandbox:
         """Return the target account whose key is the request's Authorization header."""
         key = request.header("Authorization")
         known = self._entered.get(key)
-        if known is None or known.api_key != key:
-            known = next((target for target in self.targets.values() if key and key == target.api_key), None)
+        if known is None or known.authorization != key:
+            known = next((target for target in self.targets.values() if key and key == target.authorization), None)
         if known is not None:
             self._entered[key] = known
         return known

@@ -11,12 +11,15 @@ import yaml
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.faults import Fault, FaultPlan, Latency
 from importer_pipeline.sandbox.members import MemberList
+from importer_pipeline.sandbox.protocols import LIMITED, PROTOCOLS, SEED, Protocol
 from importer_pipeline.sandbox.server import Urls
-from importer_pipeline.sandbox.target import Manner, Refusal
+from importer_pipeline.sandbox.target import Manner, RateLimit, Refusal
 from importer_pipeline.sandbox.world import SandboxClient, World
 
 _PAST_SECONDS = 30 * 24 * 3600
 _QUIET_SECONDS = 120
+_ID_BY_LIST = "{list_id}-{id}"
+_A_POST_A_SECOND = RateLimit(posts=60, seconds=60.0)
 _AUDIENCES = ("newsletter", "customers", "events", "partners")
 
 
@@ -39,6 +42,7 @@ class DemoOptions:
         hanging: True to leave the second to last client without any answer from Mailchimp.
         refused: number of contacts of each audience that its target refuses.
         manner: the way it refuses them.
+        protocol: the name of the targets' protocol.
         seed: the same seed makes the same world.
     """
 
@@ -57,6 +61,7 @@ class DemoOptions:
     refused: int
     manner: Manner
     seed: int
+    protocol: str = SEED.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -112,20 +117,25 @@ def write_clients_file(path: Path, world: World, keys: dict[str, Keys], urls: Ur
             "target": {
                 "url": urls.target_url,
                 "api_key": {"file": _secret_file(secrets / f"{client.name}.target", opened_by.target)},
+                **client.target.protocol.section(_ID_BY_LIST if several else "id"),
             },
             "audiences": {
-                listed.name: {
-                    "list_id": listed.list_id, **({"record": {"id": "{list_id}-{id}"}} if several else {}),
-                }
+                listed.name: {"list_id": listed.list_id, **_own_id(client.target.protocol, several)}
                 for listed in client.lists
             },
         }  # fmt: skip
     path.write_text(yaml.safe_dump({"clients": document}, sort_keys=False), encoding="utf-8")
 
 
+def _own_id(protocol: Protocol, several: bool) -> dict[str, Any]:
+    return {"record": {"id": _ID_BY_LIST}} if several and protocol is SEED else {}
+
+
 def _client(name: str, keys: Keys, options: DemoOptions, sandbox: Sandbox, random: Random) -> SandboxClient:
     account = sandbox.add_account(name, api_key=keys.mailchimp)
-    target = sandbox.add_target(keys.target, name=name)
+    target = sandbox.add_target(keys.target, name=name, protocol=PROTOCOLS[options.protocol])
+    if options.protocol == LIMITED:
+        target.rate_limit = _A_POST_A_SECOND
     for number in range(options.audiences):
         title = _AUDIENCES[number] if number < len(_AUDIENCES) else f"audience-{number + 1}"
         listed = account.add_list(f"{random.getrandbits(40):010x}", name=title)

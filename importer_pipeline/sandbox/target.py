@@ -1,29 +1,17 @@
-"""The target API: `POST <prefix>/record` with a JSON list of records, upserted by id."""
+"""The target API: records are upserted by id, and some refused; in the seed's protocol or another (`protocols`)."""
 
-import json
 import math
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from enum import Enum
-from typing import Any, NamedTuple
 
 from importer_pipeline.sandbox.faults import FaultPlan
 from importer_pipeline.sandbox.messages import JSON, SandboxAnswer, SandboxRequest, encoded
+from importer_pipeline.sandbox.protocols import SEED, Outcome, Protocol, TargetRecord, plain, records_of
 from importer_pipeline.sandbox.traffic import Traffic
-
-
-class TargetRecord(NamedTuple):
-    """A record as the target keeps it. Equal to any tuple of the same five texts."""
-
-    id: str
-    firstname: str
-    lastname: str
-    email: str
-    status: str
 
 
 class Manner(Enum):
@@ -82,7 +70,9 @@ class SandboxTarget:
 
     Attributes:
         name: its name in the sandbox's statistics.
-        api_key: the expected Authorization header.
+        api_key: the key; the protocol says how the Authorization header holds it.
+        protocol: the protocol that it speaks.
+        defers: returns True for a record that it asks to send again, where its protocol can say so.
         refusals: rules for refused records; may be changed at any time.
         counts_duplicates_once: True if records with the same id in a batch count as one.
         fault_plan: the faults of its answers; may be changed at any time. For faults that depend on the batch, see
@@ -100,6 +90,8 @@ class SandboxTarget:
     ) -> None:
         self.name = name
         self.api_key = api_key
+        self.protocol: Protocol = SEED
+        self.defers: Callable[[TargetRecord], bool] = lambda _: False
         self.refusals = tuple(refuse)
         self.counts_duplicates_once = counts_duplicates_once
         self.fault_plan = FaultPlan()
@@ -115,6 +107,11 @@ class SandboxTarget:
     def __repr__(self) -> str:
         return f"SandboxTarget({self.name!r})"
 
+    @property
+    def authorization(self) -> str:
+        """The expected Authorization header."""
+        return f"{self.protocol.scheme}{self.api_key}" if self.api_key else ""
+
     def refuses(self, record: TargetRecord) -> bool:
         """Return whether any rule refuses the record."""
         return any(refusal.refuses(record) for refusal in self.refusals)
@@ -126,11 +123,13 @@ class SandboxTarget:
             if (refusal := self._beyond_rate(now)) is not None:
                 self.turned_away += 1
                 return refusal
-            records = _records(body)
+            records = self.protocol.read(plain(body))
             if records is None:
                 return _error(400, "a list of records with id, firstname, lastname, email and status is expected")
             if any(not record.id for record in records):
                 return _error(422, "a record has no id")
+            if self.protocol is not SEED:
+                return self._answer_in_protocol(records, now)
             by_manner = {
                 manner: [refusal.refuses for refusal in self.refusals if refusal.manner is manner] for manner in Manner
             }
@@ -142,6 +141,26 @@ class SandboxTarget:
             self.stored += len(accepted)
             count = len({record.id for record in accepted}) if self.counts_duplicates_once else len(accepted)
             return SandboxAnswer(status=200, headers={"Content-Type": JSON}, body=encoded({"response": count}))
+
+    def _answer_in_protocol(self, records: Sequence[TargetRecord], now: float) -> SandboxAnswer:
+        outcomes = [
+            Outcome.REFUSED if self.refuses(record) else Outcome.DEFERRED if self.defers(record) else Outcome.STORED
+            for record in records
+        ]
+        if not self.protocol.is_whole or Outcome.REFUSED not in outcomes:
+            stored = [record for record, it in zip(records, outcomes, strict=True) if it is Outcome.STORED]
+            self.records.update((record.id, record) for record in stored)
+            self.stored += len(stored)
+        answer = self.protocol.answer(records, outcomes)
+        return SandboxAnswer(status=answer.status, headers={**answer.headers, **self._rate(now)}, body=answer.body)
+
+    def _rate(self, now: float) -> dict[str, str]:
+        """Return the headers that say how many posts are left."""
+        limit = self.rate_limit
+        if limit is None:
+            return {}
+        resets = math.ceil(self._taken_at[0] + limit.seconds - now) if self._taken_at else 0
+        return {"RateLimit-Remaining": str(limit.posts - len(self._taken_at)), "RateLimit-Reset": str(resets)}
 
     def _beyond_rate(self, now: float) -> SandboxAnswer | None:
         limit = self.rate_limit
@@ -167,7 +186,7 @@ def batches_with(bad: Callable[[TargetRecord], bool]) -> Callable[[SandboxReques
     """Match the batches that hold a `bad` record, for a `Rule` whose fault depends on what is sent."""
 
     def applies(request: SandboxRequest) -> bool:
-        return any(bad(record) for record in _records(request.body) or ())
+        return any(bad(record) for record in records_of(request.body))
 
     return applies
 
@@ -176,33 +195,14 @@ def answer_target(request: SandboxRequest, target: SandboxTarget | None, *, now:
     """Answer one request to the target; `target` is the one that the key opens, None if it opens nothing."""
     if target is None:
         return _error(401, "the key is not known")
-    if request.path.rpartition("/")[2] != "record":
-        return _error(404, "the only path is /record")
-    if request.method != "POST":
-        return _error(405, "the only method is POST")
+    protocol, last = target.protocol, request.path.rpartition("/")[2]
+    if protocol.check and last == protocol.check:
+        return SandboxAnswer(status=200, headers={"Content-Type": JSON}, body=encoded({"account": "open"}))
+    if last != protocol.path:
+        return _error(404, f"the only path is /{protocol.path}")
+    if request.method != protocol.method:
+        return _error(405, f"the only method is {protocol.method}")
     return target.post(request.body, now=now)
-
-
-def _records(body: bytes) -> list[TargetRecord] | None:
-    try:
-        items = json.loads(body)
-    except ValueError:
-        return None
-    if not isinstance(items, list):
-        return None
-    records = [_record(item) for item in items]
-    return None if None in records else [record for record in records if record is not None]
-
-
-def _record(item: Any) -> TargetRecord | None:
-    if not isinstance(item, dict) or item.keys() != set(TargetRecord._fields):
-        return None
-    values = [item[name] for name in TargetRecord._fields]
-    if not all(isinstance(value, str) for value in values):
-        return None
-    contact_id, firstname, lastname, email, status = values
-    # Names and statuses repeat: kept once, a million records take a third less.
-    return TargetRecord(contact_id, sys.intern(firstname), sys.intern(lastname), email, sys.intern(status))
 
 
 def _error(status: int, text: str) -> SandboxAnswer:

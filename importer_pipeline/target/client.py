@@ -1,14 +1,12 @@
-"""The target's API: records are posted in batches, and the answer says how many were accepted.
+"""The seed's protocol: records are posted in batches to `<url>/record`, and the answer says how many were accepted.
 
-Holds the one request, and the meaning of a status, a body or a failed connection. Stays out: retries, finding a refused
-record in its batch (`engine/posting.py`, `engine/delivery.py`), and the content of a record (`records/contacts.py`).
+Holds the one request, and its receipt. Stays out: the meaning of a status or a failed connection (`meanings.py`),
+targets with a declared protocol (`declared.py`), retries, finding a refused record in its batch (`engine/posting.py`,
+`engine/delivery.py`), and the content of a record (`records/contacts.py`).
 """
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from enum import Enum
 from typing import Any
 
 from pydantic import SecretStr
@@ -16,21 +14,14 @@ from pydantic_core import to_json
 
 from importer_pipeline.errors import (
     BrokenAnswer,
-    ConnectionUnusable,
-    ImporterError,
-    RecordRefused,
     SecretMissing,
-    TargetKeyRefused,
-    TargetMisplaced,
-    TooManyRequests,
-    Unavailable,
 )
-from importer_pipeline.http.faults import Fault, with_variable
 from importer_pipeline.http.hosts import host_of
 from importer_pipeline.http.json_bodies import small_document
 from importer_pipeline.http.wire import Adapter, Answer, Limits, Route, Wire
-from importer_pipeline.records.contacts import Record
+from importer_pipeline.records.contacts import AnyRecord
 from importer_pipeline.records.receipt import Receipt
+from importer_pipeline.target.meanings import OF_BATCH, fault_error, meaning_of, status_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +62,11 @@ class TargetClient:
         """The host of its URL, with the port if the URL names one."""
         return host_of(self._url)
 
-    def post(self, records: Sequence[Record]) -> Receipt:
+    def post(self, records: Sequence[AnyRecord]) -> Receipt:
         """Send records; of several with the same id, the last. A stored record can be sent again: it is upserted.
+
+        Args:
+            records: each a `Record`.
 
         Raises:
             TryAgain: no complete answer came, and the batch may have been stored; or the target asks to wait.
@@ -103,7 +97,7 @@ class TargetClient:
         """Close the connections."""
         self._wire.close()
 
-    def _send(self, records: Iterable[Record]) -> Answer:
+    def _send(self, records: Iterable[AnyRecord]) -> Answer:
         if self._prepared is None:
             self._prepared = self._wire.route("POST", self._url, self._headers)
         return self._wire.send(self._prepared, "/record", body=_json(records))
@@ -112,7 +106,8 @@ class TargetClient:
 def read_receipt(answer: Answer, sent: int) -> Receipt:
     """Return the receipt in an answer to a batch of `sent` records; raise as `TargetClient.post` if there is none."""
     if not 200 <= answer.status < 300:
-        raise _status_error(answer, _OF_BATCH.get(meaning_of(answer.status)))
+        meaning = meaning_of(answer.status)
+        raise status_error(answer, meaning, OF_BATCH.get(meaning))
     accepted = small_document(answer.body).get("response")
     if type(accepted) is not int or not 0 <= accepted <= sent:
         raise BrokenAnswer(
@@ -128,7 +123,7 @@ def read_probe(answer: Answer) -> Receipt:
     A success without a number proves nothing: a target that always answers so accepts no contact at all.
     """
     if not 200 <= answer.status < 300:
-        raise _status_error(answer)
+        raise status_error(answer, meaning_of(answer.status))
     return read_receipt(answer, 0)
 
 
@@ -149,125 +144,3 @@ def _header_value(api_key: SecretStr) -> str:
             remedy="check for a space, a line break or a quotation mark where it is stored",
         )
     return value
-
-
-class Cause(Enum):
-    """A possible cause of an answer without a receipt; explained in `docs/guarantee.md`."""
-
-    BUSY = "the target is busy: wait, then retry"
-    KEY = "the key"
-    URL = "target.url"
-    CONTENT = "what was sent"
-    TRANSIENT = "something temporary: retry"
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """The meaning of a status."""
-
-    causes: tuple[Cause, ...]
-    """Its possible causes. If there are several, `engine.posting` finds out which."""
-    problem: str
-    """The problem, in words."""
-    remedy: str = ""
-    """The remedy, unless the cause is what was sent."""
-
-
-_KEY = Meaning(
-    (Cause.KEY, Cause.CONTENT),
-    "the target refuses the key",
-    "check the client's target.api_key; if it is right, check whether a proxy or firewall refuses our requests",
-)
-_NOT_FOUND = Meaning((Cause.URL, Cause.CONTENT), "the target does not have this address", "check target.url")
-_REDIRECT = Meaning(
-    (Cause.URL, Cause.CONTENT),
-    "the target answers with a redirect, which is not followed: it would send the key elsewhere",
-    "set target.url to the address that it leads to",
-)
-_CONTENT = Meaning((Cause.CONTENT,), "the target refuses the batch")
-_UNAVAILABLE = Meaning((Cause.TRANSIENT, Cause.CONTENT), "the target can't answer now")
-_NO_RESULT = Meaning((Cause.TRANSIENT, Cause.CONTENT), "expected a success or an error from the target, got neither")
-
-MEANINGS: Mapping[int, Meaning] = {
-    401: _KEY,
-    402: _KEY,
-    403: _KEY,
-    404: _NOT_FOUND,
-    405: _NOT_FOUND,
-    407: Meaning((Cause.TRANSIENT,), "the proxy requires a login", "check the proxy in this machine's environment"),
-    408: Meaning((Cause.TRANSIENT, Cause.CONTENT), "the target waited too long for the batch"),
-    410: _NOT_FOUND,
-    429: Meaning((Cause.BUSY,), "the target is busy"),
-}
-"""The meanings of some statuses; all others mean what their class means (`MEANINGS_BY_CLASS`). A 503 with `Retry-After`
-counts as a 429. No answer at all, and a success without a receipt, count as a 5xx."""
-
-MEANINGS_BY_CLASS: Mapping[int, Meaning] = {3: _REDIRECT, 4: _CONTENT, 5: _UNAVAILABLE}
-"""By the first digit. A status in neither table is no valid status of an answer."""
-
-
-def meaning_of(status: int) -> Meaning:
-    """Return the meaning of a status other than success."""
-    return MEANINGS.get(status) or MEANINGS_BY_CLASS.get(status // 100, _NO_RESULT)
-
-
-_OF_BATCH: Mapping[Meaning, str] = dict.fromkeys((_KEY, _NOT_FOUND, _REDIRECT), _CONTENT.problem)
-"""The problem to report while the batch may be the cause, too. For an answer to an empty list it is not."""
-
-
-def _status_error(answer: Answer, problem: str | None = None) -> ImporterError:
-    """Return the error for an answer that is no success; the first of its causes decides."""
-    meaning = meaning_of(answer.status)
-    problem, remedy = f"{problem or meaning.problem} (HTTP {answer.status})", meaning.remedy
-    retry_after_seconds = _retry_after_seconds(answer)
-    if meaning.causes[0] is Cause.BUSY or (answer.status == 503 and retry_after_seconds is not None):
-        return TooManyRequests(problem, retry_after_seconds=retry_after_seconds, remedy=remedy)
-    match meaning.causes[0]:
-        case Cause.KEY:
-            return TargetKeyRefused(problem, remedy=remedy)
-        case Cause.URL:
-            return TargetMisplaced(problem, remedy=remedy)
-        case Cause.CONTENT:
-            return RecordRefused(problem, status=answer.status, remedy=remedy)
-        case _:
-            return (BrokenAnswer if meaning is _NO_RESULT else Unavailable)(problem, remedy=remedy)
-
-
-def _retry_after_seconds(answer: Answer) -> float | None:
-    """Return the wait that an answer asks for. A date is compared with the server's clock, which may not be ours."""
-    return answer.retry_after_seconds(_epoch_seconds(answer.header("date")) or time.time())
-
-
-def _epoch_seconds(date: str | None) -> float | None:
-    try:
-        return None if date is None else parsedate_to_datetime(date).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-_TRANSPORT: Mapping[Fault, tuple[type[ImporterError], str]] = {
-    Fault.NAME_UNKNOWN: (Unavailable, "check the host in target.url"),
-    Fault.UNREACHABLE: (Unavailable, ""),
-    Fault.TLS: (Unavailable, "check the proxies and firewalls between this machine and the target"),
-    Fault.UNTRUSTED: (ConnectionUnusable, "check this machine's clock and certificates, and the target's"),
-    Fault.BUNDLE: (ConnectionUnusable, "check this machine's certificates"),
-    Fault.PROXY: (Unavailable, "check the proxy in this machine's environment"),
-    Fault.PROXY_UNUSABLE: (ConnectionUnusable, "check the proxy in this machine's environment"),
-    Fault.SLOW: (Unavailable, ""),
-    Fault.HUNG_UP: (Unavailable, ""),
-    Fault.CUT: (BrokenAnswer, ""),
-    Fault.TOO_LARGE: (BrokenAnswer, ""),
-    Fault.UNSENDABLE: (TargetMisplaced, "check target.url"),
-    Fault.UNFORESEEN: (Unavailable, ""),
-}
-
-
-def fault_error(fault: Fault, variable: str = "") -> ImporterError:
-    """Return the error for a fault between here and the target.
-
-    Args:
-        fault: why there is no answer.
-        variable: the environment variable involved; "" for none.
-    """
-    kind, remedy = _TRANSPORT[fault]
-    return kind(f"no answer from the target: {fault.value}", remedy=with_variable(remedy, variable))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from importer_pipeline.sandbox.faults import Fault, FaultPlan
+from importer_pipeline.sandbox.protocols import PROTOCOLS
 from importer_pipeline_tests.cli.commands import Printed, importer
 from importer_pipeline_tests.support.stage import Stage, key_of, once
 
@@ -29,6 +30,9 @@ def checked(stage: Stage) -> Printed:
     declared["misspelt"]["audiences"]["newsletter"]["record"] = {"firstname": "merge_fields.FNAM"}
     declared["unlisted"]["audiences"]["newsletter"]["list_id"] = "0123456789"
     declared["dead"]["target"]["url"] = _UNKNOWN_HOST
+    for name, protocol in (("fine", PROTOCOLS["one"]), ("locked", PROTOCOLS["lines"])):
+        stage.clients[name].target.protocol = protocol
+        declared[name]["target"] |= protocol.section("id")
     declared["locked"]["target"]["api_key"] = stage.secret("wrong", "wrong-key")
     declared["secretless"]["mailchimp"]["api_key"] = {"env": "NO_SUCH_VARIABLE"}
     declared["rooted"]["mailchimp"]["base_url"] = stage.server.url + "/nothing"
@@ -61,7 +65,8 @@ def test_all_problems_are_reported_and_counted(checked: Printed) -> None:
         ("misspelt", "no merge tag FNAM\n           -> did you mean merge_fields.FNAME?"),
         ("unlisted", "audiences.newsletter.list_id: Mailchimp has no such list"),
         ("dead", f"made (POST {_UNKNOWN_HOST}/record, an empty list)\n           -> check that it is up"),
-        ("locked", "the target refuses the key (HTTP 401)"),
+        ("locked", "the target refuses the key (HTTP 401) (POST http://127.0.0.1:"),
+        ("locked", "/target/import, without records)"),
         ("secretless", "NO_SUCH_VARIABLE is not set\n           -> set it"),
         ("rooted", "check mailchimp.base_url"),
         ("one", "shares its Mailchimp account with other and does not say so"),

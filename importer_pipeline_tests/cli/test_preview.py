@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from importer_pipeline.sandbox.protocols import PROTOCOLS
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline_tests.cli.commands import Printed, importer
 from importer_pipeline_tests.support.stage import Stage
@@ -20,16 +21,18 @@ def _with(client: SandboxClient, *, email: str, archived: bool = False) -> None:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     stage = Stage(tmp_path_factory.mktemp("preview"))
-    for name in ("acme", "nameless", "gone", "empty"):
+    for name in ("acme", "nameless", "gone", "empty", "own"):
         stage.add(name, contacts=0)
     _with(stage.clients["acme"], email="Ada@example.com")
     _with(stage.clients["nameless"], email="")
+    _with(stage.clients["own"], email="ada@example.com")
     _with(stage.clients["gone"], email="ada@example.com", archived=True)
     stage.add("many", contacts=200)
     with stage:
         declared = stage.declared()
         record = {"id": "x-{id}", "firstname": "{merge_fields.FNAME}!", "lastname": "merge_fields.NOPE"}
         declared["acme"]["audiences"]["newsletter"]["record"] = record
+        declared["own"]["target"] |= PROTOCOLS["one"].section("id")
         stage.write(declared)
         yield stage
 
@@ -49,6 +52,18 @@ def test_records_stand_beside_what_mailchimp_holds(stage: Stage) -> None:
     assert r"merge_fields.LNAME = \x1b[31mLove\nlace" in printed.out
     assert "1 of 1 contacts have no merge_fields.NOPE" in printed.out
     assert not stage.clients["acme"].target.records
+
+
+def test_the_exact_request_is_shown_with_its_secrets_masked(stage: Stage) -> None:
+    printed = previewed(stage, "own/newsletter", "--count", "1")
+    lines = [line.strip() for line in printed.out.splitlines()]
+    assert f"PUT {stage.server.target_url}/people" in lines
+    assert "Authorization: ***" in lines
+    assert "Idempotency-Key: (made from the batch)" in lines
+    assert '"names":["Ada",' in printed.out
+    assert ["names.0", "Ada", "{merge_fields.FNAME}", "Ada"] in [line.split() for line in lines]
+    assert stage.clients["own"].target.api_key not in printed.out
+    assert "/record" in previewed(stage, "acme/newsletter").out
 
 
 def test_a_contact_that_can_t_be_sent_says_why(stage: Stage) -> None:

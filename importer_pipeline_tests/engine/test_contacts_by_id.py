@@ -49,7 +49,7 @@ def lines_of(stage: Stage) -> AudienceEndpoints:
         ),
         list_id=client.audiences[0].list_id,
         mapping=MAPPING,
-        target=TargetClient(client.target.url, client.target.api_key.read(), limits=TargetLimits()),
+        target=TargetClient(client.target.url, client.target.read_key(), limits=TargetLimits()),
     )
 
 

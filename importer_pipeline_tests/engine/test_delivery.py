@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from importer_pipeline.engine.delivery import Batch, Delivery
 from importer_pipeline.errors import IsolationGivenUp, RecordRefused, Unavailable
 from importer_pipeline.records.contacts import Contact
-from importer_pipeline.records.receipt import Receipt
+from importer_pipeline.records.receipt import Receipt, RefusedRecord
 from importer_pipeline_tests.support.factories import contact, record, unsendable
 
 REFUSED = RecordRefused("the target refuses the batch (HTTP 422)", status=422)
@@ -153,3 +153,40 @@ def test_64_posts_find_three_refused_contacts_of_a_full_page() -> None:
     posts = deliver(delivery, {"1", "500", "999"}, rejects=True)
     assert delivery.done
     assert len(posts) <= 65
+
+
+def test_named_records_are_refused_without_another_post() -> None:
+    delivery = Delivery(contacts(8), isolation_posts=64)
+    batch = delivery.next()
+    assert batch is not None
+    refused = (RefusedRecord(id="5", reason="bad phone"), RefusedRecord(id="2"))
+    assert delivery.answered(batch, Receipt(sent=8, accepted=6, refused=refused)) is None
+    assert (delivery.next(), delivery.done, delivery.accepted) == (None, True, 6)
+    assert [one.contact_id for one in delivery.refused] == ["2", "5"]
+    assert "(bad phone)" in delivery.refused[1].reason
+
+
+def test_what_is_neither_accepted_nor_refused_goes_again() -> None:
+    delivery = Delivery(contacts(4), isolation_posts=64)
+    batch = delivery.next()
+    assert batch is not None
+    rest = delivery.answered(
+        batch, Receipt(sent=4, accepted=1, refused=(RefusedRecord(id="0"),), again=frozenset("12"))
+    )
+    assert rest is not None
+    assert ids(rest) == ["1", "2"]
+    assert not delivery.done
+    delivery.answered(rest, Receipt(sent=2, accepted=2))
+    assert (delivery.done, delivery.accepted) == (True, 3)
+
+
+def test_a_page_with_too_many_named_records_is_given_up() -> None:
+    delivery = Delivery(contacts(8), isolation_posts=3, batch_records=4)
+    for expected in (list("0123"), list("4567")):
+        batch = delivery.next()
+        assert batch is not None
+        assert ids(batch) == expected
+        delivery.answered(
+            batch, Receipt(sent=4, accepted=2, refused=tuple(RefusedRecord(id=it) for it in expected[:2]))
+        )
+    assert isinstance(delivery.given_up, IsolationGivenUp)

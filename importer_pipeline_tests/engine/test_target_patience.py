@@ -1,10 +1,17 @@
 """A target that asks for patience is slower and loses nothing; and one client's patience is not another's."""
 
+from collections import deque
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 
+from importer_pipeline.engine.audience_plan import TargetRules
+from importer_pipeline.engine.concurrency import LimiterRegistry
 from importer_pipeline.engine.posts import Post
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.errors import TargetBusy, TooManyRequests
+from importer_pipeline.records.receipt import Receipt
 from importer_pipeline_tests.support.factories import NOW, Engine, plan
 
 URL = "https://shared.example.com"
@@ -116,3 +123,59 @@ def test_a_target_that_takes_a_post_a_minute_is_not_left() -> None:
             engine.accept(waiting.pop(0))
     assert engine.outcomes.done["acme/news"].complete
     assert engine.now - NOW > 1800.0
+
+
+def test_sixty_posts_a_minute_and_429s_lose_nothing() -> None:
+    """A full sync of 120 windows: the rate is kept, and what the target refuses anyhow is sent again."""
+    paced = replace(plan(), target_rules=TargetRules(posts_per_second=1.0, posts_at_once=4))
+    engine = Engine(paced)
+    engine.holds(range(1, 4 * 120))
+    taken, throttled, began = deque[float](), 0, engine.now
+    while not engine.sync.finished:
+        if not (requests := engine.take_all()):
+            engine.wait()
+        for request in requests:
+            while taken and taken[0] <= engine.now - 60.0:
+                taken.popleft()
+            if not isinstance(request, Post):
+                engine.carry_out(request)
+            elif len(taken) >= 40:  # A part of the rate is used by others.
+                throttled += 1
+                engine.fail(request, TooManyRequests("busy", retry_after_seconds=taken[0] + 60.0 - engine.now))
+            else:
+                taken.append(engine.now)
+                engine.accept(request)
+    assert engine.outcomes.done["acme/news"].complete
+    assert len(engine.outcomes.windows) >= 119
+    assert (engine.outcomes.failed, engine.outcomes.refused) == ({}, {})
+    assert 0 < throttled < 20
+    assert engine.now - began >= 119.0
+
+
+def test_clients_with_one_account_at_a_target_share_its_rate() -> None:
+    rules = TargetRules(account="targets.crm", posts_per_second=0.5)
+    plans = [replace(plan(client=client, target=URL), target_rules=rules) for client in ("one", "two")]
+    engine = Engine(*plans, limiters=LimiterRegistry())
+    for client in ("one", "two"):
+        engine.holds(range(1, 30), client=client)
+    sent = list[float]()
+    while not engine.sync.finished:
+        if not (requests := engine.take_all()):
+            engine.wait()
+        for request in requests:
+            sent += [engine.now] if isinstance(request, Post) else []
+            engine.carry_out(request)
+    assert len(sent) > 10
+    assert min(later - earlier for earlier, later in pairwise(sent)) >= 2.0
+
+
+def test_a_pause_that_a_receipt_asks_for_is_kept() -> None:
+    engine = Engine(plan())
+    engine.holds(range(1, 30))
+    (post,) = engine.posts_after_fetches()
+    engine.sync.connection_freed(post, engine.now)
+    sent = len(post.batch.contacts)
+    engine.sync.posted(post, Receipt(sent=sent, accepted=sent, pause_seconds=7.0), engine.now)
+    assert engine.posts_after_fetches() == []
+    assert engine.wait() == pytest.approx(7.0)
+    assert len(engine.posts_after_fetches()) > 1

@@ -10,7 +10,7 @@ import urllib3.exceptions
 from importer_pipeline.errors import ImporterError, StopClient, TryAgain
 from importer_pipeline.http.faults import FAULTS, QUOTABLE, Fault, GivenUp, fault_of
 from importer_pipeline.mailchimp.errors import fault_error as mailchimp_error
-from importer_pipeline.target.client import fault_error as target_error
+from importer_pipeline.target.meanings import fault_error as target_error
 
 LASTING = {Fault.UNSENDABLE, Fault.UNTRUSTED, Fault.BUNDLE, Fault.PROXY_UNUSABLE}
 """Faults that waiting does not help against."""

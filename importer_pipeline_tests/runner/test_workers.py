@@ -25,7 +25,8 @@ from importer_pipeline.mailchimp.client import MailchimpClient, MailchimpLimits
 from importer_pipeline.records.contacts import Contact, RecordMapping
 from importer_pipeline.runner.workers import AudienceEndpoints, Workers, as_importer_error
 from importer_pipeline.sandbox.faults import Fault, FaultPlan, Latency
-from importer_pipeline.sandbox.target import Manner, Refusal, TargetRecord
+from importer_pipeline.sandbox.protocols import TargetRecord
+from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline.target.client import TargetClient, TargetLimits
 from importer_pipeline_tests.support.stage import Stage, once
@@ -68,8 +69,8 @@ def lines(client: Client, audience: Audience, before: Callable[[], None] | None 
     return AudienceEndpoints(
         account=MailchimpClient(settings.credentials(), base_url=settings.base_url, limits=MailchimpLimits()),
         list_id=audience.list_id,
-        mapping=mapping if before is None else WatchedMapping.around(mapping, before),
-        target=TargetClient(client.target.url, client.target.api_key.read(), limits=TargetLimits()),
+        mapping=WatchedMapping.around(mapping, before) if before and isinstance(mapping, RecordMapping) else mapping,
+        target=TargetClient(client.target.url, client.target.read_key(), limits=TargetLimits()),
     )
 
 

@@ -1,7 +1,8 @@
 """The comparison of a target with Mailchimp."""
 
 from importer_pipeline.sandbox.compare import compare, default_record, record_by_list
-from importer_pipeline.sandbox.target import Manner, Refusal, TargetRecord
+from importer_pipeline.sandbox.protocols import TargetRecord
+from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline_tests.sandbox.asking import LIST_ID, batch, place
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from importer_pipeline.sandbox.first_run import Sync, first_faults, last_faults
 from importer_pipeline.sandbox.first_world import ClientTally, FirstWorld, Load
+from importer_pipeline.sandbox.protocols import TargetRecord
 from importer_pipeline.sandbox.server import listening, url_of
-from importer_pipeline.sandbox.target import TargetRecord
 from importer_pipeline_tests.support.runs import ROOT, dagster_home, outer_environment
 
 _FIRST_RUN = "importer_pipeline.sandbox.first_run"

@@ -17,7 +17,8 @@ from importer_pipeline.sandbox.compare import default_record, record_by_list
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline.sandbox.members import MemberList
-from importer_pipeline.sandbox.target import Manner, Refusal, TargetRecord
+from importer_pipeline.sandbox.protocols import TargetRecord
+from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline.target.client import TargetClient, TargetLimits
 from importer_pipeline_tests.simulation.scenario import START, Clock, Misfortune, Scenario, Sink, Source, World
 

@@ -1,24 +1,27 @@
 """The scenario of one seed: accounts, audiences, contacts and faults of the world. Records; `draw` makes them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
-from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope
+from importer_pipeline.engine.audience_plan import AudiencePlan, SnapshotScope, TargetRules
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.mailchimp.client import MailchimpClient
 from importer_pipeline.records.contacts import RecordMapping
+from importer_pipeline.records.shapes import Shape, ShapedMapping
 from importer_pipeline.runner.workers import AudienceEndpoints
 from importer_pipeline.sandbox.compare import RecordOf
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.faults import FaultPlan
 from importer_pipeline.sandbox.members import Member, MemberList
-from importer_pipeline.sandbox.target import Refusal, SandboxTarget, TargetRecord
-from importer_pipeline.target.client import TargetClient
+from importer_pipeline.sandbox.protocols import TargetRecord
+from importer_pipeline.sandbox.target import Refusal, SandboxTarget
+from importer_pipeline.target.protocol import Target
 
+_NO_RULES = TargetRules()
 START = 1_700_000_000.0
 LATE_SECONDS = 240
 """Maximum age of the stamp of a late commit."""
@@ -56,9 +59,19 @@ class Sink:
     """As plans name it."""
     key: str
     target: SandboxTarget
-    line: TargetClient
+    line: Target
     refusals: tuple[Refusal, ...]
     """Its refusals apart from misfortunes."""
+    rules: TargetRules = _NO_RULES
+    """What it allows, as declared."""
+    shape_of: "Callable[[Mapping[str, str]], Shape] | None" = None
+    """Returns the declared form of records with these sources; None for the seed's record."""
+
+    def mapping(self, spec: Mapping[str, str], list_id: str) -> RecordMapping | ShapedMapping:
+        """Return the mapping of a list with these sources."""
+        if self.shape_of is None:
+            return RecordMapping.of(spec, list_id=list_id)
+        return ShapedMapping.of(self.shape_of(spec), list_id=list_id)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -110,8 +123,9 @@ class World:
             fingerprint=f"{list_id} to {self.sink.target.name}{' with its names swapped' * self.is_swapped}",
             scope=SnapshotScope(earlier=None, wanted=None),
             quarantined=frozenset(),
+            target_rules=self.sink.rules,
         )
-        mapping = RecordMapping.of(spec, list_id=list_id)
+        mapping = self.sink.mapping(spec, list_id)
         self.endpoints = AudienceEndpoints(
             account=self.account_line, list_id=list_id, mapping=mapping, target=self.sink.line
         )

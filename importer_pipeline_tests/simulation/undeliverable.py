@@ -5,7 +5,8 @@ from random import Random
 
 from importer_pipeline.sandbox.faults import Fault, Rule
 from importer_pipeline.sandbox.messages import SandboxRequest
-from importer_pipeline.sandbox.target import TargetRecord, batches_with
+from importer_pipeline.sandbox.protocols import TargetRecord
+from importer_pipeline.sandbox.target import batches_with
 from importer_pipeline.sandbox.twists import edge_page
 from importer_pipeline_tests.simulation.scenario import Scenario, World
 from importer_pipeline_tests.simulation.spells import Spell, SpellDimension

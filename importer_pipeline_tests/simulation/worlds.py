@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from importer_pipeline_tests.simulation.budgets import TimeBudgets
 from importer_pipeline_tests.simulation.clocks import WrongClocks
+from importer_pipeline_tests.simulation.declared_targets import DeclaredTargetWorld
 from importer_pipeline_tests.simulation.edges import Edges
 from importer_pipeline_tests.simulation.edits import Edits
 from importer_pipeline_tests.simulation.rates import RateLimits
@@ -36,6 +37,7 @@ class _Drawn(NamedTuple):
 WORLDS: Mapping[str, _Drawn] = {
     "two at once": _Drawn(TwoAtOnce, 0.3),
     "edits": _Drawn(Edits, 0.2),
+    "declared targets": _Drawn(DeclaredTargetWorld, 0.2),
     "unreadable members": _Drawn(UnreadableMembers, 0.05),
     "deep offsets": _Drawn(DeepOffsets, 0.06),
     "wrong totals": _Drawn(WrongTotals, 0.05),
