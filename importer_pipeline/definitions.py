@@ -46,9 +46,9 @@ def build_defs(
             log.warning(problem)
     hours = HourlyPartitionsDefinition(start_date=settings.first_hour(datetime.now(UTC)), timezone="UTC")
     reporter = StatusReporter(own, settings)
-    full_sync, incremental_sync = full_sync_job(own, shard, reporter), incremental_sync_job(shard)
+    full_sync, incremental_sync = full_sync_job(own, settings, reporter), incremental_sync_job(shard)
     assets = [contacts_assets(own, reporter), windows_assets(own), changes_assets(own, hours)] if own.clients else []
-    assets.append(status_asset(own, shard, reporter, stale_after=stale_after(settings)))
+    assets.append(status_asset(own, settings, reporter, stale_after=stale_after(settings)))
     jobs = [full_sync, incremental_sync, plan_windows_job(own)]
     sensors = [dead_runs_sensor, client_alerts_sensor(own, settings)]
     schedules = hourly_schedules(own, settings, changes=incremental_sync, full=full_sync)

@@ -137,10 +137,10 @@ def run_config(
 
 def full_sync(
     clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance | None = None,
-    resources: Mapping[str, object] | None = None,
+    settings: Settings | None = None, resources: Mapping[str, object] | None = None,
 ) -> Ran:  # fmt: skip
     """Run the job in process, with a temporary instance unless one is given, and perhaps with other resources."""
-    return _execute(clients, "full_sync", config or run_config(), instance, resources=resources)
+    return _execute(clients, "full_sync", config or run_config(), instance, settings, resources=resources)
 
 
 def plan_windows(
