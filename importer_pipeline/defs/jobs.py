@@ -14,7 +14,7 @@ from importer_pipeline.defs.assets import RESUME_WITHIN_HOURS
 from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.failed_runs import RECENTLY, quarantine_recent_failures
 from importer_pipeline.defs.import_step import fail_if_incomplete, import_all, run_import
-from importer_pipeline.defs.names import status_key
+from importer_pipeline.defs.names import SHARD_TAG, status_key
 from importer_pipeline.defs.paused_accounts import account_label, paused_accounts, read_refused, tasks_of_tick
 from importer_pipeline.defs.settings import Settings
 from importer_pipeline.defs.status import StatusReporter, import_and_report, status_spec
@@ -34,9 +34,6 @@ from importer_pipeline.planning.resuming import ResumeRule
 from importer_pipeline.redaction import shortened
 from importer_pipeline.runner.importing import Task
 from importer_pipeline.runner.summary import ImportSummary
-
-SHARD_TAG = "importer_pipeline/shard"
-"""The tag of a run that says whose clients it syncs: several shards have jobs of the same names."""
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 """The tag by which the daemon ends a run that takes longer than so many seconds."""

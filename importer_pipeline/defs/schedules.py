@@ -17,8 +17,8 @@ from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.chain_evidence import fingerprints, read_evidence
 from importer_pipeline.defs.dead_runs import live_runs, report_dead_runs
-from importer_pipeline.defs.jobs import SHARD_TAG
 from importer_pipeline.defs.locking import run_locks
+from importer_pipeline.defs.names import SHARD_TAG
 from importer_pipeline.defs.paused_accounts import account_label, paused_accounts
 from importer_pipeline.defs.settings import Settings
 from importer_pipeline.errors import LocksUnusable, SettingsInvalid

@@ -13,6 +13,7 @@ from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.names import status_key
 from importer_pipeline.defs.paused_accounts import read_refused, refused_metadata
 from importer_pipeline.defs.settings import Settings
+from importer_pipeline_tests.cli.commands import importer
 from importer_pipeline_tests.conftest import NewInstance
 from importer_pipeline_tests.support.runs import Ran, full_sync, incremental_sync, run_config
 from importer_pipeline_tests.support.stage import Stage
@@ -85,7 +86,7 @@ def some(tmp_path: Path, instance_of: NewInstance, monkeypatch: pytest.MonkeyPat
             yield made
 
 
-def test_a_dead_account_is_asked_once_a_day_until_it_works(some: Paused) -> None:
+def test_a_dead_account_is_asked_once_a_day_until_it_works(some: Paused, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not some.tick().success
     some.asked()
     second = some.tick()
@@ -107,6 +108,14 @@ def test_a_dead_account_is_asked_once_a_day_until_it_works(some: Paused) -> None
     (record,) = some.instance.event_log_storage.get_latest_asset_check_execution_by_key([check]).values()
     assert record.evaluation is not None
     assert "acme/newsletter (KeyRefused, paused)" in (record.evaluation.description or "")
+
+    monkeypatch.setenv("DAGSTER_HOME", some.instance.root_directory)
+    monkeypatch.setenv("IMPORTER_PAUSE_AFTER_FAILURES", "2")
+    printed = importer("status", clients=some.stage.folder / "clients.yaml")
+    assert [line.split()[:2] for line in printed.out.splitlines()[1:4]] == [
+        ["PAUSED", f"{name}/newsletter"] for name in ("acme", "umbrella", "fresh")
+    ]
+    assert "its account's key is refused since 20" in printed.out
 
     some.a_day_passes()
     some.tick()

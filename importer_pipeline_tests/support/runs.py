@@ -161,6 +161,12 @@ def incremental_sync(
     return _execute(clients, "incremental_sync", config or run_config(op="import_changes"), instance, settings)
 
 
+def check_clients(clients: Clients, *names: str, instance: dg.DagsterInstance) -> Ran:
+    """Run the job that checks all clients, or these; otherwise as `full_sync`."""
+    config = {"ops": {"find_problems": {"config": {"clients": list(names)}}}}
+    return _execute(clients, "check_clients", config, instance)
+
+
 def redrive(clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance) -> Ran:
     """Run the job that redrives the quarantine; otherwise as `full_sync`."""
     return _execute(clients, "redrive_quarantine", config or run_config(op="retry_quarantined"), instance)
