@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import dagster as dg
@@ -15,7 +16,7 @@ from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.failed_runs import RECENTLY, quarantine_recent_failures
 from importer_pipeline.defs.import_step import fail_if_incomplete, import_all, run_import
 from importer_pipeline.defs.names import SHARD_TAG, status_key
-from importer_pipeline.defs.paused_accounts import account_label, paused_accounts, read_refused, tasks_of_tick
+from importer_pipeline.defs.paused_accounts import account_label, paused_accounts, read_refused
 from importer_pipeline.defs.settings import Settings
 from importer_pipeline.defs.status import StatusReporter, import_and_report, status_spec
 from importer_pipeline.defs.status_events import status_check_specs
@@ -254,9 +255,23 @@ def _quarantine_recent_failures(context: Context, clients: Clients) -> None:
 
 
 def _of_tick(context: Context, tasks: Sequence[Task], settings: Settings) -> list[Task]:
-    refused = read_refused(context.instance, [settings.shard])
-    found = tasks_of_tick(tasks, refused, settings.pause_rule, now=time.time())
-    left_out = {task.name.client for task in tasks} - {task.name.client for task in found}
+    """Return the tasks of a tick: without paused accounts, except that each is asked once a day.
+
+    Of an audience without a chain, a paused account is asked for its number of contacts: another schedule syncs it in
+    full, which leaves paused accounts out.
+    """
+    rule, now = settings.pause_rule, time.time()
+    paused = {it.account: it for it in read_refused(context.instance, [settings.shard]).values() if rule.is_paused(it)}
+    found, left_out = list[Task](), set[str]()
+    for task in tasks:
+        account, request = paused.get(account_label(task.client)), task.request
+        if account is None or not isinstance(request, ChangesRequest):
+            found.append(task)
+        elif rule.leaves_out(account, now=now):
+            left_out.add(task.name.client)
+        else:
+            counted = replace(request.retry.windows, wanted=frozenset[str]())
+            found.append(replace(task, request=replace(request, newcomers=counted)))
     if left_out:
         context.log.info(f"paused, and asked once a day only: {shortened(sorted(left_out), _MAX_NAMED)}")
     return found

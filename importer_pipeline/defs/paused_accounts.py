@@ -4,14 +4,13 @@ There are no others to remember, so that no event is written for it, and one is 
 (`importer_pipeline.planning.pausing`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 import dagster as dg
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
-from importer_pipeline.clients.client import Client
+from importer_pipeline.clients.client import Client, account_identity
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.defs.event_log import newest_materializations
@@ -21,8 +20,6 @@ from importer_pipeline.defs.settings import Settings
 from importer_pipeline.listing.coverage import timestamp
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.pausing import PauseRule, RefusedAccount
-from importer_pipeline.planning.requests import ChangesRequest
-from importer_pipeline.runner.importing import Task, account_identity
 
 REFUSED_ACCOUNTS = "refused_accounts"
 """The metadata of `sync_status` with the table."""
@@ -88,27 +85,6 @@ def paused_accounts(instance: dg.DagsterInstance, settings: Settings) -> set[str
     """Return the paused accounts of a shard."""
     found = read_refused(instance, [settings.shard])
     return {it.account for it in found.values() if settings.pause_rule.is_paused(it)}
-
-
-def tasks_of_tick(
-    tasks: Sequence[Task], refused: Mapping[str, RefusedAccount], rule: PauseRule, *, now: float
-) -> list[Task]:
-    """Return the tasks of a tick: without paused accounts, except that each is asked once a day.
-
-    Of an audience without a chain, a paused account is asked for its number of contacts: another schedule syncs it in
-    full, which leaves paused accounts out.
-    """
-    left_out = {it.account for it in refused.values() if rule.leaves_out(it, now=now)}
-    paused = {it.account for it in refused.values() if rule.is_paused(it)}
-    found = list[Task]()
-    for task in tasks:
-        account, request = account_label(task.client), task.request
-        if account in paused and isinstance(request, ChangesRequest):
-            counted = replace(request.retry.windows, wanted=frozenset[str]())
-            task = replace(task, request=replace(request, newcomers=counted))
-        if account not in left_out:
-            found.append(task)
-    return found
 
 
 def _read(metadata: Metadata) -> list[RefusedAccount]:
