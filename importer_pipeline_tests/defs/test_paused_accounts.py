@@ -1,5 +1,6 @@
 """Accounts with dead keys, tick after tick: asked once a day, and by whoever starts a sync by hand."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.definitions import build_defs
 from importer_pipeline.defs.names import status_key
-from importer_pipeline.defs.paused_accounts import read_refused, refused_metadata
+from importer_pipeline.defs.paused_accounts import account_label, read_refused, refused_metadata
 from importer_pipeline.defs.settings import Settings
+from importer_pipeline.planning.pausing import RefusedAccount
 from importer_pipeline_tests.cli.commands import importer
 from importer_pipeline_tests.conftest import NewInstance
 from importer_pipeline_tests.support.runs import Ran, full_sync, incremental_sync, run_config
@@ -65,10 +67,22 @@ class Paused:
     def a_day_passes(self) -> None:
         """Let a status say that the accounts were last asked a day ago."""
         known = read_refused(self.instance, [Shard()]).values()
-        earlier = [replace(it, asked_at=it.asked_at - DAY) for it in known]
-        self.instance.report_runless_asset_event(
-            dg.AssetMaterialization(status_key(Shard()), metadata=refused_metadata(earlier, SETTINGS.pause_rule))
+        self.report([replace(it, asked_at=it.asked_at - DAY) for it in known])
+
+    def pause(self) -> None:
+        """Let a status say that the accounts with revoked keys are paused."""
+        accounts = {account_label(client): client.name for client in self.clients.clients if client.name != "globex"}
+        self.report(
+            [
+                RefusedAccount(account=account, clients=(name,), ticks=2, since=time.time(), asked_at=time.time())
+                for account, name in accounts.items()
+            ]
         )
+
+    def report(self, refused: list[RefusedAccount]) -> None:
+        """Write a status with these accounts."""
+        metadata = refused_metadata(refused, SETTINGS.pause_rule)
+        self.instance.report_runless_asset_event(dg.AssetMaterialization(status_key(Shard()), metadata=metadata))
 
     def mend(self) -> None:
         """Let all keys work again."""
@@ -135,8 +149,7 @@ def test_a_dead_account_is_asked_once_a_day_until_it_works(some: Paused, monkeyp
 
 
 def test_syncs_by_hand_always_ask_and_the_schedules_do_not(some: Paused) -> None:
-    for _ in range(2):
-        some.tick()
+    some.pause()
     some.asked()
     first_syncs = run_config(newcomers_only=True, leave_paused=True)
     full_sync(some.clients, first_syncs, instance=some.instance, settings=SETTINGS)
