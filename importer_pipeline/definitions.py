@@ -8,6 +8,7 @@ from dagster import Definitions, HourlyPartitionsDefinition, get_dagster_logger
 from importer_pipeline.clients.collection import Clients, clients_from_environment
 from importer_pipeline.defs.alerts import client_alerts_sensor
 from importer_pipeline.defs.assets import changes_assets, contacts_assets, windows_assets
+from importer_pipeline.defs.client_checks import check_clients_job, clients_usable_check
 from importer_pipeline.defs.console import in_process_executor
 from importer_pipeline.defs.dead_runs import dead_runs_sensor
 from importer_pipeline.defs.jobs import full_sync_job, incremental_sync_job, plan_windows_job, status_asset
@@ -47,10 +48,10 @@ def build_defs(
             log.warning(problem)
     hours = HourlyPartitionsDefinition(start_date=settings.first_hour(datetime.now(UTC)), timezone="UTC")
     reporter = StatusReporter(own, settings)
-    full_sync, incremental_sync = full_sync_job(own, shard, reporter), incremental_sync_job(shard)
+    full_sync, incremental_sync = full_sync_job(own, settings, reporter), incremental_sync_job(shard)
     assets = [contacts_assets(own, reporter), windows_assets(own), changes_assets(own, hours)] if own.clients else []
-    assets.append(status_asset(own, shard, reporter, stale_after=stale_after(settings)))
-    jobs = [full_sync, incremental_sync, plan_windows_job(own)]
+    assets.append(status_asset(own, settings, reporter, stale_after=stale_after(settings)))
+    jobs = [full_sync, incremental_sync, plan_windows_job(own), check_clients_job(shard)]
     sensors = [dead_runs_sensor, client_alerts_sensor(own, settings)]
     schedules = hourly_schedules(own, settings, changes=incremental_sync, full=full_sync)
     if shard.is_first:
@@ -61,6 +62,7 @@ def build_defs(
         sensors.append(failed_partitions_sensor(clients))
     return Definitions(
         assets=[*list_specs(own), *assets],
+        asset_checks=[clients_usable_check(own, shard)],
         jobs=jobs,
         schedules=schedules,
         sensors=sensors,

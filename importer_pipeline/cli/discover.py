@@ -14,7 +14,7 @@ import click
 from pydantic import SecretStr
 from pydantic_core import PydanticCustomError
 
-from importer_pipeline.cli.connections import open_mailchimp, patiently
+from importer_pipeline.checking.connections import open_mailchimp, patiently
 from importer_pipeline.cli.exits import CommandRefused
 from importer_pipeline.cli.guessing import guessed_names
 from importer_pipeline.cli.stanzas import FoundList

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from importer_pipeline.cli.connections import open_account, patiently
+from importer_pipeline.checking.connections import open_account, patiently
 from importer_pipeline.cli.tables import cell
 from importer_pipeline.cli.whereabouts import HeldContact, Place, Whereabouts, whereabouts
 from importer_pipeline.clients.client import Audience, Client, fingerprint

@@ -88,7 +88,8 @@ def check(names: Sequence[str], path: Path, as_json: bool) -> None:
       importer check acme globex          two of them
       importer check --json | jq '.clients[] | select(.ok | not)'
     """
-    from importer_pipeline.cli.check import check_clients, document, show
+    from importer_pipeline.checking.check import check_clients
+    from importer_pipeline.cli.check import document, show
 
     clients = _load(path)
     chosen = _selected(clients, names)
@@ -236,8 +237,8 @@ def status(names: Sequence[str], late_after_hours: float, path: Path, as_json: b
     """Show how far each audience is imported, the worst first.
 
     It is read from Dagster's storage, which DAGSTER_HOME names; the last line says which. So it works on any machine of
-    a deployment that has its dagster.yaml. Problems are: an audience without a full sync, one that is late, and entries
-    in the quarantine.
+    a deployment that has its dagster.yaml. Problems are: an audience whose account is paused, one without a full sync,
+    one that is late, and entries in the quarantine.
 
     \b
     Examples:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from importer_pipeline.cli.connections import open_account, patiently
+from importer_pipeline.checking.connections import open_account, patiently
 from importer_pipeline.cli.tables import cell, table
 from importer_pipeline.clients.client import Audience, Client
 from importer_pipeline.listing.coverage import BEGINNING, PageRequest

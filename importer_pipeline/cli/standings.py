@@ -10,16 +10,19 @@ _MAX_UNIT = 48
 class State(IntEnum):
     """What an operator has to do about an audience; the worst first."""
 
-    UNSYNCED = 0
+    PAUSED = 0
+    """Its account's key was refused tick after tick."""
+    UNSYNCED = 1
     """It needs a full sync."""
-    LATE = 1
+    LATE = 2
     """Its last incremental sync is too long ago."""
-    QUARANTINED = 2
+    QUARANTINED = 3
     """Something of it is in the quarantine."""
-    WELL = 3
+    WELL = 4
 
 
 STATE_WORDS = {
+    State.PAUSED: "PAUSED",
     State.UNSYNCED: "NOT SYNCED",
     State.LATE: "LATE",
     State.QUARANTINED: "QUARANTINE",
@@ -30,6 +33,7 @@ STATE_WORDS = {
 _JOB = "dagster job execute -m importer_pipeline -j"
 
 REMEDIES = {
+    State.PAUSED: f"correct the key, then: {_JOB} incremental_sync; until then it is asked once a day",
     State.UNSYNCED: f"a full sync imports it: {_JOB} full_sync",
     State.LATE: "check the error of the last incremental_sync, and that the daemon and the hourly schedules are on",
     State.QUARANTINED: f"see the reasons in the asset quarantine, correct them, then: {_JOB} redrive_quarantine",
@@ -72,6 +76,7 @@ def standing_of(
     full_sync_at: float | None,
     watermark: int | None,
     why_unsynced: str,
+    why_paused: str,
     quarantined: tuple[int, int],
     now: float,
     late_after_seconds: float,
@@ -83,13 +88,16 @@ def standing_of(
         full_sync_at: when its last complete full sync was recorded, in epoch seconds.
         watermark: the last second that is imported, in epoch seconds; None without a chain.
         why_unsynced: why there is no chain.
+        why_paused: why its account is paused; "" if it is not.
         quarantined: number of contacts, and of windows and hours, in the quarantine.
         now: epoch seconds.
         late_after_seconds: lag from which it is late.
     """
     lag_seconds = None if watermark is None else max(0.0, now - watermark)
     state, reason = State.WELL, ""
-    if lag_seconds is None:
+    if why_paused:
+        state, reason = State.PAUSED, why_paused
+    elif lag_seconds is None:
         state, reason = State.UNSYNCED, why_unsynced
     elif lag_seconds > late_after_seconds:
         state, reason = State.LATE, f"no change is imported since {duration(lag_seconds)}"

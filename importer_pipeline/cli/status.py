@@ -26,6 +26,7 @@ from importer_pipeline.clients.client import Audience, Client
 from importer_pipeline.defs.chain_evidence import fingerprints
 from importer_pipeline.defs.inspection import InspectedAudience, inspection
 from importer_pipeline.defs.settings import settings_from_environment
+from importer_pipeline.planning.pausing import RefusedAccount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +57,12 @@ def read_status(selected: Sequence[tuple[Client, Audience]], *, late_after_secon
     """
     now = datetime.now(UTC)
     with inspection() as found:
-        audiences = found.audiences(fingerprints(selected), settings_from_environment().view(now))
-        standings = [_standing(it, now=now.timestamp(), late_after_seconds=late_after_seconds) for it in audiences]
+        settings = settings_from_environment()
+        paused = found.paused(selected, settings)
+        standings = [
+            _standing(it, paused.get(it.name), now=now.timestamp(), late_after_seconds=late_after_seconds)
+            for it in found.audiences(fingerprints(selected), settings.view(now))
+        ]
         return Status(place=found.place, at=now.timestamp(), standings=tuple(worst_first(standings)))
 
 
@@ -102,13 +107,17 @@ def moment(epoch_seconds: float | None) -> str:
     return "-" if epoch_seconds is None else datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _standing(found: InspectedAudience, *, now: float, late_after_seconds: float) -> Standing:
+def _standing(
+    found: InspectedAudience, paused: RefusedAccount | None, *, now: float, late_after_seconds: float
+) -> Standing:
+    why_paused = "" if paused is None else f"its account's key is refused since {moment(paused.since)}"
     contacts = {key for entry in found.entries for key in entry.contacts}
     return standing_of(
         str(found.name),
         full_sync_at=found.full_sync_at,
         watermark=None if found.chain is None else found.chain.end,
         why_unsynced=found.why_no_chain,
+        why_paused=why_paused,
         quarantined=(len(contacts), sum(bool(entry.failures) for entry in found.entries)),
         now=now,
         late_after_seconds=late_after_seconds,

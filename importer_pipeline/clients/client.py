@@ -184,6 +184,11 @@ class Client(Declared):
                 yield f"target.{field}", error
 
 
+def account_identity(client: Client) -> str:
+    """Return a string that identifies a Mailchimp account: its base URL and name."""
+    return f"{client.mailchimp.base_url or ''} {client.account}"
+
+
 def fingerprint(client: Client, audience: Audience) -> str:
     """Return a hash of all that a chain of hours depends on: list, target URL, mapping, format. 16 hexadecimal digits.
 

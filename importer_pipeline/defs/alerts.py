@@ -30,6 +30,8 @@ class _Told(BaseModel):
     """Storage ID of the last status of which all has been told."""
     clients: Annotated[list[str], Field(default_factory=list)]
     """The clients in trouble by then."""
+    paused: Annotated[list[str], Field(default_factory=list)]
+    """Those of them that were paused."""
 
 
 def client_alerts_sensor(clients: Clients, settings: Settings) -> dg.SensorDefinition:
@@ -46,8 +48,8 @@ def client_alerts_sensor(clients: Clients, settings: Settings) -> dg.SensorDefin
     @dg.sensor(
         name="client_alerts",
         description=(
-            "Sends a message to IMPORTER_ALERT_WEBHOOK when clients fail, are late or get something into the quarantine, "
-            "and when they are well again: at most one for each new sync_status."
+            "Sends a message to IMPORTER_ALERT_WEBHOOK when clients fail, are paused, are late or get something into the "
+            "quarantine, and when they are well again: at most one for each new sync_status."
         ),
         minimum_interval_seconds=_SECONDS,
         default_status=dg.DefaultSensorStatus.STOPPED if webhook is None else dg.DefaultSensorStatus.RUNNING,
@@ -62,13 +64,17 @@ def client_alerts_sensor(clients: Clients, settings: Settings) -> dg.SensorDefin
         quarantined = [ref for ref in open_partitions(context.instance) if ref.name.client in declared]
         troubles = troubles_of(statuses, quarantined)
         link = f"{settings.ui_url.rstrip('/')}/runs/{newest.run_id}" if settings.ui_url else f"Run {newest.run_id}"
-        text = alert_text(troubles, told=told.clients, declared=declared, link=link)
+        text = alert_text(troubles, told=told.clients, told_paused=told.paused, declared=declared, link=link)
         if text is not None:
             try:
                 post_to_webhook(webhook, text)
             except ImporterError as error:
                 return dg.SkipReason(f"not sent, and tried again at the next tick: {error}")
-        now = _Told(status=newest.storage_id, clients=sorted(it.client for it in troubles))
+        now = _Told(
+            status=newest.storage_id,
+            clients=sorted(it.client for it in troubles),
+            paused=sorted(it.client for it in troubles if it.is_paused),
+        )
         context.update_cursor(now.model_dump_json())
         return dg.SkipReason("no client has changed" if text is None else "a message was sent")
 
@@ -80,4 +86,4 @@ def _told(cursor: str | None) -> _Told:
     try:
         return _Told.model_validate_json(cursor or "{}")
     except ValidationError:
-        return _Told(clients=[])
+        return _Told(clients=[], paused=[])

@@ -31,6 +31,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
+from importer_pipeline.defs.asset_rows import newest_rows
+
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
 """Of a step."""
 
@@ -243,8 +245,14 @@ def newest_materializations(
 ) -> Mapping[dg.AssetKey, Stored | None]:
     """The materialization that was written last, of each of some assets of which anything was; None where none was."""
     newest: dict[dg.AssetKey, Stored | None] = {}
+    storage = instance.event_log_storage
     for start in range(0, len(keys), _ASSETS_AT_ONCE):
-        for record in instance.get_asset_records(keys[start : start + _ASSETS_AT_ONCE]):
+        others = keys[start : start + _ASSETS_AT_ONCE]
+        if isinstance(storage, SqlEventLogStorage):
+            rows, others = newest_rows(storage, others)
+            for key, row in rows.items():
+                newest[key] = Stored(row.storage_id, row.run_id, row.timestamp, row.partition, row.metadata)
+        for record in instance.get_asset_records(others) if others else ():
             last = record.asset_entry.last_materialization_record
             newest[record.asset_entry.asset_key] = None if last is None else stored_materialization(last)
     return newest

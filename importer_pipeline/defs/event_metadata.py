@@ -118,7 +118,7 @@ def snapshot_of_window(metadata: Metadata) -> str | None:
 def read_window(metadata: Metadata, snapshot: Snapshot) -> ImportedWindow | None:
     """The window that a materialization tells of; None if it is not of this snapshot."""
     try:
-        stored = _StoredWindow.model_validate(_values(metadata))
+        stored = _StoredWindow.model_validate(_values(metadata, _StoredWindow))
     except ValidationError:
         return None
     if stored.snapshot != snapshot.id:
@@ -156,7 +156,7 @@ def contacts_metadata(done: AudienceDone, snapshot: Snapshot) -> Metadata:
 def read_snapshot_completed(metadata: Metadata, *, written: float) -> SnapshotCompleted | None:
     """Return the evidence of an event of `contacts` that was written then; None if it is not ours."""
     try:
-        stored = _StoredContacts.model_validate(_values(metadata))
+        stored = _StoredContacts.model_validate(_values(metadata, _StoredContacts))
     except ValidationError:
         return None
     return SnapshotCompleted(
@@ -184,7 +184,7 @@ def read_hour(partition: str | None, metadata: Metadata, *, written: float) -> H
     """Return the evidence of a materialization of `contact_changes` that was written then; None if it is not ours."""
     hour = parse_hour_key(partition or "")
     try:
-        stored = _StoredHour.model_validate(_values(metadata))
+        stored = _StoredHour.model_validate(_values(metadata, _StoredHour))
     except ValidationError:
         return None
     if hour is None:
@@ -206,8 +206,9 @@ def covered_in_words(covered: tuple[TimeRange, ...]) -> str:
     return "; ".join(f"{moment_in_words(stretch.first)} to {moment_in_words(stretch.last)}" for stretch in covered)
 
 
-def _values(metadata: Metadata) -> dict[str, object]:
-    return {name: value.value for name, value in metadata.items()}
+def _values(metadata: Metadata, model: type[BaseModel]) -> dict[str, object]:
+    """Return the values of a model's fields: building those of all metadata takes four times as long."""
+    return {name: metadata[name].value for name in model.model_fields if name in metadata}
 
 
 def moment_in_words(second: int) -> str:

@@ -11,15 +11,20 @@ import dagster as dg
 from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy.exc import SQLAlchemyError
 
+from importer_pipeline.clients.client import Audience, Client
+from importer_pipeline.clients.shards import Shard
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.event_log import materializations, newest_materializations
 from importer_pipeline.defs.event_metadata import read_snapshot_completed, read_window
 from importer_pipeline.defs.history import newest_snapshot
 from importer_pipeline.defs.home import home_folder, home_instance, home_unreadable
 from importer_pipeline.defs.names import contacts_key, windows_key
+from importer_pipeline.defs.paused_accounts import account_label, read_refused
 from importer_pipeline.defs.quarantine_events import read_entries
+from importer_pipeline.defs.settings import Settings
 from importer_pipeline.listing.snapshots import AudienceName, ImportedWindow, SnapshotProgress
 from importer_pipeline.planning.chain import Chain, Evidence, SnapshotCompleted, View, chain_of, why_no_chain
+from importer_pipeline.planning.pausing import RefusedAccount
 from importer_pipeline.planning.quarantine import Entry
 from importer_pipeline.redaction import shown_path
 
@@ -83,6 +88,24 @@ class Inspection:
                     entries=tuple(entries[name]),
                 )
             )
+        return found
+
+    def paused(
+        self, audiences: Sequence[tuple[Client, Audience]], settings: Settings
+    ) -> Mapping[AudienceName, RefusedAccount]:
+        """Return the audiences whose accounts are paused, by the newest status of each shard.
+
+        Args:
+            audiences: to look for.
+            settings: of the deployment; of its shard, only their number counts.
+        """
+        count = settings.shard.count
+        refused = read_refused(self._instance, [Shard(index, count) for index in range(count)])
+        found: dict[AudienceName, RefusedAccount] = {}
+        for client, audience in audiences:
+            account = refused.get(account_label(client))
+            if account is not None and settings.pause_rule.is_paused(account):
+                found[AudienceName(client.name, audience.name)] = account
         return found
 
     def _full_syncs(self, evidence: Mapping[AudienceName, Sequence[Evidence]]) -> Mapping[AudienceName, float]:

@@ -1,6 +1,8 @@
 """The jobs. They plan no audience beforehand and report what they did, so that a run may take any of them."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import dagster as dg
@@ -14,7 +16,9 @@ from importer_pipeline.defs.console import in_process_executor
 from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.failed_runs import RECENTLY, quarantine_recent_failures
 from importer_pipeline.defs.import_step import fail_if_incomplete, import_all, run_import
-from importer_pipeline.defs.names import status_key
+from importer_pipeline.defs.names import SHARD_TAG, status_key
+from importer_pipeline.defs.paused_accounts import account_label, paused_accounts, read_refused
+from importer_pipeline.defs.settings import Settings
 from importer_pipeline.defs.status import StatusReporter, import_and_report, status_spec
 from importer_pipeline.defs.status_events import status_check_specs
 from importer_pipeline.defs.steps import StepResources, configured_asset_step, op_step
@@ -29,17 +33,17 @@ from importer_pipeline.planning.requests import (
     WindowsRequest,
 )
 from importer_pipeline.planning.resuming import ResumeRule
+from importer_pipeline.redaction import shortened
 from importer_pipeline.runner.importing import Task
 from importer_pipeline.runner.summary import ImportSummary
-
-SHARD_TAG = "importer_pipeline/shard"
-"""The tag of a run that says whose clients it syncs: several shards have jobs of the same names."""
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 """The tag by which the daemon ends a run that takes longer than so many seconds."""
 
 _MAX_RUNTIME_SECONDS = 7200
 """For a run that was to be over by itself, and hangs in something that nobody has thought of."""
+
+_MAX_NAMED = 10
 
 
 class SelectionConfig(dg.Config):
@@ -63,7 +67,16 @@ class SnapshotConfig(SelectionConfig):
         return ResumeRule(within_seconds=self.resume_within_hours * 3600, restart=self.restart)
 
 
-class FullSyncConfig(SnapshotConfig):
+class TickConfig(dg.Config):
+    """What only the hourly schedules set."""
+
+    leave_paused: bool = Field(
+        default=False,
+        description="Leave out accounts that are paused because their keys were refused, as the hourly schedules do.",
+    )
+
+
+class FullSyncConfig(SnapshotConfig, TickConfig):
     """The audiences to import in full."""
 
     newcomers_only: bool = Field(
@@ -78,7 +91,7 @@ class FullSyncConfig(SnapshotConfig):
         return FirstSyncRequest(windows=windows) if self.newcomers_only else windows
 
 
-class ChangesConfig(SelectionConfig):
+class ChangesConfig(SelectionConfig, TickConfig):
     """The audiences to bring up to date."""
 
     newcomers: bool = Field(
@@ -99,13 +112,17 @@ class ChangesConfig(SelectionConfig):
     )
 
 
-def full_sync_job(clients: Clients, shard: Shard, reporter: StatusReporter) -> dg.JobDefinition:
+def full_sync_job(clients: Clients, settings: Settings, reporter: StatusReporter) -> dg.JobDefinition:
     """Build `full_sync`, which takes and imports a snapshot of each audience, or resumes an unfinished one."""
 
     def run(context: dg.OpExecutionContext, config: FullSyncConfig, resources: StepResources) -> None:
+        tasks = _tasks(clients, config, config.request)
+        if config.leave_paused:
+            paused = paused_accounts(context.instance, settings)
+            tasks = [task for task in tasks if account_label(task.client) not in paused]
         import_and_report(
             context,
-            _tasks(clients, config, config.request),
+            tasks,
             reporter,
             clients=clients,
             settings=resources.settings(),
@@ -125,7 +142,7 @@ def full_sync_job(clients: Clients, shard: Shard, reporter: StatusReporter) -> d
             "Imports all contacts of each audience: takes a snapshot, or goes on with the unfinished one. "
             "Its windows show live under contact_windows."
         ),
-        tags={SHARD_TAG: str(shard)},
+        tags={SHARD_TAG: str(settings.shard)},
         executor_def=in_process_executor,
     )
     def full_sync() -> None:
@@ -168,13 +185,13 @@ def plan_windows_job(clients: Clients) -> dg.JobDefinition:
 
 
 def status_asset(
-    clients: Clients, shard: Shard, reporter: StatusReporter, *, stale_after: timedelta | None
+    clients: Clients, settings: Settings, reporter: StatusReporter, *, stale_after: timedelta | None
 ) -> dg.AssetsDefinition:
     """Return `sync_status`: materializing it imports what changed, every audience from the end of its own chain.
 
     Args:
         clients: of the shard.
-        shard: whose status it is.
+        settings: of the deployment, and its shard, whose status it is.
         reporter: writes it.
         stale_after: after how long without a status it is overdue; None if it may be for ever.
     """
@@ -185,9 +202,12 @@ def status_asset(
         windows = WindowsRequest(wanted=None, rule=SnapshotConfig().rule)
         retry = RetryRequest(wanted=EntrySelection(refs=None, rule=RetryRule(attempts=config.retries)), windows=windows)
         tasks = _tasks(clients, config, ChangesRequest(retry=retry, newcomers=windows if config.newcomers else None))
+        if config.leave_paused:
+            tasks = _of_tick(context, tasks, settings)
         import_settings = resources.settings(run_seconds=config.within_minutes * 60)
         summary = ImportSummary()
-        with reporter.reporting_failure(context, summary, import_settings, began=began):
+        is_tick = config.leave_paused
+        with reporter.reporting_failure(context, summary, import_settings, began=began, is_tick=is_tick):
             import_all(
                 context,
                 tasks,
@@ -197,14 +217,15 @@ def status_asset(
                 apis=resources.apis,
                 busy_patience_seconds=config.busy_patience_seconds,
             )
-        fail_if_incomplete(summary, reporter.report(context, summary, import_settings, began=began))
+        known = reporter.report(context, summary, import_settings, began=began, is_tick=is_tick)
+        fail_if_incomplete(summary, known)
 
     return configured_asset_step(
         "import_changes",
-        status_spec(shard, stale_after=stale_after),
+        status_spec(settings.shard, stale_after=stale_after),
         ChangesConfig,
         run,
-        checks=status_check_specs(status_key(shard)),
+        checks=status_check_specs(status_key(settings.shard)),
         description="Import the contacts that changed since the last sync of each audience.",
     )
 
@@ -232,6 +253,29 @@ def _quarantine_recent_failures(context: Context, clients: Clients) -> None:
         return
     for ref in found:
         context.log.info(f"a failed run left {ref}")
+
+
+def _of_tick(context: Context, tasks: Sequence[Task], settings: Settings) -> list[Task]:
+    """Return the tasks of a tick: without paused accounts, except that each is asked once a day.
+
+    Of an audience without a chain, a paused account is asked for its number of contacts: another schedule syncs it in
+    full, which leaves paused accounts out.
+    """
+    rule, now = settings.pause_rule, time.time()
+    paused = {it.account: it for it in read_refused(context.instance, [settings.shard]).values() if rule.is_paused(it)}
+    found, left_out = list[Task](), set[str]()
+    for task in tasks:
+        account, request = paused.get(account_label(task.client)), task.request
+        if account is None or not isinstance(request, ChangesRequest):
+            found.append(task)
+        elif rule.leaves_out(account, now=now):
+            left_out.add(task.name.client)
+        else:
+            counted = replace(request.retry.windows, wanted=frozenset[str]())
+            found.append(replace(task, request=replace(request, newcomers=counted)))
+    if left_out:
+        context.log.info(f"paused, and asked once a day only: {shortened(sorted(left_out), _MAX_NAMED)}")
+    return found
 
 
 def _tasks(clients: Clients, config: SelectionConfig, request: Request) -> list[Task]:

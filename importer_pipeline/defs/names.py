@@ -29,6 +29,9 @@ UP_TO_DATE = "up_to_date"
 IMPORTER_GROUP = "importer"
 """The group of the assets that belong to no client."""
 
+SHARD_TAG = "importer_pipeline/shard"
+"""The tag of a run that says whose clients it takes: several shards have jobs of the same names."""
+
 POOL = "mailchimp"
 """The pool that every step which calls Mailchimp takes a place in."""
 

@@ -5,6 +5,7 @@ wait for it.
 """
 
 import time
+from collections.abc import Container
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 
@@ -16,8 +17,9 @@ from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.chain_evidence import fingerprints, read_evidence
 from importer_pipeline.defs.dead_runs import live_runs, report_dead_runs
-from importer_pipeline.defs.jobs import SHARD_TAG
 from importer_pipeline.defs.locking import run_locks
+from importer_pipeline.defs.names import SHARD_TAG
+from importer_pipeline.defs.paused_accounts import account_label, paused_accounts
 from importer_pipeline.defs.settings import Settings
 from importer_pipeline.errors import LocksUnusable, SettingsInvalid
 from importer_pipeline.planning.chain import chain_of
@@ -58,7 +60,8 @@ def hourly_schedules(
     status = _default_status(settings)
 
     def hourly_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        config = {"newcomers": False, "within_minutes": _minutes_of_a_run(settings.hourly_cron)}
+        minutes = _minutes_of_a_run(settings.hourly_cron)
+        config = {"newcomers": False, "within_minutes": minutes, "leave_paused": True}
         return _skip(context.instance, clients, changes) or dg.RunRequest(
             run_config={"ops": {"import_changes": {"config": config}}}
         )
@@ -67,9 +70,12 @@ def hourly_schedules(
         skip = _skip(context.instance, clients, full)
         if skip is not None:
             return skip
-        if not _newcomers(context.instance, clients, settings):
-            return dg.SkipReason("every audience has been synced in full, and its changes since")
-        return dg.RunRequest(run_config={"ops": {"import_contacts": {"config": {"newcomers_only": True}}}})
+        paused = paused_accounts(context.instance, settings)
+        if not _newcomers(context.instance, clients, settings, paused):
+            what = "every audience has been synced in full, and its changes since"
+            return dg.SkipReason(f"{what}, except those of paused accounts" if paused else what)
+        config = {"newcomers_only": True, "leave_paused": True}
+        return dg.RunRequest(run_config={"ops": {"import_contacts": {"config": config}}})
 
     try:
         return [
@@ -148,9 +154,10 @@ def _minutes_of_a_run(cron: str) -> float:
     return min(_MAX_MINUTES * 60, pause * _SHARE_OF_A_TICK, max(pause / 2, pause - _START_AND_END_SECONDS)) / 60
 
 
-def _newcomers(instance: dg.DagsterInstance, clients: Clients, settings: Settings) -> bool:
-    """Return whether an audience has no chain yet."""
-    now = fingerprints(clients.select([], []))
+def _newcomers(instance: dg.DagsterInstance, clients: Clients, settings: Settings, paused: Container[str]) -> bool:
+    """Return whether an audience has no chain yet, and its account is not paused."""
+    audiences = [it for it in clients.select([], []) if account_label(it[0]) not in paused]
+    now = fingerprints(audiences)
     view = settings.view(datetime.now(UTC))
     evidence = read_evidence(instance, list(now), view)
     return any(chain_of(evidence[name], fingerprint=is_now, view=view) is None for name, is_now in now.items())

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from importer_pipeline.clients.shards import Shard, parse_shard
 from importer_pipeline.errors import SettingsInvalid
 from importer_pipeline.planning.chain import View
+from importer_pipeline.planning.pausing import PauseRule
 
 SecretOrText = TypeVar("SecretOrText", SecretStr, SecretStr | None, str)
 
@@ -45,6 +46,8 @@ class Settings(BaseModel):
     """Lag from which an audience is late."""
     known_failures: Literal["listed", "red"] = "listed"
     """`listed` if audiences that failed in the last run for the same reason do not make `incremental_sync` fail."""
+    pause_after_failures: int = Field(default=24, ge=0)
+    """Ticks in a row with a refused key after which the schedules ask an account once a day only; 0 for never."""
     alert_webhook: Annotated[SecretStr | None, AfterValidator(_web_address)] = None
     """Slack-compatible webhook for alerts; None for no alerts."""
     ui_url: Annotated[str, AfterValidator(_web_address)] = ""
@@ -56,6 +59,11 @@ class Settings(BaseModel):
     def late_after_seconds(self) -> float:
         """Seconds of lag from which an audience is late."""
         return self.late_after_hours * 3600
+
+    @property
+    def pause_rule(self) -> PauseRule:
+        """The rule by which accounts with refused keys are paused."""
+        return PauseRule(after_ticks=self.pause_after_failures)
 
     def first_hour(self, now: datetime) -> datetime:
         """The first of the hours that are partitions: those of whole months, so that it seldom moves."""

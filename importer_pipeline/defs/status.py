@@ -4,7 +4,7 @@ A run that fails reports the state before it ends. A failure that the last repor
 """
 
 import time
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -16,6 +16,7 @@ from importer_pipeline.defs.chain_evidence import fingerprints, read_evidence
 from importer_pipeline.defs.event_log import Context, store_evaluations
 from importer_pipeline.defs.import_step import fail_if_incomplete, import_all
 from importer_pipeline.defs.names import IMPORTER_GROUP, status_key
+from importer_pipeline.defs.paused_accounts import accounts_of, read_refused, refused_metadata
 from importer_pipeline.defs.quarantine_events import read_entries
 from importer_pipeline.defs.settings import Settings
 from importer_pipeline.defs.status_events import (
@@ -27,10 +28,10 @@ from importer_pipeline.defs.status_events import (
 )
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.chain import chain_of, why_no_chain
+from importer_pipeline.planning.pausing import Asked, RefusedAccount, refused_accounts, with_paused
 from importer_pipeline.planning.status import (
     AudienceStatus,
     Comparison,
-    State,
     compare,
     figures_of,
     is_to_report,
@@ -75,11 +76,12 @@ class StatusReporter:
 
     def __init__(self, clients: Clients, settings: Settings) -> None:
         self._fingerprints = fingerprints(clients.select([], []))
+        self._account_of = accounts_of(clients)
         self._settings = settings
         self._key = status_key(settings.shard)
 
     def report(
-        self, context: Context, summary: ImportSummary, settings: ImportSettings, *, began: float
+        self, context: Context, summary: ImportSummary, settings: ImportSettings, *, began: float, is_tick: bool
     ) -> Collection[AudienceName]:
         """Write the changed states of all audiences, and the status asset with its checks.
 
@@ -88,32 +90,42 @@ class StatusReporter:
             summary: what its import has done.
             settings: of its import.
             began: when the step began, by the monotonic clock.
+            is_tick: True for a run of the schedule: only these count for a pause.
 
         Returns:
             audiences that failed in the last report for the same reason; none if the settings say that these count.
         """
-        statuses, changed = self._states(context, list(self._fingerprints), summary, settings, in_all=True)
+        statuses, changed, refused = self._states(
+            context, list(self._fingerprints), summary, settings, in_all=True, is_tick=is_tick
+        )
         entries = read_entries(context.instance, self._fingerprints)
         figures, counts = figures_of(statuses), RunSums.of(summary.done)
         late_after = self._settings.late_after_seconds
         results = verdicts(statuses, figures, counts, entries, late_after_seconds=late_after)
         store_evaluations(context, [status_evaluation(self._key, it) for it in results])
         seconds = time.monotonic() - began
-        metadata = status_metadata(statuses, figures, counts, entries, changed, seconds=seconds)
+        metadata = {
+            **status_metadata(statuses, figures, counts, entries, changed, seconds=seconds),
+            **refused_metadata(refused.values(), self._settings.pause_rule),
+        }
         context.log_event(dg.AssetMaterialization(self._key, metadata=metadata))
         _log(context, changed)
         if self._settings.known_failures == "red":
             return ()
         # A window or hour that failed is a new failure each time, and red only if its run is.
         failed_anew = {done.name for done in summary.done if done.parts.failed}
-        return {it.name for it in changed.as_before if it.state is State.FAILING} - failed_anew
+        return {it.name for it in changed.as_before if it.is_failing} - failed_anew
 
     @contextmanager
     def reporting_failure(
-        self, context: Context, summary: ImportSummary, settings: ImportSettings, *, began: float
+        self, context: Context, summary: ImportSummary, settings: ImportSettings, *, began: float, is_tick: bool
     ) -> Generator[None]:
         """Report what has been done if the block raises, as `report` does, and raise its error."""
-        with _although_it_fails(context, lambda: self.report(context, summary, settings, began=began)):
+
+        def report() -> None:
+            self.report(context, summary, settings, began=began, is_tick=is_tick)
+
+        with _although_it_fails(context, report):
             yield
 
     @contextmanager
@@ -151,8 +163,9 @@ class StatusReporter:
         settings: ImportSettings,
         *,
         in_all: bool,
+        is_tick: bool = False,
         planned: Collection[AudienceName] = (),
-    ) -> tuple[list[AudienceStatus], Comparison]:
+    ) -> tuple[list[AudienceStatus], Comparison, Mapping[str, RefusedAccount]]:
         instance, view = context.instance, settings.view(time.time())
         evidence, before = read_evidence(instance, names, view), read_reported(instance, names)
         attempts, statuses = attempts_of(summary.done), list[AudienceStatus]()
@@ -171,13 +184,28 @@ class StatusReporter:
                     late_after_seconds=self._settings.late_after_seconds,
                 )
             )
+        refused = refused_accounts(
+            read_refused(instance, [self._settings.shard]),
+            statuses,
+            Asked.of(summary.done),
+            account_of=self._account_of,
+            now=view.now,
+            is_tick=is_tick,
+        )
+        statuses = with_paused(
+            statuses,
+            {it.account for it in refused.values() if self._settings.pause_rule.is_paused(it)},
+            {name: it.status for name, it in before.items()},
+            account_of=self._account_of,
+            now=view.now,
+        )
         due = [
             it
             for it in statuses
             if it.name in planned or is_to_report(it, before.get(it.name), now=view.now, in_all=in_all)
         ]
         store_evaluations(context, [up_to_date_evaluation(it, in_all=in_all) for it in due])
-        return statuses, compare(before, statuses)
+        return statuses, compare(before, statuses), refused
 
 
 def import_and_report(
@@ -227,6 +255,7 @@ def _log(context: Context, changed: Comparison) -> None:
     for what, found in (
         ("new since the last run", changed.new),
         ("as in the last run", changed.as_before),
+        ("paused, asked once a day from now on", changed.paused),
         ("well again", changed.recovered),
     ):
         if found:

@@ -26,6 +26,7 @@ _COUNT_NAMES = {
     State.WELL: "audiences_in_time",
     State.LATE: "audiences_late",
     State.FAILING: "audiences_failing",
+    State.PAUSED: "audiences_paused",
     State.UNSYNCED: "audiences_unsynced",
 }
 
@@ -122,6 +123,7 @@ def status_metadata(
         "quarantine_entries": len(entries),
         "quarantine_contacts": sum(len(entry.contacts) for entry in entries),
         "requests": counts.requests,
+        "rate_limited": counts.rate_limited,
         "seconds": round(seconds, 1),
     }
     return {

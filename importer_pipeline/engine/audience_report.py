@@ -127,7 +127,9 @@ class AudienceReport:
         if snapshot is not None and self._held:
             self._emit(snapshot)
 
-    def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
+    def done(
+        self, walks: Walks, before: int, *, elapsed_seconds: float, rate_limited: int, stopped: ImporterError | None
+    ) -> None:
         """Emit what is held, and last `AudienceDone`."""
         self._hold(walks)
         snapshot = self._snapshot(walks, before)
@@ -151,7 +153,12 @@ class AudienceReport:
                     refused=self._refused_now + sum(window.refused for window in self._earlier),
                     requests=self._requests_now + sum(window.requests for window in self._earlier),
                 ),
-                run=RunCounts(accepted=self._accepted_now, refused=self._refused_now, elapsed_seconds=elapsed_seconds),
+                run=RunCounts(
+                    accepted=self._accepted_now,
+                    refused=self._refused_now,
+                    elapsed_seconds=elapsed_seconds,
+                    rate_limited=rate_limited,
+                ),
                 lacking=() if errors or left else self._lacking_in_all(),
                 error=stopped or (errors[0] if errors else None),
             )

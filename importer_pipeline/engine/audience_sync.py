@@ -74,13 +74,15 @@ class AudienceSync:
     Attributes:
         plan: the audience and what to read.
         stopped: why nothing more is read, if so.
-        given_up_in_a_row: consecutive windows of which the target refused too many records.
+        abandoned_in_a_row: consecutive windows of which the target refused too many records.
+        rate_limited: requests that Mailchimp answered with 429.
     """
 
     def __init__(self, plan: AudiencePlan, *, paging: Paging, snapshot_id: str) -> None:
         self.plan = plan
         self.stopped: ImporterError | None = None
         self.abandoned_in_a_row = 0
+        self.rate_limited = 0
         self._due: deque[Fetch] = deque()
         self._waiting: dict[Fetch, None] = {}  # In order, so that a seed is replayed alike.
         self._walks: dict[ListingKind, Walk] = {}
@@ -300,7 +302,13 @@ class AudienceSync:
         if not self._done and self._is_finished():
             self._done = True
             elapsed = now - (now if self._started_at is None else self._started_at)
-            self._report.done(self._walks, self._before, elapsed_seconds=elapsed, stopped=self.stopped)
+            self._report.done(
+                self._walks,
+                self._before,
+                elapsed_seconds=elapsed,
+                rate_limited=self.rate_limited,
+                stopped=self.stopped,
+            )
         return self._done
 
     def _is_finished(self) -> bool:

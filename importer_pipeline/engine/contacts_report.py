@@ -78,7 +78,9 @@ class ContactsReport:
         if again := (*self._refused, *self._failed):
             self.outcomes.append(ContactsRefusedAgain(name=name, contacts=again))
 
-    def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
+    def done(
+        self, walks: Walks, before: int, *, elapsed_seconds: float, rate_limited: int, stopped: ImporterError | None
+    ) -> None:
         """Emit the outcomes, and last `AudienceDone`."""
         self.emit_pending(walks, before)
         errors = errors_of(walks)
@@ -92,7 +94,9 @@ class ContactsReport:
                 parts=PartCounts(total=len(self._scope.contact_ids), left=left),
                 is_proved=left == 0,
                 totals=ReadTotals(read=self._read, accepted=self.accepted, refused=refused, requests=self._requests),
-                run=RunCounts(accepted=self.accepted, refused=refused, elapsed_seconds=elapsed_seconds),
+                run=RunCounts(
+                    accepted=self.accepted, refused=refused, elapsed_seconds=elapsed_seconds, rate_limited=rate_limited
+                ),
                 lacking=(),
                 error=stopped or (errors[0] if errors and left else None),
             )

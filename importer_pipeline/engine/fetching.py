@@ -178,6 +178,7 @@ class Fetching:
         """Requeue a request after a 429 without counting a retry, unless only 429s have come for minutes."""
         account, audience = self._queue.account_of(fetch.audience), fetch.audience
         self._time.note_progress(audience, now)
+        audience.rate_limited += 1
         due = account.service.limiter.refused(
             requested_at=fetch.requested_at, now=now, retry_after_seconds=error.retry_after_seconds
         )

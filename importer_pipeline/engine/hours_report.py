@@ -100,7 +100,9 @@ class HoursReport:
     def emit_pending(self, walks: Walks, before: int) -> None:
         """Do nothing: no hour is held back; those after a hole are read again."""
 
-    def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
+    def done(
+        self, walks: Walks, before: int, *, elapsed_seconds: float, rate_limited: int, stopped: ImporterError | None
+    ) -> None:
         """Report the remaining hours, and last `AudienceDone`."""
         self._note_unreadable(walks)
         bounds, errors = self._bounds(before), errors_of(walks)
@@ -139,7 +141,9 @@ class HoursReport:
                     refused=refused,
                     requests=self._requests,
                 ),
-                run=RunCounts(accepted=self.accepted, refused=refused, elapsed_seconds=elapsed_seconds),
+                run=RunCounts(
+                    accepted=self.accepted, refused=refused, elapsed_seconds=elapsed_seconds, rate_limited=rate_limited
+                ),
                 lacking=(),
                 error=stopped or (errors[0] if errors and open_seconds else self._not_over(before)),
             )

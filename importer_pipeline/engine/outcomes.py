@@ -187,6 +187,8 @@ class RunCounts:
     """Contacts that the target accepted."""
     refused: int = 0
     """Different contacts that were refused."""
+    rate_limited: int = 0
+    """Requests that Mailchimp answered with 429."""
     elapsed_seconds: float = 0.0
     """From its first request to its last outcome."""
 

@@ -110,7 +110,9 @@ class Report(Protocol):
         """Emit what is still held back: the process may end before the audience is done."""
         ...
 
-    def done(self, walks: Walks, before: int, *, elapsed_seconds: float, stopped: ImporterError | None) -> None:
+    def done(
+        self, walks: Walks, before: int, *, elapsed_seconds: float, rate_limited: int, stopped: ImporterError | None
+    ) -> None:
         """Emit what is left, and last `AudienceDone`.
 
         Args:

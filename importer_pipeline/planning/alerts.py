@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from importer_pipeline.engine.outcomes import PartitionRef
-from importer_pipeline.planning.status import AudienceStatus, worst_first
+from importer_pipeline.planning.status import AudienceStatus, State, worst_first
 from importer_pipeline.redaction import shortened
 
 _MAX_NAMED = 10
@@ -18,9 +18,14 @@ class ClientTrouble:
 
     client: str
     kind: str
-    """In a word or two: failing, late, or with something in the quarantine."""
+    """In a word or two: failing, paused, late, or with something in the quarantine."""
     text: str
     """The reason and the remedy, without personal data."""
+
+    @property
+    def is_paused(self) -> bool:
+        """True if its Mailchimp account is paused."""
+        return self.kind == State.PAUSED.value
 
 
 def troubles_of(statuses: Iterable[AudienceStatus], quarantined: Iterable[PartitionRef]) -> list[ClientTrouble]:
@@ -43,34 +48,46 @@ def troubles_of(statuses: Iterable[AudienceStatus], quarantined: Iterable[Partit
 
 
 def alert_text(
-    troubles: Sequence[ClientTrouble], *, told: Collection[str], declared: Collection[str], link: str
+    troubles: Sequence[ClientTrouble],
+    *,
+    told: Collection[str],
+    told_paused: Collection[str],
+    declared: Collection[str],
+    link: str,
 ) -> str | None:
     """Return the message, or None if there is nothing to tell.
 
     Args:
         troubles: the clients in trouble now.
         told: the clients that the last message that arrived left in trouble.
+        told_paused: those of them that it left paused.
         declared: all clients. Of one that is declared no more, nothing is told.
         link: leads to the run.
     """
     now = {it.client for it in troubles}
     new = [it for it in troubles if it.client not in told]
+    paused = [it for it in troubles if it.is_paused and it.client in told and it.client not in told_paused]
     again = sorted(client for client in set(told) & set(declared) if client not in now)
-    if not new and not again:
+    if not new and not paused and not again:
         return None
     lines = list[str]()
     if new:
-        lines.append(f"{_clients(len(new))} in trouble:")
-        named = [f"• {it.client} ({it.kind}): {it.text}" for it in new]
-        lines.append(shortened(named, _MAX_NAMED, separator="\n"))
+        lines += [f"{_clients(len(new))} in trouble:", _named(new)]
+    if paused:
+        lines += [f"{_clients(len(paused))} paused, asked once a day from now on:", _named(paused)]
     if again:
         lines.append(f"Well again: {shortened(again, _MAX_NAMED)}")
-    before = len(now) - len(new)
+    before = len(now) - len(new) - len(paused)
     if before:
         lines.append(f"Still in trouble: {_clients(before)}")
     elif not now:
         lines.append("All clients are well.")
     return "\n".join([*lines, link])
+
+
+def _named(troubles: Sequence[ClientTrouble]) -> str:
+    lines = [f"• {it.client} ({it.kind}): {it.text}" for it in troubles]
+    return shortened(lines, _MAX_NAMED, separator="\n")
 
 
 def _clients(count: int) -> str:

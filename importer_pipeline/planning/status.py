@@ -17,6 +17,9 @@ from importer_pipeline.listing.snapshots import AudienceName
 REPORT_AGAIN_SECONDS = 23.5 * 3600.0
 """Seconds after which an unchanged state is reported again: once a day, in the same hour."""
 
+PAUSED_REMEDY = "; until then it is asked once a day, and by each sync that is started by hand"
+"""The end of the remedy of a paused audience."""
+
 _NUMBER = re.compile(r"\d+")
 
 
@@ -25,6 +28,8 @@ class State(Enum):
 
     FAILING = "failing"
     """The last attempt to import it failed."""
+    PAUSED = "paused"
+    """Its account's key was refused tick after tick: the schedule asks it once a day only."""
     LATE = "late"
     """No attempt failed, and its lag is too long."""
     UNSYNCED = "unsynced"
@@ -65,11 +70,25 @@ class AudienceStatus:
     @property
     def is_troubled(self) -> bool:
         """True if clients should know: an import failed, or it is late."""
-        return self.state in (State.FAILING, State.LATE)
+        return self.is_failing or self.state is State.LATE
+
+    @property
+    def is_failing(self) -> bool:
+        """True if the last attempt failed, be it paused since or not."""
+        return self.state in (State.FAILING, State.PAUSED)
 
     def is_like(self, other: "AudienceStatus | None") -> bool:
         """Return whether the other has the same state for the same reason, whatever numbers the reason contains."""
-        if other is None or (self.state, self.error) != (other.state, other.error):
+        return other is not None and self.state is other.state and self._has_reason_of(other)
+
+    def is_known_from(self, earlier: "AudienceStatus | None") -> bool:
+        """Return whether it is in trouble as it was before, for the same reason, though it may be paused since."""
+        if earlier is None or not self._has_reason_of(earlier):
+            return False
+        return self.state is earlier.state or (self.is_failing and earlier.is_failing)
+
+    def _has_reason_of(self, other: "AudienceStatus") -> bool:
+        if self.error != other.error:
             return False
         return _NUMBER.sub("#", self.reason) == _NUMBER.sub("#", other.reason)
 
@@ -108,6 +127,8 @@ class Comparison:
     """Failing or late now as before, for the same reason."""
     recovered: tuple[AudienceStatus, ...]
     """Failing or late before, and neither now."""
+    paused: tuple[AudienceStatus, ...]
+    """Paused now, and not so before."""
 
 
 def status_of(
@@ -132,10 +153,11 @@ def status_of(
         late_after_seconds: the longest lag of an audience that is not late.
     """
     lag = None if imported_up_to is None else max(0.0, now - imported_up_to)
-    if attempt is None and before is not None and before.state is State.FAILING:
+    if attempt is None and before is not None and before.is_failing:
         # Not tried again: it still fails, unless another run has got further since.
         got_further = imported_up_to is not None and imported_up_to > (before.imported_up_to or 0)
-        attempt = None if got_further else Attempt(error=before.error, reason=before.reason, remedy=before.remedy)
+        remedy = before.remedy.removesuffix(PAUSED_REMEDY)
+        attempt = None if got_further else Attempt(error=before.error, reason=before.reason, remedy=remedy)
     if attempt is not None and attempt.error:
         state, error, reason, remedy = State.FAILING, attempt.error, attempt.reason, attempt.remedy
     elif lag is None:
@@ -179,14 +201,17 @@ def compare(before: Mapping[AudienceName, Reported], now: Iterable[AudienceStatu
         now: the states now.
     """
     new, as_before, recovered = list[AudienceStatus](), list[AudienceStatus](), list[AudienceStatus]()
+    paused = list[AudienceStatus]()
     for status in now:
         reported = before.get(status.name)
         earlier = reported.status if reported is not None and reported.in_all else None
         if status.is_troubled:
-            (as_before if status.is_like(earlier) else new).append(status)
+            (as_before if status.is_known_from(earlier) else new).append(status)
+            if status.state is State.PAUSED and (earlier is None or earlier.state is not State.PAUSED):
+                paused.append(status)
         elif earlier is not None and earlier.is_troubled:
             recovered.append(status)
-    return Comparison(new=tuple(new), as_before=tuple(as_before), recovered=tuple(recovered))
+    return Comparison(new=tuple(new), as_before=tuple(as_before), recovered=tuple(recovered), paused=tuple(paused))
 
 
 def is_to_report(status: AudienceStatus, before: Reported | None, *, now: float, in_all: bool) -> bool:

@@ -7,7 +7,7 @@ from importer_pipeline.engine.outcomes import AudienceDone, Part
 from importer_pipeline.errors import ImporterError, KeyRefused, SecretMissing, TargetKeyRefused
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.quarantine import Entry
-from importer_pipeline.planning.status import Attempt, AudienceStatus, Figures
+from importer_pipeline.planning.status import Attempt, AudienceStatus, Figures, State
 from importer_pipeline.redaction import shortened
 
 _OF_KEYS = frozenset(error.__name__ for error in (KeyRefused, TargetKeyRefused, SecretMissing))
@@ -34,6 +34,8 @@ class RunSums:
     """Contacts read that are neither accepted nor quarantined: none, unless there is a defect."""
     requests: int
     """Requests to Mailchimp, also for single contacts."""
+    rate_limited: int
+    """Those that Mailchimp answered with 429."""
 
     @classmethod
     def of(cls, done: Iterable[AudienceDone]) -> "RunSums":
@@ -47,6 +49,7 @@ class RunSums:
             refused=sum(it.run.refused for it in lists),
             unaccounted=sum(_unaccounted(it) for it in lists),
             requests=sum(it.totals.requests for it in everything),
+            rate_limited=sum(it.run.rate_limited for it in everything),
         )
 
     @property
@@ -72,7 +75,7 @@ CHECKS: Mapping[str, str] = {
     "complete": "Every contact that the run read is at its target or in the quarantine.",
     "accepted": "The targets refused less than 1 % of the run's contacts; from 5 % on it is an error.",
     "quarantine_empty": "Nothing is in the quarantine.",
-    "keys_accepted": "Mailchimp and the targets accept the keys of all clients.",
+    "keys_accepted": "Mailchimp and the targets accept the keys of all clients, and no account is paused.",
 }
 """The checks, by name, with what passes them."""
 
@@ -104,7 +107,11 @@ def verdicts(
         late_after_seconds: the longest lag of an audience that is not late.
     """
     share = counts.refused_share
-    keys = [f"{it.name} ({it.error})" for it in statuses if it.error in _OF_KEYS]
+    keys = [
+        f"{it.name} ({it.error}{', paused' if it.state is State.PAUSED else ''})"
+        for it in statuses
+        if it.error in _OF_KEYS
+    ]
     audiences = sorted({str(entry.ref.name) for entry in entries})
     return [
         Verdict(

@@ -12,6 +12,7 @@ from itertools import chain
 from types import TracebackType
 from typing import Self
 
+from importer_pipeline.clients.client import account_identity
 from importer_pipeline.clients.collection import Audience, Client, Clients, fingerprint
 from importer_pipeline.engine.audience_plan import AudiencePlan, Scope
 from importer_pipeline.engine.outcomes import (
@@ -327,11 +328,6 @@ class Import:
             quarantined=quarantined,
             target_rules=target_rules(task.client),
         )
-
-
-def account_identity(client: Client) -> str:
-    """Return a string that identifies a Mailchimp account: its base URL and name."""
-    return f"{client.mailchimp.base_url or ''} {client.account}"
 
 
 def _not_started(task: Task, error: ImporterError) -> AudienceDone:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.clients.shards import Shard, parse_shard
 from importer_pipeline.definitions import build_defs
-from importer_pipeline.defs.jobs import SHARD_TAG
-from importer_pipeline.defs.names import QUARANTINE_KEY
+from importer_pipeline.defs.names import QUARANTINE_KEY, SHARD_TAG
 from importer_pipeline.defs.settings import Settings
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline_tests.support.runs import ran_of, run_config
@@ -89,7 +88,7 @@ def test_each_client_is_in_one_shard(stage: Stage) -> None:
     assert sorted(name for each in shown for name in each) == sorted(NAMES)
     assert all(shown)
     jobs = [{job.name for job in each.resolve_all_job_defs() if not job.name.startswith("__")} for each in made]
-    every = {"full_sync", "incremental_sync", "plan_windows"}
+    every = {"check_clients", "full_sync", "incremental_sync", "plan_windows"}
     assert jobs[0] - jobs[1] == {"redrive_quarantine", "prune_history"}
     assert jobs[1] == jobs[2] == every
     assert [QUARANTINE_KEY in each.resolve_asset_graph().get_all_asset_keys() for each in made] == [True, False, False]

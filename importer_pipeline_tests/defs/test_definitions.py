@@ -6,7 +6,7 @@ import pytest
 from importer_pipeline.definitions import build_defs
 from importer_pipeline_tests.defs.declared import client, declared
 
-JOBS = {"full_sync", "incremental_sync", "plan_windows", "prune_history", "redrive_quarantine"}
+JOBS = {"check_clients", "full_sync", "incremental_sync", "plan_windows", "prune_history", "redrive_quarantine"}
 
 
 def test_a_thousand_audiences_load() -> None:

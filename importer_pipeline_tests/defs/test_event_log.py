@@ -8,16 +8,20 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log import SqlEventLogStorage
 
+from importer_pipeline.defs.asset_rows import newest_rows
 from importer_pipeline.defs.event_log import (
     Context,
     Stored,
     make_pool_known,
     materializations,
+    newest_materializations,
     newest_observations,
     observations,
     plan_partition,
     store_events,
+    stored_materialization,
 )
 from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
 from importer_pipeline_tests.defs.recorded import NAME, clients_file
@@ -227,3 +231,32 @@ def test_a_pool_that_many_make_known_at_once_is_known_to_all(instance: dg.Dagste
     assert limit == 10
     claims = [instance.event_log_storage.claim_concurrency_slot("pool", str(uuid.uuid4()), "step") for _ in range(11)]
     assert [claim.is_claimed for claim in claims] == [True] * limit + [False]
+
+
+def test_the_newest_materializations_equal_those_that_dagster_reads(instance: dg.DagsterInstance) -> None:
+    often, wiped, again, observed, never = (dg.AssetKey(name) for name in ("often", "wiped", "again", "observed", "no"))
+    values = {
+        "int": dg.MetadataValue.int(3), "float": dg.MetadataValue.float(2.5), "text": dg.MetadataValue.text("a"),
+        "time": dg.MetadataValue.timestamp(5.0), "json": dg.MetadataValue.json({"a": 1}),
+        "table": dg.MetadataValue.table([dg.TableRecord({"a": 1})]),
+    }  # fmt: skip
+    for key in (often, wiped, again, often):
+        instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=values, partition=f"{len(KEYS)}"))
+    instance.wipe_assets([wiped, again])
+    instance.report_runless_asset_event(dg.AssetMaterialization(again))
+    instance.report_runless_asset_event(dg.AssetObservation(observed))
+    instance.report_runless_asset_event(dg.AssetObservation(wiped))
+    keys = [often, wiped, again, observed, never]
+    found = newest_materializations(instance, keys)
+    expected = {
+        record.asset_entry.asset_key: last and stored_materialization(last)
+        for record in instance.get_asset_records(keys)
+        for last in [record.asset_entry.last_materialization_record]
+    }
+    assert found == expected
+    newest = found[often]
+    assert newest is not None
+    assert dict(newest.metadata) == values
+    assert isinstance(instance.event_log_storage, SqlEventLogStorage)
+    rows, _ = newest_rows(instance.event_log_storage, keys)
+    assert set(rows) == {often, again}  # None of these is left to Dagster, which takes long.

@@ -90,8 +90,8 @@ def test_a_run_is_to_be_over_before_the_next_tick(cron: str, minutes: float, ins
 def test_each_schedule_requests_a_run_of_its_own_job(instance: dg.DagsterInstance) -> None:
     definitions = build_defs(CLIENTS)
     for name, op, config in (
-        ("hourly_sync", "import_changes", {"newcomers": False, "within_minutes": 50}),
-        ("hourly_first_sync", "import_contacts", {"newcomers_only": True}),
+        ("hourly_sync", "import_changes", {"newcomers": False, "within_minutes": 50, "leave_paused": True}),
+        ("hourly_first_sync", "import_contacts", {"newcomers_only": True, "leave_paused": True}),
     ):
         (request,), _ = asked_for(definitions, name, instance)
         assert request.run_config == {"ops": {op: {"config": config}}}

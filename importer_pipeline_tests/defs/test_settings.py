@@ -18,6 +18,7 @@ VARIABLES = (
     TOLERANCE_VARIABLE,
     "IMPORTER_LATE_AFTER_HOURS",
     "IMPORTER_KNOWN_FAILURES",
+    "IMPORTER_PAUSE_AFTER_FAILURES",
     "IMPORTER_ALERT_WEBHOOK",
     "IMPORTER_UI_URL",
 )
@@ -37,7 +38,9 @@ def test_a_laptop_starts_nothing_by_itself() -> None:
 
 def test_a_server_says_so(environment: pytest.MonkeyPatch) -> None:
     addresses = ("https://a.example/x", "https://b.example")
-    for name, value in zip(VARIABLES, ("on", "23 * * * *", "1", "1/4", "20", "6", "red", *addresses), strict=True):
+    for name, value in zip(
+        VARIABLES, ("on", "23 * * * *", "1", "1/4", "20", "6", "red", "48", *addresses), strict=True
+    ):
         environment.setenv(name, value)
     assert settings_from_environment() == Settings(
         hourly="on",
@@ -47,6 +50,7 @@ def test_a_server_says_so(environment: pytest.MonkeyPatch) -> None:
         clock_tolerance_minutes=20,
         late_after_hours=6,
         known_failures="red",
+        pause_after_failures=48,
         alert_webhook=SecretStr("https://a.example/x"),
         ui_url="https://b.example",
     )

@@ -93,7 +93,7 @@ class Audience:
 
     def done(self, *, elapsed_seconds: float = 2.5, stopped: ImporterError | None = None) -> AudienceDone:
         """Nothing more comes."""
-        self.report.done(self.walks, BEFORE, elapsed_seconds=elapsed_seconds, stopped=stopped)
+        self.report.done(self.walks, BEFORE, elapsed_seconds=elapsed_seconds, rate_limited=0, stopped=stopped)
         self._note()
         last = self.told[-1]
         assert isinstance(last, AudienceDone)

@@ -87,7 +87,7 @@ class Audience:
             self.read(self.next(kind), kind)
 
     def done(self, stopped: ImporterError | None = None) -> AudienceDone:
-        self.report.done(self.walks, self.before, elapsed_seconds=1.0, stopped=stopped)
+        self.report.done(self.walks, self.before, elapsed_seconds=1.0, rate_limited=0, stopped=stopped)
         self._note()
         last = self.told[-1]
         assert isinstance(last, AudienceDone)

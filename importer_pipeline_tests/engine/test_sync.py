@@ -285,7 +285,8 @@ def test_a_429_uses_up_no_try() -> None:
         engine.wait()
         assert engine.fetch() is fetch
     assert fetch.tries == 0
-    assert engine.rest([fetch]).done["acme/news"].complete
+    done = engine.rest([fetch]).done["acme/news"]
+    assert (done.complete, done.run.rate_limited) == (True, 8)
 
 
 def test_after_a_429_there_is_one_connection_fewer() -> None:

@@ -26,7 +26,9 @@ def trouble(client: str) -> ClientTrouble:
 
 
 def text(now: str, *, told: str, declared: str = NAMES) -> str | None:
-    return alert_text([trouble(client) for client in now], told=set(told), declared=set(declared), link="here")
+    return alert_text(
+        [trouble(client) for client in now], told=set(told), told_paused=(), declared=set(declared), link="here"
+    )
 
 
 def test_a_client_is_named_once_by_its_worst_trouble() -> None:
@@ -59,9 +61,22 @@ def test_what_is_new_and_what_is_over_is_told(now: str, told: str, said: str | N
     assert text(now, told=told) == said
 
 
+def test_a_pause_is_told_once() -> None:
+    paused = [replace(trouble("a"), kind="paused"), trouble("b")]
+    said = alert_text(paused, told="ab", told_paused="", declared=NAMES, link="here")
+    assert said == (
+        "1 client paused, asked once a day from now on:\n• a (paused): it stands still: push it\n"
+        "Still in trouble: 1 client\nhere"
+    )
+    assert alert_text(paused, told="ab", told_paused="a", declared=NAMES, link="here") is None
+    assert "1 client in trouble:\n• a (paused)" in (
+        alert_text(paused[:1], told="", told_paused="", declared=NAMES, link="here") or ""
+    )
+
+
 def test_ten_are_named_and_the_others_counted() -> None:
     many = [replace(trouble("x"), client=f"client-{number:02}") for number in range(23)]
-    said = alert_text(many, told=(), declared=[it.client for it in many], link="here") or ""
+    said = alert_text(many, told=(), told_paused=(), declared=[it.client for it in many], link="here") or ""
     assert said.count("•") == 10
     assert "23 clients in trouble" in said
     assert "and 13 more" in said

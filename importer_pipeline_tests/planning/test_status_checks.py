@@ -74,13 +74,17 @@ def test_sums_are_of_this_run_and_without_retries() -> None:
         DONE,
         part=Part.WINDOW,
         totals=ReadTotals(read=500, accepted=490, refused=10, requests=2),
-        run=RunCounts(accepted=90, refused=2),
+        run=RunCounts(accepted=90, refused=2, rate_limited=1),
     )
     retried = replace(
-        DONE, part=Part.CONTACT, totals=ReadTotals(read=3, accepted=3, requests=3), run=RunCounts(accepted=3)
+        DONE,
+        part=Part.CONTACT,
+        totals=ReadTotals(read=3, accepted=3, requests=3),
+        run=RunCounts(accepted=3, rate_limited=2),
     )
     counts = RunSums.of([resumed, retried])
-    assert (counts.read, counts.accepted, counts.refused, counts.requests) == (92, 90, 2, 5)
+    assert (counts.read, counts.accepted, counts.refused) == (92, 90, 2)
+    assert (counts.requests, counts.rate_limited) == (5, 3)
 
 
 def test_an_audience_that_ended_twice_has_its_first_error() -> None:

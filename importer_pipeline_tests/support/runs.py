@@ -137,10 +137,10 @@ def run_config(
 
 def full_sync(
     clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance | None = None,
-    resources: Mapping[str, object] | None = None,
+    settings: Settings | None = None, resources: Mapping[str, object] | None = None,
 ) -> Ran:  # fmt: skip
     """Run the job in process, with a temporary instance unless one is given, and perhaps with other resources."""
-    return _execute(clients, "full_sync", config or run_config(), instance, resources=resources)
+    return _execute(clients, "full_sync", config or run_config(), instance, settings, resources=resources)
 
 
 def plan_windows(
@@ -159,6 +159,12 @@ def incremental_sync(
 ) -> Ran:
     """Run the job that imports what changed, with these settings of the deployment; otherwise as `full_sync`."""
     return _execute(clients, "incremental_sync", config or run_config(op="import_changes"), instance, settings)
+
+
+def check_clients(clients: Clients, *names: str, instance: dg.DagsterInstance) -> Ran:
+    """Run the job that checks all clients, or these; otherwise as `full_sync`."""
+    config = {"ops": {"find_problems": {"config": {"clients": list(names)}}}}
+    return _execute(clients, "check_clients", config, instance)
 
 
 def redrive(clients: Clients, config: Mapping[str, Any] | None = None, *, instance: dg.DagsterInstance) -> Ran:

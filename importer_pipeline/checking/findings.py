@@ -72,6 +72,13 @@ class CheckedClient:
         return not any(finding.is_problem for finding in self.findings)
 
 
+def finding_lines(finding: Finding) -> list[str]:
+    """Return a finding in a line for people, and its remedy in another one."""
+    kind = "" if finding.is_problem else "note: "
+    remedy = [f"  -> {finding.remedy}"] if finding.remedy else []
+    return [f"{finding.where}: {kind}{finding.problem}", *remedy]
+
+
 def uses_merge_tags(mapping: ContactMapping) -> bool:
     """Return whether a mapping reads any merge field."""
     return any(path.startswith(_MERGE_FIELDS) for path in mapping.paths)
