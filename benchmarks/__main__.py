@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         type=_known,
         metavar="NAME",
-        help=f"of {', '.join(_EVERY)}; by default all but {' and '.join(AT_SCALE)}",
+        help=f"of {', '.join(_EVERY)}; by default all but {', '.join(AT_SCALE)}",
     )
     return parser
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from benchmarks import commands
 from benchmarks.commands import Ran
 from benchmarks.hourly import hourly
+from benchmarks.peers import peers
 from benchmarks.resuming import resume
 from benchmarks.rows import Row, at_least, at_most, beside, progress
 from benchmarks.scale import scale
 from benchmarks.shards import shards
+from benchmarks.trouble import trouble
 from benchmarks.worlds import BenchWorld, Seen, Watch, served
 
 _CONNECTIONS = 10
@@ -161,8 +163,9 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
 }
 """Benchmarks by name, in the order in which they are run."""
 
-AT_SCALE: dict[str, Callable[[], list[Row]]] = {measure.__name__: measure for measure in (shards, scale)}
-"""Benchmarks that take a quarter of an hour, and run only when named."""
+_AT_SCALE = (shards, scale, trouble, peers)
+AT_SCALE: dict[str, Callable[[], list[Row]]] = {measure.__name__: measure for measure in _AT_SCALE}
+"""Benchmarks that take minutes or install something, and run only when named."""
 
 
 def _pair(one: BenchWorld, world: BenchWorld) -> _Pair:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from dagster import Definitions, HourlyPartitionsDefinition, get_dagster_logger, in_process_executor
+from dagster import Definitions, HourlyPartitionsDefinition, get_dagster_logger
 
 from importer_pipeline.clients.collection import Clients, clients_from_environment
 from importer_pipeline.defs.alerts import client_alerts_sensor
 from importer_pipeline.defs.assets import changes_assets, contacts_assets, windows_assets
+from importer_pipeline.defs.console import in_process_executor
 from importer_pipeline.defs.dead_runs import dead_runs_sensor
 from importer_pipeline.defs.jobs import full_sync_job, incremental_sync_job, plan_windows_job, status_asset
 from importer_pipeline.defs.pruning import prune_job

@@ -24,9 +24,9 @@ from dagster._core.storage.event_log import (
     SqliteEventLogStorage,
 )
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
-from dagster._serdes import serialize_value
+from dagster._serdes import deserialize_value, serialize_value
 from dagster_postgres import PostgresEventLogStorage
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
@@ -38,6 +38,11 @@ AssetEvent = dg.AssetMaterialization | dg.AssetObservation
 
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 """Those that can change a row that is there."""
+
+_NOT_WIPED = or_(
+    AssetKeyTable.c.wipe_timestamp.is_(None), SqlEventLogStorageTable.c.timestamp > AssetKeyTable.c.wipe_timestamp
+)
+"""Postgres keeps the events of a wiped asset, and only ignores them."""
 
 _ASSETS_AT_ONCE = 3000
 """Assets that are looked up in one statement: SQLite takes no more than some tens of thousands."""
@@ -282,13 +287,34 @@ def observations(instance: dg.DagsterInstance, key: dg.AssetKey, *, page: int) -
     while True:
         result = instance.fetch_observations(key, limit=page, cursor=cursor)
         for record in result.records:
-            if (observation := record.asset_observation) is not None:
-                yield Stored(
-                    record.storage_id, record.run_id, record.timestamp, observation.partition, observation.metadata
-                )
+            if (stored := _stored_observation(record)) is not None:
+                yield stored
         if not result.has_more:
             return
         cursor = result.cursor
+
+
+def newest_observations(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> Mapping[dg.AssetKey, Stored]:
+    """Return the observation that was written last of each of some assets that has one."""
+    storage = instance.event_log_storage
+    assert isinstance(storage, SqlEventLogStorage), "a Dagster instance of SQLite or Postgres"
+    table = SqlEventLogStorageTable.c
+    newest: dict[dg.AssetKey, Stored] = {}
+    for start in range(0, len(keys), _ASSETS_AT_ONCE):
+        last = (
+            select(func.max(table.id))
+            .join(AssetKeyTable, AssetKeyTable.c.asset_key == table.asset_key)
+            .where(table.asset_key.in_([key.to_string() for key in keys[start : start + _ASSETS_AT_ONCE]]))
+            .where(table.dagster_event_type == dg.DagsterEventType.ASSET_OBSERVATION.value, _NOT_WIPED)
+            .group_by(table.asset_key)
+        )
+        with storage.index_connection() as connection:
+            rows = connection.execute(select(table.id, table.event).where(table.id.in_(last))).all()
+        for storage_id, event in rows:
+            record = dg.EventLogRecord(storage_id, deserialize_value(event, dg.EventLogEntry))
+            if record.asset_key is not None and (stored := _stored_observation(record)) is not None:
+                newest[record.asset_key] = stored
+    return newest
 
 
 def stored_materialization(record: dg.EventLogRecord) -> Stored | None:
@@ -315,8 +341,7 @@ def runs_with_events(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) 
             .distinct()
             .join(AssetKeyTable, AssetKeyTable.c.asset_key == table.asset_key)
             .where(table.asset_key.in_(wanted), table.dagster_event_type.in_(kinds))
-            # Postgres keeps the events of a wiped asset, and only ignores them.
-            .where(or_(AssetKeyTable.c.wipe_timestamp.is_(None), table.timestamp > AssetKeyTable.c.wipe_timestamp))
+            .where(_NOT_WIPED)
         )
         with storage.index_connection() as connection:
             found.update(connection.execute(query).scalars())
@@ -341,6 +366,18 @@ def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
     if isinstance(storage, SqliteEventLogStorage):
         # Its events have a file of their own, which Dagster empties and leaves.
         Path(storage.path_for_shard(run_id)).unlink(missing_ok=True)
+
+
+def _stored_observation(record: dg.EventLogRecord) -> Stored | None:
+    observation = record.asset_observation
+    if observation is None:
+        return None
+    return Stored(record.storage_id, record.run_id, record.timestamp, observation.partition, observation.metadata)
+
+
+def console_loggers(log: dg.DagsterLogManager) -> Sequence[logging.Logger]:
+    """Return the loggers that print what a step or a run logs; no other run has them."""
+    return log._dagster_handler._loggers
 
 
 def _op_context(context: Context) -> dg.OpExecutionContext:

@@ -138,6 +138,7 @@ def contacts_metadata(done: AudienceDone, snapshot: Snapshot) -> Metadata:
     return {
         "dagster/row_count": dg.MetadataValue.int(snapshot.total + archived),
         "contacts_read": dg.MetadataValue.int(done.totals.read),
+        "contacts_read_again": dg.MetadataValue.int(done.totals.read_again),
         "contacts_accepted": dg.MetadataValue.int(done.totals.accepted),
         "contacts_refused": dg.MetadataValue.int(done.totals.refused),
         "archived_contacts": dg.MetadataValue.int(archived),

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import dagster as dg
 
@@ -15,7 +16,10 @@ from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.event_log import (
     AssetEvent,
     Context,
+    Stored,
     materializations,
+    newest_materializations,
+    newest_observations,
     observations,
     plan_partition,
     store_events,
@@ -86,17 +90,18 @@ class EventLogHistory:
 
     def latest(self, names: Sequence[AudienceName]) -> Mapping[AudienceName, Latest]:
         """See `history.History`."""
-        keys = [key for name in names for key in (contacts_key(name), windows_key(name))]
-        known = {record.asset_entry.asset_key for record in self._instance.get_asset_records(keys)}
+        known = newest_materializations(
+            self._instance, [key for name in names for key in (contacts_key(name), windows_key(name))]
+        )
         self._without_windows = {name for name in names if windows_key(name) not in known}
+        observed = newest_observations(self._instance, [contacts_key(name) for name in names])
         found: dict[AudienceName, Latest] = {}
         for name in names:
             key = contacts_key(name)
-            if key in known and (newest := newest_snapshot(self._instance, name)) is not None:
+            if key in observed and (newest := self._newest(name, observed[key])) is not None:
                 self._known[name] = newest.snapshot
-                found[name] = Latest(
-                    snapshot=newest.snapshot, completed=self._is_completed(key, newest), written=newest.written
-                )
+                completed = self._is_completed(key, newest, known.get(key))
+                found[name] = Latest(snapshot=newest.snapshot, completed=completed, written=newest.written)
         return found
 
     def windows(self, name: AudienceName, snapshot: Snapshot) -> Mapping[str, ImportedWindow]:
@@ -242,14 +247,20 @@ class EventLogHistory:
             self._write()
         self._wiped.append(key)
 
-    def _is_completed(self, key: dg.AssetKey, told: RecordedSnapshot) -> bool:
-        """Return whether an event written after the snapshot says that all of it is imported."""
-        for event in materializations(self._instance, key, page=_FEW):
-            if event.storage_id < told.storage_id:
-                return False
-            if completes(event.metadata, told.snapshot):
-                return True
-        return False
+    def _newest(self, name: AudienceName, observed: Stored) -> RecordedSnapshot | None:
+        """Return the last record of the newest snapshot: mostly what was observed last."""
+        return _recorded_snapshot(observed) or newest_snapshot(self._instance, name)
+
+    def _is_completed(self, key: dg.AssetKey, told: RecordedSnapshot, last: Stored | None) -> bool:
+        """Return whether an event written after the snapshot says that all of it is imported: mostly the last one."""
+        if last is None or last.storage_id < told.storage_id:
+            return False
+        if completes(last.metadata, told.snapshot):
+            return True
+        since = takewhile(
+            lambda event: event.storage_id > told.storage_id, materializations(self._instance, key, page=_FEW)
+        )
+        return any(completes(event.metadata, told.snapshot) for event in since)
 
 
 def _is_empty(event: dg.AssetMaterialization) -> bool:
@@ -275,5 +286,12 @@ def taken_at(instance: dg.DagsterInstance, name: AudienceName, snapshot: Snapsho
 def _recorded_snapshots(instance: dg.DagsterInstance, name: AudienceName) -> Iterator[RecordedSnapshot]:
     """Yield all records of snapshots of an audience, newest first."""
     for event in observations(instance, contacts_key(name), page=_FEW):
-        if (snapshot := read_snapshot(event.metadata)) is not None:
-            yield RecordedSnapshot(snapshot=snapshot, storage_id=event.storage_id, written=event.timestamp)
+        if (told := _recorded_snapshot(event)) is not None:
+            yield told
+
+
+def _recorded_snapshot(event: Stored) -> RecordedSnapshot | None:
+    snapshot = read_snapshot(event.metadata)
+    if snapshot is None:
+        return None
+    return RecordedSnapshot(snapshot=snapshot, storage_id=event.storage_id, written=event.timestamp)

@@ -158,6 +158,8 @@ def _report(context: Context, running: Import, history: EventLogHistory, summary
         for outcomes in running.run():
             pending.extend(outcomes)
             _record(context, pending, history, summary)
+            if silent := running.take_silent_hosts():
+                context.log.warning("\n".join(silent))
             pace.log(context, running)
             watcher().progressed(lambda: running.progress)
     finally:

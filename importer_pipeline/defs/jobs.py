@@ -10,6 +10,7 @@ from pydantic import Field
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.defs.assets import RESUME_WITHIN_HOURS
+from importer_pipeline.defs.console import in_process_executor
 from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.failed_runs import RECENTLY, quarantine_recent_failures
 from importer_pipeline.defs.import_step import fail_if_incomplete, import_all, run_import
@@ -125,7 +126,7 @@ def full_sync_job(clients: Clients, shard: Shard, reporter: StatusReporter) -> d
             "Its windows show live under contact_windows."
         ),
         tags={SHARD_TAG: str(shard)},
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
     )
     def full_sync() -> None:
         import_contacts()
@@ -158,7 +159,7 @@ def plan_windows_job(clients: Clients) -> dg.JobDefinition:
             "Takes a snapshot of each audience and registers its windows as partitions of contact_windows, to be launched "
             "by hand. Imports nothing. An unfinished snapshot is kept, unless `restart` is set."
         ),
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
     )
     def plan_windows() -> None:
         register_windows()
@@ -218,7 +219,7 @@ def incremental_sync_job(shard: Shard) -> UnresolvedAssetJobDefinition:
             "They show under contact_changes. An account that another run has is left to the next one."
         ),
         tags={SHARD_TAG: str(shard), MAX_RUNTIME_TAG: str(_MAX_RUNTIME_SECONDS)},
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
     )
 
 

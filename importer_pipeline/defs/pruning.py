@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from importer_pipeline.defs.chain_evidence import runs_of_last_hours
+from importer_pipeline.defs.console import in_process_executor
 from importer_pipeline.defs.event_log import delete_run, recompute_partition_status, runs_with_events
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS, CONTACTS
 from importer_pipeline.defs.quarantine_events import runs_of_entries
@@ -58,7 +59,7 @@ def prune_job(settings: Settings) -> dg.JobDefinition:
             "Deletes runs that are long over, with their events. How far each audience is, the windows of its newest snapshot "
             "and what is in the quarantine stay known; hours whose runs are deleted show as missing, and are not read again."
         ),
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
     )
     def prune_history() -> None:
         delete_old_runs()

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.assets import RESUME_RULE
+from importer_pipeline.defs.console import in_process_executor
 from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.failed_runs import Audiences, quarantine_failures_of, quarantine_recent_failures
 from importer_pipeline.defs.import_step import run_import
@@ -48,9 +49,11 @@ def quarantine_asset(clients: Clients) -> dg.AssetsDefinition:
         QUARANTINE_KEY,
         description=(
             "What could not be imported: the table of a partition's newest materialization lists it with the reason. One "
-            "partition per window or hour that failed or has refused contacts, red while something is in it. Materialize it "
-            "to retry it; it disappears once everything in it is imported. Contacts are shown by Mailchimp's ID, which is "
-            "derived from their address."
+            "partition per window or hour that failed or has refused contacts, red while something is in it; green only if "
+            "the run that put it there was canceled, and no run that failed has retried it: whatever the colour, a partition "
+            "holds something as long as it is listed. Materialize it to retry it; it disappears once everything in it is "
+            "imported. Contacts are shown by Mailchimp's ID, which is derived from their address. In the metadata, `table` is "
+            "for people, and `entry` is the same for the next retry."
         ),
         partitions_def=QUARANTINE_PARTITIONS,
         group_name=IMPORTER_GROUP,
@@ -90,7 +93,7 @@ def redrive_job(clients: Clients) -> dg.JobDefinition:
             "Tries again what is in the quarantine, all of it or a list, in one run. Needs no daemon: it looks itself for "
             "what failed runs left."
         ),
-        executor_def=dg.in_process_executor,
+        executor_def=in_process_executor,
     )
     def redrive_quarantine() -> None:
         retry_quarantined()

@@ -25,6 +25,9 @@ from importer_pipeline.planning.chain import chain_of
 _SHARE_OF_A_TICK = 5 / 6
 """How much of the time between two ticks a run may take."""
 
+_START_AND_END_SECONDS = 30.0
+"""What a run's process takes to start and to end: with frequent ticks, more than the rest of that time."""
+
 _TICKS = 100
 """Ticks that are looked at for the longest pause between two: days, if some hours have none."""
 
@@ -141,7 +144,8 @@ def _minutes_of_a_run(cron: str) -> float:
     """Return how long a run may take to end before the next tick, whatever hangs: 50 minutes of an hour."""
     ticks = cron_string_iterator(time.time(), cron, "UTC")
     first, second = next(ticks), next(ticks)
-    return min(_MAX_MINUTES, (second - first).total_seconds() / 60 * _SHARE_OF_A_TICK)
+    pause = (second - first).total_seconds()
+    return min(_MAX_MINUTES * 60, pause * _SHARE_OF_A_TICK, max(pause / 2, pause - _START_AND_END_SECONDS)) / 60
 
 
 def _newcomers(instance: dg.DagsterInstance, clients: Clients, settings: Settings) -> bool:

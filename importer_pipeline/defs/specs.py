@@ -81,7 +81,8 @@ def windows_spec(client: Client, audience: Audience, upstream: Sequence[dg.Asset
         description=(
             f"The windows of the newest snapshot of the Mailchimp audience {audience.list_id}: pages of up to 1000 contacts, "
             "by their place in the snapshot; `archived-0` and on are those of the archived contacts. A full sync reports "
-            "each here as it comes in. Any of them can be imported by hand; `plan_windows` registers those of a new snapshot."
+            "each here as it comes in. Any of them can be imported by hand; `plan_windows` registers those of a new snapshot. "
+            "In its metadata, `changed` says which changes it holds, and `covered` the same as epoch seconds, for later runs."
         ),
         partitions=windows_partitions(name),
     )

@@ -116,6 +116,7 @@ def status_metadata(
         "lag_p95_seconds": round(figures.p95_lag_seconds, 1),
         "lag_max_seconds": round(figures.max_lag_seconds, 1),
         "contacts_read": counts.read,
+        "contacts_read_again": counts.read_again,
         "contacts_accepted": counts.accepted,
         "contacts_refused": counts.refused,
         "quarantine_entries": len(entries),

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import dagster as dg
 
+from importer_pipeline.defs.console import print_failures_once
 from importer_pipeline.defs.names import POOL
 from importer_pipeline.defs.resources import MailchimpResource, TargetResource, api_clients, import_settings
 from importer_pipeline.defs.run_liveness import RunLiveness
@@ -53,6 +54,7 @@ def op_step(
         target: TargetResource,
         sign_of_life: dg.ResourceParam[RunLiveness],
     ) -> None:
+        print_failures_once(context.log)
         body(context, config, StepResources(mailchimp=mailchimp, target=target))
 
     return step
@@ -94,6 +96,7 @@ def asset_step(
         target: TargetResource,
         sign_of_life: dg.ResourceParam[RunLiveness],
     ) -> Iterator[dg.Output[None]]:
+        print_failures_once(context.log)
         body(context, StepResources(mailchimp=mailchimp, target=target))
         yield from ()
 
@@ -128,6 +131,7 @@ def configured_asset_step(
         target: TargetResource,
         sign_of_life: dg.ResourceParam[RunLiveness],
     ) -> Iterator[dg.Output[None]]:
+        print_failures_once(context.log)
         body(context, config, StepResources(mailchimp=mailchimp, target=target))
         yield from ()
 

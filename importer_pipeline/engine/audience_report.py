@@ -21,7 +21,16 @@ from importer_pipeline.engine.outcomes import (
     WindowImported,
 )
 from importer_pipeline.engine.pages import ListingKind
-from importer_pipeline.engine.report import DeliveredPage, Quarantined, Walks, errors_of, refused_of, windows_of
+from importer_pipeline.engine.repeats import Repeats
+from importer_pipeline.engine.report import (
+    DeliveredPage,
+    PageCounts,
+    Quarantined,
+    Walks,
+    errors_of,
+    refused_of,
+    windows_of,
+)
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.listing.coverage import BEGINNING, Paging
 from importer_pipeline.listing.snapshots import ImportedWindow, Snapshot, window_key
@@ -55,7 +64,8 @@ class AudienceReport:
         self._lacking: Counter[str] = Counter()
         self._refused_ids: set[str] = set()
         self._refused_without_id = 0
-        self._read_now = self._accepted_now = self._requests_now = 0
+        self._read_now = self._read_again = self._delivered_now = self._accepted_now = self._requests_now = 0
+        self._repeats = Repeats()
         self._earlier: list[ImportedWindow] = []
         if earlier is not None:
             again = scope.wanted or frozenset()
@@ -73,10 +83,13 @@ class AudienceReport:
         """Count a request."""
         self._requests_now += 1
 
-    def delivered(self, delivered: DeliveredPage) -> None:
-        """Take in a delivered page."""
-        self._read_now += delivered.page.shape.length
-        self._accepted_now += delivered.accepted
+    def delivered(self, delivered: DeliveredPage) -> PageCounts:
+        """Take in a delivered page, and return what counts with it."""
+        counts = self._repeats.count(delivered)
+        self._delivered_now += delivered.page.shape.length
+        self._read_now += counts.read
+        self._read_again += len(counts.again)
+        self._accepted_now += counts.accepted
         self._lacking.update(delivered.page.lacking)
         name = self._plan.name
         if settled := self._quarantined.settled_by(delivered):
@@ -92,6 +105,7 @@ class AudienceReport:
                     contacts=tuple(delivered.refused),
                 )
             )
+        return counts
 
     def failed(self, contact_id: str, error: ImporterError) -> None:
         """Do nothing: contacts are not requested by their IDs here."""
@@ -132,6 +146,7 @@ class AudienceReport:
                 is_proved=len(planned) == 2 and all(walk.is_proved for walk in planned.values()),
                 totals=ReadTotals(
                     read=self._read_now + sum(window.read for window in self._earlier),
+                    read_again=self._read_again,
                     accepted=self.accepted,
                     refused=self._refused_now + sum(window.refused for window in self._earlier),
                     requests=self._requests_now + sum(window.requests for window in self._earlier),
@@ -156,6 +171,7 @@ class AudienceReport:
     def _hold_unreadable(self, found: Unreadable, kind: ListingKind) -> None:
         contacts = refused_of(found)
         self._read_now += len(contacts)
+        self._delivered_now += len(contacts)
         self._refused_ids.update(contact.contact_id for contact in contacts if contact.contact_id)
         self._refused_without_id += sum(not contact.contact_id for contact in contacts)
         key = window_key(found.window, archived=kind.is_archived)
@@ -213,7 +229,7 @@ class AudienceReport:
         """Return the paths that no contact of the snapshot has; none if this run has not read all of it."""
         if self._earlier:
             return ()
-        return tuple(path for path, count in sorted(self._lacking.items()) if count == self._read_now)
+        return tuple(path for path, count in sorted(self._lacking.items()) if count == self._delivered_now)
 
 
 def _planned(walks: Walks) -> Walks:

@@ -214,12 +214,9 @@ class AudienceSync:
         """
         self.abandoned_in_a_row = 0
         window = fetch.walk.windows[fetch.reading.window]
-        window.read += page.shape.length
-        window.accepted += accepted
-        window.refused += len(refused)
         window.elapsed_seconds = now - (now if window.requested_at is None else window.requested_at)
         at = (page.server_time or 0) + round(now - fetch.requested_at)
-        self._report.delivered(
+        counts = self._report.delivered(
             DeliveredPage(
                 page=page,
                 window=fetch.key,
@@ -230,6 +227,9 @@ class AudienceSync:
                 contact_id=fetch.contact_id,
             )
         )
+        window.read += counts.read
+        window.accepted += counts.accepted
+        window.refused += counts.refused
         fetch.walk.delivered(fetch.reading, page.shape, [contact.contact_id for contact in page.contacts])
         self._report.collect(self._walks, self._before)
 

@@ -18,7 +18,7 @@ from importer_pipeline.engine.outcomes import (
     RefusedContact,
     RunCounts,
 )
-from importer_pipeline.engine.report import DeliveredPage, Walks, errors_of
+from importer_pipeline.engine.report import DeliveredPage, PageCounts, Walks, errors_of
 from importer_pipeline.errors import ImporterError, QuarantineWindow
 
 
@@ -48,13 +48,19 @@ class ContactsReport:
         """Count a request."""
         self._requests += 1
 
-    def delivered(self, delivered: DeliveredPage) -> None:
-        """Take in a contact that was accepted, refused again, or no longer found at Mailchimp."""
+    def delivered(self, delivered: DeliveredPage) -> PageCounts:
+        """Take in a contact that was accepted, refused again, or no longer found at Mailchimp; return its counts."""
         self._read += delivered.page.shape.length
         self.accepted += delivered.accepted
         self._refused += delivered.refused
         if not delivered.refused and delivered.contact_id is not None:
             self._settled.add(delivered.contact_id)
+        return PageCounts(
+            read=delivered.page.shape.length,
+            accepted=delivered.accepted,
+            refused=len(delivered.refused),
+            again=frozenset(),
+        )
 
     def failed(self, contact_id: str, error: ImporterError) -> None:
         """Count a failed attempt to read a contact, so that the pauses between retries grow."""

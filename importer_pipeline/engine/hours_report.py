@@ -25,7 +25,8 @@ from importer_pipeline.engine.outcomes import (
     RunCounts,
 )
 from importer_pipeline.engine.pages import ListingKind
-from importer_pipeline.engine.report import DeliveredPage, Quarantined, Walks, errors_of, refused_of
+from importer_pipeline.engine.repeats import Repeats
+from importer_pipeline.engine.report import DeliveredPage, PageCounts, Quarantined, Walks, errors_of, refused_of
 from importer_pipeline.errors import HourNotOver, ImporterError
 from importer_pipeline.listing.coverage import TimeRange, missing, seconds, timestamp
 from importer_pipeline.listing.hours import hour_key, hours_of
@@ -55,7 +56,8 @@ class HoursReport:
         self._refused_ids: set[str] = set()
         self._refused_without_id = 0
         self._lacking: Counter[str] = Counter()
-        self._requests = 0
+        self._requests = self._read_again = 0
+        self._repeats = Repeats()
         self._quarantined = Quarantined(plan.quarantined)
         self.outcomes: deque[Outcome] = deque()
         self.accepted = 0
@@ -64,13 +66,14 @@ class HoursReport:
         """Count a request."""
         self._requests += 1
 
-    def delivered(self, delivered: DeliveredPage) -> None:
-        """Take in a delivered page."""
-        page = delivered.page
-        self.accepted += delivered.accepted
+    def delivered(self, delivered: DeliveredPage) -> PageCounts:
+        """Take in a delivered page, and return what counts with it."""
+        page, counts = delivered.page, self._repeats.count(delivered)
+        self.accepted += counts.accepted
+        self._read_again += len(counts.again)
         self._lacking.update(page.lacking)
-        hours = [stamp[:_HOUR_OF_STAMP] for stamp in page.stamps]
-        self._read.update(hours)
+        hours = [(it.contact_id, stamp[:_HOUR_OF_STAMP]) for it, stamp in zip(page.contacts, page.stamps, strict=True)]
+        self._read.update(hour for contact_id, hour in hours if contact_id not in counts.again)
         for stamp in page.stamps:
             hour = stamp[:_HOUR_OF_STAMP]
             if hour not in self._oldest or stamp < self._oldest[hour][0]:
@@ -78,9 +81,8 @@ class HoursReport:
         if settled := self._quarantined.settled_by(delivered):
             self.outcomes.append(ContactsSettled(name=self._plan.name, contact_ids=settled))
         if delivered.refused:
-            self._note_refused(
-                delivered.refused, dict(zip((it.contact_id for it in page.contacts), hours, strict=True))
-            )
+            self._note_refused(delivered.refused, dict(hours))
+        return counts
 
     def failed(self, contact_id: str, error: ImporterError) -> None:
         """Do nothing: contacts are not requested by their IDs here."""
@@ -131,7 +133,11 @@ class HoursReport:
                 parts=PartCounts(total=len(self._reported) + len(failed) + left, failed=tuple(failed), left=left),
                 is_proved=not open_seconds,
                 totals=ReadTotals(
-                    read=self._read.total(), accepted=self.accepted, refused=refused, requests=self._requests
+                    read=self._read.total(),
+                    read_again=self._read_again,
+                    accepted=self.accepted,
+                    refused=refused,
+                    requests=self._requests,
                 ),
                 run=RunCounts(accepted=self.accepted, refused=refused, elapsed_seconds=elapsed_seconds),
                 lacking=(),
@@ -189,13 +195,14 @@ class HoursReport:
     def _note_refused(self, refused: Iterable[RefusedContact], hours: dict[str, str]) -> None:
         by_hour: dict[str, list[RefusedContact]] = {}
         for contact in refused:
-            by_hour.setdefault(hours.get(contact.contact_id, ""), []).append(contact)
+            hour = hours.get(contact.contact_id, "")
+            by_hour.setdefault(hour, []).append(contact)
+            self._refused[hour] += contact.contact_id not in self._refused_ids
             if contact.contact_id:
                 self._refused_ids.add(contact.contact_id)
             else:
                 self._refused_without_id += 1
         for hour, contacts in by_hour.items():
-            self._refused[hour] += len(contacts)
             key = f"{hour[:10]}-{hour[11:]}:00" if hour else hour_key(self._scope.first)
             ref = PartitionRef(name=self._plan.name, part=Part.HOUR, key=key)
             self.outcomes.append(

@@ -98,7 +98,7 @@ class HourImported:
     chain_from: str | None
     """ID of the snapshot that begins its chain; None if it was imported by itself."""
     read: int
-    """Contacts read that changed in it; pages overlap, so a few are counted twice."""
+    """Contacts read that changed in it."""
     accepted: int
     """Contacts of them that the target accepted."""
     refused: int
@@ -168,7 +168,9 @@ class ReadTotals:
     """What was read of an audience; of a snapshot, in all runs."""
 
     read: int = 0
-    """Contacts read; windows overlap, so a few are counted twice."""
+    """Contacts read, each once in a run."""
+    read_again: int = 0
+    """How often this run read one of them again, since windows overlap."""
     accepted: int = 0
     """Contacts read that the target accepted."""
     refused: int = 0

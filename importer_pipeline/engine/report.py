@@ -35,6 +35,20 @@ class DeliveredPage:
     """ID of a contact that was requested by it; Mailchimp may no longer have it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageCounts:
+    """The contacts of a page that are counted with it."""
+
+    read: int
+    """Contacts that no page before it had."""
+    accepted: int
+    """Contacts of these that the target accepted."""
+    refused: int
+    """Contacts of these that are refused."""
+    again: frozenset[str]
+    """IDs of the other contacts of the page."""
+
+
 class Quarantined:
     """The quarantined contacts of an audience while it is read.
 
@@ -75,8 +89,8 @@ class Report(Protocol):
         """Count a request."""
         ...
 
-    def delivered(self, delivered: DeliveredPage) -> None:
-        """Take in a delivered page."""
+    def delivered(self, delivered: DeliveredPage) -> PageCounts:
+        """Take in a delivered page, and return what counts with it."""
         ...
 
     def failed(self, contact_id: str, error: ImporterError) -> None:

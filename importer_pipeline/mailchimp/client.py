@@ -16,6 +16,7 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from importer_pipeline.errors import BrokenAnswer, KeyRefused, MemberUnreadable, RequestRefused
+from importer_pipeline.http.hosts import host_of
 from importer_pipeline.http.json_bodies import NotJSON, page_document, small_document
 from importer_pipeline.http.wire import Adapter, Answer, Limits, Route, Wire
 from importer_pipeline.listing.coverage import BEGINNING, PageRequest
@@ -115,6 +116,11 @@ class MailchimpClient:
 
     def __repr__(self) -> str:
         return f"Account(base_url={self._base_url!r})"
+
+    @property
+    def host(self) -> str:
+        """The host that is asked first: the account's, or the one that knows the data centre of a token."""
+        return host_of(self._base_url or self._oauth_metadata_url)
 
     def members(self, list_id: str, request: PageRequest, *, archived: bool, fields: str) -> Answer:
         """Request one page of a list's members, by `last_changed` ascending.

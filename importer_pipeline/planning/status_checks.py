@@ -23,7 +23,9 @@ class RunSums:
     """What a run has read and delivered, by what its audiences reported; retries of single contacts do not count."""
 
     read: int
-    """Contacts read."""
+    """Contacts read, each counted once."""
+    read_again: int
+    """How often one of them was read again, since windows overlap."""
     accepted: int
     """Contacts that the targets accepted."""
     refused: int
@@ -40,6 +42,7 @@ class RunSums:
         lists = [it for it in everything if it.part is not Part.CONTACT]
         return cls(
             read=sum(_read_now(it) for it in lists),
+            read_again=sum(it.totals.read_again for it in lists),
             accepted=sum(it.run.accepted for it in lists),
             refused=sum(it.run.refused for it in lists),
             unaccounted=sum(_unaccounted(it) for it in lists),

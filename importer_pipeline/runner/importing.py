@@ -268,6 +268,10 @@ class Import:
         progress = self._workers.progress
         return replace(progress, audiences=progress.audiences + len(self._not_started))
 
+    def take_silent_hosts(self) -> list[str]:
+        """Return a line for each host that has not answered for the first time since the last call."""
+        return self._workers.take_silent_hosts()
+
     def run(self) -> Iterator[list[Outcome]]:
         """Import everything; see `Workers.run`.
 

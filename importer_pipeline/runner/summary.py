@@ -136,6 +136,7 @@ def progress_line(progress: Progress, *, contacts_per_second: float) -> str:
 def done_line(done: AudienceDone) -> str:
     """Return the log line of an audience."""
     parts, totals = done.parts, done.totals
+    again = f" (and {totals.read_again} again, as windows overlap)" if totals.read_again else ""
     if done.part is Part.CONTACT:
         error = f" ({done.error})" if done.error is not None else ""
         return (
@@ -144,7 +145,7 @@ def done_line(done: AudienceDone) -> str:
             f"{parts.total - totals.accepted - totals.refused - parts.left} gone from Mailchimp"
         )
     return (
-        f"{done.name} {_verdict(done)}: {totals.read} contacts read, {totals.accepted} accepted, "
+        f"{done.name} {_verdict(done)}: {totals.read} contacts read{again}, {totals.accepted} accepted, "
         f"{totals.refused} refused, {_parts(done.part, parts.total)}, {totals.requests} requests, "
         f"{done.run.elapsed_seconds:.1f} s, {done.run.accepted_per_second:.0f} a second"
     )

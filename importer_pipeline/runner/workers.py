@@ -27,6 +27,7 @@ from importer_pipeline.mailchimp.client import MailchimpClient, read_list
 from importer_pipeline.mailchimp.pages import open_contact, open_page
 from importer_pipeline.records.contacts import RecordMapping
 from importer_pipeline.records.receipt import Receipt
+from importer_pipeline.runner.silent_hosts import SilentHosts
 from importer_pipeline.target.client import TargetClient
 
 _MAX_THREADS = 300
@@ -94,6 +95,7 @@ class Workers:
         self._sync = sync
         self._endpoints = endpoints
         self._check = check
+        self._silent_hosts = SilentHosts()
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._changed = threading.Condition(self._lock)
@@ -108,6 +110,10 @@ class Workers:
         """Counts for the log line."""
         with self._lock:
             return self._sync.progress
+
+    def take_silent_hosts(self) -> list[str]:
+        """Return a line for each host that has not answered for the first time since the last call."""
+        return self._silent_hosts.take()
 
     def run(self) -> Iterator[list[Outcome]]:
         """Run the sync to its end.
@@ -229,8 +235,10 @@ class Workers:
                 self._connection_freed(fetch)
             page = endpoints.open(answer, fetch)
         except Exception as error:
+            failed = as_importer_error(error)
+            self._silent_hosts.note(endpoints.account.host, fetch.audience.plan.name.client, failed)
             with self._lock:
-                self._sync.fetch_failed(fetch, as_importer_error(error), time.monotonic())
+                self._sync.fetch_failed(fetch, failed, time.monotonic())
         else:
             with self._lock:
                 self._sync.fetched(fetch, page, time.monotonic())
@@ -243,8 +251,10 @@ class Workers:
             finally:
                 self._connection_freed(post)
         except Exception as error:
+            failed = as_importer_error(error)
+            self._silent_hosts.note(endpoints.target.host, post.audience.plan.name.client, failed)
             with self._lock:
-                self._sync.post_failed(post, as_importer_error(error), time.monotonic())
+                self._sync.post_failed(post, failed, time.monotonic())
         else:
             with self._lock:
                 self._sync.posted(post, receipt, time.monotonic())

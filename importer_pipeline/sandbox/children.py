@@ -33,6 +33,8 @@ def environment(clients_file: Path, *, dagster_home: Path) -> dict[str, str]:
     return {
         **os.environ, "DAGSTER_HOME": str(dagster_home), PATH_VARIABLE: str(clients_file), "no_proxy": direct,
         "NO_PROXY": direct, "PYTHONUNBUFFERED": "1", TOLERANCE_VARIABLE: DAYS,
+        # That a command of Dagster is superseded by one of `dg` concerns nobody who did not type it.
+        "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS") or "ignore:Function:FutureWarning",
     }  # fmt: skip
 
 

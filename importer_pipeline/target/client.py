@@ -26,6 +26,7 @@ from importer_pipeline.errors import (
     Unavailable,
 )
 from importer_pipeline.http.faults import Fault, with_variable
+from importer_pipeline.http.hosts import host_of
 from importer_pipeline.http.json_bodies import small_document
 from importer_pipeline.http.wire import Adapter, Answer, Limits, Route, Wire
 from importer_pipeline.records.contacts import Record
@@ -64,6 +65,11 @@ class TargetClient:
 
     def __repr__(self) -> str:
         return f"Target(url={self._url!r})"
+
+    @property
+    def host(self) -> str:
+        """The host of its URL, with the port if the URL names one."""
+        return host_of(self._url)
 
     def post(self, records: Sequence[Record]) -> Receipt:
         """Send records; of several with the same id, the last. A stored record can be sent again: it is upserted.

@@ -73,6 +73,10 @@ def test_a_hanging_account_delays_no_other(four: Stage) -> None:
     ran = full_sync(four.load(), config)
     assert_only_acme_is_out(four, ran)
     assert "no complete answer arrived in time" in ran.message
+    host = four.server.url.removeprefix("http://")
+    assert [line.text for line in ran.log if line.text.endswith("It is requested again")] == [
+        f"acme: no answer from Mailchimp: no complete answer arrived in time ({host}). It is requested again"
+    ]
     ended = [
         line.text for line in ran.log if line.asset in ran.materialized or line.text.startswith("acme/newsletter is")
     ]

@@ -172,7 +172,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrong]:
 
 
 def test_every_kind_of_failure_has_occurred(wrong: Wrong) -> None:
-    message = wrong.finished.output.partition("events.Failure: ")[2].partition("Stack Trace")[0]
+    message = wrong.finished.output.partition("events.Failure: ")[2].partition("\n\n")[0]
     named = {line.split("/")[0].removeprefix("- ") for line in message.splitlines() if line.startswith("- ")}
     assert named == {*_FAULTS, *_OTHERS} - {"fine", "token"}
     assert [len(wrong.stage.clients[name].target.records) for name in ("fine", "token")] == [_CONTACTS] * 2

@@ -14,6 +14,7 @@ from importer_pipeline.defs.event_log import (
     Stored,
     make_pool_known,
     materializations,
+    newest_observations,
     observations,
     plan_partition,
     store_events,
@@ -193,6 +194,22 @@ def test_the_newest_observations_are_read_the_newest_first(instance: dg.DagsterI
         instance.report_runless_asset_event(dg.AssetMaterialization(KEY, partition="0"))
     assert metadata_of(list(observations(instance, KEY, page=3))) == [4, 3, 2, 1, 0]
     assert metadata_of(list(observations(instance, KEY, page=10))) == [4, 3, 2, 1, 0]
+
+
+def test_the_last_observations_of_many_assets_are_read_at_once(instance: dg.DagsterInstance) -> None:
+    """As one by one, also of an asset that was wiped in between."""
+    keys = [dg.AssetKey(name) for name in ("one", "other", "wiped", "again", "unknown")]
+    for number in range(3):
+        for key in keys[:4]:
+            instance.report_runless_asset_event(dg.AssetObservation(key, metadata={"number": number}))
+    instance.report_runless_asset_event(dg.AssetMaterialization(keys[0]))
+    instance.wipe_assets(keys[2:4])
+    instance.report_runless_asset_event(dg.AssetObservation(keys[3], metadata={"number": 3}))
+    found = newest_observations(instance, keys)
+    assert found == {key: last for key in keys if (last := next(observations(instance, key, page=1), None))}
+    assert {key.path[0]: event.metadata["number"].value for key, event in found.items()} == {
+        "one": 2, "other": 2, "again": 3
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("instance", ["postgres"], indirect=True)

@@ -62,6 +62,7 @@ def test_the_numbers_of_an_audience_can_be_plotted() -> None:
     assert numbers(contacts_metadata(done(), SNAPSHOT)) == {
         "dagster/row_count": 3000,
         "contacts_read": 3020,
+        "contacts_read_again": 0,
         "contacts_accepted": 3018,
         "contacts_refused": 2,
         "archived_contacts": 100,

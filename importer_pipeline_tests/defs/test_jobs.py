@@ -87,4 +87,4 @@ def test_a_step_takes_a_pool_slot_and_runs_in_process(name: str) -> None:
     assert [node.definition.pool for node in job.graph.nodes if isinstance(node.definition, dg.OpDefinition)] == [
         "mailchimp"
     ]
-    assert job.executor_def is dg.in_process_executor
+    assert job.executor_def.name == "in_process"

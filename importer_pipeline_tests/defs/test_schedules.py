@@ -79,8 +79,8 @@ def test_the_time_can_be_set_and_a_wrong_one_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("cron", "minutes"),
-    [("*/2 * * * *", 100 / 60), ("*/30 * * * *", 25), ("7 * * * *", 50), ("7 2 * * *", 50)],
-    ids=["two minutes", "half an hour", "an hour", "a day"],
+    [("* * * * *", 0.5), ("*/2 * * * *", 1.5), ("*/30 * * * *", 25), ("7 * * * *", 50), ("7 2 * * *", 50)],
+    ids=["a minute", "two minutes", "half an hour", "an hour", "a day"],
 )
 def test_a_run_is_to_be_over_before_the_next_tick(cron: str, minutes: float, instance: dg.DagsterInstance) -> None:
     (request,), _ = asked_for(build_defs(CLIENTS, Settings(hourly_cron=cron)), "hourly_sync", instance)

@@ -119,6 +119,7 @@ def test_the_look_serves_the_ui_until_it_is_stopped(number: signal.Signals, tmp_
     with started(_LOOK, "--port", str(port), folder=folder, variables={"DAGSTER_HOME": str(home)}) as process:
         said = "".join(lines_until(process, "Five contacts change"))
         assert f"http://127.0.0.1:{port}/locations/importer_pipeline/jobs/full_sync/" in said
+        assert "superseded" not in said
         sandbox = int(re.findall(r"127\.0\.0\.1:(\d+)/sandbox", said)[0])
         assert (status_of(port, "/server_info"), status_of(sandbox, "/sandbox/stats")) == (200, 200)
         process.send_signal(number)

@@ -23,6 +23,15 @@ class Mood(Enum):
     """A byte a second."""
 
 
+class _Server(ThreadingHTTPServer):
+    """One whose client may hang up."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of it."""
+
+
 class Webhook:
     """The server. A context manager, which serves.
 
@@ -49,8 +58,7 @@ class Webhook:
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

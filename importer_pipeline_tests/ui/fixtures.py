@@ -23,7 +23,10 @@ SYNCED = "globex"
 TERMINATED = "initech"
 """The client whose sync is terminated."""
 
-_CONTACTS = {BY_HAND: 8_000, SYNCED: 30_000, TERMINATED: 100_000}
+REFUSED, REVOKED = "hooli", "umbrella"
+"""The client of which a contact is refused, and the one whose key is revoked."""
+
+_CONTACTS = {BY_HAND: 8_000, SYNCED: 30_000, TERMINATED: 100_000, REFUSED: 300, REVOKED: 300}
 
 
 @pytest.fixture(scope="session")

@@ -63,13 +63,13 @@ def _take(page: Page, ui: Ui, stage: Stage, *, url: str, into: Path) -> None:
     windows = ui.windows(_SHOWN)
     windows.wait_for(lambda counts: counts.materialized > counts.missing)
     windows.select(_SELECTED)
-    _shoot(page, into / "windows.png")
+    shoot(page, into / "windows.png")
     page.goto(f"{url}/assets")
-    _shoot(page, into / "catalog.png")
+    shoot(page, into / "catalog.png")
     page.goto(f"{url}/asset-groups")
-    _shoot(page, into / "graph.png")
+    shoot(page, into / "graph.png")
     page.goto(f"{url}/assets/{_IN}/newsletter/contacts")
-    _shoot(page, into / "contacts.png")
+    shoot(page, into / "contacts.png")
 
 
 def _let_a_window_fail(ui: Ui, stage: Stage) -> None:
@@ -82,10 +82,11 @@ def _let_a_window_fail(ui: Ui, stage: Stage) -> None:
     account.fault_plan = FaultPlan()
 
 
-def _shoot(page: Page, path: Path) -> None:
+def shoot(page: Page, path: Path) -> None:
+    """Take a picture once the page is drawn."""
     # Drawing is not announced: numbers and states arrive one after the other.
     page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(2000)
+    page.wait_for_timeout(4000)
     page.screenshot(path=path)
     print(path)
 
