@@ -166,7 +166,7 @@ def test_ctrl_c_cancels_the_run_and_the_bar_is_shown(tmp_path: Path, monkeypatch
             is_first = "[#" not in printed
             printed += read
             if is_first and "[#" in printed:
-                process.send_signal(signal.SIGINT)
+                os.killpg(process.pid, signal.SIGINT)  # As a terminal does: all that was started gets it.
         assert ended(process) == 1
         assert client.commands.statuses == [dg.DagsterRunStatus.CANCELED]
     assert "Stopped. What was imported is recorded; the same command resumes from there." in printed
