@@ -111,15 +111,17 @@ def run_sync(
             f"{shortened(sorted(elsewhere), _MAX_NAMED)} belongs to another shard than {settings.shard}",
             remedy="run it where IMPORTER_SHARD is that of the client, or without IMPORTER_SHARD",
         )
+    expected = [(client, audience) for client, audience in selected if client.name not in elsewhere]
     config = _with_selection(_config(config_file), op, names)
     began, definitions = time.monotonic(), importer_pipeline.build_defs(clients, settings)
     with progress_stream(as_json=as_json) as stream:
         printer = ProgressPrinter(stream)
+        number = f"{len(expected)} audience{'' if len(expected) == 1 else 's'}"
+        printer.said(f"{job} of {number}; Ctrl-C stops it, and it can be resumed")
         try:
             run = run_job(definitions, job, config, printer)
         finally:
             printer.close()
-    expected = [(client, audience) for client, audience in selected if client.name not in elsewhere]
     return SyncSummary(
         job=job,
         run=run,

@@ -4,11 +4,12 @@ Stays out: what is read from it (`inspection.py`) or run in it (`local_runs.py`)
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 
 from importer_pipeline.errors import SettingsInvalid
 from importer_pipeline.redaction import shown_path
@@ -23,9 +24,35 @@ def home_instance() -> Generator[dg.DagsterInstance]:
     Raises:
         SettingsInvalid: there is no such variable or folder, or its storage can't be opened.
     """
+    with _opened(dg.DagsterInstance.get) as instance:
+        yield instance
+
+
+@contextmanager
+def home_instance_at_terminal() -> Generator[dg.DagsterInstance]:
+    """Open the same for a run at a terminal, whose output is not copied to a file.
+
+    Dagster copies it with processes of its own, which Ctrl-C at a terminal ends with a stack trace.
+
+    Raises:
+        SettingsInvalid: as `home_instance`.
+    """
+    no_copy = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+
+    def opened() -> dg.DagsterInstance:
+        return dg.DagsterInstance.from_ref(
+            InstanceRef.from_dir(str(home_folder()), overrides={"compute_logs": no_copy})
+        )
+
+    with _opened(opened) as instance:
+        yield instance
+
+
+@contextmanager
+def _opened(open_instance: Callable[[], dg.DagsterInstance]) -> Generator[dg.DagsterInstance]:
     home_folder()
     try:
-        instance = dg.DagsterInstance.get()
+        instance = open_instance()
     except Exception as error:  # Settings may name any module and any database.
         raise home_unreadable(error) from None
     with instance:

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from importer_pipeline.defs.home import home_instance
+from importer_pipeline.defs.home import home_instance_at_terminal
 from importer_pipeline.defs.watching import Watcher, watched_by
 from importer_pipeline.errors import RunConfigInvalid
 from importer_pipeline.redaction import shortened, shown
@@ -64,7 +64,7 @@ def run_job(definitions: dg.Definitions, name: str, config: Mapping[str, Any], w
     job = definitions.resolve_job_def(name)
     # Without a logger in its config, a run uses Dagster's own, whatever loggers the job has.
     config = {**config, "loggers": {_LOGGER: {}}}
-    with home_instance() as instance, watched_by(watching):
+    with home_instance_at_terminal() as instance, watched_by(watching):
         try:
             result = job.with_logger_defs({_LOGGER: _warnings_to(watching)}).execute_in_process(
                 run_config=config, instance=instance, raise_on_error=False

@@ -154,7 +154,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrong]:
         finished = dagster(*command, folder=folder, clients=clients, home=home)
         validated = dagster("definitions", "validate", folder=folder, clients=clients, home=home)
         with pytest.MonkeyPatch.context() as patch, _everything_logged() as logged:
-            # The sandbox logs in this process, too: a log of everything as events of a run would wait for itself.
+            # Dagster waits for itself if what it logs while it reads the events of another run becomes an event, too.
             settings = home / "dagster.yaml"
             settings.write_text(settings.read_text(encoding="utf-8").partition("python_logs")[0], encoding="utf-8")
             patch.chdir(folder)

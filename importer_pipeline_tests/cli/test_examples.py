@@ -12,6 +12,7 @@ from dagster._cli import create_dagster_cli
 from importer_pipeline.cli.main import cli
 from importer_pipeline_tests.cli.commands import importer
 from importer_pipeline_tests.support.deployed import blocks
+from importer_pipeline_tests.support.pages import typed_lines, without_blocks
 from importer_pipeline_tests.support.runs import ROOT, full_sync, new_instance
 from importer_pipeline_tests.support.stage import Stage, key_of
 
@@ -30,10 +31,8 @@ _PLACEHOLDERS = {"[FOLDER]", "[CLIENT...]", "COMMAND"}
 def typed(program: str) -> Iterator[str]:
     """Yield the commands of a program in the pages: those in blocks, and those in the text."""
     for page in _PAGES:
-        text = page.read_text(encoding="utf-8")
-        for block in re.findall(r"^ *```(?:bash)?\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
-            yield from re.findall(rf"^ *({program} .+)$", block, re.MULTILINE)
-        yield from re.findall(rf"`({program} [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+        yield from (line for line in typed_lines(page) if line.startswith(f"{program} "))
+        yield from re.findall(rf"`({program} [^`]+)`", without_blocks(page))
 
 
 def examples() -> Iterator[str]:

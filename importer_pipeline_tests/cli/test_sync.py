@@ -68,6 +68,7 @@ def full(deployment: Deployment) -> Printed:
 
 def test_a_full_sync_ends_with_a_table_and_what_to_do(deployment: Deployment, full: Printed) -> None:
     assert (full.code, full.err) == (1, "")
+    assert full.out.startswith("full_sync of 3 audiences; Ctrl-C stops it, and it can be resumed\n")
     table = full.out[full.out.index("state ") :].splitlines()
     assert [line.split()[:3] for line in table[1:4]] == [
         ["INCOMPLETE", "revoked/newsletter", "-"],
@@ -130,7 +131,7 @@ def test_a_busy_account_is_left_out_and_named(
 def test_a_mistake_in_the_config_of_a_run_is_two_lines(deployment: Deployment, config: str, said: str) -> None:
     """Dagster prints the schema of the whole config, and a stack trace."""
     printed = deployment.sync(config=config)
-    assert (printed.code, printed.out, printed.err.count("\n")) == (2, "", 2)
+    assert (printed.code, printed.err.count("\n")) == (2, 2)
     assert said in printed.err
 
 
@@ -165,7 +166,7 @@ def test_ctrl_c_cancels_the_run_and_the_bar_is_shown(tmp_path: Path, monkeypatch
             is_first = "[#" not in printed
             printed += read
             if is_first and "[#" in printed:
-                process.send_signal(signal.SIGINT)
+                os.killpg(process.pid, signal.SIGINT)  # As a terminal does: all that was started gets it.
         assert ended(process) == 1
         assert client.commands.statuses == [dg.DagsterRunStatus.CANCELED]
     assert "Stopped. What was imported is recorded; the same command resumes from there." in printed
