@@ -3,13 +3,10 @@
 Stays out: running the sync (`sync.py`).
 """
 
-import os
 import shutil
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TextIO
 
 import click
@@ -122,19 +119,3 @@ def clock_time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-@contextmanager
-def progress_stream(*, as_json: bool) -> Generator[TextIO]:
-    """Open where progress is printed: not among what a program reads.
-
-    A copy of the stream, since Dagster leads the output of a step to a file meanwhile.
-    """
-    stream = sys.stderr if as_json else sys.stdout
-    try:
-        number = os.dup(stream.fileno())
-    except OSError:
-        yield stream  # Not a file: somebody collects the output in this process.
-        return
-    with open(number, "w", encoding=stream.encoding, errors=stream.errors) as copy:
-        yield copy

@@ -5,6 +5,7 @@ Stays out: running a job (`defs/local_runs.py`), and what it prints on the way (
 
 import gc
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import yaml
 
 import importer_pipeline
 from importer_pipeline.cli.exits import CommandRefused
-from importer_pipeline.cli.progress import ProgressPrinter, clock_time, progress_stream
+from importer_pipeline.cli.progress import ProgressPrinter, clock_time
 from importer_pipeline.cli.tables import table
 from importer_pipeline.clients.collection import Audience, Client, Clients
 from importer_pipeline.defs.local_runs import LocalRun, RunEnd, run_job
@@ -114,14 +115,13 @@ def run_sync(
     expected = [(client, audience) for client, audience in selected if client.name not in elsewhere]
     config = _with_selection(_config(config_file), op, names)
     began, definitions = time.monotonic(), importer_pipeline.build_defs(clients, settings)
-    with progress_stream(as_json=as_json) as stream:
-        printer = ProgressPrinter(stream)
-        number = f"{len(expected)} audience{'' if len(expected) == 1 else 's'}"
-        printer.said(f"{job} of {number}; Ctrl-C stops it, and it can be resumed")
-        try:
-            run = run_job(definitions, job, config, printer)
-        finally:
-            printer.close()
+    printer = ProgressPrinter(sys.stderr if as_json else sys.stdout)
+    number = f"{len(expected)} audience{'' if len(expected) == 1 else 's'}"
+    printer.said(f"{job} of {number}; Ctrl-C stops it, and it can be resumed")
+    try:
+        run = run_job(definitions, job, config, printer)
+    finally:
+        printer.close()
     return SyncSummary(
         job=job,
         run=run,
