@@ -118,10 +118,16 @@ class DeclaredTarget:
         return answer
 
     def _route(self, method: str, token: str) -> Route:
-        if (method, token) not in self._routes:
-            self._routes = {key: route for key, route in self._routes.items() if key[1] == token}
-            self._routes[method, token] = self._wire.route(method, self._url, self._headers(token))
-        return self._routes[method, token]
+        route = self._routes.get((method, token))
+        if route is None:
+            headers = self._headers(token)
+            if method in ("GET", "HEAD"):
+                headers = {name: value for name, value in headers.items() if not name.startswith("Content-")}
+            route = self._wire.route(method, self._url, headers)
+            # Those of former tokens are dropped.
+            kept = {key: other for key, other in self._routes.items() if key[1] == token}
+            self._routes = {**kept, (method, token): route}
+        return route
 
 
 def filled_headers(declaration: Declaration, secrets: Mapping[str, SecretStr], token: str) -> dict[str, str]:
