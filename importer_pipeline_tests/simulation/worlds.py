@@ -37,7 +37,7 @@ class _Drawn(NamedTuple):
 WORLDS: Mapping[str, _Drawn] = {
     "two at once": _Drawn(TwoAtOnce, 0.3),
     "edits": _Drawn(Edits, 0.2),
-    "declared targets": _Drawn(DeclaredTargetWorld, 0.2),
+    "four target protocols": _Drawn(DeclaredTargetWorld, 0.2),
     "unreadable members": _Drawn(UnreadableMembers, 0.05),
     "deep offsets": _Drawn(DeepOffsets, 0.06),
     "wrong totals": _Drawn(WrongTotals, 0.05),
