@@ -1,4 +1,4 @@
-"""The examples of docs/targets.md, against fakes made from the published documentation of each API."""
+"""The examples of docs/targets.md, against fakes that answer as we understand the documentation of each API."""
 
 import json
 import re
