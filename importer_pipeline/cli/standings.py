@@ -66,7 +66,7 @@ class Standing:
 
     @property
     def remedy(self) -> str:
-        """What to do; "" if it is well."""
+        """The remedy; "" if it is well."""
         return REMEDIES[self.state]
 
 

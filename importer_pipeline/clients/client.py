@@ -72,7 +72,7 @@ class Audience(Declared):
 
     @property
     def id_template(self) -> Template:
-        """What the ids of its records are made of."""
+        """The template of its records' ids."""
         return parse_template(self.record.id) if self._shape is None else self._shape.id.template
 
     @property

@@ -10,12 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 import dagster as dg
 
 from importer_pipeline.clients.client import Audience, Client, fingerprint
-from importer_pipeline.defs.event_log import (
-    Stored,
-    materializations,
-    newest_materializations,
-    observations,
-)
+from importer_pipeline.defs.event_log import Stored, materializations, newest_materializations, observations
 from importer_pipeline.defs.event_metadata import (
     read_form,
     read_hour,

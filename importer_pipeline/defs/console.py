@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from importer_pipeline.defs.event_log import console_loggers
+from importer_pipeline.defs.event_writing import console_loggers
 
 
 def print_failures_once(log: dg.DagsterLogManager) -> None:

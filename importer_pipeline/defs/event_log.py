@@ -1,21 +1,15 @@
-"""What we need of Dagster's event log beyond its public interface. Everything internal to Dagster stands here."""
+"""Reads Dagster's event log beyond its public interface. Internal to Dagster, like `event_writing`."""
 
 # pyright: reportPrivateUsage=false
 
-import logging
-import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
-from dagster._core.events import AssetMaterializationPlannedData, AssetObservationData, StepMaterializationData
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
-    AssetCheckExecutionRecordStatus,
 )
 from dagster._core.storage.event_log import (
     AssetKeyTable,
@@ -23,31 +17,17 @@ from dagster._core.storage.event_log import (
     SqlEventLogStorageTable,
     SqliteEventLogStorage,
 )
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
-from dagster._serdes import deserialize_value, serialize_value
-from dagster_postgres import PostgresEventLogStorage
-from sqlalchemy import and_, delete, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection
+from dagster._serdes import deserialize_value
+from sqlalchemy import func, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from importer_pipeline.defs.asset_rows import newest_rows
-
-Context = dg.OpExecutionContext | dg.AssetExecutionContext
-"""Of a step."""
-
-AssetEvent = dg.AssetMaterialization | dg.AssetObservation
-
-_INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-"""Those that can change a row that is there."""
+from importer_pipeline.defs.batches import VALUES_AT_ONCE, batches
 
 _NOT_WIPED = or_(
     AssetKeyTable.c.wipe_timestamp.is_(None), SqlEventLogStorageTable.c.timestamp > AssetKeyTable.c.wipe_timestamp
 )
 """Postgres keeps the events of a wiped asset, and only ignores them."""
-
-_ASSETS_AT_ONCE = 3000
-"""Assets that are looked up in one statement: SQLite takes no more than some tens of thousands."""
 
 _PARTITIONS_AT_ONCE = 500
 """Partitions that are looked up in one statement."""
@@ -76,94 +56,14 @@ class Evaluated:
     metadata: Mapping[str, dg.MetadataValue]
 
 
-def step_key(context: Context) -> str:
-    """Return the key of the step in its run."""
-    return str(_op_context(context).op_handle)
-
-
-def pool_of(context: Context) -> str | None:
-    """The pool that the step takes a place in."""
-    return _op_context(context).get_step_execution_context().step.pool
-
-
-def store_events(context: Context, events: Sequence[AssetEvent]) -> None:
-    """Write events of the step, all of them or none, and in their order.
-
-    `context.log_event` writes them one by one, each with connections of its own: 9 ms of CPU with SQLite, where a hundred at
-    once take a fifth of it.
-    """
-    if not events:
-        return
-    entries = [_entry(context, event) for event in events]
-    storage = context.instance.event_log_storage
-    if not isinstance(storage, SqliteEventLogStorage | PostgresEventLogStorage):
-        for entry in entries:
-            storage.store_event(entry)
-        return
-    rows = [storage._event_to_row(entry) for entry in entries]
-    if isinstance(storage, SqliteEventLogStorage):
-        # There, a run's events are in a file of its own, and those of assets in a common one as well.
-        with storage.run_connection(context.run.run_id) as connection:
-            _insert(connection, rows)
-    with storage.index_transaction() as connection:
-        _index(connection, storage, entries, _insert(connection, rows))
-
-
-def store_evaluations(context: Context, evaluations: Sequence[dg.AssetCheckEvaluation]) -> None:
-    """Write evaluations of checks in one transaction, planned by the run or not; each check once for a run.
-
-    As for `store_events`: `context.log_event` takes 10 ms for each, and there may be one for each audience.
-    """
-    storage = context.instance.event_log_storage
-    if not evaluations:
-        return
-    if not isinstance(storage, SqliteEventLogStorage | PostgresEventLogStorage):
-        for evaluation in evaluations:
-            context.log_event(evaluation)  # pyright: ignore[reportArgumentType]
-        return
-    entries = [_entry(context, evaluation) for evaluation in evaluations]
-    rows = [storage._event_to_row(entry) for entry in entries]
-    run_id = context.run.run_id
-    if isinstance(storage, SqliteEventLogStorage):
-        with storage.run_connection(run_id) as connection:
-            _insert(connection, rows)
-    table = AssetCheckExecutionsTable
-    with storage.index_transaction() as connection:
-        for name, keys in _by_name(evaluations).items():
-            for start in range(0, len(keys), _ASSETS_AT_ONCE):
-                some = keys[start : start + _ASSETS_AT_ONCE]
-                of_run = and_(table.c.run_id == run_id, table.c.check_name == name, table.c.asset_key.in_(some))
-                connection.execute(delete(table).where(of_run))
-        ids = _insert(connection, rows)
-        connection.execute(
-            table.insert(),
-            [
-                {
-                    "asset_key": evaluation.asset_key.to_string(),
-                    "check_name": evaluation.check_name,
-                    "run_id": run_id,
-                    "execution_status": (
-                        AssetCheckExecutionRecordStatus.SUCCEEDED
-                        if evaluation.passed
-                        else AssetCheckExecutionRecordStatus.FAILED
-                    ).value,
-                    "evaluation_event": serialize_value(entry),
-                    "evaluation_event_timestamp": storage._event_insert_timestamp(entry),
-                    "evaluation_event_storage_id": id_,
-                }
-                for evaluation, entry, id_ in zip(evaluations, entries, ids, strict=True)
-            ],
-        )
-
-
 def newest_evaluations(
     instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey]
 ) -> Mapping[dg.AssetCheckKey, Evaluated]:
     """Return the newest evaluation of each of some checks that has one."""
     newest: dict[dg.AssetCheckKey, Evaluated] = {}
     storage = instance.event_log_storage
-    for start in range(0, len(keys), _ASSETS_AT_ONCE):
-        found = storage.get_latest_asset_check_execution_by_key(keys[start : start + _ASSETS_AT_ONCE])
+    for some in batches(keys, VALUES_AT_ONCE):
+        found = storage.get_latest_asset_check_execution_by_key(some)
         for key, record in found.items():
             if record.status not in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES:
                 # Planned by a run that has not come to it, or has failed before.
@@ -186,24 +86,6 @@ def make_pool_known(instance: dg.DagsterInstance, pool: str) -> None:
         return
     with suppress(DBAPIError):  # Another process was first.
         storage.initialize_concurrency_limit_to_default(pool)
-
-
-def plan_partition(context: Context, key: dg.AssetKey, partition: str) -> None:
-    """Say that this run was to materialize a partition: it is red if the run fails and has not materialized it.
-
-    A step that plans nothing beforehand has no other way to show what it could not do.
-    """
-    plan_partition_of_run(context.instance, context.run, step_key(context), key, partition)
-
-
-def plan_partition_of_run(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, step: str, key: dg.AssetKey, partition: str
-) -> None:
-    """Say that a run, which may be over, was to materialize a partition: see `plan_partition`."""
-    event = dg.DagsterEvent.build_asset_materialization_planned_event(
-        run.job_name, step, AssetMaterializationPlannedData(key, partition=partition, partitions_subset=None)
-    )
-    instance.report_dagster_event(event, run.run_id)
 
 
 def runs_that_planned(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str, *, limit: int) -> list[str]:
@@ -246,8 +128,8 @@ def newest_materializations(
     """The materialization that was written last, of each of some assets of which anything was; None where none was."""
     newest: dict[dg.AssetKey, Stored | None] = {}
     storage = instance.event_log_storage
-    for start in range(0, len(keys), _ASSETS_AT_ONCE):
-        others = keys[start : start + _ASSETS_AT_ONCE]
+    for some in batches(keys, VALUES_AT_ONCE):
+        others = some
         if isinstance(storage, SqlEventLogStorage):
             rows, others = newest_rows(storage, others)
             for key, row in rows.items():
@@ -263,8 +145,7 @@ def materializations_of_partitions(
 ) -> Mapping[str, Stored]:
     """The newest materialization of each of some partitions that has one."""
     newest: dict[str, Stored] = {}
-    for start in range(0, len(partitions), _PARTITIONS_AT_ONCE):
-        wanted = partitions[start : start + _PARTITIONS_AT_ONCE]
+    for wanted in batches(partitions, _PARTITIONS_AT_ONCE):
         ids = instance.event_log_storage.get_latest_storage_id_by_partition(
             key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(wanted)
         )
@@ -308,11 +189,11 @@ def newest_observations(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey
     assert isinstance(storage, SqlEventLogStorage), "a Dagster instance of SQLite or Postgres"
     table = SqlEventLogStorageTable.c
     newest: dict[dg.AssetKey, Stored] = {}
-    for start in range(0, len(keys), _ASSETS_AT_ONCE):
+    for some in batches(keys, VALUES_AT_ONCE):
         last = (
             select(func.max(table.id))
             .join(AssetKeyTable, AssetKeyTable.c.asset_key == table.asset_key)
-            .where(table.asset_key.in_([key.to_string() for key in keys[start : start + _ASSETS_AT_ONCE]]))
+            .where(table.asset_key.in_([key.to_string() for key in some]))
             .where(table.dagster_event_type == dg.DagsterEventType.ASSET_OBSERVATION.value, _NOT_WIPED)
             .group_by(table.asset_key)
         )
@@ -342,8 +223,8 @@ def runs_with_events(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) 
     table = SqlEventLogStorageTable.c
     kinds = [dg.DagsterEventType.ASSET_MATERIALIZATION.value, dg.DagsterEventType.ASSET_OBSERVATION.value]
     found: set[str] = set()
-    for start in range(0, len(keys), _ASSETS_AT_ONCE):
-        wanted = [key.to_string() for key in keys[start : start + _ASSETS_AT_ONCE]]
+    for some in batches(keys, VALUES_AT_ONCE):
+        wanted = [key.to_string() for key in some]
         query = (
             select(table.run_id)
             .distinct()
@@ -381,92 +262,3 @@ def _stored_observation(record: dg.EventLogRecord) -> Stored | None:
     if observation is None:
         return None
     return Stored(record.storage_id, record.run_id, record.timestamp, observation.partition, observation.metadata)
-
-
-def console_loggers(log: dg.DagsterLogManager) -> Sequence[logging.Logger]:
-    """Return the loggers that print what a step or a run logs; no other run has them."""
-    return log._dagster_handler._loggers
-
-
-def _op_context(context: Context) -> dg.OpExecutionContext:
-    return context.op_execution_context if isinstance(context, dg.AssetExecutionContext) else context
-
-
-def _entry(context: Context, event: AssetEvent | dg.AssetCheckEvaluation) -> dg.EventLogEntry:
-    """Return the event that `context.log_event` would write."""
-    step_context = _op_context(context).get_step_execution_context()
-    step = step_context.step
-    if isinstance(event, dg.AssetMaterialization):
-        kind, data, message = (
-            dg.DagsterEventType.ASSET_MATERIALIZATION,
-            StepMaterializationData(event),
-            event.description,
-        )
-    elif isinstance(event, dg.AssetCheckEvaluation):
-        kind, data, message = dg.DagsterEventType.ASSET_CHECK_EVALUATION, event, event.description
-    else:
-        kind, data, message = dg.DagsterEventType.ASSET_OBSERVATION, AssetObservationData(event), None
-    return dg.EventLogEntry(
-        error_info=None,
-        level=logging.DEBUG,
-        user_message=message or "",
-        run_id=context.run.run_id,
-        timestamp=time.time(),
-        step_key=step.key,
-        job_name=step_context.job_name,
-        dagster_event=dg.DagsterEvent(
-            event_type_value=kind.value,
-            job_name=step_context.job_name,
-            step_handle=step.handle,
-            node_handle=step.node_handle,
-            step_kind_value=step.kind.value,
-            logging_tags=step_context.event_tags,
-            event_specific_data=data,
-            message=message,
-            pid=os.getpid(),
-        ),
-    )
-
-
-def _by_name(evaluations: Sequence[dg.AssetCheckEvaluation]) -> Mapping[str, list[str]]:
-    """Return the assets of the evaluations of each check."""
-    found: dict[str, list[str]] = {}
-    for evaluation in evaluations:
-        found.setdefault(evaluation.check_name, []).append(evaluation.asset_key.to_string())
-    return found
-
-
-def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Write down the events themselves; returns their storage ids."""
-    insert = SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
-    return list(connection.execute(insert, rows).scalars())
-
-
-def _index(
-    connection: Connection, storage: SqlEventLogStorage, entries: Sequence[dg.EventLogEntry], ids: Sequence[int]
-) -> None:
-    """Let their assets know them: of each asset, the newest."""
-    storage._store_asset_event_tags(connection, entries, ids)
-    newest = {_asset(entry): (entry, id_) for entry, id_ in zip(entries, ids, strict=True)}
-    has_columns = storage._has_asset_key_index_cols_on_connection(connection)
-    rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    # In the order of their keys: two processes that lock the rows of the same assets never wait for each other.
-    for key in sorted(newest):
-        values = storage._get_asset_entry_values(*newest[key], has_asset_key_index_cols=has_columns)
-        rows.setdefault(tuple(values), []).append({"asset_key": key, **values})
-    for names, group in rows.items():
-        insert = _INSERTS[connection.dialect.name](AssetKeyTable)
-        known = [AssetKeyTable.c.asset_key]
-        connection.execute(
-            insert.on_conflict_do_update(index_elements=known, set_={name: insert.excluded[name] for name in names})
-            if names
-            else insert.on_conflict_do_nothing(index_elements=known),
-            group,
-        )
-
-
-def _asset(entry: dg.EventLogEntry) -> str:
-    """The key of an event's asset, as the tables have it."""
-    key = entry.get_dagster_event().asset_key
-    assert key is not None, "an event of an asset"
-    return key.to_string()

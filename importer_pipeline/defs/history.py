@@ -14,15 +14,11 @@ import dagster as dg
 
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.event_log import (
-    AssetEvent,
-    Context,
     Stored,
     materializations,
     newest_materializations,
     newest_observations,
     observations,
-    plan_partition,
-    store_events,
 )
 from importer_pipeline.defs.event_metadata import (
     completes,
@@ -34,6 +30,7 @@ from importer_pipeline.defs.event_metadata import (
     snapshot_metadata,
     window_metadata,
 )
+from importer_pipeline.defs.event_writing import AssetEvent, Context, plan_partition, store_events
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key, windows_partitions
 from importer_pipeline.defs.partition_rows import renew_partitions
 from importer_pipeline.defs.quarantine_events import read_entries, write_entries

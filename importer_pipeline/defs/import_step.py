@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from importer_pipeline.clients.collection import Clients
-from importer_pipeline.defs.event_log import Context
+from importer_pipeline.defs.event_writing import Context
 from importer_pipeline.defs.history import EventLogHistory
 from importer_pipeline.defs.locking import account_locks
 from importer_pipeline.defs.pool_slot import PoolSlot

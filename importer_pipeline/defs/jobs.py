@@ -13,7 +13,7 @@ from importer_pipeline.clients.collection import Clients
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.defs.assets import RESUME_WITHIN_HOURS
 from importer_pipeline.defs.console import in_process_executor
-from importer_pipeline.defs.event_log import Context
+from importer_pipeline.defs.event_writing import Context
 from importer_pipeline.defs.failed_runs import RECENTLY, quarantine_recent_failures
 from importer_pipeline.defs.import_step import fail_if_incomplete, import_all, run_import
 from importer_pipeline.defs.names import SHARD_TAG, status_key

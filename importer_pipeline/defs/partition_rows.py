@@ -7,9 +7,8 @@ which for a thousand audiences is longer than their sync. Internal to Dagster, l
 # pyright: reportPrivateUsage=false
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import TypeVar
 
 import dagster as dg
 from dagster._core.storage.event_log import AssetKeyTable, SqlEventLogStorageTable, SqliteEventLogStorage
@@ -18,10 +17,7 @@ from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Connection
 
-T = TypeVar("T")
-
-_AT_ONCE = 3000
-"""Values in one statement: SQLite takes no more than some tens of thousands."""
+from importer_pipeline.defs.batches import VALUES_AT_ONCE, batches
 
 
 def renew_partitions(
@@ -46,7 +42,7 @@ def renew_partitions(
     # Before the transaction: Dagster looks at its tables for it, through a connection of its own.
     values = storage._get_asset_key_values_on_wipe() if wiped else {}
     with storage.index_transaction() as connection:
-        for assets in _batches([key.to_string() for key in wiped]):
+        for assets in batches([key.to_string() for key in wiped], VALUES_AT_ONCE):
             connection.execute(update(AssetKeyTable).values(**values).where(AssetKeyTable.c.asset_key.in_(assets)))
             connection.execute(
                 delete(AssetCheckExecutionsTable).where(AssetCheckExecutionsTable.c.asset_key.in_(assets))
@@ -61,7 +57,7 @@ def renew_partitions(
 def _renew(connection: Connection, keys: Mapping[str, Sequence[str]]) -> None:
     table = DynamicPartitionsTable
     before: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for names in _batches(list(keys)):
+    for names in batches(list(keys), VALUES_AT_ONCE):
         columns = select(table.c.partitions_def_name, table.c.id, table.c.partition)
         rows = connection.execute(columns.where(table.c.partitions_def_name.in_(names)).order_by(table.c.id))
         for name, row_id, key in rows:
@@ -72,7 +68,7 @@ def _renew(connection: Connection, keys: Mapping[str, Sequence[str]]) -> None:
         same = _same([key for _, key in before[name]], wanted)
         stale += [row_id for row_id, _ in before[name][same:]]
         missing += [{"partitions_def_name": name, "partition": key} for key in wanted[same:]]
-    for ids in _batches(stale):
+    for ids in batches(stale, VALUES_AT_ONCE):
         connection.execute(delete(table).where(table.c.id.in_(ids)))
     if missing:
         connection.execute(insert(table), missing)
@@ -83,15 +79,10 @@ def _renew_one(instance: dg.DagsterInstance, name: str, wanted: Sequence[str]) -
     same = _same(before, wanted)
     for key in before[same:]:
         instance.delete_dynamic_partition(name, key)
-    for some in _batches(wanted[same:]):
+    for some in batches(wanted[same:], VALUES_AT_ONCE):
         instance.add_dynamic_partitions(name, some)
 
 
 def _same(before: Sequence[str], after: Sequence[str]) -> int:
     """Count the keys that are equal from the beginning."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
-
-
-def _batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), _AT_ONCE):
-        yield values[start : start + _AT_ONCE]

@@ -1,6 +1,6 @@
 """A step's place in its pool, given back while the step only waits, and taken again when there is something to do."""
 
-from importer_pipeline.defs.event_log import Context, pool_of, step_key
+from importer_pipeline.defs.event_writing import Context, pool_of, step_key
 
 
 class PoolSlot:

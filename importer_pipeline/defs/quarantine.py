@@ -8,7 +8,7 @@ from pydantic import Field
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.assets import RESUME_RULE
 from importer_pipeline.defs.console import in_process_executor
-from importer_pipeline.defs.event_log import Context
+from importer_pipeline.defs.event_writing import Context
 from importer_pipeline.defs.failed_runs import Audiences, quarantine_failures_of, quarantine_recent_failures
 from importer_pipeline.defs.import_step import run_import
 from importer_pipeline.defs.locking import free_accounts

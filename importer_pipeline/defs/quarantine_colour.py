@@ -7,7 +7,8 @@ that run goes on, the partition shows as under way. Runs that retry it may succe
 
 import dagster as dg
 
-from importer_pipeline.defs.event_log import plan_partition_of_run, runs_that_planned
+from importer_pipeline.defs.event_log import runs_that_planned
+from importer_pipeline.defs.event_writing import plan_partition_of_run
 from importer_pipeline.defs.names import QUARANTINE_KEY
 
 _STEP = "quarantine"

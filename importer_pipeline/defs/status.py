@@ -13,7 +13,7 @@ import dagster as dg
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.clients.shards import Shard
 from importer_pipeline.defs.chain_evidence import fingerprints, read_evidence
-from importer_pipeline.defs.event_log import Context, store_evaluations
+from importer_pipeline.defs.event_writing import Context, store_evaluations
 from importer_pipeline.defs.import_step import fail_if_incomplete, import_all
 from importer_pipeline.defs.names import IMPORTER_GROUP, status_key
 from importer_pipeline.defs.paused_accounts import accounts_of, read_refused, refused_metadata

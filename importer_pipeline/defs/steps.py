@@ -29,7 +29,7 @@ class StepResources:
 
     @property
     def apis(self) -> ApiClients:
-        """What connects the clients to Mailchimp and their targets."""
+        """The connections of the clients to Mailchimp and their targets."""
         return api_clients(self.mailchimp, self.target)
 
     def settings(self, *, run_seconds: float = math.inf) -> ImportSettings:

@@ -70,7 +70,7 @@ class Entry:
 
     @property
     def reason(self) -> str:
-        """Why it is not imported; of several reasons, the first."""
+        """The reason why it is not imported; of several, the first."""
         return next((it.reason for it in (*self.failures.values(), *self.contacts.values())), "")
 
     @property

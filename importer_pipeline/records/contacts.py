@@ -51,7 +51,7 @@ class Record(NamedTuple):
 
     @property
     def content(self) -> dict[str, Any]:
-        """What is sent."""
+        """The content that is sent."""
         return self._asdict()
 
 

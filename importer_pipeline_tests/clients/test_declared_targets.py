@@ -179,7 +179,7 @@ def test_a_mistake_says_where_it_is_and_what_to_write(
     assert said in problem.rpartition(f"{place}: ")[2]
 
 
-def test_two_audiences_of_one_declared_target_need_ids_of_their_own(tmp_path: Path) -> None:
+def test_audiences_of_one_declared_target_need_ids_of_their_own(tmp_path: Path) -> None:
     file = written(tmp_path)
     path = tmp_path / "clients.yaml"
     more = "      more:\n        list_id: 2a2d7ebf82\n"

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import dagster as dg
 import yaml
 
-from importer_pipeline.defs.event_log import store_events
+from importer_pipeline.defs.event_writing import store_events
 from importer_pipeline.defs.history import EventLogHistory
 from importer_pipeline.engine.outcomes import (
     AudienceDone,

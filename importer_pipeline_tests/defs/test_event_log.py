@@ -12,17 +12,15 @@ from dagster._core.storage.event_log import SqlEventLogStorage
 
 from importer_pipeline.defs.asset_rows import newest_rows
 from importer_pipeline.defs.event_log import (
-    Context,
     Stored,
     make_pool_known,
     materializations,
     newest_materializations,
     newest_observations,
     observations,
-    plan_partition,
-    store_events,
     stored_materialization,
 )
+from importer_pipeline.defs.event_writing import Context, plan_partition, store_events
 from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
 from importer_pipeline_tests.defs.recorded import NAME, clients_file
 from importer_pipeline_tests.support.partitions import Shown, shown
@@ -233,7 +231,7 @@ def test_a_pool_that_many_make_known_at_once_is_known_to_all(instance: dg.Dagste
     assert [claim.is_claimed for claim in claims] == [True] * limit + [False]
 
 
-def test_the_newest_materializations_equal_those_that_dagster_reads(instance: dg.DagsterInstance) -> None:
+def test_newest_materializations_equal_those_that_dagster_reads(instance: dg.DagsterInstance) -> None:
     often, wiped, again, observed, never = (dg.AssetKey(name) for name in ("often", "wiped", "again", "observed", "no"))
     values = {
         "int": dg.MetadataValue.int(3), "float": dg.MetadataValue.float(2.5), "text": dg.MetadataValue.text("a"),

@@ -9,8 +9,8 @@ from typing import Any, cast
 import dagster as dg
 import pytest
 
-from importer_pipeline.defs.event_log import Context
 from importer_pipeline.defs.event_metadata import contacts_metadata, form_metadata, snapshot_metadata
+from importer_pipeline.defs.event_writing import Context
 from importer_pipeline.defs.history import EventLogHistory, taken_at
 from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
 from importer_pipeline.engine.outcomes import FingerprintChanged, Outcome

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from importer_pipeline.definitions import build_defs
-from importer_pipeline.defs.event_log import plan_partition
+from importer_pipeline.defs.event_writing import plan_partition
 from importer_pipeline.defs.failed_runs import Audiences, quarantine_failures_of, quarantine_recent_failures
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key
 from importer_pipeline.engine.outcomes import Part, PartitionRef

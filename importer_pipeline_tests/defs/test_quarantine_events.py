@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from importer_pipeline.defs.event_log import store_events
+from importer_pipeline.defs.event_writing import store_events
 from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
 from importer_pipeline.defs.quarantine_events import (
     forget,

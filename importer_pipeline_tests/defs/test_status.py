@@ -119,7 +119,7 @@ def test_a_quiet_hour_evaluates_no_audience_again(some: ClientsInTrouble) -> Non
     assert not some.instance.all_logs(ran.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED)
 
 
-def test_a_client_that_never_worked_is_red_and_one_not_begun_yellow(some: ClientsInTrouble) -> None:
+def test_a_client_that_never_worked_is_red_a_new_one_yellow(some: ClientsInTrouble) -> None:
     some.mend()
     fresh = some.stage.add("fresh", contacts=5)
     some.clients = some.stage.load()

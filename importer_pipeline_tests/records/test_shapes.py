@@ -77,7 +77,7 @@ def test_fields_nest_and_optional_ones_are_left_out() -> None:
     }
 
 
-def test_a_value_that_does_not_fit_sends_its_contact_to_the_quarantine() -> None:
+def test_a_value_that_does_not_fit_quarantines_its_contact() -> None:
     """The reason names the field, not the value."""
     unfit = contact({"id": "id", "age": {"years": "{merge_fields.FNAME | integer}"}})
     assert unfit.record is None
@@ -95,7 +95,7 @@ def test_a_record_without_an_id_is_not_sent() -> None:
     assert found.id == "1a2d7ebf82-ann@example.com"
 
 
-def test_missing_paths_are_counted_and_only_mapped_ones_requested() -> None:
+def test_missing_paths_count_and_only_mapped_ones_are_requested() -> None:
     mapping = ShapedMapping.of(shape({"id": "id", "p": {"city": "merge_fields.CITY"}}), list_id="a")
     _, lacking = mapping.contacts([MEMBER, MEMBER])
     assert lacking == {"merge_fields.CITY": 2}

@@ -65,7 +65,7 @@ def test_a_body_may_be_compressed() -> None:
     assert json.loads(gzip.decompress(server.received[0].body)) == [{"name": "Zoe"}, {"name": ""}]
 
 
-def test_a_post_that_is_tried_again_has_the_same_key_and_a_later_one_another() -> None:
+def test_a_retried_post_has_the_same_key_and_a_later_one_another() -> None:
     """Else a target would ignore a record that has changed and changed back."""
     statuses = iter([500, 200, 200])
     with Loopback(lambda _: [reply(next(statuses), {})]) as server:

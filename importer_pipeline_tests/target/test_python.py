@@ -56,7 +56,7 @@ def test_refused_records_are_named_without_their_content() -> None:
     assert client("refuses").post(RECORDS).refused == (RefusedRecord(id="2", reason="... is too tall"),)
 
 
-def test_an_error_of_the_code_is_tried_again_and_says_where_it_was() -> None:
+def test_an_error_of_the_code_is_retried_and_says_where_it_was() -> None:
     with pytest.raises(Unavailable, match=r"ValueError at test_python.py:\d+") as caught:
         client("fails").post(RECORDS)
     assert "Aspen" not in str(caught.value)

@@ -32,7 +32,7 @@ def answering(tokens: Iterator[object], good: str) -> "Loopback":
     return Loopback(steps)
 
 
-def test_a_token_is_requested_once_and_renewed_when_it_is_refused() -> None:
+def test_a_token_is_requested_once_and_renewed_when_refused() -> None:
     answers = iter([{"access_token": "one", "expires_in": 3600}, {"access_token": "two", "expires_in": 3600}])
     with answering(answers, good="two") as server:
         target = token_of(server.url)
