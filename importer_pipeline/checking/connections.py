@@ -18,6 +18,8 @@ from importer_pipeline.target.protocol import Target
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 30.0
 _MAX_WAIT_SECONDS = 30.0
+_PATIENCE_SECONDS = 30.0
+"""Time after which nothing is retried: a server that hangs is known to after one request."""
 
 PAUSES_SECONDS = (0.5, 2.0)
 """The pauses before the retries."""
@@ -58,6 +60,7 @@ def patiently(
     *,
     pauses_seconds: Sequence[float] = PAUSES_SECONDS,
     sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> _Result:
     """Return what a request returns, after retries if it may pass; raise the last error if it does not.
 
@@ -65,12 +68,16 @@ def patiently(
         request: raises TryAgain if a retry may help.
         pauses_seconds: the pause before each retry, or longer, if a busy server asks for it.
         sleep: waits for some seconds.
+        clock: seconds, of a clock that only goes forward.
     """
+    until = clock() + _PATIENCE_SECONDS
     for pause in pauses_seconds:
         try:
             return request()
         except TooManyRequests as error:
             sleep(max(pause, min(error.retry_after_seconds or 0.0, _MAX_WAIT_SECONDS)))
         except TryAgain:
+            if clock() >= until:
+                raise
             sleep(pause)
     return request()
