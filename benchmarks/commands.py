@@ -23,7 +23,7 @@ from importer_pipeline_tests.support.usage import wait_for
 
 ROOT = Path(__file__).parents[1]
 _MAX_SECONDS = 240
-_DONE = re.compile(r"(\d+) contacts read, (\d+) accepted, \d+ refused, (\d+) windows?, (\d+) requests")
+_DONE = re.compile(r"(\d+) contacts read(?: \(.*?\))?, (\d+) accepted, \d+ refused, (\d+) windows?, (\d+) requests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,13 +112,14 @@ def test_the_revoked_account_is_asked_ten_times_at_most(first: FirstRun) -> None
 def test_the_log_shows_progress_and_each_result(first: FirstRun) -> None:
     line = r"\d+ of \d+ contacts imported, \d+ a second, \d of 4 audiences done"
     assert re.search(line, first.finished.output)
-    assert re.search(r"steady/newsletter imported: \d+ contacts read, \d+ accepted, 0 refused", first.finished.output)
+    line = r"steady/newsletter imported: \d+ contacts read( \(and \d+ again, .*?\))?, \d+ accepted, 0 refused"
+    assert re.search(line, first.finished.output)
 
 
 @pytest.mark.parametrize("client", ["steady", "slow", "picky"])
 def test_imported_windows_are_in_the_event_log_with_numbers(first: FirstRun, client: str) -> None:
     numbers = first.numbers(client)
-    assert numbers["contacts_read"] >= numbers["contacts_accepted"] > 2900
+    assert numbers["contacts_read"] >= numbers["contacts_accepted"] > 2800
     assert numbers["contacts_refused"] == (2 if client == "picky" else 0)
     assert 30 <= numbers["windows"] <= numbers["requests"]
     assert numbers["seconds"] > 0

@@ -279,7 +279,7 @@ def test_what_was_of_the_future_when_it_was_written_never_counts(instance: dg.Da
 def test_many_audiences_are_looked_up_together_and_told_apart(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_log, "_ASSETS_AT_ONCE", 6)
+    monkeypatch.setattr(event_log, "VALUES_AT_ONCE", 6)
     names = [AudienceName("acme", f"list-{number}") for number in range(9)]
     told = [it for number, name in enumerate(names) for it in (*whole(taken(), name=name), hour(number, name=name))]
     run_and_record(instance, *told)
