@@ -36,7 +36,7 @@ BREAKS = {
     "a short page is the end": Break(
         "listing/coverage.py",
         "shape.length < request.count and request.offset + shape.length >= shape.total",
-        "shape.length <= ask.count",
+        "shape.length <= request.count",
     ),
     "what is missing is not read": Break(
         "listing/gaps.py",
@@ -112,7 +112,7 @@ BREAKS = {
     "what a firewall does not let pass fails its window": Break(
         "engine/posting.py",
         "self._blame(doubt.post, doubt.error, now)",
-        "self._give_up_all(doubt.post, doubt.error, now)",
+        "self._abandon_all(doubt.post, doubt.error, now)",
         world="undeliverable records",
         first=17,
     ),
@@ -278,6 +278,8 @@ def test_a_broken_rule_makes_seeds_fail(broken: Break, copy: Path) -> None:
     result = simulate(copy, "--processes", "1", *seeds, *(("--world", broken.world) if broken.world else ()))
     assert result.returncode == 1, result.stdout
     assert "failed; repeat with: --kind" in result.stdout, result.stderr
+    for wrong_name in ("NameError", "AttributeError"):
+        assert wrong_name not in result.stdout, "the program is broken, and not the rule"
 
 
 def test_the_simulation_goes_through_the_engine(copy: Path) -> None:
