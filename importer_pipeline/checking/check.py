@@ -91,15 +91,9 @@ def _check(client: Client, connect: _Connections, slot: threading.Semaphore) -> 
 
 
 def _exposures(client: Client) -> Iterator[Finding]:
-    secrets = {
-        "mailchimp.api_key": client.mailchimp.api_key,
-        "mailchimp.access_token": client.mailchimp.access_token,
-        **{f"target.{field}": secret for field, secret in client.target.references},
-    }
-    for where, secret in secrets.items():
-        if secret is not None and secret.exposure:
-            problem, _, remedy = secret.exposure.rpartition(": ")
-            yield Finding(where=where, problem=problem, remedy=remedy, is_problem=False)
+    for where, secret in client.exposed_secrets():
+        problem, _, remedy = secret.exposure.rpartition(": ")
+        yield Finding(where=where, problem=problem, remedy=remedy, is_problem=False)
 
 
 def _check_audience(account: MailchimpClient, audience: Audience, findings: list[Finding]) -> list[CheckedAudience]:

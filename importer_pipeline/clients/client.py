@@ -158,9 +158,10 @@ class Client(Declared):
     def secret_problems(self) -> tuple[str, ...]:
         """Return the problems of the client's secrets now, a line each: missing, unusable, or readable by others."""
         lacking = [f"{self.name}.{field}: {error}" for field, error in self._missing_secrets()]
-        return (*lacking, *(f"{self.name}.{field}: {secret.exposure}" for field, secret in self._exposed_secrets()))
+        return (*lacking, *(f"{self.name}.{field}: {secret.exposure}" for field, secret in self.exposed_secrets()))
 
-    def _exposed_secrets(self) -> Iterator[tuple[str, Secret]]:
+    def exposed_secrets(self) -> Iterator[tuple[str, Secret]]:
+        """Return the secrets that other users of this machine can read, each with its field."""
         settings = self.mailchimp
         kept = (
             ("mailchimp.api_key", settings.api_key),

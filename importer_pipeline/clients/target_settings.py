@@ -35,7 +35,6 @@ from importer_pipeline.target.declaration import (
     Declaration,
     Framing,
     PythonEntry,
-    RequestForm,
 )
 
 API_KEY = "api_key"
@@ -175,8 +174,8 @@ class TargetSettings(Declared):
         """Return what changes the form of what is sent, or where it goes, but the record: part of the fingerprint."""
         if self.python is not None:
             return [json.dumps(self.options, sort_keys=True)]
-        request = RequestForm() if self.request is None else self.request.form(has_token=False)
-        return [] if self.request is None else [request.method, request.path, request.body.normal_form]
+        request = self.request
+        return [] if request is None else [request.method, request.path, request.body.normal_form]
 
     def shaped(self, shape: Shape) -> "TargetSettings":
         """Return the target with records of a declared form."""

@@ -17,7 +17,7 @@ from importer_pipeline.defs.event_writing import Context
 from importer_pipeline.defs.failed_runs import RECENTLY, quarantine_recent_failures
 from importer_pipeline.defs.import_step import fail_if_incomplete, import_all, run_import
 from importer_pipeline.defs.names import SHARD_TAG, status_key
-from importer_pipeline.defs.paused_accounts import account_label, paused_accounts, read_refused
+from importer_pipeline.defs.paused_accounts import account_label, paused_accounts
 from importer_pipeline.defs.settings import Settings
 from importer_pipeline.defs.status import StatusReporter, import_and_report, status_spec
 from importer_pipeline.defs.status_events import status_check_specs
@@ -262,7 +262,7 @@ def _of_tick(context: Context, tasks: Sequence[Task], settings: Settings) -> lis
     full, which leaves paused accounts out.
     """
     rule, now = settings.pause_rule, time.time()
-    paused = {it.account: it for it in read_refused(context.instance, [settings.shard]).values() if rule.is_paused(it)}
+    paused = paused_accounts(context.instance, settings)
     found, left_out = list[Task](), set[str]()
     for task in tasks:
         account, request = paused.get(account_label(task.client)), task.request

@@ -81,10 +81,10 @@ def refused_metadata(accounts: Iterable[RefusedAccount], rule: PauseRule) -> Met
     return {REFUSED_ACCOUNTS: dg.MetadataValue.table(records, schema=dg.TableSchema(columns=columns))}
 
 
-def paused_accounts(instance: dg.DagsterInstance, settings: Settings) -> set[str]:
+def paused_accounts(instance: dg.DagsterInstance, settings: Settings) -> Mapping[str, RefusedAccount]:
     """Return the paused accounts of a shard."""
     found = read_refused(instance, [settings.shard])
-    return {it.account for it in found.values() if settings.pause_rule.is_paused(it)}
+    return {account: it for account, it in found.items() if settings.pause_rule.is_paused(it)}
 
 
 def _read(metadata: Metadata) -> list[RefusedAccount]:

@@ -64,7 +64,7 @@ class AudienceReport:
         self._lacking: Counter[str] = Counter()
         self._refused_ids: set[str] = set()
         self._refused_without_id = 0
-        self._read_now = self._read_again = self._delivered_now = self._accepted_now = self._requests_now = 0
+        self._read_now = self._read_again = self._accepted_now = self._requests_now = 0
         self._repeats = Repeats()
         self._earlier: list[ImportedWindow] = []
         if earlier is not None:
@@ -86,7 +86,6 @@ class AudienceReport:
     def delivered(self, delivered: DeliveredPage) -> PageCounts:
         """Take in a delivered page, and return what counts with it."""
         counts = self._repeats.count(delivered)
-        self._delivered_now += delivered.page.shape.length
         self._read_now += counts.read
         self._read_again += len(counts.again)
         self._accepted_now += counts.accepted
@@ -178,7 +177,6 @@ class AudienceReport:
     def _hold_unreadable(self, found: Unreadable, kind: ListingKind) -> None:
         contacts = refused_of(found)
         self._read_now += len(contacts)
-        self._delivered_now += len(contacts)
         self._refused_ids.update(contact.contact_id for contact in contacts if contact.contact_id)
         self._refused_without_id += sum(not contact.contact_id for contact in contacts)
         key = window_key(found.window, archived=kind.is_archived)
@@ -236,7 +234,8 @@ class AudienceReport:
         """Return the paths that no contact of the snapshot has; none if this run has not read all of it."""
         if self._earlier:
             return ()
-        return tuple(path for path, count in sorted(self._lacking.items()) if count == self._delivered_now)
+        delivered = self._read_now + self._read_again
+        return tuple(path for path, count in sorted(self._lacking.items()) if count == delivered)
 
 
 def _planned(walks: Walks) -> Walks:

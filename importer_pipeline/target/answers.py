@@ -5,7 +5,7 @@ not sent, its receipt names none, and the refused ones are found as if it had on
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from importer_pipeline.errors import BrokenAnswer, ImporterError, RecordRefused, TooManyRequests
@@ -63,7 +63,7 @@ def read_answer(answer: Answer, records: Sequence[AnyRecord], form: AnswerForm) 
     if declared is StatusMeaning.RECEIPT or (declared is None and 200 <= answer.status < 300):
         return _paced(answer, _receipt(answer, records, form))
     meaning = meaning_of(answer.status) if declared is None else _DECLARED[declared]
-    if meaning is CONTENT and form.refused is not None and (receipt := _of_refused_post(answer, records, form)):
+    if meaning is CONTENT and form.refused is not None and (receipt := _of_refused_post(answer, records, form.refused)):
         return _paced(answer, receipt)
     raise _error(answer, meaning, records, form)
 
@@ -110,12 +110,10 @@ def _receipt(answer: Answer, records: Sequence[AnyRecord], form: AnswerForm) -> 
     return Receipt(sent=sent, accepted=accepted, refused=_refused(listed), again=frozenset(listed.again))
 
 
-def _of_refused_post(answer: Answer, records: Sequence[AnyRecord], form: AnswerForm) -> Receipt | None:
+def _of_refused_post(answer: Answer, records: Sequence[AnyRecord], form: RefusedList) -> Receipt | None:
     """Return the receipt of a post that was refused as a whole because of the records that the answer names."""
-    if form.refused is None:
-        return None
     try:
-        listed = _listed(_document(answer), records, form.refused)
+        listed = _listed(_document(answer), records, form)
     except BrokenAnswer:
         return None
     if listed.unknown or not listed.refused:
@@ -217,9 +215,4 @@ def _whole(value: Any) -> int | None:
 
 
 def _paced(answer: Answer, receipt: Receipt) -> Receipt:
-    pause = pause_seconds(answer.headers, now=server_seconds(answer))
-    if not pause:
-        return receipt
-    return Receipt(
-        sent=receipt.sent, accepted=receipt.accepted, refused=receipt.refused, again=receipt.again, pause_seconds=pause
-    )
+    return replace(receipt, pause_seconds=pause_seconds(answer.headers, now=server_seconds(answer)))

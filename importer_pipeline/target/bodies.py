@@ -1,7 +1,7 @@
-"""Records to the body of a post, as declared. Pure."""
+"""Records to the body of a post, and its headers, as declared. Pure."""
 
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_json
@@ -21,6 +21,15 @@ def body_of(records: Sequence[AnyRecord], form: RequestForm) -> bytes:
     """Return the body of a post of these records, compressed if so declared."""
     plain = _plain_body([record.content for record in records], form.body)
     return gzip.compress(plain, compresslevel=_LEVEL, mtime=0) if form.gzip else plain
+
+
+def headers_of(form: RequestForm, values: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a post, with values in the places of the secrets that they name."""
+    headers = {name: value.format_map(values) for name, value in form.headers.items()}
+    headers["Content-Type"] = form.content_type
+    if form.gzip:
+        headers["Content-Encoding"] = "gzip"
+    return headers
 
 
 def _plain_body(contents: Sequence[dict[str, Any]], body: Body) -> bytes:

@@ -17,7 +17,7 @@ from importer_pipeline.http.wire import Adapter, Answer, Route, Wire
 from importer_pipeline.records.contacts import AnyRecord
 from importer_pipeline.records.receipt import Receipt
 from importer_pipeline.target.answers import read_answer, read_check
-from importer_pipeline.target.bodies import body_of, unique_records
+from importer_pipeline.target.bodies import body_of, headers_of, unique_records
 from importer_pipeline.target.client import TargetLimits
 from importer_pipeline.target.declaration import TOKEN, CheckForm, Declaration
 from importer_pipeline.target.meanings import fault_error
@@ -141,13 +141,8 @@ def filled_headers(declaration: Declaration, secrets: Mapping[str, SecretStr], t
     Raises:
         SecretMissing: a secret is empty, or unfit for a header.
     """
-    form = declaration.request
     values = {name: _checked(name, secret) for name, secret in secrets.items() if "." not in name} | {TOKEN: token}
-    headers = {name: value.format_map(values) for name, value in form.headers.items()}
-    headers["Content-Type"] = form.content_type
-    if form.gzip:
-        headers["Content-Encoding"] = "gzip"
-    return headers
+    return headers_of(declaration.request, values)
 
 
 def _checked(name: str, secret: SecretStr) -> str:

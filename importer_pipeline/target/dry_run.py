@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from importer_pipeline.records.contacts import AnyRecord
-from importer_pipeline.target.bodies import body_of, unique_records
+from importer_pipeline.target.bodies import body_of, headers_of, unique_records
 from importer_pipeline.target.declaration import Declaration, Framing, PythonEntry, RequestForm
 
 _MASK = "***"
@@ -31,10 +31,7 @@ def dry_run(url: str, declaration: Declaration | PythonEntry | None, records: Se
     form = RequestForm() if declaration is None else declaration.request
     if form.body.framing is Framing.ONE:
         unique = unique[:1]
-    headers = {name: value.format_map(_Masked()) for name, value in form.headers.items()}
-    headers["Content-Type"] = form.content_type
-    if form.gzip:
-        headers["Content-Encoding"] = "gzip"
+    headers = headers_of(form, _Masked())
     if form.idempotency_header:
         headers[form.idempotency_header] = "(made from the batch)"
     plain = RequestForm(body=form.body)
