@@ -146,6 +146,11 @@ class Stage:
             held = client.target.records
             return {key for key, record in wanted.items() if record is not None and held.get(record.id) != record}
 
+    def unchanged_since(self, name: str, moment: float) -> int:
+        """Return how many contacts of a client have not changed since a moment."""
+        with self.sandbox.lock:
+            return sum(member.changed < moment for listed in self.clients[name].lists for member in listed)
+
     def _declared(self, client: SandboxClient) -> Declared:
         several = len(client.lists) > 1
         return {
