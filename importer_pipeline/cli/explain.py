@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from importer_pipeline.checking.connections import open_account, patiently
+from importer_pipeline.cli.standings import why_paused
 from importer_pipeline.cli.tables import cell
 from importer_pipeline.cli.whereabouts import HeldContact, Place, Whereabouts, whereabouts
 from importer_pipeline.clients.client import Audience, Client, fingerprint
@@ -123,7 +124,8 @@ def _explained(
     name = AudienceName(client.name, audience.name)
     member = _member(account, audience, contact_id)
     held = None if member is None else _held(member)
-    view = settings_from_environment().view(datetime.now(UTC))
+    settings = settings_from_environment()
+    view = settings.view(datetime.now(UTC))
     is_now = fingerprint(client, audience)
     [inspected] = found.audiences({name: is_now}, view)
     where = whereabouts(
@@ -134,6 +136,7 @@ def _explained(
         why_no_chain=inspected.why_no_chain,
         entries=inspected.entries,
         progress=found.snapshot(name, is_now),
+        why_paused=why_paused(found.paused([(client, audience)], settings).get(name)),
     )
     contacts: Sequence[Contact] = audience.record_mapping().contacts([] if member is None else [member])[0]
     return Explained(

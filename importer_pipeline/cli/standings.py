@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
+
+from importer_pipeline.planning.pausing import RefusedAccount
 
 _MAX_UNIT = 48
 
@@ -30,13 +33,14 @@ STATE_WORDS = {
 }
 """The words for each state."""
 
-_JOB = "dagster job execute -m importer_pipeline -j"
+REDRIVE = "dagster job execute -m importer_pipeline -j redrive_quarantine"
+"""The command that retries what is in the quarantine."""
 
 REMEDIES = {
-    State.PAUSED: f"correct the key, then: {_JOB} incremental_sync; until then it is asked once a day",
-    State.UNSYNCED: f"a full sync imports it: {_JOB} full_sync",
+    State.PAUSED: "correct the key, then: importer sync; until then it is asked once a day",
+    State.UNSYNCED: "a full sync imports it: importer sync --full",
     State.LATE: "check the error of the last incremental_sync, and that the daemon and the hourly schedules are on",
-    State.QUARANTINED: f"see the reasons in the asset quarantine, correct them, then: {_JOB} redrive_quarantine",
+    State.QUARANTINED: f"see the reasons in the asset quarantine, correct them, then: {REDRIVE}",
     State.WELL: "",
 }
 """What to do in each state."""
@@ -121,6 +125,16 @@ def quarantine_in_words(quarantined: tuple[int, int]) -> str:
     contacts, parts = quarantined
     words = [_count(contacts, "contact"), _count(parts, "window or hour", "windows or hours")]
     return ", ".join(word for word in words if word)
+
+
+def why_paused(account: RefusedAccount | None) -> str:
+    """Return why an account is paused, as a sentence; "" for none."""
+    return "" if account is None else f"its account's key is refused since {moment(account.since)}"
+
+
+def moment(epoch_seconds: float | None) -> str:
+    """Return a time in UTC to the minute; "-" for none."""
+    return "-" if epoch_seconds is None else datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def duration(seconds: float) -> str:

@@ -17,8 +17,10 @@ from importer_pipeline.cli.standings import (
     Standing,
     State,
     duration,
+    moment,
     quarantine_in_words,
     standing_of,
+    why_paused,
     worst_first,
 )
 from importer_pipeline.cli.tables import table
@@ -102,22 +104,16 @@ def document(status: Status) -> dict[str, Any]:
     }
 
 
-def moment(epoch_seconds: float | None) -> str:
-    """Return a time in UTC to the minute; "-" for none."""
-    return "-" if epoch_seconds is None else datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%d %H:%M")
-
-
 def _standing(
     found: InspectedAudience, paused: RefusedAccount | None, *, now: float, late_after_seconds: float
 ) -> Standing:
-    why_paused = "" if paused is None else f"its account's key is refused since {moment(paused.since)}"
     contacts = {key for entry in found.entries for key in entry.contacts}
     return standing_of(
         str(found.name),
         full_sync_at=found.full_sync_at,
         watermark=None if found.chain is None else found.chain.end,
         why_unsynced=found.why_no_chain,
-        why_paused=why_paused,
+        why_paused=why_paused(paused),
         quarantined=(len(contacts), sum(bool(entry.failures) for entry in found.entries)),
         now=now,
         late_after_seconds=late_after_seconds,

@@ -5,9 +5,10 @@ the quarantine. Stays out: reading any of it (`explain.py`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
+from importer_pipeline.cli.standings import REDRIVE
 from importer_pipeline.engine.outcomes import Part, PartitionRef
 from importer_pipeline.listing.coverage import timestamp
 from importer_pipeline.listing.hours import hour_key
@@ -16,14 +17,13 @@ from importer_pipeline.planning.chain import Chain
 from importer_pipeline.planning.quarantine import Entry, Failure
 from importer_pipeline.records.contacts import ID_OF_NO_ADDRESS
 
-_JOB = "dagster job execute -m importer_pipeline -j"
-
 
 class Place(Enum):
     """Where a contact is."""
 
     IMPORTED = "imported"
     AHEAD = "ahead of the watermark"
+    PAUSED = "not imported: its account is paused"
     QUARANTINED = "in quarantine"
     FAILED = "in a window or hour that failed"
     UNSYNCED = "not imported"
@@ -76,6 +76,7 @@ def whereabouts(
     why_no_chain: str,
     entries: Sequence[Entry],
     progress: SnapshotProgress | None,
+    why_paused: str,
 ) -> Whereabouts:
     """Judge where a contact is.
 
@@ -87,6 +88,7 @@ def whereabouts(
         why_no_chain: the reason, as the end of a sentence.
         entries: its entries in the quarantine.
         progress: its newest snapshot.
+        why_paused: why its account is paused, as a sentence; "" if it is not.
     """
     refused = _refused(contact_id, entries)
     if held is None:
@@ -97,7 +99,7 @@ def whereabouts(
             place=Place.QUARANTINED,
             partition=str(ref),
             why=f"{failure.reason} ({failure.attempts} attempts, last {timestamp(failure.last_seen)})",
-            remedy=f"correct the cause, then: {_JOB} redrive_quarantine",
+            remedy=f"correct the cause, then: {REDRIVE}",
         )
     part = _part_of(held, name, chain, progress)
     failed = _failed(held, part, entries, chain, progress)
@@ -107,9 +109,17 @@ def whereabouts(
             place=Place.FAILED,
             partition=str(failed.ref),
             why=f"this part could not be imported completely: {reasons}",
-            remedy=f"correct the cause, then: {_JOB} redrive_quarantine",
+            remedy=f"correct the cause, then: {REDRIVE}",
         )
-    return _by_time(held, part, chain, why_no_chain, progress)
+    found = _by_time(held, part, chain, why_no_chain, progress, name=name)
+    if not why_paused or found.place is Place.IMPORTED:
+        return found
+    return replace(
+        found,
+        place=Place.PAUSED,
+        why=f"{found.why}; {why_paused}, so it is asked once a day",
+        remedy=f"correct the key, then: importer sync {name}",
+    )
 
 
 def _absent(refused: tuple[PartitionRef, Failure] | None) -> Whereabouts:
@@ -134,6 +144,8 @@ def _by_time(
     chain: Chain | None,
     why_no_chain: str,
     progress: SnapshotProgress | None,
+    *,
+    name: AudienceName,
 ) -> Whereabouts:
     partition, changed = "" if part is None else str(part), timestamp(held.changed)
     if chain is not None and held.changed <= chain.end:
@@ -150,13 +162,13 @@ def _by_time(
             place=Place.AHEAD,
             partition=partition,
             why=f"its last change, {changed}, is after the watermark, {timestamp(chain.end)}",
-            remedy=f"the next incremental_sync imports it, a minute after its hour is over: {_JOB} incremental_sync",
+            remedy=f"the next sync imports it, a minute after its hour is over: importer sync {name}",
         )
     return Whereabouts(
         place=Place.UNSYNCED,
         partition=partition,
         why=f"the audience needs a full sync: {why_no_chain}",
-        remedy=f"{_JOB} full_sync",
+        remedy=f"importer sync --full {name}",
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
 from importer_pipeline.clients.field_types import Declared, Url
 from importer_pipeline.clients.file_problems import refusal
 from importer_pipeline.clients.secret import Secret
+from importer_pipeline.records.expressions import parse_constant
 from importer_pipeline.redaction import looks_like_a_secret
 from importer_pipeline.target.declaration import (
     TOKEN,
@@ -24,6 +25,7 @@ from importer_pipeline.target.declaration import (
     StatusMeaning,
     TokenForm,
 )
+from importer_pipeline.target.headers import fits_header
 
 PLACE = re.compile(r"\{([^{}]*)\}")
 """The place of a secret in a header."""
@@ -53,7 +55,7 @@ def _checked_header(name: str) -> str:
 
 
 def _checked_value(value: str) -> str:
-    if not value.isprintable() or not _is_latin(value):
+    if not fits_header(value):
         raise refusal("a header's value has one line of Latin-1", "write only what is to be sent")
     if looks_like_a_secret(PLACE.sub("", value)):
         raise refusal(
@@ -62,10 +64,6 @@ def _checked_value(value: str) -> str:
     if "{" in PLACE.sub("", value) or "}" in PLACE.sub("", value):
         raise refusal("unbalanced braces", 'write the name of a secret in braces: "Bearer {api_key}"')
     return value
-
-
-def _is_latin(text: str) -> bool:
-    return all(ord(letter) < 256 for letter in text)
 
 
 def _json_path(written: Any) -> Any:
@@ -104,10 +102,7 @@ def _constants(written: Any) -> Any:
     if written == _RECORDS:
         return _MARK
     if isinstance(written, str) and written.startswith("="):
-        try:
-            return json.loads(written[1:])
-        except ValueError:
-            return written[1:]
+        return parse_constant(written[1:])
     return written
 
 

@@ -8,7 +8,6 @@ Dagster.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -16,6 +15,8 @@ from dagster._core.storage.event_log import AssetKeyTable, SqlEventLogStorage
 from dagster._core.storage.event_log.migration import ASSET_KEY_INDEX_COLS
 from dagster._serdes import unpack_value
 from sqlalchemy import or_, select
+
+from importer_pipeline.defs.stored import Stored
 
 
 class RowMetadata(Mapping[str, dg.MetadataValue]):
@@ -43,20 +44,9 @@ class RowMetadata(Mapping[str, dg.MetadataValue]):
         return len(self._written)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssetRow:
-    """The newest materialization of an asset, as it stands in the asset's row."""
-
-    storage_id: int
-    run_id: str
-    timestamp: float
-    partition: str | None
-    metadata: RowMetadata
-
-
 def newest_rows(
     storage: SqlEventLogStorage, keys: Sequence[dg.AssetKey]
-) -> tuple[Mapping[dg.AssetKey, AssetRow], Sequence[dg.AssetKey]]:
+) -> tuple[Mapping[dg.AssetKey, Stored], Sequence[dg.AssetKey]]:
     """Return the newest materializations of assets, and the assets with a row of which only Dagster knows more.
 
     Assets without a row, of which nothing was ever written or everything wiped, are in neither.
@@ -72,7 +62,7 @@ def newest_rows(
     )
     with storage.index_connection() as connection:
         rows = connection.execute(query).all()
-    found: dict[dg.AssetKey, AssetRow] = {}
+    found: dict[dg.AssetKey, Stored] = {}
     others: list[dg.AssetKey] = []
     for text, written, details in rows:
         row = _row(written, details)
@@ -83,12 +73,12 @@ def newest_rows(
     return found, others
 
 
-def _row(written: str | None, details: str | None) -> AssetRow | None:
+def _row(written: str | None, details: str | None) -> Stored | None:
     try:
         record = json.loads(written or "{}")
         entry = record["event_log_entry"]
         materialization = entry["dagster_event"]["event_specific_data"]["materialization"]
-        row = AssetRow(
+        row = Stored(
             storage_id=int(record["storage_id"]),
             run_id=str(entry["run_id"]),
             timestamp=float(entry["timestamp"]),

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 import dagster as dg
 
 from importer_pipeline.clients.client import Audience, Client, fingerprint
-from importer_pipeline.defs.event_log import Stored, materializations, newest_materializations, observations
+from importer_pipeline.defs.event_log import materializations, newest_materializations, observations
 from importer_pipeline.defs.event_metadata import (
     read_form,
     read_hour,
@@ -19,6 +19,7 @@ from importer_pipeline.defs.event_metadata import (
     snapshot_of_window,
 )
 from importer_pipeline.defs.names import CONTACTS, changes_key, contacts_key, windows_key
+from importer_pipeline.defs.stored import Stored
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.chain import Evidence, HourCompleted, SnapshotCompleted, SnapshotTaken, View
 

@@ -4,7 +4,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -23,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from importer_pipeline.defs.asset_rows import newest_rows
 from importer_pipeline.defs.batches import VALUES_AT_ONCE, batches
+from importer_pipeline.defs.stored import Evaluated, Stored
 
 _NOT_WIPED = or_(
     AssetKeyTable.c.wipe_timestamp.is_(None), SqlEventLogStorageTable.c.timestamp > AssetKeyTable.c.wipe_timestamp
@@ -31,29 +31,6 @@ _NOT_WIPED = or_(
 
 _PARTITIONS_AT_ONCE = 500
 """Partitions that are looked up in one statement."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A materialization or an observation as the log keeps it."""
-
-    storage_id: int
-    """Grows with each event that is written."""
-    run_id: str
-    """Of the run that wrote it; "" where none did."""
-    timestamp: float
-    """Time of writing, in epoch seconds."""
-    partition: str | None
-    metadata: Mapping[str, dg.MetadataValue]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """An evaluation of a check as the log keeps it."""
-
-    timestamp: float
-    """Time of writing, in epoch seconds."""
-    metadata: Mapping[str, dg.MetadataValue]
 
 
 def newest_evaluations(
@@ -132,8 +109,7 @@ def newest_materializations(
         others = some
         if isinstance(storage, SqlEventLogStorage):
             rows, others = newest_rows(storage, others)
-            for key, row in rows.items():
-                newest[key] = Stored(row.storage_id, row.run_id, row.timestamp, row.partition, row.metadata)
+            newest.update(rows)
         for record in instance.get_asset_records(others) if others else ():
             last = record.asset_entry.last_materialization_record
             newest[record.asset_entry.asset_key] = None if last is None else stored_materialization(last)

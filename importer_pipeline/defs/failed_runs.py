@@ -1,7 +1,7 @@
-"""What failed runs left behind, put into the quarantine, from wherever they were started.
+"""Puts into the quarantine what failed runs did not import, however they were launched.
 
-A step puts what fails into the quarantine itself. What it can't tell of is found here, by the events that its run left: it was
-killed, or an account was of no use for windows and hours that somebody had asked for.
+A step quarantines what fails in it. A step that was killed can't, nor one whose account could not be read at all: what
+these were to import is known from the events of their runs.
 """
 
 import time
@@ -29,7 +29,7 @@ _WILL_RETRY_TAG = "dagster/will_retry"
 _LOOK_BACK = timedelta(days=7)
 
 RECENTLY = timedelta(days=1)
-"""How far back each hourly run looks: an event that is committed after a later one is never seen by the sensor."""
+"""How far back each hourly run looks: the sensor never sees an event that is committed after a later one."""
 _MAX_RUNS = 500
 
 _PARTS = {CONTACT_WINDOWS: Part.WINDOW, CONTACT_CHANGES: Part.HOUR}
@@ -40,7 +40,7 @@ Planned = Mapping[PartitionRef, tuple[dg.AssetKey, float]]
 
 
 class Audiences:
-    """The declared audiences, for what their pieces are called and what they are read for."""
+    """The declared audiences: their partitions, fingerprints and accounts."""
 
     def __init__(self, clients: Clients) -> None:
         self._fingerprints = fingerprints(clients.select([], []))
@@ -50,7 +50,7 @@ class Audiences:
         }
 
     def ref(self, key: dg.AssetKey, partition: str) -> PartitionRef | None:
-        """The window or hour that a partition of an asset stands for; None if it is none of a declared audience."""
+        """Return the window or hour of a partition; None if it is none of a declared audience."""
         if len(key.path) != 3 or key.path[2] not in _PARTS:
             return None
         name = AudienceName(key.path[0], key.path[1])
@@ -61,14 +61,14 @@ class Audiences:
         return self._fingerprints[name]
 
     def account(self, name: AudienceName) -> str | None:
-        """Return what a declared audience's account is locked by; None of one that is not declared: no sync has it."""
+        """Return the name of the lock of an audience's account; None if the audience is not declared."""
         return self._accounts.get(name)
 
 
 def quarantine_recent_failures(
     instance: dg.DagsterInstance, clients: Clients, *, look_back: timedelta = _LOOK_BACK
 ) -> list[PartitionRef]:
-    """Put into the quarantine what failed runs left that ended in that time; doing it again changes nothing."""
+    """Quarantine what the runs that failed in this time did not import; doing it again changes nothing."""
     drop_closed(instance)
     since = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.now(UTC) - look_back)
     audiences = Audiences(clients)
@@ -82,13 +82,13 @@ def quarantine_recent_failures(
 def quarantine_failures_of(
     instance: dg.DagsterInstance, run: dg.DagsterRun, audiences: Audiences
 ) -> list[PartitionRef]:
-    """Put into the quarantine what a failed run was to bring in and did not.
+    """Quarantine what a failed run was to import and did not.
 
-    Left alone is what has been brought in since, what the quarantine has been told of since, and what will be tried again. So
-    is what another sync has the account of, which may be writing the same entries: the next look finds it.
+    Left out is what was imported or quarantined since, and what Dagster will retry. So is an account that another sync
+    has, since it may be writing the same entries: the next run finds the rest.
 
     Returns:
-        what was put there.
+        what was quarantined.
 
     Raises:
         LocksUnusable: there can be no locks of accounts.
@@ -161,7 +161,7 @@ def _entry(
     at: float,
     ended: float,
 ) -> Entry | None:
-    """The entry of something that failed; None where it is of a snapshot that is no more, or of no hour that was over."""
+    """Return the entry of a partition; None if its snapshot is not the newest, or its hour was not over."""
     is_now, snapshot_id = audiences.fingerprint(ref.name), ""
     if ref.part is Part.WINDOW:
         newest = newest_snapshot(instance, ref.name)
@@ -170,7 +170,7 @@ def _entry(
         snapshot = newest.snapshot
         if snapshot.fingerprint != is_now or ref.key not in snapshot.keys:
             return None
-        # What was planned before it was taken is of an older one: the newest reads all of that again.
+        # Planned before the snapshot was taken: it belongs to an older one, and the newest covers it.
         if at < taken_at(instance, ref.name, snapshot):
             return None
         snapshot_id = snapshot.id

@@ -9,9 +9,10 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from importer_pipeline.defs.event_log import Stored, materializations, materializations_of_partitions
+from importer_pipeline.defs.event_log import materializations, materializations_of_partitions
 from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
 from importer_pipeline.defs.quarantine_colour import runs_of_colour, turn_red
+from importer_pipeline.defs.stored import Stored
 from importer_pipeline.engine.outcomes import Part, PartitionRef
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.quarantine import Entry, Failure, Quarantine

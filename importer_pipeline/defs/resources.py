@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr
 
 from importer_pipeline.clients.collection import Audience, Client, Clients, clients_from_environment
 from importer_pipeline.defs.settings import settings_from_environment
-from importer_pipeline.engine.concurrency import LimiterRegistry, ThrottlePolicy, account_limiter, target_limiters
+from importer_pipeline.engine.concurrency import LimiterRegistry, ThrottlePolicy, account_limiter
 from importer_pipeline.engine.services import SyncLimits
 from importer_pipeline.listing.coverage import Paging
 from importer_pipeline.mailchimp.client import OAUTH_METADATA_URL, MailchimpClient, MailchimpLimits
@@ -157,16 +157,12 @@ class TargetResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingT
         """
         client, _ = selected(declared(self.clients), name)
         rules = target_rules(client)
-        of_url, of_account = target_limiters(client.target.url, rules.account or client.name)
-        most = min(self.max_posts, rules.posts_at_once or self.max_posts)
-        limiters = [
-            _LIMITERS.of(of_url, self.max_posts, throttling=ThrottlePolicy()),
-            _LIMITERS.of(of_account, most, throttling=ThrottlePolicy(), per_second=rules.posts_per_second),
-        ]
         retry = SyncLimits()
         calls = LimitedCalls(
             of=f"the target of {client.name}",
-            limiters=limiters,
+            limiters=_LIMITERS.of_target(
+                client.target.url, client.name, rules, max_posts=self.max_posts, throttling=ThrottlePolicy()
+            ),
             wait_seconds=wait_seconds,
             retries=retry.retries,
             retry_pause_seconds=retry.first_pause_seconds,

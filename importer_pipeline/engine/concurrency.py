@@ -11,6 +11,8 @@ from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from importer_pipeline.engine.audience_plan import TargetRules
+
 _TURN_SECONDS = 1.0
 """How long a connection is kept for a sync that was refused one: a sync that waits asks more often than that."""
 
@@ -200,16 +202,6 @@ def account_limiter(account: str) -> Hashable:
     return "account", account
 
 
-def target_limiters(url: str, account: str) -> tuple[Hashable, Hashable]:
-    """Return the names of the limiters of a post: the target URL's, which all share, and that of one account there.
-
-    Args:
-        url: the target's URL.
-        account: the client's name, or that of an account which clients share.
-    """
-    return ("target", url), ("target", url, account)
-
-
 class LimiterRegistry:
     """The `ConcurrencyLimiter` of each account and target, by name: all syncs of a process share it."""
 
@@ -224,3 +216,23 @@ class LimiterRegistry:
         with self._lock:
             limiter = ConcurrencyLimiter(limit, throttling=throttling, per_second=per_second)
             return self._by_name.setdefault(name, limiter)
+
+    def of_target(
+        self, url: str, client: str, rules: TargetRules, *, max_posts: int, throttling: ThrottlePolicy
+    ) -> tuple[ConcurrencyLimiter, ConcurrencyLimiter]:
+        """Return the limiters of a post: the target URL's, which all share, and that of the client's account there.
+
+        Args:
+            url: the target's URL.
+            client: the client's name.
+            rules: what the target allows.
+            max_posts: maximum of posts in flight to the URL.
+            throttling: the reaction to 429s.
+        """
+        account = self.of(
+            ("target", url, rules.account or client),
+            min(max_posts, rules.posts_at_once or max_posts),
+            throttling=throttling,
+            per_second=rules.posts_per_second,
+        )
+        return self.of(("target", url), max_posts, throttling=throttling), account

@@ -10,11 +10,11 @@ decides.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from random import Random
 
 from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
-from importer_pipeline.engine.concurrency import LimiterRegistry, target_limiters
+from importer_pipeline.engine.concurrency import LimiterRegistry
 from importer_pipeline.engine.delivery import Batch, Delivery
 from importer_pipeline.engine.lanes import Doubt, Lane, TargetUrl
 from importer_pipeline.engine.pages import Page
@@ -78,20 +78,15 @@ class Posting:
         """Add an audience whose contacts will have to be posted."""
         name, client, rules = audience.plan.target, audience.plan.name.client, audience.plan.target_rules
 
-        of_url, of_account = target_limiters(name, rules.account or client)
-
-        def service(of: Hashable, most: int, per_second: float | None = None) -> Service:
-            limiter = limiters.of(of, most, throttling=self._limits.throttling, per_second=per_second)
-            return Service(limiter, self._timers)
-
-        most = self._limits.target_posts
+        of_url, of_account = limiters.of_target(
+            name, client, rules, max_posts=self._limits.target_posts, throttling=self._limits.throttling
+        )
         if name not in self._urls:
-            self._urls[name] = TargetUrl(service(of_url, most))
+            self._urls[name] = TargetUrl(Service(of_url, self._timers))
         url = self._urls[name]
         if client not in url.lanes:
-            own = service(of_account, min(most, rules.posts_at_once or most), rules.posts_per_second)
             together = min(self._limits.post_records, rules.batch_records or self._limits.post_records)
-            url.lanes[client] = Lane(client, url, own, together)
+            url.lanes[client] = Lane(client, url, Service(of_account, self._timers), together)
 
     def has_room(self, audience: AudienceSync) -> bool:
         """Return whether one more page for this audience's target may be read."""

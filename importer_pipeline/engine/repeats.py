@@ -4,8 +4,9 @@ A page is a contiguous cut of a listing by `last_changed`. So it has every conta
 and its last, and only the contacts of these two moments have to be remembered by their IDs.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+from operator import itemgetter
 
 from importer_pipeline.engine.report import DeliveredPage, PageCounts
 from importer_pipeline.listing.snapshots import parse_window_key
@@ -49,38 +50,48 @@ class _Listing:
         """Moments between which, but not at which, everything has been read; in order, and apart."""
         self._ids: dict[str, set[str]] = {}
         """IDs of the contacts that have been read of other moments."""
+        self._moments: list[str] = []
+        """These moments, in order."""
 
     def repeated(self, stamps: Sequence[str], ids: Sequence[str]) -> set[str]:
         """Return the contacts of a page that have been read."""
         found = set[str]()
-        for first, last in self._whole:
+        if not stamps:
+            return found
+        for first, last in self._whole[self._overlapping(stamps[0], stamps[-1])]:
             found.update(ids[bisect_right(stamps, first) : bisect_left(stamps, last)])
-        for moment, known in self._ids.items():
-            found.update(known.intersection(_at(moment, stamps, ids)))
+        for moment in self._moments[bisect_left(self._moments, stamps[0]) : bisect_right(self._moments, stamps[-1])]:
+            found.update(self._ids[moment].intersection(_at(moment, stamps, ids)))
         return found
 
     def add(self, stamps: Sequence[str], ids: Sequence[str], *, is_contiguous: bool) -> None:
         """Remember a page."""
         moments = {stamps[0], stamps[-1]} if stamps and is_contiguous else set(stamps)
         for moment in moments:
-            self._ids.setdefault(moment, set()).update(_at(moment, stamps, ids))
+            if moment not in self._ids:
+                self._ids[moment] = set()
+                insort(self._moments, moment)
+            self._ids[moment].update(_at(moment, stamps, ids))
         if is_contiguous and len(moments) > 1:
-            self._whole = _joined([*self._whole, (stamps[0], stamps[-1])])
-            for moment in [it for it in self._ids if any(first < it < last for first, last in self._whole)]:
-                del self._ids[moment]
+            self._add_whole(stamps[0], stamps[-1])
+
+    def _add_whole(self, first: str, last: str) -> None:
+        """Join what overlaps, and forget the contacts of the moments within."""
+        joined = self._overlapping(first, last)
+        for other_first, other_last in self._whole[joined]:
+            first, last = min(first, other_first), max(last, other_last)
+        self._whole[joined] = [(first, last)]
+        within = slice(bisect_right(self._moments, first), bisect_left(self._moments, last))
+        for moment in self._moments[within]:
+            del self._ids[moment]
+        del self._moments[within]
+
+    def _overlapping(self, first: str, last: str) -> slice:
+        """Return which ranges have moments in common with the one between these two."""
+        begin = bisect_right(self._whole, first, key=itemgetter(1))
+        return slice(begin, max(begin, bisect_left(self._whole, last, key=itemgetter(0))))
 
 
 def _at(moment: str, stamps: Sequence[str], ids: Sequence[str]) -> Sequence[str]:
     """Return the contacts that changed at a moment."""
     return ids[bisect_left(stamps, moment) : bisect_right(stamps, moment)]
-
-
-def _joined(ranges: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the same ranges, those that overlap as one."""
-    result: list[tuple[str, str]] = []
-    for first, last in sorted(ranges):
-        if result and first < result[-1][1]:
-            result[-1] = (result[-1][0], max(result[-1][1], last))
-        else:
-            result.append((first, last))
-    return result

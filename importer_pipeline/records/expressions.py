@@ -172,7 +172,7 @@ def parse_expression(text: str) -> Expression:
         ClientsFileInvalid: unbalanced braces, an impossible path, an unknown function.
     """
     if text.startswith("="):
-        return Expression(constant=_constant(text[1:]))
+        return Expression(constant=json.dumps(parse_constant(text[1:]), ensure_ascii=False, sort_keys=True))
     if not text.strip():
         return Expression(constant='""')
     if "{" not in text and "}" not in text:
@@ -199,6 +199,14 @@ def parse_expression(text: str) -> Expression:
         for place in places:
             _check_textual(place)
     return Expression(literals=tuple(literals), places=tuple(places))
+
+
+def parse_constant(written: str) -> Any:
+    """Return the value of a constant, from what stands behind its `=`: JSON, or else a text."""
+    try:
+        return json.loads(written)
+    except ValueError:
+        return written
 
 
 def _place(written: str) -> Place:
@@ -236,14 +244,6 @@ def _check_order(functions: list[str]) -> None:
 def _check_textual(place: Place) -> None:
     if wrong := [it for it in place.functions if it not in _TEXT_FUNCTIONS]:
         raise ClientsFileInvalid(f"{wrong[0]} stands within a text", remedy="write nothing around its braces")
-
-
-def _constant(written: str) -> str:
-    try:
-        value = json.loads(written)
-    except ValueError:
-        value = written
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _applied(function: str, value: Any) -> Any:

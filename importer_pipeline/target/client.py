@@ -12,15 +12,13 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic_core import to_json
 
-from importer_pipeline.errors import (
-    BrokenAnswer,
-    SecretMissing,
-)
+from importer_pipeline.errors import BrokenAnswer
 from importer_pipeline.http.hosts import host_of
 from importer_pipeline.http.json_bodies import small_document
 from importer_pipeline.http.wire import Adapter, Answer, Limits, Route, Wire
 from importer_pipeline.records.contacts import AnyRecord
 from importer_pipeline.records.receipt import Receipt
+from importer_pipeline.target.headers import header_secret
 from importer_pipeline.target.meanings import OF_BATCH, fault_error, meaning_of, status_error
 
 
@@ -50,7 +48,7 @@ class TargetClient:
 
     def __init__(self, url: str, api_key: SecretStr, *, limits: TargetLimits, adapter: Adapter | None = None) -> None:
         self._url = url
-        self._headers = {"Authorization": _header_value(api_key), "Content-Type": "application/json"}
+        self._headers = {"Authorization": header_secret(api_key, name="API key"), "Content-Type": "application/json"}
         self._wire = Wire(limits=limits, error_of=fault_error, adapter=adapter)
         self._prepared: Route | None = None
 
@@ -134,13 +132,3 @@ def _json(records: Any) -> bytes:
             for contact_id, firstname, lastname, email, status in records
         ]
     )
-
-
-def _header_value(api_key: SecretStr) -> str:
-    value = api_key.get_secret_value()
-    if not value or value != value.strip() or not value.isprintable() or any(ord(letter) > 255 for letter in value):
-        raise SecretMissing(
-            "the target's API key is empty, or contains characters that an HTTP header can't carry",
-            remedy="check for a space, a line break or a quotation mark where it is stored",
-        )
-    return value

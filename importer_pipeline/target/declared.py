@@ -11,7 +11,6 @@ from functools import partial
 
 from pydantic import SecretStr
 
-from importer_pipeline.errors import SecretMissing
 from importer_pipeline.http.hosts import host_of
 from importer_pipeline.http.wire import Adapter, Answer, Route, Wire
 from importer_pipeline.records.contacts import AnyRecord
@@ -20,6 +19,7 @@ from importer_pipeline.target.answers import read_answer, read_check
 from importer_pipeline.target.bodies import body_of, headers_of, unique_records
 from importer_pipeline.target.client import TargetLimits
 from importer_pipeline.target.declaration import TOKEN, CheckForm, Declaration
+from importer_pipeline.target.headers import header_secret
 from importer_pipeline.target.meanings import fault_error
 from importer_pipeline.target.tokens import TokenSource
 
@@ -141,18 +141,8 @@ def filled_headers(declaration: Declaration, secrets: Mapping[str, SecretStr], t
     Raises:
         SecretMissing: a secret is empty, or unfit for a header.
     """
-    values = {name: _checked(name, secret) for name, secret in secrets.items() if "." not in name} | {TOKEN: token}
-    return headers_of(declaration.request, values)
-
-
-def _checked(name: str, secret: SecretStr) -> str:
-    value = secret.get_secret_value()
-    if not value or value != value.strip() or not value.isprintable() or any(ord(letter) > 255 for letter in value):
-        raise SecretMissing(
-            f"the target's secret {name} is empty, or contains characters that an HTTP header can't carry",
-            remedy="check for a space, a line break or a quotation mark where it is stored",
-        )
-    return value
+    values = {name: header_secret(secret, name=f"secret {name}") for name, secret in secrets.items() if "." not in name}
+    return headers_of(declaration.request, values | {TOKEN: token})
 
 
 class _IdempotencyKeys:

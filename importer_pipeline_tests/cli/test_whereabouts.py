@@ -17,12 +17,13 @@ _HOUR = 3600
 
 def _judged(
     *, changed: int = 500, chain: Chain | None = None, entries: tuple[Entry, ...] = (), contact_id: str = _ID,
-    progress: SnapshotProgress | None = None, held: bool = True, archived: bool = False,
+    progress: SnapshotProgress | None = None, held: bool = True, archived: bool = False, why_paused: str = "",
 ) -> Whereabouts:  # fmt: skip
     contact = HeldContact(contact_id=contact_id, changed=changed, archived=archived) if held else None
     return whereabouts(
-        contact_id, contact, name=_NAME, chain=chain, why_no_chain="of a test", entries=entries, progress=progress
-    )
+        contact_id, contact, name=_NAME, chain=chain, why_no_chain="of a test", entries=entries, progress=progress,
+        why_paused=why_paused,
+    )  # fmt: skip
 
 
 def _chain(*, end: int = _BEFORE, hours: frozenset[TimeRange] = frozenset()) -> Chain:
@@ -96,3 +97,18 @@ def test_a_quarantined_contact_that_is_gone_needs_nothing() -> None:
     entry = _entry(Part.HOUR, "2026-11-24-07:00", contact_id=_ID)
     found = _judged(chain=_chain(), entries=(entry,), held=False)
     assert (found.place, found.remedy) == (Place.QUARANTINED, "")
+
+
+def test_what_a_pause_holds_up_is_not_well() -> None:
+    why = "its account's key is refused since 2023-11-14 22:13"
+    for chain in (_chain(), None):
+        found = _judged(changed=_BEFORE + _HOUR, chain=chain, why_paused=why)
+        assert found.place is Place.PAUSED
+        assert not found.place.is_well
+        assert found.why.endswith(f"{why}, so it is asked once a day")
+        assert found.remedy == "correct the key, then: importer sync acme/newsletter"
+
+
+def test_what_was_imported_before_a_pause_is_imported() -> None:
+    found = _judged(changed=_BEFORE - 1, chain=_chain(), why_paused="its key is refused")
+    assert (found.place, found.remedy) == (Place.IMPORTED, "")
