@@ -12,6 +12,7 @@ from hypothesis import settings
 from importer_pipeline.sandbox.children import DAYS, TOLERANCE_VARIABLE
 from importer_pipeline_tests.support.postgres import Postgres, postgres_server
 from importer_pipeline_tests.support.processes import let_children_be_interrupted
+from importer_pipeline_tests.support.quick_storage import keep_engines_and_migrations
 from importer_pipeline_tests.support.runs import new_instance
 
 _MEMORY = "/dev/shm"
@@ -29,6 +30,7 @@ if _memory_has_room():
     # SQLite waits for the disk at each commit: half of the time of thousands of short runs.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY)
 let_children_be_interrupted()
+keep_engines_and_migrations()
 settings.register_profile("busy machines", deadline=None)
 settings.load_profile("busy machines")
 os.environ[TOLERANCE_VARIABLE] = (
@@ -58,6 +60,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the modules that take longest first."""
     order = {f"test_{name}.py": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep lock files out of the user's own folder: tests leave thousands."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="session")

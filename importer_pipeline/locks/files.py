@@ -5,6 +5,7 @@ file is removed or its folder replaced, another sync can get a second lock of th
 can change is refused, and the names are checked before each request.
 """
 
+import math
 import os
 import platform
 import time
@@ -23,6 +24,8 @@ from importer_pipeline.locks.folder_trust import reach_of_others
 from importer_pipeline.locks.protocol import digest
 
 _OLD_SECONDS = 24 * 3600.0
+_CLEANUP_SECONDS = 3600.0
+"""Time between two searches for old files: a backfill has thousands of runs, each of which would look at all files."""
 _SETTLED_NANOSECONDS = 2 * 10**9
 """Two successive changes of a folder may have the same time, so a change younger than this is checked again."""
 
@@ -135,11 +138,16 @@ class FileRunLocks:
     def remove_old(self) -> None:
         """Remove the files of runs that started more than a day ago and have ended.
 
-        A run locks its file right after creating it, so no run will come to lock a free file of that age.
+        A run locks its file right after creating it, so no run will come to lock a free file of that age. Nothing is
+        done within an hour of the last time.
         """
         with _use(*self._folders):
+            cleaned = self._folders[-1] / "cleaned"
+            if abs(_age_seconds(cleaned)) < _CLEANUP_SECONDS:
+                return
+            cleaned.touch()
             for path in self._folders[-1].glob("*.lock"):
-                if _is_old(path) and (lock := _locked(path)) is not None:
+                if _OLD_SECONDS < _age_seconds(path) < math.inf and (lock := _locked(path)) is not None:
                     path.unlink(missing_ok=True)
                     lock.release()
 
@@ -230,11 +238,15 @@ def _locked(path: Path) -> FileLock | None:
     return lock
 
 
-def _is_old(path: Path) -> bool:
+def _age_seconds(path: Path) -> float:
+    """Return the time since a file was last written, which may be negative; infinity if there is none.
+
+    Another process may have just removed it.
+    """
     try:
-        return time.time() - path.stat().st_mtime > _OLD_SECONDS
-    except FileNotFoundError:  # Another process has removed it.
-        return False
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _write_once(path: Path, text: str) -> None:

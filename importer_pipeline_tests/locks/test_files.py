@@ -174,6 +174,20 @@ def test_only_files_of_runs_that_ended_long_ago_are_removed(tmp_path: Path) -> N
     assert not is_free(tmp_path, "long")
 
 
+def test_old_files_are_looked_for_once_an_hour(tmp_path: Path) -> None:
+    """Otherwise, a backfill of thousands of runs looks through thousands of files in each."""
+    locks = FileRunLocks(tmp_path)
+    for run in ("first", "second"):
+        locks.remove_old()
+        assert is_free(tmp_path, run)
+        for path in files(tmp_path):
+            os.utime(path, (0, 0))
+    assert len(files(tmp_path)) == 2
+    os.utime(tmp_path / "runs" / "cleaned", (0, 0))
+    locks.remove_old()
+    assert files(tmp_path) == []
+
+
 def test_runs_that_start_during_a_cleanup_keep_their_locks(tmp_path: Path) -> None:
     done = threading.Event()
 

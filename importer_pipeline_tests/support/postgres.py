@@ -73,9 +73,11 @@ class Postgres:
             self.execute("CREATE DATABASE blank")
             with tempfile.TemporaryDirectory() as folder, self.instance(Path(folder), "blank") as made:
                 made.get_runs()
+            # A database with sessions can't be a template.
+            self.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'blank'")
             self._has_blank = True
         name = f"test_{uuid.uuid4().hex}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE blank")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE blank STRATEGY FILE_COPY")
         return name
 
     def drop_database(self, name: str) -> None:
@@ -89,7 +91,11 @@ class Postgres:
             "concurrency": {"pools": {"default_limit": 10}},
             "compute_logs": _NOWHERE,
         }
-        return dg.DagsterInstance.local_temp(str(folder), overrides=overrides)
+        made = dg.DagsterInstance.local_temp(str(folder), overrides=overrides)
+        # Connections are kept, as Dagster's webserver keeps them: a new one for each statement costs more than the
+        # statement.
+        made.optimize_for_webserver(statement_timeout=600_000, pool_recycle=3600, max_overflow=20)
+        return made
 
     def end_sessions(self, database: str) -> int:
         """End the sessions in a database that hold locks, and wait until they are gone; return their number."""
