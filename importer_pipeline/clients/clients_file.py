@@ -3,7 +3,8 @@
 Stays out: the checks of single fields (see `client`), and several files (see `collection`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,11 +13,12 @@ from pydantic import BaseModel
 
 from importer_pipeline.clients.client import ONE_WAY_IN, Audience, Client
 from importer_pipeline.clients.cross_checks import Register, audience_problems, name_problems
-from importer_pipeline.clients.declared_targets import DeclaredTargets, ReadTarget
+from importer_pipeline.clients.declared_targets import DeclaredTargets, NamedTarget, ReadTarget
 from importer_pipeline.clients.file_problems import Problem, found, unknown_key, validated
+from importer_pipeline.clients.regular_files import FileUnreadable, read_regular_file
 from importer_pipeline.clients.secret import Secret
 from importer_pipeline.clients.target_settings import TargetSettings
-from importer_pipeline.clients.yaml_source import YamlSource, YamlUnreadable, read_yaml
+from importer_pipeline.clients.yaml_source import MAX_BYTES, YamlSource, YamlUnreadable, read_yaml
 from importer_pipeline.redaction import shown_key
 
 SMALLEST_FILE = """\
@@ -53,13 +55,18 @@ class ClientsFile:
     problems: tuple[str, ...]
 
 
-def read_clients_file(path: Path) -> ClientsFile:
-    """Read and check one file. Never raises for its content: see `problems`."""
+def read_clients_file(path: Path, targets: Mapping[str, NamedTarget] | None = None) -> ClientsFile:
+    """Read and check one file. Never raises for its content: see `problems`.
+
+    Args:
+        path: the file.
+        targets: the named targets of all files of its folder; None to read it for itself.
+    """
     try:
         source = read_yaml(path)
     except YamlUnreadable as error:
         return ClientsFile(path=path, clients=(), problems=(error.problem.line(str(path), error.line),))
-    reading = _Reading(path, source)
+    reading = _Reading(path, source, targets)
     clients = reading.clients()
     lines = [(source.line(problem.where), problem) for problem in dict.fromkeys(reading.problems)]
     lines.sort(key=lambda numbered: numbered[0] or 0)
@@ -67,22 +74,41 @@ def read_clients_file(path: Path) -> ClientsFile:
     return ClientsFile(path=path, clients=clients, problems=problems)
 
 
+def read_named_targets(paths: Iterable[Path]) -> Mapping[str, NamedTarget]:
+    """Return the named targets of files; of several with the same name, the first. `read_clients_file` has the problems."""
+    found: dict[str, NamedTarget] = {}
+    for path in paths:
+        with suppress(FileUnreadable, YamlUnreadable):
+            # Most files of a folder have none, and parsing them for nothing would double the time of loading.
+            if b"targets" not in read_regular_file(path, max_bytes=MAX_BYTES):
+                continue
+            data = read_yaml(path).data
+            written = data.get("targets") if isinstance(data, dict) else None
+            targets = DeclaredTargets(written, file=path, others={}, problems=[])
+            for name, target in targets.named.items():
+                found.setdefault(name, NamedTarget(file=path, target=target))
+    return found
+
+
 class _Reading:
     """One file while it is read: returns its valid parts, and collects `problems`."""
 
-    def __init__(self, path: Path, source: YamlSource) -> None:
+    def __init__(self, path: Path, source: YamlSource, targets: Mapping[str, NamedTarget] | None) -> None:
         self._path = path
+        self._is_alone = targets is None
         self._data = source.data
         self.problems = list(source.problems)
         written = self._data.get("targets") if isinstance(self._data, dict) else None
-        self._targets = DeclaredTargets(written, folder=path.parent, problems=self.problems)
+        self._targets = DeclaredTargets(written, file=path, others=targets or {}, problems=self.problems)
 
     def clients(self) -> tuple[Client, ...]:
         data = self._data
-        if not isinstance(data, dict) or not data.get("clients"):
+        if not isinstance(data, dict) or not (data.get("clients") or (data.get("targets") and not self._is_alone)):
             self._report((), "no clients are declared here", f"start from this:\n{SMALLEST_FILE}")
             return ()
         self.problems.extend(unknown_key(str(key), _SECTIONS, where=()) for key in data if key not in _SECTIONS)
+        if not data.get("clients"):
+            return ()
         declared = data["clients"]
         if not isinstance(declared, dict):
             what = f"expected the clients by name, found {found(declared)}"

@@ -16,7 +16,7 @@ from importer_pipeline.clients.client import (
     RecordSpec,
     fingerprint,
 )
-from importer_pipeline.clients.clients_file import SMALLEST_FILE, ClientsFile, read_clients_file
+from importer_pipeline.clients.clients_file import SMALLEST_FILE, ClientsFile, read_clients_file, read_named_targets
 from importer_pipeline.clients.cross_checks import Register
 from importer_pipeline.clients.secret import Secret
 from importer_pipeline.clients.shards import Shard
@@ -150,8 +150,9 @@ def _load_folder(folder: Path) -> Clients:
     register = Register()
     clients: list[Client] = []
     problems: list[str] = []
+    targets = read_named_targets(paths)
     for path in paths:
-        file = read_clients_file(path)
+        file = read_clients_file(path, targets)
         problems.extend(file.problems)
         if not file.problems:
             _take(file, register=register, clients=clients, problems=problems)

@@ -1,4 +1,4 @@
-"""Reads the targets of one clients file: those that are named for many clients, and those of single clients.
+"""Reads the targets of clients files: those that are named for many clients, and those of single clients.
 
 Stays out: the fields and their checks (see `target_settings`), and clients (see `clients_file`).
 """
@@ -19,7 +19,7 @@ from importer_pipeline.clients.target_settings import (
 from importer_pipeline.errors import ClientsFileInvalid
 from importer_pipeline.records.expressions import Expression, parse_expression
 from importer_pipeline.records.shapes import Fields, Flaw, Shape, id_of, read_fields
-from importer_pipeline.redaction import quoted
+from importer_pipeline.redaction import quoted, shown, shown_path
 
 _RECORD_KEYS = ("record", "record_id")
 _EXAMPLE = "write api_key: {env: ACME_TARGET_API_KEY}"
@@ -38,19 +38,34 @@ class ReadTarget:
     is_shaped: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedTarget:
+    """A target that is named for many clients.
+
+    Attributes:
+        file: the clients file that declares it.
+        target: the target.
+    """
+
+    file: Path
+    target: ReadTarget
+
+
 class DeclaredTargets:
-    """The targets of a file.
+    """The targets that the clients of a file can use.
 
     Args:
         written: the section `targets` of the file; None without one.
-        folder: the file's folder, where relative paths start.
+        file: the file; relative paths start at its folder.
+        others: the named targets of all files of the folder, with those of this one.
         problems: where problems are added.
     """
 
-    def __init__(self, written: Any, *, folder: Path, problems: list[Problem]) -> None:
-        self._folder = folder
+    def __init__(self, written: Any, *, file: Path, others: Mapping[str, NamedTarget], problems: list[Problem]) -> None:
+        self._folder = file.parent
         self._problems = problems
         self._named: dict[str, ReadTarget] = {}
+        self._others = others
         if written is None:
             return
         if not isinstance(written, dict):
@@ -60,6 +75,14 @@ class DeclaredTargets:
         problems.extend(name_problems(names, where=("targets",)))
         for name in names:
             self._named[name] = self._inline(written[name], ("targets", name), is_shared=True)
+            if name in others and others[name].file != file:
+                what = f"the target {shown(name)} is already declared in {shown_path(others[name].file)}"
+                self._report(("targets", name), what, "remove one of them, or rename it")
+
+    @property
+    def named(self) -> Mapping[str, ReadTarget]:
+        """The targets that the file names."""
+        return self._named
 
     def of_client(self, written: Any, *, where: tuple[str, ...]) -> ReadTarget:
         """Return the target of a client: the name of one, a named one with the client's secrets, or its own."""
@@ -84,8 +107,14 @@ class DeclaredTargets:
 
     def _used(self, name: str, use: TargetUse | None, where: tuple[str, ...]) -> ReadTarget:
         target = self._named.get(name)
+        if target is None and name in self._others:
+            target = self._others[name].target
+            if target.settings is None:
+                file = shown_path(self._others[name].file)
+                self._report(where, f"the target {shown(name)} has a problem in {file}", "correct it there")
         if target is None:
-            known = nearest(name, list(self._named)) if self._named else "declare it under targets, beside clients"
+            names = [*self._named, *self._others]
+            known = nearest(name, names) if names else "declare it under targets, beside clients"
             self._report(where, f"there is no target {quoted(name)}", known)
             return ReadTarget(settings=None, is_shaped=True)
         if target.settings is None:

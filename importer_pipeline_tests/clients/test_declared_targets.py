@@ -7,6 +7,7 @@ import pytest
 
 from importer_pipeline.clients.client import fingerprint
 from importer_pipeline.clients.clients_file import ClientsFile, read_clients_file
+from importer_pipeline.clients.collection import Clients, load_clients
 from importer_pipeline.target.declaration import Declaration, Framing, PythonEntry
 
 CRM = """
@@ -206,3 +207,62 @@ def test_a_token_takes_the_place_of_the_key(tmp_path: Path) -> None:
     assert isinstance(declaration, Declaration)
     assert declaration.request.headers == {"Authorization": "Bearer {access_token}"}
     assert [field for field, _ in acme.target.references] == ["oauth.client_id", "oauth.client_secret"]
+
+
+def in_folder(folder: Path, **contents: str) -> Clients:
+    """Load a folder of files."""
+    for name, content in contents.items():
+        (folder / f"{name}.yaml").write_text(content, encoding="utf-8")
+    return load_clients(folder)
+
+
+def client_of(name: str, target: str) -> str:
+    """Return the content of a file with one client."""
+    return (
+        f"clients:\n  {name}:\n    mailchimp: {{api_key: {{env: {name.upper()}}}}}\n    target: {target}\n"
+        "    audiences: {news: {list_id: 1a2d7ebf82}}\n"
+    )
+
+
+ONLY_TARGETS = f"targets:\n  crm:\n{indent(CRM.strip(), '    ')}\n"
+
+
+def test_the_clients_of_all_files_of_a_folder_share_targets(tmp_path: Path) -> None:
+    own = "{use: crm, api_key: {env: BETA_CRM}}"
+    loaded = in_folder(tmp_path, z_targets=ONLY_TARGETS, acme=client_of("acme", "crm"), beta=client_of("beta", own))
+    acme, beta = loaded.clients
+    assert loaded.problems == ()
+    assert (acme.target.account, beta.target.account) == ("targets.crm", None)
+    assert acme.target.declaration() == beta.target.declaration()
+    assert acme.target.url == "https://api.example.com"
+
+
+def test_a_file_alone_has_to_declare_clients(tmp_path: Path) -> None:
+    path = tmp_path / "targets.yaml"
+    path.write_text(ONLY_TARGETS, encoding="utf-8")
+    (problem,) = read_clients_file(path).problems
+    assert "no clients are declared here" in problem
+
+
+def test_a_target_with_a_problem_is_named_to_its_users(tmp_path: Path) -> None:
+    broken = ONLY_TARGETS.replace("https://", "")
+    loaded = in_folder(tmp_path, targets=broken, acme=client_of("acme", "crm"), beta=client_of("beta", SEED))
+    assert [client.name for client in loaded.clients] == ["beta"]
+    of_acme, of_targets = loaded.problems
+    assert of_acme.endswith(
+        f"acme.yaml, line 4: clients.acme.target: the target crm has a problem in {tmp_path}/targets.yaml: correct it there"
+    )
+    assert "targets.yaml, line 3: targets.crm.url: " in of_targets
+
+
+def test_a_target_of_two_files_is_that_of_the_first(tmp_path: Path) -> None:
+    other = ONLY_TARGETS.replace("api.example.com", "other.example.com") + client_of("beta", "crm")
+    loaded = in_folder(tmp_path, a=ONLY_TARGETS + client_of("acme", "crm"), b=other, c=client_of("gamma", "crm"))
+    assert [client.target.url for client in loaded.clients] == ["https://api.example.com"] * 2
+    (problem,) = loaded.problems
+    assert f"b.yaml, line 2: targets.crm: the target crm is already declared in {tmp_path}/a.yaml" in problem
+
+
+def test_an_unknown_target_suggests_one_of_another_file(tmp_path: Path) -> None:
+    (problem,) = in_folder(tmp_path, a=ONLY_TARGETS, b=client_of("acme", "cmr")).problems
+    assert problem.endswith('clients.acme.target: there is no target "cmr": did you mean crm?')

@@ -74,7 +74,7 @@ def settings_of(protocol: Protocol, spec: Mapping[str, str]) -> TargetSettings:
         "record": protocol.record(spec),
         "record_id": spec["id"],
     }
-    target = DeclaredTargets(None, folder=Path(), problems=problems).of_client(written, where=())
+    target = DeclaredTargets(None, file=Path("clients.yaml"), others={}, problems=problems).of_client(written, where=())
     assert target.settings is not None, problems
     return target.settings
 

@@ -37,7 +37,7 @@ def declared(name: str, url: str) -> TargetSettings:
     text = next(block for block in blocks("yaml") if block.startswith(f"{name}:"))
     section = yaml.load(text, Loader=yaml.BaseLoader)[name] | {"url": url}
     problems = list[Problem]()
-    read = DeclaredTargets(None, folder=Path(), problems=problems).of_client(section, where=())
+    read = DeclaredTargets(None, file=Path("clients.yaml"), others={}, problems=problems).of_client(section, where=())
     assert problems == []
     assert read.settings is not None
     return read.settings
