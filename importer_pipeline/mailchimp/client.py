@@ -271,9 +271,16 @@ def read_list(answer: Answer) -> None:
 
 def read_ping(answer: Answer) -> None:
     """Check that Mailchimp accepted the key; raise by the status if not."""
-    if proves_absence(answer):
-        raise RequestRefused("there is no Mailchimp API at this URL (HTTP 404)", remedy="check mailchimp.base_url")
+    check_api(answer)
     json_object(answer, expected="a greeting")
+
+
+def check_api(answer: Answer) -> None:
+    """Raise RequestRefused if the URL of an answer, which every account has, leads to nothing."""
+    if proves_absence(answer):
+        raise RequestRefused(
+            "there is no Mailchimp API at this URL (HTTP 404)", remedy="check mailchimp.base_url: it ends in /3.0"
+        )
 
 
 def read_document(answer: Answer) -> dict[str, Any]:

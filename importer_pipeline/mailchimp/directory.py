@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from importer_pipeline.errors import BrokenAnswer, RequestRefused
-from importer_pipeline.mailchimp.client import MailchimpClient, json_object
-from importer_pipeline.mailchimp.errors import proves_absence
+from importer_pipeline.errors import BrokenAnswer
+from importer_pipeline.mailchimp.client import MailchimpClient, check_api, json_object
 
 _PAGE = 500
 _LIST_FIELDS = ("id", "name", "stats.member_count")
@@ -66,8 +65,7 @@ def read_account(client: MailchimpClient) -> AccountDetails:
         ImporterError: by the answer, as for any request.
     """
     answer = client.get("/", {"fields": "account_id,account_name"})
-    if proves_absence(answer):
-        raise RequestRefused("there is no Mailchimp API at this URL (HTTP 404)", remedy="check mailchimp.base_url")
+    check_api(answer)
     found = json_object(answer, expected="the account")
     return AccountDetails(account_id=_text(found, "account_id"), name=_text(found, "account_name"))
 
