@@ -33,7 +33,6 @@ def test_following_the_page_to_the_letter_sets_up_the_service(
     install, say, load, prepare, shard_0, shard_1, webserver, daemon, proxy, check = blocks(DEPLOY_PAGE)
     environment = deployed_environment()
     del environment["PYTHONPATH"]
-    environment["PIP_NO_COMPILE"] = "1"  # Modules that nothing here uses need not be compiled.
     port, ui_port = free_port(), free_port()
     with Processes(folder) as processes:
 
