@@ -48,6 +48,11 @@ class CrowdedSecond:
                     self._ids_at[lowest] -= 1
 
     @property
+    def is_empty(self) -> bool:
+        """True if no page has shown a contact."""
+        return not self._lowest_total
+
+    @property
     def unseen(self) -> int | None:
         """Number of unchanged contacts that may not have been seen: 0 proves that all were; None before any page."""
         distinct, fewest = 0, None

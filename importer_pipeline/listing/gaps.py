@@ -77,7 +77,11 @@ class Gaps:
             span.round += 1
             span.error = None
             span.unreadable.clear()
-            self.request_round(span, first_offset=0)
+            if span.crowd is not None and span.crowd.is_empty:
+                span.planned = False  # Its first page shows once more whether there is anything behind.
+                self._pages.add(span, window=span.window, offset=0)
+            else:
+                self.request_round(span, first_offset=0)
             return True
         elif span.split_error is not None and unseen <= self._paging.max_unreadable:
             # The order differs at each request, so the contacts that make pages fail may never be alone on one.

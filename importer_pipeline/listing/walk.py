@@ -169,7 +169,9 @@ class Walk:
         span.total = shape.total
         if span.purpose is Purpose.GAP:
             if span.crowd is not None:
-                self._gaps.request_round(span, first_offset=self._paging.page_size)
+                # Behind a page without contacts there are none, whatever the total says.
+                if shape.length or not shape.is_short:
+                    self._gaps.request_round(span, first_offset=self._paging.page_size)
                 return
             for offset in reversed(window_offsets(shape.total, self._paging)[1:]):
                 # Else the page before it reaches the end, or it is left to be read by time.
