@@ -18,6 +18,7 @@ from importer_pipeline.http.json_bodies import small_document
 from importer_pipeline.http.wire import Adapter, Answer, Limits, Route, Wire
 from importer_pipeline.records.contacts import AnyRecord
 from importer_pipeline.records.receipt import Receipt
+from importer_pipeline.target.bodies import unique_records
 from importer_pipeline.target.headers import header_secret
 from importer_pipeline.target.meanings import OF_BATCH, fault_error, meaning_of, status_error
 
@@ -72,10 +73,10 @@ class TargetClient:
             TargetKeyRefused: the key is refused; or a record, by a firewall before the target that answers alike.
             TargetMisplaced: the URL is wrong; or a record is refused, as above.
         """
-        unique = {record.id: record for record in records}
+        unique = unique_records(records)
         if not unique:
             return Receipt(sent=0, accepted=0)
-        return read_receipt(self._send(unique.values()), len(unique))
+        return read_receipt(self._send(unique), len(unique))
 
     def probe(self) -> Receipt:
         """Send an empty list, which stores nothing and holds no record that could be refused.
