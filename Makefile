@@ -9,8 +9,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 SEEDS ?= 150
-# Four more than the number of cores, because the longest tests mostly wait for a daemon's clock or for other processes.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 4)
+# Six more than the number of cores, because the longest tests mostly wait for a daemon's clock or for other processes.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 6)
 PORT ?= 3000
 
 VENV := .venv
@@ -33,7 +33,7 @@ demo: $(INSTALLED) ## a full sync of simulated clients, with faults; then the ch
 dev: $(INSTALLED) $(HOME_OF_DAGSTER)/dagster.yaml ## the same clients with Dagster's UI at PORT=3000, until Ctrl-C
 	DAGSTER_HOME=$(HOME_OF_DAGSTER) $(RUN) -m importer_pipeline.sandbox.look --port $(PORT)
 
-test: lint simulate package pytest ## all required checks: the next four
+test: lint simulate pytest ## all required checks: the next three
 
 lint: $(INSTALLED) ## ruff and pyright
 	$(RUN) -m ruff check
@@ -44,11 +44,11 @@ lint: $(INSTALLED) ## ruff and pyright
 simulate: $(INSTALLED) ## the engine in SEEDS=150 hostile worlds, each reproducible by its seed
 	$(RUN) -m importer_pipeline_tests.simulation --seeds $(SEEDS)
 
-package: $(INSTALLED) ## build the wheel, install it in an empty environment, load it with Dagster
-	$(RUN) -m importer_pipeline_tests.check_package
-
 pytest: $(INSTALLED) $(PROXY) ## the tests
 	$(RUN) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations 25
+
+package: $(INSTALLED) ## build the wheel, install it in an empty environment, load it with Dagster: one of the tests
+	$(RUN) -m importer_pipeline_tests.check_package
 
 test-ui: $(INSTALLED_FOR_UI) ## tests of Dagster's UI in a browser (Debian package chromium)
 	$(RUN) -m pyright --pythonpath $(RUN) --project importer_pipeline_tests/ui

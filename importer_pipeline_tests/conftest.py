@@ -43,6 +43,7 @@ LONG = (
     "simulation",
     "seeds_through_dagster",
     "compose",
+    "wheel",
     "served",
     "hostile_neighbours",
     "first_run",
