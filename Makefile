@@ -9,8 +9,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 SEEDS ?= 150
-# Six more than the number of cores, because the longest tests mostly wait for a daemon's clock or for other processes.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 6)
+# Four more than the number of cores, because the longest tests mostly wait for a daemon's clock or for other processes.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 4)
 PORT ?= 3000
 
 VENV := .venv

@@ -7,8 +7,11 @@ Internal to Dagster, like `event_log`, which reads them.
 
 import logging
 import os
+import signal
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -22,6 +25,7 @@ from dagster._core.storage.event_log import (
 )
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._serdes import serialize_value
+from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
 from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy import and_, delete
 from sqlalchemy.dialects import postgresql, sqlite
@@ -53,6 +57,24 @@ def console_loggers(log: dg.DagsterLogManager) -> Sequence[logging.Logger]:
     return log._dagster_handler._loggers
 
 
+@contextmanager
+def uninterrupted() -> Generator[None]:
+    """Hold an interrupt back until the block has ended: Ctrl-C, SIGTERM, or a run that is terminated in the UI.
+
+    Dagster raises it between any two instructions. Within a transaction, it could leave a connection that nobody closes,
+    and SQLite would let nobody write until the process ends.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with capture_interrupts():
+        yield
+        is_interrupted = check_captured_interrupt()
+    if is_interrupted:
+        signal.raise_signal(signal.SIGINT)
+
+
+@uninterrupted()
 def store_events(context: Context, events: Sequence[AssetEvent]) -> None:
     """Write events of the step, all of them or none, and in their order.
 
@@ -76,6 +98,7 @@ def store_events(context: Context, events: Sequence[AssetEvent]) -> None:
         _index(connection, storage, entries, _insert(connection, rows))
 
 
+@uninterrupted()
 def store_evaluations(context: Context, evaluations: Sequence[dg.AssetCheckEvaluation]) -> None:
     """Write evaluations of checks in one transaction, planned by the run or not; each check once for a run.
 

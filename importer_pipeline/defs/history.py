@@ -30,7 +30,7 @@ from importer_pipeline.defs.event_metadata import (
     snapshot_metadata,
     window_metadata,
 )
-from importer_pipeline.defs.event_writing import AssetEvent, Context, plan_partition, store_events
+from importer_pipeline.defs.event_writing import AssetEvent, Context, plan_partition, store_events, uninterrupted
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key, windows_partitions
 from importer_pipeline.defs.partition_rows import renew_partitions
 from importer_pipeline.defs.quarantine_events import read_entries, write_entries
@@ -192,8 +192,12 @@ class EventLogHistory:
         lines, self._lines = self._lines, []
         return lines
 
+    @uninterrupted()
     def _write(self) -> None:
-        """Write what waits. First the partitions: if the process dies then, the snapshot before is still the newest."""
+        """Write what waits, each once.
+
+        First the partitions: if the process dies then, the snapshot before is still the newest.
+        """
         if self._snapshots or self._wiped:
             keys = {
                 name: snapshot.keys

@@ -1,5 +1,6 @@
 """What is used of Dagster beyond its public interface: these fail where a new version changes it, before users do."""
 
+import signal
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import sqlalchemy
+from dagster._core.errors import raise_execution_interrupts
 from dagster._core.storage.event_log import SqlEventLogStorage
 
 from importer_pipeline.defs.asset_rows import newest_rows
@@ -258,3 +261,27 @@ def test_newest_materializations_equal_those_that_dagster_reads(instance: dg.Dag
     assert isinstance(instance.event_log_storage, SqlEventLogStorage)
     rows, _ = newest_rows(instance.event_log_storage, keys)
     assert set(rows) == {often, again}  # None of these is left to Dagster, which takes long.
+
+
+def test_an_interrupt_waits_for_the_end_of_a_transaction(instance: dg.DagsterInstance) -> None:
+    """Else, a connection with an open transaction might be left, and nobody could write until the process ends."""
+    sent = list[str]()
+
+    def interrupt(_connection: object, _cursor: object, statement: str, *_others: object) -> None:
+        if statement.startswith("INSERT INTO asset_keys") and not sent:
+            sent.append(statement)
+            signal.raise_signal(signal.SIGINT)
+
+    def act(context: Context) -> None:
+        with pytest.raises(dg.DagsterExecutionInterruptedError), raise_execution_interrupts():
+            store_events(context, EVENTS)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", interrupt)
+    try:
+        run_id = run_op(instance, act)
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", interrupt)
+    assert sent
+    assert len(told(instance, run_id)) == len(EVENTS)
+    for key in (KEY, contacts_key(NAME)):
+        assert instance.get_latest_materialization_event(key) is not None
