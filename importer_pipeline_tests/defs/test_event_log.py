@@ -9,9 +9,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-import sqlalchemy
 from dagster._core.errors import raise_execution_interrupts
 from dagster._core.storage.event_log import SqlEventLogStorage
+from sqlalchemy import Engine
+from sqlalchemy.event import listen, remove
 
 from importer_pipeline.defs.asset_rows import newest_rows
 from importer_pipeline.defs.event_log import (
@@ -276,11 +277,11 @@ def test_an_interrupt_waits_for_the_end_of_a_transaction(instance: dg.DagsterIns
         with pytest.raises(dg.DagsterExecutionInterruptedError), raise_execution_interrupts():
             store_events(context, EVENTS)
 
-    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", interrupt)
+    listen(Engine, "before_cursor_execute", interrupt)
     try:
         run_id = run_op(instance, act)
     finally:
-        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", interrupt)
+        remove(Engine, "before_cursor_execute", interrupt)
     assert sent
     assert len(told(instance, run_id)) == len(EVENTS)
     for key in (KEY, contacts_key(NAME)):
