@@ -82,12 +82,15 @@ def read_named_targets(paths: Iterable[Path]) -> Mapping[str, NamedTarget]:
             # Most files of a folder have none, and parsing them for nothing would double the time of loading.
             if b"targets" not in read_regular_file(path, max_bytes=MAX_BYTES):
                 continue
-            data = read_yaml(path).data
-            written = data.get("targets") if isinstance(data, dict) else None
-            targets = DeclaredTargets(written, file=path, others={}, problems=[])
+            targets = DeclaredTargets(_targets_in(read_yaml(path)), file=path, others={}, problems=[])
             for name, target in targets.named.items():
                 found.setdefault(name, NamedTarget(file=path, target=target))
     return found
+
+
+def _targets_in(source: YamlSource) -> Any:
+    """Return the section with the named targets; None without one."""
+    return source.data.get("targets") if isinstance(source.data, dict) else None
 
 
 class _Reading:
@@ -98,8 +101,7 @@ class _Reading:
         self._is_alone = targets is None
         self._data = source.data
         self.problems = list(source.problems)
-        written = self._data.get("targets") if isinstance(self._data, dict) else None
-        self._targets = DeclaredTargets(written, file=path, others=targets or {}, problems=self.problems)
+        self._targets = DeclaredTargets(_targets_in(source), file=path, others=targets or {}, problems=self.problems)
 
     def clients(self) -> tuple[Client, ...]:
         data = self._data

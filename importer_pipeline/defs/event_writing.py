@@ -67,11 +67,16 @@ def uninterrupted() -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with capture_interrupts():
-        yield
-        is_interrupted = check_captured_interrupt()
-    if is_interrupted:
-        signal.raise_signal(signal.SIGINT)
+    is_interrupted = False
+    try:
+        with capture_interrupts():
+            try:
+                yield
+            finally:
+                is_interrupted = check_captured_interrupt()
+    finally:
+        if is_interrupted:  # Also if the block failed: who catches its error must not lose the interrupt.
+            signal.raise_signal(signal.SIGINT)
 
 
 @uninterrupted()

@@ -14,7 +14,6 @@ import dagster as dg
 
 from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.event_log import (
-    Stored,
     materializations,
     newest_materializations,
     newest_observations,
@@ -34,6 +33,7 @@ from importer_pipeline.defs.event_writing import AssetEvent, Context, plan_parti
 from importer_pipeline.defs.names import changes_key, contacts_key, windows_key, windows_partitions
 from importer_pipeline.defs.partition_rows import renew_partitions
 from importer_pipeline.defs.quarantine_events import read_entries, write_entries
+from importer_pipeline.defs.stored import Stored
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     FingerprintChanged,

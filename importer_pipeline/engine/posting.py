@@ -77,7 +77,6 @@ class Posting:
     def enter(self, audience: AudienceSync, limiters: LimiterRegistry) -> None:
         """Add an audience whose contacts will have to be posted."""
         name, client, rules = audience.plan.target, audience.plan.name.client, audience.plan.target_rules
-
         of_url, of_account = limiters.of_target(
             name, client, rules, max_posts=self._limits.target_posts, throttling=self._limits.throttling
         )

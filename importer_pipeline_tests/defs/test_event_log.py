@@ -16,7 +16,6 @@ from sqlalchemy.event import listen, remove
 
 from importer_pipeline.defs.asset_rows import newest_rows
 from importer_pipeline.defs.event_log import (
-    Stored,
     make_pool_known,
     materializations,
     newest_materializations,
@@ -24,8 +23,9 @@ from importer_pipeline.defs.event_log import (
     observations,
     stored_materialization,
 )
-from importer_pipeline.defs.event_writing import Context, plan_partition, store_events
+from importer_pipeline.defs.event_writing import Context, plan_partition, store_events, uninterrupted
 from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
+from importer_pipeline.defs.stored import Stored
 from importer_pipeline_tests.defs.recorded import NAME, clients_file
 from importer_pipeline_tests.support.partitions import Shown, shown
 
@@ -286,3 +286,13 @@ def test_an_interrupt_waits_for_the_end_of_a_transaction(instance: dg.DagsterIns
     assert len(told(instance, run_id)) == len(EVENTS)
     for key in (KEY, contacts_key(NAME)):
         assert instance.get_latest_materialization_event(key) is not None
+
+
+def test_an_interrupt_is_not_lost_in_an_error() -> None:
+    @uninterrupted()
+    def fail() -> None:
+        signal.raise_signal(signal.SIGINT)
+        raise OSError("the disk is full")
+
+    with pytest.raises(dg.DagsterExecutionInterruptedError), raise_execution_interrupts():
+        fail()

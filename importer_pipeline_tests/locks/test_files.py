@@ -99,6 +99,12 @@ def is_free(folder: Path, run_id: str) -> bool:
         return free
 
 
+def remove_old_now(folder: Path) -> None:
+    """Remove old files as if that had not been done within the last hour."""
+    (folder / "runs" / "cleaned").unlink(missing_ok=True)
+    FileRunLocks(folder).remove_old()
+
+
 def files(folder: Path) -> list[Path]:
     return sorted((folder / "runs").glob("*.lock"))
 
@@ -183,8 +189,7 @@ def test_old_files_are_looked_for_once_an_hour(tmp_path: Path) -> None:
         for path in files(tmp_path):
             os.utime(path, (0, 0))
     assert len(files(tmp_path)) == 2
-    os.utime(tmp_path / "runs" / "cleaned", (0, 0))
-    locks.remove_old()
+    remove_old_now(tmp_path)
     assert files(tmp_path) == []
 
 
@@ -193,7 +198,7 @@ def test_runs_that_start_during_a_cleanup_keep_their_locks(tmp_path: Path) -> No
 
     def remove() -> None:
         while not done.is_set():
-            FileRunLocks(tmp_path).remove_old()
+            remove_old_now(tmp_path)
 
     with ThreadPoolExecutor(2) as threads:
         removers = [threads.submit(remove) for _ in range(2)]
@@ -213,7 +218,7 @@ def test_old_files_may_be_removed_by_several_at_once(tmp_path: Path) -> None:
     for path in files(tmp_path):
         os.utime(path, (0, 0))
     with ThreadPoolExecutor(4) as threads:
-        for removed in [threads.submit(FileRunLocks(tmp_path).remove_old) for _ in range(4)]:
+        for removed in [threads.submit(remove_old_now, tmp_path) for _ in range(4)]:
             removed.result()
     assert files(tmp_path) == []
 
