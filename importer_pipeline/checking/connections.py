@@ -33,7 +33,6 @@ def open_mailchimp(credentials: Credentials, *, base_url: str | None) -> Mailchi
         connect_timeout_seconds=_CONNECT_SECONDS,
         read_timeout_seconds=_ANSWER_SECONDS,
         answer_timeout_seconds=_ANSWER_SECONDS,
-        connections=1,
     )
     return MailchimpClient(credentials, base_url=base_url, limits=limits)
 
@@ -49,7 +48,6 @@ def open_target(client: Client) -> Target:
         connect_timeout_seconds=_CONNECT_SECONDS,
         read_timeout_seconds=_ANSWER_SECONDS,
         answer_timeout_seconds=_ANSWER_SECONDS,
-        connections=1,
     )
     settings = client.target
     return opening.open_target(settings.url, settings.declaration(), settings.read_secrets(), limits=limits)

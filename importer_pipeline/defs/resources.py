@@ -137,7 +137,6 @@ class TargetResource(dg.ConfigurableResource):  # pyright: ignore[reportMissingT
         limits = TargetLimits(
             read_timeout_seconds=self.read_timeout_seconds,
             answer_timeout_seconds=self.answer_timeout_seconds,
-            connections=self.max_posts,
         )
         return connect_target(client, limits=limits)
 

@@ -9,6 +9,7 @@ host's addresses. Stays out: requests, answers and their bodies (`wire.py`).
 import errno
 import http.client
 import io
+import queue
 import re
 import socket
 import ssl
@@ -252,10 +253,18 @@ class _BoundedTLS(_Bounded, urllib3.connection.HTTPSConnection):
     """A connection with TLS."""
 
 
+class _Idle(queue.LifoQueue[Any]):
+    """The idle connections of a pool: all that were in use at once, while one of a fixed size would close the others."""
+
+    def __init__(self, _maxsize: int) -> None:
+        super().__init__()
+
+
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):
-    """Connections to one server; none is used that has been idle for long."""
+    """Connections to one server, as many as are in use at once; none is used that has been idle for long."""
 
     ConnectionCls: ClassVar[Any] = _Bounded
+    QueueCls: ClassVar[Any] = _Idle
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection: Any = super()._get_conn(timeout)

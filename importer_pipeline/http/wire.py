@@ -1,36 +1,32 @@
 """HTTP for both API clients: sends a request, reads the whole answer, classifies every failure.
 
-Holds pooled connections for several threads, timeouts, size limits, certificates, proxies. Stays out: the table of
-faults (`faults.py`), the meaning of a status or a body (`mailchimp/`, `target/`), retries, pauses and the number of
-connections (`engine/`).
+Holds timeouts, size limits, and the environment's proxies and certificate bundles. Stays out: the connections
+(`connections.py`), the table of faults (`faults.py`), the meaning of a status or a body (`mailchimp/`, `target/`),
+retries, pauses and the number of requests at once (`engine/`).
 
 A request has the headers it is given and no others: no cookie is kept, no redirect followed, no netrc file read, so a
 key goes to its own server only. Proxies and certificate bundles of the environment are respected.
 """
 
 import os
-import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import requests
 import urllib3
-from requests.adapters import DEFAULT_CA_BUNDLE_PATH, BaseAdapter, HTTPAdapter
-from requests.utils import prepend_scheme_if_needed, select_proxy
+from requests.utils import select_proxy
 from urllib3.util import parse_url
 
 from importer_pipeline.errors import ImporterError
 from importer_pipeline.exhaustion import exhaustion_of
+from importer_pipeline.http.connections import Adapter, Connections
 from importer_pipeline.http.faults import OF_THE_BUNDLE, OF_THE_PROXY, QUOTABLE, TRANSPORT, Fault, GivenUp, fault_of
-from importer_pipeline.http.sockets import POOLS, Exchange, carrying
-
-Adapter = BaseAdapter
-"""Sends requests: over the network, or to the sandbox in this process."""
+from importer_pipeline.http.sockets import Exchange, carrying
 
 _CONSULTED = tuple(
     spelled
@@ -91,14 +87,12 @@ class Limits:
         read_timeout_seconds: maximum silence while waiting for an answer or reading it.
         answer_timeout_seconds: from connecting to the last byte of the answer, whatever the server does.
         body_limit_bytes: maximum size of a body, decompressed.
-        connections: number of connections kept open. More may be used at once; they are closed afterwards.
     """
 
     connect_timeout_seconds: float
     read_timeout_seconds: float
     answer_timeout_seconds: float
     body_limit_bytes: int
-    connections: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +104,7 @@ class Route:
         base_url: the prefix of each request's path.
         verify: True, or the certificate bundle that the environment names.
         proxies: by scheme, from the environment. Not in the repr: they may contain a password.
+        proxy: the one in force; None for none. Not in the repr, either.
         proxy_variable: the environment variable that names the proxy in force; "" for none.
         bundle_variable: the environment variable that names the certificate bundle; "" for none.
     """
@@ -118,6 +113,7 @@ class Route:
     base_url: str
     verify: bool | str
     proxies: dict[str, str] = field(repr=False)
+    proxy: str | None = field(repr=False)
     proxy_variable: str
     bundle_variable: str
 
@@ -129,7 +125,7 @@ class Wire:
         limits: timeouts and size limits.
         error_of: returns the error to raise for a fault, in the words of the API; gets the name of the environment
             variable involved, or "".
-        adapter: sends the requests; None for the network.
+        adapter: sends the requests; None for connections of its own.
     """
 
     def __init__(
@@ -137,29 +133,20 @@ class Wire:
     ) -> None:
         self._limits = limits
         self._error_of = error_of
-        self._adapter = adapter or _Connections(pool_connections=2, pool_maxsize=limits.connections)
+        self._adapter = adapter or Connections()
+        self._is_closed = False
 
     def route(self, method: str, base_url: str, headers: Mapping[str, str]) -> Route:
         """Prepare the common part of the requests to one URL; raise `error_of`'s error if the URL is invalid."""
-        base_url = base_url.rstrip("/")
         try:
-            template = requests.Request(method, base_url, headers=dict(_COMMON_HEADERS)).prepare()
-            template.headers.update(headers)  # Last, so that a user and password in the URL can't replace ours.
-            settings = _settings_for(base_url)
+            common = _common_route(method, base_url.rstrip("/"), tuple(os.environ.get(name) for name in _CONSULTED))
         except TRANSPORT as error:
             raise self._error_of(fault_of(error), "") from None
-        verify, proxies = settings["verify"], dict(settings["proxies"] or {})
-        route = Route(
-            template=template,
-            base_url=base_url,
-            verify=verify if isinstance(verify, str) else True,
-            proxies=proxies,
-            proxy_variable=_proxy_variable(base_url) if select_proxy(base_url, proxies) else "",
-            bundle_variable=_first_set("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-        )
-        if isinstance(self._adapter, _Connections) and not self._adapter.can_use(select_proxy(base_url, proxies)):
-            raise self._error_of(Fault.PROXY_UNUSABLE, route.proxy_variable)
-        return route
+        if isinstance(self._adapter, Connections) and not self._adapter.can_use(common.proxy):
+            raise self._error_of(Fault.PROXY_UNUSABLE, common.proxy_variable)
+        template = common.template.copy()
+        template.headers.update(headers)  # Last, so that a user and password in the URL can't replace ours.
+        return replace(common, template=template)
 
     def send(
         self,
@@ -205,8 +192,10 @@ class Wire:
             raise self._error(fault, route) from (error if fault in QUOTABLE else None)
 
     def close(self) -> None:
-        """Close the connections that are not in use."""
-        self._adapter.close()
+        """Close the connections that are not in use; those that others share, as the last one that uses them."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._adapter.close()
 
     def _send_again(
         self, request: requests.PreparedRequest, route: Route, exchange: Exchange, limit_bytes: int
@@ -262,15 +251,34 @@ def _read(response: requests.Response, *, deadline: float, limit_bytes: int) -> 
     return b"".join(chunks)
 
 
-def _settings_for(base_url: str) -> Mapping[str, Any]:
-    """Return the environment's settings for requests to a URL: `proxies` and `verify`, as in `requests`."""
+@lru_cache(maxsize=1024)
+def _common_route(method: str, base_url: str, values: tuple[str | None, ...]) -> Route:
+    """Return the route without the headers of its requests: mostly one for many clients.
+
+    Args:
+        method: of its requests.
+        base_url: the prefix of each request's path.
+        values: those of the consulted variables, for which it is valid.
+    """
+    template = requests.Request(method, base_url, headers=dict(_COMMON_HEADERS)).prepare()
     url = parse_url(base_url)
-    values = tuple(os.environ.get(name) for name in _CONSULTED)
-    return _settings_by(f"{url.scheme}://{url.netloc}", values)
+    settings = _settings_by(f"{url.scheme}://{url.netloc}", values)
+    verify, proxies = settings["verify"], dict(settings["proxies"] or {})
+    proxy = select_proxy(base_url, proxies)
+    return Route(
+        template=template,
+        base_url=base_url,
+        verify=verify if isinstance(verify, str) else True,
+        proxies=proxies,
+        proxy=proxy,
+        proxy_variable=_proxy_variable(base_url) if proxy else "",
+        bundle_variable=_first_set("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    )
 
 
 @lru_cache(maxsize=1024)
 def _settings_by(origin: str, values: tuple[str | None, ...]) -> Mapping[str, Any]:
+    """Return the environment's settings for requests to a server: `proxies` and `verify`, as in `requests`."""
     # `requests` reads all environment variables, which is slow where each client has some of its own.
     with requests.Session() as session:
         return session.merge_environment_settings(origin, {}, True, None, None)
@@ -283,77 +291,6 @@ def _proxy_variable(url: str) -> str:
 
 def _first_set(*names: str) -> str:
     return next((name for name in names if os.environ.get(name)), "")
-
-
-class _Connections(HTTPAdapter):
-    """The adapter of `requests`, with the certificates loaded once per process.
-
-    The original loads them for each connection: 27 ms of CPU (more than a page of a thousand contacts) and 0.7 MB.
-    """
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Use connections that end by a deadline."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = POOLS
-
-    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-        """Use connections that end by a deadline, through a proxy too; SOCKS has its own."""
-        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = POOLS
-        return manager
-
-    def can_use(self, proxy: str | None) -> bool:
-        """Return whether a proxy can be used, judged by its URL."""
-        try:
-            if proxy is not None:
-                url = str(prepend_scheme_if_needed(proxy, "http"))
-                return bool(parse_url(url).host and self.proxy_manager_for(url))
-        except TRANSPORT:
-            return False
-        return True
-
-    def build_connection_pool_key_attributes(
-        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
-    ) -> tuple[Any, Any]:
-        """Pass the shared TLS context to the pool, instead of the names of certificate files."""
-        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-        if host["scheme"] != "https":
-            return host, pool
-        bundle = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
-        return host, {"cert_reqs": "CERT_REQUIRED", "ssl_context": _tls_context(bundle)}
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Leave the pool as it is: its context verifies."""
-
-
-class _TLSContext(ssl.SSLContext):
-    """A client's context that threads can share.
-
-    urllib3 sets the protocols for each connection, which frees memory that another thread's handshake may be copying
-    at that moment. They are always the same, so they are set once.
-    """
-
-    _protocols: tuple[str, ...] = ()
-
-    def set_alpn_protocols(self, alpn_protocols: Any) -> None:
-        """Set the protocols, unless they are set already."""
-        if tuple(alpn_protocols) != self._protocols:
-            super().set_alpn_protocols(alpn_protocols)
-            self._protocols = tuple(alpn_protocols)
-
-
-@cache
-def _tls_context(bundle: str) -> ssl.SSLContext:
-    context = _TLSContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.hostname_checks_common_name = False
-    context.set_alpn_protocols(["http/1.1"])
-    is_folder = os.path.isdir(bundle)
-    try:
-        context.load_verify_locations(cafile=None if is_folder else bundle, capath=bundle if is_folder else None)
-    except (OSError, ValueError):
-        raise GivenUp(Fault.BUNDLE) from None
-    return context
 
 
 def _user_agent() -> str:

@@ -16,9 +16,10 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from importer_pipeline.errors import BrokenAnswer, KeyRefused, MemberUnreadable, RequestRefused
+from importer_pipeline.http.connections import Adapter
 from importer_pipeline.http.hosts import host_of
 from importer_pipeline.http.json_bodies import NotJSON, page_document, small_document
-from importer_pipeline.http.wire import Adapter, Answer, Limits, Route, Wire
+from importer_pipeline.http.wire import Answer, Limits, Route, Wire
 from importer_pipeline.listing.coverage import BEGINNING, PageRequest
 from importer_pipeline.mailchimp.credentials import CredentialKind, Credentials, token_base_url
 from importer_pipeline.mailchimp.errors import fault_error, proves_absence, status_error
@@ -55,7 +56,6 @@ class MailchimpLimits(Limits):
     read_timeout_seconds: float = 150.0
     answer_timeout_seconds: float = 240.0
     body_limit_bytes: int = 64 * 1024 * 1024
-    connections: int = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class MailchimpClient:
         base_url: the API's URL, like `https://us6.api.mailchimp.com/3.0`; None to derive it from the credentials.
         limits: timeouts and size limits.
         oauth_metadata_url: URL to ask for the data centre of a token. If it is not Mailchimp's, any host is trusted.
-        adapter: what carries the requests; None for the network.
+        adapter: what carries the requests; None for connections of its own: an account has ten.
 
     Raises:
         SecretMissing: the API key names no data centre, and there is no base_url.
@@ -115,7 +115,7 @@ class MailchimpClient:
         self._finding = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"Account(base_url={self._base_url!r})"
+        return f"MailchimpClient(base_url={self._base_url!r})"
 
     @property
     def host(self) -> str:

@@ -7,6 +7,7 @@ clients file (see `client`).
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from string import Formatter
 
 from importer_pipeline.errors import ClientsFileInvalid
@@ -83,8 +84,11 @@ class Template:
         return Template(literals=self.literals, paths=tuple(other if own == path else own for own in self.paths))
 
 
+@lru_cache(maxsize=1024)
 def parse_template(text: str) -> Template:
     """Read one value of a `record` section. An empty text is the template of an always empty value.
+
+    Thousands of clients mostly have the same few.
 
     Raises:
         ClientsFileInvalid: unbalanced braces, no path in the braces, or a path that no member has.

@@ -20,7 +20,6 @@ _LIMITS = Limits(
     read_timeout_seconds=4.0,
     answer_timeout_seconds=4.0,
     body_limit_bytes=64 * 1024,
-    connections=1,
 )
 
 _TALKATIVE = ("urllib3.connectionpool", "urllib3.util.retry")

@@ -13,9 +13,10 @@ from pydantic import SecretStr
 from pydantic_core import to_json
 
 from importer_pipeline.errors import BrokenAnswer
+from importer_pipeline.http.connections import Adapter, shared_connections
 from importer_pipeline.http.hosts import host_of
 from importer_pipeline.http.json_bodies import small_document
-from importer_pipeline.http.wire import Adapter, Answer, Limits, Route, Wire
+from importer_pipeline.http.wire import Answer, Limits, Route, Wire
 from importer_pipeline.records.contacts import AnyRecord
 from importer_pipeline.records.receipt import Receipt
 from importer_pipeline.target.bodies import unique_records
@@ -31,7 +32,6 @@ class TargetLimits(Limits):
     read_timeout_seconds: float = 60.0
     answer_timeout_seconds: float = 120.0
     body_limit_bytes: int = 1024 * 1024
-    connections: int = 10
 
 
 class TargetClient:
@@ -41,7 +41,7 @@ class TargetClient:
         url: records go to `POST <url>/record`.
         api_key: the Authorization header's value.
         limits: how long and how much an answer may take.
-        adapter: what carries the requests; None for the network.
+        adapter: what carries the requests; None for the connections to its host.
 
     Raises:
         SecretMissing: the key can't be a header's value.
@@ -50,7 +50,7 @@ class TargetClient:
     def __init__(self, url: str, api_key: SecretStr, *, limits: TargetLimits, adapter: Adapter | None = None) -> None:
         self._url = url
         self._headers = {"Authorization": header_secret(api_key, name="API key"), "Content-Type": "application/json"}
-        self._wire = Wire(limits=limits, error_of=fault_error, adapter=adapter)
+        self._wire = Wire(limits=limits, error_of=fault_error, adapter=adapter or shared_connections(url))
         self._prepared: Route | None = None
 
     def __repr__(self) -> str:

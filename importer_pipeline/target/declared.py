@@ -11,8 +11,9 @@ from functools import partial
 
 from pydantic import SecretStr
 
+from importer_pipeline.http.connections import Adapter, shared_connections
 from importer_pipeline.http.hosts import host_of
-from importer_pipeline.http.wire import Adapter, Answer, Route, Wire
+from importer_pipeline.http.wire import Answer, Route, Wire
 from importer_pipeline.records.contacts import AnyRecord
 from importer_pipeline.records.receipt import Receipt
 from importer_pipeline.target.answers import read_answer, read_check
@@ -34,7 +35,7 @@ class DeclaredTarget:
         declaration: the protocol.
         secrets: the secrets that headers name.
         limits: how long and how much an answer may take.
-        adapter: what carries the requests; None for the network.
+        adapter: what carries the requests; None for the connections to its host.
         tokens: where the access token comes from; None if no header names one.
 
     Raises:
@@ -58,7 +59,7 @@ class DeclaredTarget:
         self._headers = partial(filled_headers, declaration, secrets)
         self._tokens = tokens
         self._headers("" if tokens is None else "token")  # A secret that can't be sent is known at once.
-        self._wire = Wire(limits=limits, error_of=fault_error, adapter=adapter)
+        self._wire = Wire(limits=limits, error_of=fault_error, adapter=adapter or shared_connections(url))
         self._routes: dict[tuple[str, str], Route] = {}
         self._keys = _IdempotencyKeys()
 

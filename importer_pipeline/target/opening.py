@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from importer_pipeline.http.wire import Adapter
+from importer_pipeline.http.connections import Adapter
 from importer_pipeline.target.client import TargetClient, TargetLimits
 from importer_pipeline.target.declaration import CLIENT_ID, CLIENT_SECRET, Declaration, PythonEntry
 from importer_pipeline.target.declared import DeclaredTarget
@@ -28,7 +28,7 @@ def open_target(
         declaration: its protocol; None for the seed's.
         secrets: the secrets by name; the seed's protocol needs `api_key`.
         limits: timeouts and size limits.
-        adapter: what carries the requests; None for the network.
+        adapter: what carries the requests; None for the connections to its host.
 
     Raises:
         SecretMissing: a secret can't be sent in a header.

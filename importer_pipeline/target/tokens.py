@@ -8,8 +8,9 @@ from urllib.parse import quote, urlencode
 from pydantic import SecretStr
 
 from importer_pipeline.errors import BrokenAnswer, TargetKeyRefused
+from importer_pipeline.http.connections import Adapter, shared_connections
 from importer_pipeline.http.json_bodies import small_document
-from importer_pipeline.http.wire import Adapter, Wire
+from importer_pipeline.http.wire import Wire
 from importer_pipeline.target.client import TargetLimits
 from importer_pipeline.target.declaration import TokenForm
 from importer_pipeline.target.meanings import fault_error, meaning_of, status_error
@@ -26,7 +27,7 @@ class TokenSource:
         client_id: the client's id.
         client_secret: the client's secret.
         limits: how long and how much an answer may take.
-        adapter: what carries the requests; None for the network.
+        adapter: what carries the requests; None for the connections to its host.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class TokenSource:
         self._form = form
         self._id = client_id.get_secret_value()
         self._secret = client_secret.get_secret_value()
-        self._wire = Wire(limits=limits, error_of=fault_error, adapter=adapter)
+        self._wire = Wire(limits=limits, error_of=fault_error, adapter=adapter or shared_connections(form.url))
         self._lock = threading.Lock()
         self._token = ""
         self._ends_at = 0.0

@@ -92,9 +92,7 @@ def test_a_run_that_gets_no_threads_quarantines_nothing(stage: Stage) -> None:
 
 def test_running_out_of_files_is_no_failure_of_the_server() -> None:
     """No file descriptor is left for a request."""
-    limits = Limits(
-        connect_timeout_seconds=5, read_timeout_seconds=5, answer_timeout_seconds=5, body_limit_bytes=10, connections=1
-    )
+    limits = Limits(connect_timeout_seconds=5, read_timeout_seconds=5, answer_timeout_seconds=5, body_limit_bytes=10)
     wire = Wire(limits=limits, error_of=lambda fault, _variable: Unavailable(fault.value))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with Loopback(lambda _: [reply()]) as server:

@@ -25,7 +25,6 @@ LIMITS = Limits(
     read_timeout_seconds=2.0,
     answer_timeout_seconds=5.0,
     body_limit_bytes=100_000,
-    connections=10,
 )
 KEY = "sesame"
 PERSONAL = b"person@example.com"
