@@ -1,11 +1,15 @@
 """The examples of docs/targets.md, against fakes that answer as we understand the documentation of each API."""
 
+import importlib
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
@@ -16,7 +20,7 @@ from importer_pipeline.clients.clients_file import read_clients_file
 from importer_pipeline.clients.declared_targets import DeclaredTargets
 from importer_pipeline.clients.file_problems import Problem
 from importer_pipeline.clients.target_settings import TargetSettings
-from importer_pipeline.records.contacts import Contact
+from importer_pipeline.records.contacts import Contact, ShapedRecord
 from importer_pipeline.records.receipt import Receipt, RefusedRecord
 from importer_pipeline.records.shapes import ShapedMapping
 from importer_pipeline.target.client import TargetLimits
@@ -139,14 +143,21 @@ def test_the_first_example_is_a_valid_clients_file(tmp_path: Path) -> None:
     assert file.clients[0].audiences[0].record_mapping().sources[2].text == "{merge_fields.TELEFON}"
 
 
-def test_the_examples_in_python_upsert(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: Postgres, database: str
-) -> None:
-    """Into Postgres by id, and into CSV files."""
-    example, csv = blocks("python")
-    assert len(example.strip().splitlines()) <= 32
-    (tmp_path / "acme_targets.py").write_text(f"{example}\n{csv}", encoding="utf-8")
+@pytest.fixture
+def examples_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make the examples in Python importable as `acme_targets`."""
+    (tmp_path / "acme_targets.py").write_text("\n".join(blocks("python")), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("acme_targets", None)
+
+
+def test_the_examples_in_python_are_short() -> None:
+    assert [block for block in blocks("python") if len(block.splitlines()) > 32] == []
+
+
+@pytest.mark.usefixtures("examples_in_python")
+def test_the_postgres_example_upserts(postgres: Postgres, database: str) -> None:
     postgres.execute("CREATE TABLE contacts (id text PRIMARY KEY, content jsonb)", database=database)
     settings = declared("hubspot", "http://a")
     assert settings.record is not None
@@ -160,8 +171,73 @@ def test_the_examples_in_python_upsert(
     target.close()
     rows = postgres.execute("SELECT id, content FROM contacts ORDER BY id", database=database)
     assert [(row[0], row[1]["properties"]["firstname"]) for row in rows] == [("id1", "Ann"), ("id2", "Ann")]
-    files = PythonTargetClient("acme_targets:CsvTarget", {"folder": str(tmp_path)}, {})
-    files.post([it.record for it in mapping.contacts(members(1, 2))[0] if it.record])
-    (path,) = tmp_path.glob("*.csv")
-    assert list(pd.read_csv(path)["properties.lastname"]) == ["Lee", "Lee"]
-    sys.modules.pop("acme_targets")
+
+
+def person(record_id: str, name: str | None, age: int | None, vip: bool | None) -> ShapedRecord:
+    return ShapedRecord(record_id, {"person": {"name": name, "age": age}, "vip": vip, "tags": ["a"] if vip else []})
+
+
+def rows_in(folder: Path) -> list[dict[str, Any]]:
+    contacts_in = cast(Callable[[Path], pd.DataFrame], importlib.import_module("acme_targets").contacts_in)
+    rows = contacts_in(folder).sort_values("id").to_dict("records")
+    return [{str(key): None if value is pd.NA else value for key, value in row.items()} for row in rows]
+
+
+@pytest.mark.usefixtures("examples_in_python")
+def test_the_newest_parquet_file_counts(tmp_path: Path) -> None:
+    target = PythonTargetClient("acme_targets:ParquetTarget", {"folder": str(tmp_path)}, {})
+    for batch in (
+        [person("1", "Amber", 40, True), person("2", "Alder", None, None)],
+        [person("3", None, None, None), person("1", "Aspen", None, False)],
+        [ShapedRecord("2", {"id": "a field of this name", "vip": True})],
+    ):
+        assert target.post(batch).complete
+    assert len(list(tmp_path.glob("*.parquet"))) == 3
+    first, second, third = rows_in(tmp_path)
+    assert first == {"id": "1", "person.name": "Aspen", "person.age": None, "vip": False, "tags": []}
+    assert (second["id"], second["vip"]) == ("2", True)
+    assert third == {"id": "3", "person.name": None, "person.age": None, "vip": None, "tags": []}
+
+
+@pytest.mark.usefixtures("examples_in_python")
+def test_nulls_leave_the_types_in_parquet_alone(tmp_path: Path) -> None:
+    target = PythonTargetClient("acme_targets:ParquetTarget", {"folder": str(tmp_path)}, {})
+    target.post([person("1", "Amber", 40, True), person("2", None, None, None)])
+    first, second = rows_in(tmp_path)
+    assert repr(first["person.age"]) == "40"
+    assert first["vip"] is True
+    assert [second[key] for key in ("person.name", "person.age", "vip", "tags")] == [None, None, None, []]
+
+
+KILLED_WHILE_IT_WRITES = """
+import resource, signal, sys
+from acme_targets import ParquetTarget
+from importer_pipeline.records.contacts import ShapedRecord
+
+records = [ShapedRecord(str(number), {"name": "Amber"}) for number in range(1000)]
+target = ParquetTarget({"folder": sys.argv[1]}, {})
+target.send(records[:500])
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+target.send(records)
+"""
+"""Sends a batch, and another, during which the operating system kills it once 100 bytes of the file are written."""
+
+
+@pytest.mark.usefixtures("examples_in_python")
+def test_no_half_written_parquet_file_is_read(tmp_path: Path) -> None:
+    command = [sys.executable, "-B", "-c", KILLED_WHILE_IT_WRITES, str(tmp_path)]
+    python_path = os.pathsep.join([str(tmp_path), *sys.path])
+    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": python_path}, check=False, timeout=120)
+    assert killed.returncode == -signal.SIGXFSZ
+    (half,) = tmp_path.glob("*.part")
+    assert half.stat().st_size == 100
+    assert len(rows_in(tmp_path)) == 500
+    target = PythonTargetClient("acme_targets:ParquetTarget", {"folder": str(tmp_path)}, {})
+    for start in (0, 500):
+        assert target.post([ShapedRecord(str(start + number), {"name": "Aspen"}) for number in range(500)]).complete
+    rows = rows_in(tmp_path)
+    assert {row["id"] for row in rows} == {str(number) for number in range(1000)}
+    assert {row["name"] for row in rows} == {"Aspen"}
+    assert len(rows) == 1000
