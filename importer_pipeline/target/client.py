@@ -54,7 +54,7 @@ class TargetClient:
         self._prepared: Route | None = None
 
     def __repr__(self) -> str:
-        return f"Target(url={self._url!r})"
+        return f"TargetClient(url={self._url!r})"
 
     @property
     def host(self) -> str:
