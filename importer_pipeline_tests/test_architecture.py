@@ -1,4 +1,4 @@
-"""Checks `docs/architecture.md`: the imports between rooms, and the docstrings of modules."""
+"""Checks `docs/architecture.md`: the imports between rooms. And docstrings: of modules, and of arguments."""
 
 import ast
 import re
@@ -21,6 +21,13 @@ SOURCES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 """The source of every module of the package, by its name."""
+
+DOCUMENTED = [
+    path
+    for folder in ("importer_pipeline", "importer_pipeline_tests", "benchmarks")
+    for path in sorted((PACKAGE.parent / folder).rglob("*.py"))
+]
+"""Files of which each `Args:` is compared with the code."""
 
 ROOMS: Mapping[str, set[str]] = {
     "records": set(),
@@ -169,6 +176,34 @@ def drawn_tree(drawing: str) -> dict[str, str]:
     return parents
 
 
+def documented_arguments(docstring: str) -> list[str]:
+    """Return the names in the section `Args:` of a docstring."""
+    section = re.search(r"^Args:\n((?:(?: .*)?\n)*)", f"{docstring}\n", re.MULTILINE)
+    return re.findall(r"^    (\w+):", section[1], re.MULTILINE) if section else []
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Return the names of a function's parameters, in their order."""
+    spec = function.args
+    found = [*spec.posonlyargs, *spec.args, spec.vararg, *spec.kwonlyargs, spec.kwarg]
+    return [it.arg for it in found if it is not None and it.arg not in ("self", "cls")]
+
+
+def wrong_arguments(source: str) -> list[str]:
+    """Return each function or class whose docstring has an `Args:` with other names than its parameters."""
+    wrong = list[str]()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        documented = documented_arguments(ast.get_docstring(node) or "")
+        makers = node.body if isinstance(node, ast.ClassDef) else []
+        init = next((it for it in makers if isinstance(it, ast.FunctionDef) and it.name == "__init__"), None)
+        function = init if isinstance(node, ast.ClassDef) else node
+        if documented and documented != (parameters(function) if function else []):
+            wrong.append(f"{node.name}, line {node.lineno}")
+    return wrong
+
+
 def test_every_import_goes_along_an_arrow_of_the_table() -> None:
     assert list(IMPORTS.crossings()) == []
 
@@ -252,3 +287,46 @@ def test_the_drawing_of_the_errors_is_their_tree() -> None:
     classes = [it for it in vars(errors).values() if isinstance(it, type) and issubclass(it, errors.ImporterError)]
     actual = {it.__name__: it.__bases__[0].__name__ for it in classes if it is not errors.ImporterError}
     assert drawn_tree(errors.__doc__) == actual
+
+
+def test_every_docstring_names_the_arguments_in_their_order() -> None:
+    wrong = {path.relative_to(PACKAGE.parent): wrong_arguments(path.read_text(encoding="utf-8")) for path in DOCUMENTED}
+    assert {path: found for path, found in wrong.items() if found} == {}
+
+
+FUNCTION = '''
+def some({}):
+    """Do it.
+
+    Args:
+        first: the
+            one: before.
+        others: the others.
+        last: the last.
+
+    Raises:
+        ValueError: never.
+    """
+'''
+CLASS = (
+    FUNCTION.replace("def some({}):", "class Some:")
+    + """
+    def __init__(self, {}) -> None:
+        pass
+"""
+)
+
+
+@pytest.mark.parametrize("source", [FUNCTION, CLASS])
+@pytest.mark.parametrize(
+    ("written", "is_wrong"),
+    [
+        ("first, *others, last=None", False),
+        ("first, *others, last=None, more", True),
+        ("first, *others", True),
+        ("first, *others, later=None", True),
+        ("last, *others, first=None", True),
+    ],
+)
+def test_wrong_arguments_are_found(source: str, written: str, is_wrong: bool) -> None:
+    assert bool(wrong_arguments(source.format(written))) is is_wrong

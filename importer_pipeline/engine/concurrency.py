@@ -146,7 +146,7 @@ class ConcurrencyLimiter:
         no news. A pause that any of them requests is kept.
 
         Args:
-            asked_at: when the request was sent.
+            requested_at: when the request was sent.
             now: when the answer came.
             retry_after_seconds: the pause that the answer requests; None if it requests none.
 

@@ -119,6 +119,7 @@ class Report(Protocol):
             walks: the walks of the audience.
             before: the last second of the listing, in epoch seconds.
             elapsed_seconds: since the first request.
+            rate_limited: requests that Mailchimp answered with 429.
             stopped: why the audience was stopped early, if it was.
         """
         ...

@@ -287,7 +287,7 @@ class Import:
         """Start nothing new, wait for the requests in flight, and return their outcomes.
 
         Args:
-            patience_seconds: how long to wait for it.
+            timeout_seconds: how long to wait for them.
         """
         return self._workers.leave(timeout_seconds=timeout_seconds)
 

@@ -145,7 +145,7 @@ class Workers:
         So no request of ours outlives the account's lock, and little is read again.
 
         Args:
-            patience_seconds: how long to wait; requests still in flight then are abandoned.
+            timeout_seconds: how long to wait; requests still in flight then are abandoned.
 
         Returns:
             the outcomes since `run` last yielded.

@@ -28,7 +28,7 @@ def check_connections(scenario: Scenario, requests: list[Fetch | Post | Probe], 
     Args:
         scenario: has the limits.
         requests: the requests in flight of the process.
-        on_the_wire: number of requests in flight to each account, of all processes.
+        in_flight: number of requests in flight to each account, of all processes.
     """
     fetches = Counter(request.audience.plan.account for request in requests if isinstance(request, Fetch))
     posts = Counter(request.audience.plan.target for request in requests if not isinstance(request, Fetch))
