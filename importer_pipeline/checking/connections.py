@@ -60,7 +60,7 @@ def patiently(
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> _Result:
-    """Return what a request returns, after retries if it may pass; raise the last error if it does not.
+    """Return what a request returns; retry after errors that may pass, and raise the last one.
 
     Args:
         request: raises TryAgain if a retry may help.

@@ -115,7 +115,7 @@ def tag_findings(audience: str, mapping: ContactMapping, tags: Sequence[str]) ->
 
 
 def with_account_findings(clients: Sequence[CheckedClient]) -> list[CheckedClient]:
-    """Add a finding to clients that share an account and don't say so, and to those that say so and don't."""
+    """Add a finding to clients that share an account without declaring it, or declare one account and have several."""
     names: dict[str, set[str]] = defaultdict(set)
     ids: dict[str, set[str]] = defaultdict(set)
     of_account: dict[str, list[str]] = defaultdict(list)

@@ -33,9 +33,9 @@ class Explained:
 
     Attributes:
         audience: as "client/audience".
-        status: Mailchimp's status of it; "" if it has none such.
+        status: Mailchimp's status of it; "" without a contact.
         last_changed: as Mailchimp gives it; "" without a contact.
-        contact: the contact with its record; None if Mailchimp has none such.
+        contact: the contact with its record; None if Mailchimp has no such contact.
         whereabouts: where it is, why, and what to do.
     """
 

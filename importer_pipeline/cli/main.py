@@ -110,7 +110,7 @@ def check(names: Sequence[str], path: Path, as_json: bool) -> None:
 def preview(name: str, count: int, path: Path, as_json: bool) -> None:
     """Show the first contacts of an audience as the records that would be sent.
 
-    Beside each record stand its mapping and what Mailchimp holds, and below it the merge fields that are not mapped.
+    Each record is shown with its mapping and what Mailchimp holds, followed by the merge fields that are not mapped.
     Nothing is sent or stored. The output is personal data: it goes to this terminal only.
 
     \b
@@ -236,9 +236,9 @@ def sync(names: Sequence[str], is_full: bool, config_file: Path | None, path: Pa
 def status(names: Sequence[str], late_after_hours: float, path: Path, as_json: bool) -> None:
     """Show how far each audience is imported, the worst first.
 
-    It is read from Dagster's storage, which DAGSTER_HOME names; the last line says which. So it works on any machine of
-    a deployment that has its dagster.yaml. Problems are: an audience whose account is paused, one without a full sync,
-    one that is late, and entries in the quarantine.
+    This is read from Dagster's storage, which DAGSTER_HOME names, so it works on any machine with the deployment's
+    dagster.yaml. The last line says which storage was read. Problems are: an audience whose account is paused, one
+    without a full sync, one that is late, and entries in the quarantine.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`importer preview`: the records that would be sent of an audience's first contacts, beside what Mailchimp holds.
+"""`importer preview`: the records that would be sent for an audience's first contacts, beside what Mailchimp holds.
 
 Nothing is sent or stored. Stays out: the mapping itself (`records/contacts.py`).
 """

@@ -105,7 +105,7 @@ def bar(progress: Progress, *, contacts_per_second: float, width: int) -> str:
 
 
 def figures(progress: Progress, *, contacts_per_second: float) -> str:
-    """Return the progress in words: contacts, audiences, rate, and the time left if it can be told."""
+    """Return the progress in words: contacts, audiences, rate, and the time left if it is known."""
     done = progress.audiences - progress.open_audiences
     said = f"{progress.accepted:,} of {progress.contacts:,} contacts, {done} of {progress.audiences} audiences"
     if contacts_per_second < 0.5:

@@ -184,7 +184,7 @@ def document(summary: SyncSummary) -> dict[str, Any]:
 
 
 def _audiences(expected: Sequence[tuple[Client, Audience]], done: Sequence[AudienceDone]) -> list[SyncedAudience]:
-    """Return one line for each audience: of several parts of it, as its hours and its quarantine, the sums."""
+    """Return a line for each audience, with the sums of its parts, such as its hours and its quarantine."""
     by_name: dict[str, list[AudienceDone]] = {f"{client.name}/{audience.name}": [] for client, audience in expected}
     for it in done:
         by_name.setdefault(str(it.name), []).append(it)

@@ -25,7 +25,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _width(text: str) -> int:
-    """Return the columns that a text takes: two for wide characters, none for those that join the one before."""
+    """Return the columns that a text takes: two for wide characters, none for those that combine with the one before."""
     return len(text) if text.isascii() else sum(_columns(character) for character in text)
 
 

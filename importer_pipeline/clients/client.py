@@ -50,7 +50,7 @@ class Audience(Declared):
     list_id: ListId = Field(examples=["1a2d7ebf82"])
     """Mailchimp's id of the list ("Audience ID")."""
     record: RecordSpec = Field(default=RecordSpec(), examples=["{id: id}"])
-    """The sources of a record's values, for the seed's record."""
+    """The sources of a record's values, for the record of the default protocol."""
     _shape: Shape | None = PrivateAttr(default=None)
 
     def shaped(self, shape: Shape) -> "Audience":

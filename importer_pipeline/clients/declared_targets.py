@@ -1,4 +1,4 @@
-"""Reads the targets of clients files: those that are named for many clients, and those of single clients.
+"""Reads the targets of clients files: the named ones, which many clients can use, and those of single clients.
 
 Stays out: the fields and their checks (see `target_settings`), and clients (see `clients_file`).
 """
@@ -40,7 +40,7 @@ class ReadTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedTarget:
-    """A target that is named for many clients.
+    """A target under `targets`, which clients use by its name.
 
     Attributes:
         file: the clients file that declares it.

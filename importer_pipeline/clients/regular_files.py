@@ -1,4 +1,4 @@
-"""Reads small files completely. Only regular files are read, so that a read neither blocks nor goes on without end.
+"""Reads small files completely. Only regular files are read, so that a read neither blocks nor goes on forever.
 
 Stays out: their content (see `yaml_source` and `secret`).
 """

@@ -133,13 +133,13 @@ class RequestSettings(Declared):
     gzip: bool = Field(default=False, examples=["true"])
     """True to compress the body."""
     batch_size: int = Field(default=1000, ge=1, le=1000, examples=[100])
-    """Maximum of records of a post."""
+    """Maximum number of records per post."""
     idempotency_key: HeaderName | None = Field(default=None, examples=["Idempotency-Key"])
     """The header for a key that is the same each time a post is tried."""
 
     @property
     def batch_records(self) -> int:
-        """Maximum of records of a post, which is one if each goes alone."""
+        """Maximum number of records per post, which is one if each goes alone."""
         return 1 if self.body.framing is Framing.ONE else self.batch_size
 
     def form(self, *, has_token: bool) -> RequestForm:
@@ -207,7 +207,7 @@ class LimitSettings(Declared):
     """What an account at the target bears."""
 
     posts_at_once: int | None = Field(default=None, ge=1, le=1000, examples=[4])
-    """Maximum of posts in flight."""
+    """Maximum number of posts in flight."""
     posts_per_second: float | None = Field(default=None, gt=0, le=10_000, examples=[1.5])
     """Maximum rate of posts in one process."""
 

@@ -1,4 +1,4 @@
-"""A target as the clients file declares it: all fields, and their checks. Without a declared protocol it is the seed's.
+"""A target as the clients file declares it: all fields, and their checks. Its protocol may be the default one.
 
 Stays out: its sections (see `target_sections`), the record (see `records/shapes.py`), and what a declaration does (see
 `target/`).
@@ -83,14 +83,14 @@ def _entry_point(written: str) -> str:
 
 
 class TargetSettings(Declared):
-    """A client's account at the target. Without further keys than `url` and `api_key` it speaks the seed's protocol."""
+    """A client's account at the target. With only `url` and `api_key`, it speaks the default protocol."""
 
     python: Annotated[str, AfterValidator(_entry_point)] | None = Field(default=None, examples=["acme.crm:Target"])
     """The entry point of a target in Python, which has no URL."""
     options: dict[str, str] = Field(default={}, examples=["{table: contacts}"])
     """Options of a target in Python."""
     batch_size: int | None = Field(default=None, ge=1, le=1000, examples=[500])
-    """Maximum of records of a call of a target in Python."""
+    """Maximum number of records per call of a target in Python."""
     url: Annotated[Annotated[str, AfterValidator(_checked_or_none)], AfterValidator(_url_of)] = Field(
         default="", validate_default=True, examples=["https://api.example.com"]
     )
@@ -98,9 +98,9 @@ class TargetSettings(Declared):
     secrets: dict[SecretName, Secret] = Field(default={}, examples=["{account: {env: ACME_CRM_ACCOUNT}}"])
     """References to further secrets, by the name that headers use."""
     request: RequestSettings | None = Field(default=None, examples=["{path: /v1/contacts}"])
-    """The request of a post; None for the seed's."""
+    """The request of a post; None for that of the default protocol."""
     response: ResponseSettings | None = Field(default=None, examples=["{accepted: response}"])
-    """The meaning of an answer; None for the seed's."""
+    """The meaning of an answer; None for that of the default protocol."""
     check: CheckSettings | None = Field(default=None, examples=["{path: /v1/account}"])
     """A request that stores nothing; None for a post without records."""
     limits: LimitSettings = Field(default=LimitSettings(), examples=["{posts_per_second: 1}"])
@@ -110,7 +110,7 @@ class TargetSettings(Declared):
     api_key: Annotated[Secret | None, AfterValidator(_key_needed)] = Field(
         default=None, validate_default=True, examples=["{env: ACME_TARGET_API_KEY}"]
     )
-    """Reference to the key; the seed's protocol sends it as the Authorization header's value."""
+    """Reference to the key; the default protocol sends it as the Authorization header's value."""
     _account: str | None = PrivateAttr(default=None)
     _shape: Shape | None = PrivateAttr(default=None)
 
@@ -120,7 +120,7 @@ class TargetSettings(Declared):
 
     @property
     def record(self) -> Shape | None:
-        """The form of a record; None for the seed's five texts."""
+        """The form of a record; None for the five texts of the default protocol."""
         return self._shape
 
     @property
@@ -130,12 +130,12 @@ class TargetSettings(Declared):
 
     @property
     def batch_records(self) -> int | None:
-        """Maximum of records of a post; None for whole pages."""
+        """Maximum number of records per post; None for whole pages."""
         return self.batch_size if self.request is None else self.request.batch_records
 
     @property
     def posts_at_once(self) -> int | None:
-        """Maximum of posts in flight; one for a target in Python, unless declared: not all code is made for threads."""
+        """Maximum number of posts in flight; one for a target in Python, unless declared: not all code is made for threads."""
         return self.limits.posts_at_once or (None if self.python is None else 1)
 
     @property
@@ -159,7 +159,7 @@ class TargetSettings(Declared):
         return {field.removeprefix("secrets."): secret.read() for field, secret in self.references}
 
     def declaration(self) -> Declaration | PythonEntry | None:
-        """Return the declared protocol, or the code that sends; None for the seed's protocol, with its records."""
+        """Return the declared protocol, or the code that sends; None for the default protocol, with its records."""
         if self.python is not None:
             return PythonEntry(entry_point=self.python, options=self.options)
         if all(it is None for it in (self.request, self.response, self.check, self.oauth, self.record)):

@@ -103,9 +103,9 @@ class TargetRules:
     account: str | None = None
     """Name of the account at the target, if clients share it, and so its limits; None: it is the client's own."""
     batch_records: int | None = None
-    """Maximum of records of one post; None for whole pages."""
+    """Maximum number of records per post; None for whole pages."""
     posts_at_once: int | None = None
-    """Maximum of posts in flight for the account; None for that of all targets."""
+    """Maximum number of posts in flight for the account; None for that of all targets."""
     posts_per_second: float | None = None
     """Maximum rate of posts of the account in this process; None for any."""
 

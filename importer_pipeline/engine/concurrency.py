@@ -42,7 +42,7 @@ class ConcurrencyLimiter:
     instead of ten. Safe to use from several threads.
 
     Args:
-        limit: maximum of connections.
+        limit: maximum number of connections.
         throttling: the reaction to 429s.
         per_second: maximum rate of requests; None for any.
     """
@@ -226,7 +226,7 @@ class LimiterRegistry:
             url: the target's URL.
             client: the client's name.
             rules: what the target allows.
-            max_posts: maximum of posts in flight to the URL.
+            max_posts: maximum number of posts in flight to the URL.
             throttling: the reaction to 429s.
         """
         account = self.of(

@@ -43,7 +43,7 @@ class Exchange:
 
     Attributes:
         deadline: time by which it must end, by `time.monotonic`.
-        limit_bytes: maximum of bytes to receive, before decompression.
+        limit_bytes: maximum number of bytes to receive, before decompression.
         fresh: whether it needs a new connection.
         reused: whether its connection was used before.
         received: bytes received from the server.

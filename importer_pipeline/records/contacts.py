@@ -29,7 +29,7 @@ address)."""
 
 
 class Record(NamedTuple):
-    """A contact in the seed's protocol. Its `repr` shows none of its values.
+    """A contact in the default protocol. Its `repr` shows none of its values.
 
     Attributes:
         id: what the target upserts by.
@@ -72,7 +72,7 @@ class ShapedRecord(NamedTuple):
 
 
 AnyRecord = Record | ShapedRecord
-"""A record as the seed's protocol takes it, or in a declared form."""
+"""A record as the default protocol takes it, or in a declared form."""
 
 
 class Contact(NamedTuple):

@@ -1,6 +1,6 @@
 """The form of a record that a target declares: any fields, nested, and the mapping of members to it. Pure.
 
-Stays out: single values (see `expressions`), and the seed's record with its five texts (see `contacts`).
+Stays out: single values (see `expressions`), and the default record with its five texts (see `contacts`).
 """
 
 import json

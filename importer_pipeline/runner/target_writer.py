@@ -19,7 +19,7 @@ class TargetWriter:
     Args:
         target: sends the posts.
         calls: waits for the connections to the target.
-        batch_records: maximum of records of a post; None for any number.
+        batch_records: maximum number of records per post; None for any number.
     """
 
     def __init__(self, target: Target, calls: LimitedCalls, *, batch_records: int | None = None) -> None:

@@ -67,7 +67,7 @@ class Protocol:
     answer: Callable[[Sequence[TargetRecord], Sequence[Outcome]], SandboxAnswer]
 
     def section(self, record_id: str) -> dict[str, Any]:
-        """Return what the section `target` of a clients file says beside URL and key; nothing for the seed's."""
+        """Return what the section `target` of a clients file says beside URL and key; nothing for the default protocol."""
         if self is SEED:
             return {}
         spec = {

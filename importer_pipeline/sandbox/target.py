@@ -1,4 +1,4 @@
-"""The target API: records are upserted by id, and some refused; in the seed's protocol or another (`protocols`)."""
+"""The target API: records are upserted by id, and some refused; in the default protocol or another (`protocols`)."""
 
 import math
 import threading

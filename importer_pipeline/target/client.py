@@ -1,4 +1,4 @@
-"""The seed's protocol: records are posted in batches to `<url>/record`, and the answer says how many were accepted.
+"""The default protocol: records are posted in batches to `<url>/record`, and the answer says how many were accepted.
 
 Holds the one request, and its receipt. Stays out: the meaning of a status or a failed connection (`meanings.py`),
 targets with a declared protocol (`declared.py`), retries, finding a refused record in its batch (`engine/posting.py`,

@@ -12,7 +12,7 @@ Path = tuple[str, ...]
 
 
 class Framing(Enum):
-    """How the records of a post stand in its body."""
+    """How a post's body holds its records."""
 
     LIST = "list"
     """A JSON list."""

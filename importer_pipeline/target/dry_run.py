@@ -21,7 +21,7 @@ def dry_run(url: str, declaration: Declaration | PythonEntry | None, records: Se
 
     Args:
         url: the target's URL.
-        declaration: its protocol; None for the seed's.
+        declaration: its protocol; None for the default.
         records: the records.
     """
     unique = unique_records(records)

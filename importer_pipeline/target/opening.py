@@ -25,8 +25,8 @@ def open_target(
 
     Args:
         url: the target's URL.
-        declaration: its protocol; None for the seed's.
-        secrets: the secrets by name; the seed's protocol needs `api_key`.
+        declaration: its protocol; None for the default.
+        secrets: the secrets by name; the default protocol needs `api_key`.
         limits: timeouts and size limits.
         adapter: what carries the requests; None for the connections to its host.
 

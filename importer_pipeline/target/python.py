@@ -35,7 +35,7 @@ class PythonTarget(Protocol):
             names none, the refused ones are found by sending parts.
 
         Raises:
-            Exception: nothing is known of any record. It is called again, after a pause; then parts are sent.
+            Exception: nothing is known about any record. It is called again, after a pause; then parts are sent.
             ImporterError: the same with a meaning: see `importer_pipeline/errors.py`.
         """
         ...

@@ -1,7 +1,7 @@
 """The pause that an answer asks for in its `RateLimit` headers. Pure.
 
 There are two forms: `RateLimit-Remaining` and `RateLimit-Reset`, each often with a prefix such as `X-`, and one header
-`RateLimit` with both (of the IETF's drafts, which differ in their letters).
+`RateLimit` with both (of the IETF's drafts, which differ in spelling).
 """
 
 import re
@@ -18,7 +18,7 @@ def pause_seconds(headers: Mapping[str, str], *, now: float) -> float:
 
     Args:
         headers: the headers of an answer.
-        now: epoch seconds by the target's clock: a few give the end of the period as such.
+        now: epoch seconds by the target's clock: some headers give the end of the period as such a time.
     """
     remaining, resets = list[float](), list[float]()
     for name, said in headers.items():
