@@ -162,7 +162,7 @@ class _Seen:
     """What the sandbox saw of it.
 
     Attributes:
-        connections: maximum of requests in progress at once.
+        connections: maximum number of requests in progress at once.
         bytes_per_contact: bytes fetched for each contact of the audience.
         lost: contacts that did not change meanwhile and were not read.
         archived: those of them that are archived.

@@ -101,7 +101,7 @@ def _ten_hours() -> list[Row]:
 
 
 def _both_with_the_same(served: _Shared, home: PostgresHome) -> int:
-    """Run two shards that both have all clients; return the maximum of requests of an account at once."""
+    """Run two shards that both have all clients; return the maximum number of requests of an account at once."""
     progress("shards: two with the same clients")
     served.world.forget()
     served.world.change(_CHANGES_AN_HOUR)
