@@ -1,6 +1,6 @@
 """Connections to a target are shared by all of its clients; each Mailchimp account has its own."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from pydantic import SecretStr
@@ -56,7 +56,7 @@ def test_all_connections_that_were_in_use_stay_open() -> None:
     with Loopback(lambda _: [0.2, ACCEPTED]) as server, ThreadPoolExecutor(40) as threads:
         client = target(server)
         for _ in range(2):
-            list(threads.map(lambda _: client.probe(), range(40)))
+            wait([threads.submit(client.probe) for _ in range(40)])
         client.close()
     assert server.connections == 40
 
