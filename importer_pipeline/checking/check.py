@@ -19,7 +19,7 @@ from importer_pipeline.checking.findings import (
     with_account_findings,
 )
 from importer_pipeline.clients.client import Audience, Client
-from importer_pipeline.errors import ImporterError, ListNotFound, RecordRefused, SecretMissing
+from importer_pipeline.errors import ImporterError, ListNotFound, RecordRefused, SecretMissing, TryAgain
 from importer_pipeline.mailchimp.client import MailchimpClient
 from importer_pipeline.mailchimp.directory import read_account, read_list_details, read_merge_fields
 from importer_pipeline.redaction import shown
@@ -81,7 +81,7 @@ def _check(client: Client, connect: _Connections, slot: threading.Semaphore) -> 
         finally:
             account.close()
     except ImporterError as error:
-        findings.append(Finding(where="mailchimp", problem=error.problem, remedy=error.remedy or _UNREACHED))
+        findings.append(Finding(where="mailchimp", problem=error.problem, remedy=_remedy(error)))
     with slot:
         findings += _check_target(client, connect)
     return CheckedClient(
@@ -130,7 +130,11 @@ def _check_target(client: Client, connect: _Connections) -> Iterator[Finding]:
         yield Finding(where="target.api_key", problem=error.problem, remedy=error.remedy)
     except ImporterError as error:
         problem = f"{error.problem} ({_probe_of(client)})"
-        yield Finding(where="target", problem=problem, remedy=error.remedy or _UNREACHED)
+        yield Finding(where="target", problem=problem, remedy=_remedy(error))
+
+
+def _remedy(error: ImporterError) -> str:
+    return error.remedy or (_UNREACHED if isinstance(error, TryAgain) else "")
 
 
 def _probe_of(client: Client) -> str:

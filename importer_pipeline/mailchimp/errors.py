@@ -74,7 +74,11 @@ BY_STATUS: Mapping[int, Meaning] = {
         "client has one: it ends in /3.0",
     ),
     408: Meaning(error=Unavailable, problem="Mailchimp waited too long for the request"),
-    429: Meaning(error=TooManyRequests, problem="all ten connections of the Mailchimp account are in use"),
+    429: Meaning(
+        error=TooManyRequests,
+        problem="all ten connections of the Mailchimp account are in use",
+        remedy="check which other tools use the account, or lower max_connections of this client",
+    ),
     504: Meaning(error=TooSlow, problem="Mailchimp did not finish the request in time"),
 }
 """Statuses with a meaning of their own; for 403 and 503 more than the status decides."""
@@ -83,7 +87,7 @@ BY_CLASS: Mapping[int, Meaning] = {
     1: Meaning(error=BrokenAnswer, problem="expected an answer from Mailchimp, got an interim response"),
     2: Meaning(error=BrokenAnswer, problem="expected HTTP 200 from Mailchimp, got another 2xx status"),
     3: _REDIRECT,
-    4: Meaning(error=RequestRefused, problem="Mailchimp refuses the request"),
+    4: Meaning(error=RequestRefused, problem="Mailchimp refuses the request", remedy="report this line"),
     5: Meaning(error=Unavailable, problem="Mailchimp can't answer now"),
 }
 """All other statuses, by their hundreds."""

@@ -59,7 +59,11 @@ REDIRECT = Meaning(
 CONTENT = Meaning((Cause.CONTENT,), "the target refuses the batch")
 UNAVAILABLE = Meaning((Cause.TRANSIENT, Cause.CONTENT), "the target can't answer now")
 NO_RESULT = Meaning((Cause.TRANSIENT, Cause.CONTENT), "expected a success or an error from the target, got neither")
-BUSY = Meaning((Cause.BUSY,), "the target is busy")
+BUSY = Meaning(
+    (Cause.BUSY,),
+    "the target is busy",
+    "ask the target's operator for its rate limit, and lower max_posts of the resource target",
+)
 
 MEANINGS: Mapping[int, Meaning] = {
     401: KEY,

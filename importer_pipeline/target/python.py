@@ -132,7 +132,8 @@ class PythonTargetClient:
             return exhausted
         frame = traceback.extract_tb(error.__traceback__)[-1]
         return Unavailable(
-            f"the target {self._entry_point} failed: {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+            f"the target {self._entry_point} failed: {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}",
+            remedy="correct what fails at that line; if it is a server that is down, run it again when it is back",
         )
 
 
