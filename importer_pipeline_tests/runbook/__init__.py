@@ -1,0 +1,1 @@
+"""Each line of `docs/runbook.md`, as the command line prints it."""

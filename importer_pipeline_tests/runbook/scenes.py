@@ -1,0 +1,39 @@
+"""What several scenarios of this folder need: an answer of Mailchimp, Dagster's folder, the config of a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from importer_pipeline.sandbox.messages import PROBLEM_JSON, SandboxAnswer, encoded, problem_document
+
+
+def problem(status: int, title: str = "A Title") -> SandboxAnswer:
+    """Return an answer with Mailchimp's problem document."""
+    body = encoded(problem_document(status, title, "Some words.", "an id"))
+    return SandboxAnswer(status=status, headers={"Content-Type": PROBLEM_JSON}, body=body)
+
+
+def dagster_folder(folder: Path) -> Path:
+    """Make a folder for DAGSTER_HOME."""
+    home = folder / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    return home
+
+
+def config_file(folder: Path, op: str, *, mailchimp: Mapping[str, Any] | None = None, **config: Any) -> str:
+    """Write the config of a run without retries; return its path.
+
+    Args:
+        folder: for the file.
+        op: name of the job's one op.
+        mailchimp: more config of the resource `mailchimp`.
+        config: config of the op.
+    """
+    once = {"retries": 0, "retry_pause_seconds": 0.01}
+    document = {"ops": {op: {"config": config}}, "resources": {"mailchimp": {"config": {**once, **(mailchimp or {})}}}}
+    path = folder / f"run-{len(list(folder.glob('run-*.yaml')))}.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return str(path)
