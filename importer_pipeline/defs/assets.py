@@ -9,6 +9,7 @@ import dagster as dg
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.defs.import_step import run_import
 from importer_pipeline.defs.names import CONTACT_CHANGES, CONTACT_WINDOWS, CONTACTS, audience_label
+from importer_pipeline.defs.own_partitions import OwnPartitions
 from importer_pipeline.defs.specs import audience_specs, changes_spec, contacts_spec, windows_spec
 from importer_pipeline.defs.status import StatusReporter, import_and_report
 from importer_pipeline.defs.status_events import up_to_date_spec
@@ -66,11 +67,13 @@ def windows_assets(clients: Clients) -> dg.AssetsDefinition:
         request = WindowsRequest(wanted=frozenset(context.partition_keys), rule=RESUME_RULE)
         _import_selected(context, clients, resources, request)
 
-    return asset_step(
-        CONTACT_WINDOWS,
-        audience_specs(clients, windows_spec),
-        contact_windows,
-        backfill=dg.BackfillPolicy.single_run(),
+    return OwnPartitions.of(
+        asset_step(
+            CONTACT_WINDOWS,
+            audience_specs(clients, windows_spec),
+            contact_windows,
+            backfill=dg.BackfillPolicy.single_run(),
+        )
     )
 
 

@@ -107,6 +107,13 @@ def test_of_one_audience_in_all_there_is_one_materialization(tmp_path: Path) -> 
     assert ran.numbers("acme/newsletter/contacts")["contacts_accepted"] == 200
 
 
+def test_windows_of_several_audiences_can_be_counted() -> None:
+    """Dagster's telemetry asks for the partitions of all assets of a code location, or `dagster job execute` fails."""
+    found = build_defs(declared(client("acme", audiences=2))).get_repository_def().assets_defs_by_key
+    assert found[dg.AssetKey(["acme", "list-0", "contact_windows"])].partitions_def is None
+    assert found[dg.AssetKey(["acme", "list-0", "contact_changes"])].partitions_def is not None
+
+
 def test_an_audience_s_assets_come_from_its_list_at_mailchimp() -> None:
     graph = build_defs(declared(client("acme"))).resolve_asset_graph()
     source = dg.AssetKey(["acme", "list-0", "mailchimp"])
