@@ -66,6 +66,9 @@ _BY_POSTGRES: Mapping[str, tuple[str, str]] = {
     "25006": _READ_ONLY,
 }
 
+_NO_SESSION = ("too many clients already", "too many connections for ", "connection slots are reserved")
+"""Postgres's words for its limits: the driver leaves out the code of an error that refuses a connection."""
+
 
 def exhaustion_of(error: BaseException) -> MachineExhausted | None:
     """Return the error to stop the run with, if a missing resource caused this one; else None."""
@@ -87,7 +90,10 @@ def _meaning(error: BaseException) -> tuple[str, str] | None:
     if isinstance(error, sqlite3.Error):
         # The low byte is the kind; the higher ones are the operation.
         return _BY_SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-    return _BY_POSTGRES.get(str(getattr(error, "pgcode", None)))
+    code = getattr(error, "pgcode", "")
+    if code is None and any(words in str(error) for words in _NO_SESSION):
+        return _SESSIONS
+    return _BY_POSTGRES.get(str(code))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
-from importer_pipeline.errors import SettingsInvalid
+from importer_pipeline.errors import SettingsInvalid, StopRun
+from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.redaction import shown_path
 
 _HOME = "DAGSTER_HOME"
@@ -23,6 +24,7 @@ def home_instance() -> Generator[dg.DagsterInstance]:
 
     Raises:
         SettingsInvalid: there is no such variable or folder, or its storage can't be opened.
+        MachineExhausted: its storage can't be opened for want of connections, files or disk space.
     """
     with _opened(dg.DagsterInstance.get) as instance:
         yield instance
@@ -54,7 +56,7 @@ def _opened(open_instance: Callable[[], dg.DagsterInstance]) -> Generator[dg.Dag
     try:
         instance = open_instance()
     except Exception as error:  # Settings may name any module and any database.
-        raise home_unreadable(error) from None
+        raise home_unusable(error) from None
     with instance:
         yield instance
 
@@ -80,9 +82,9 @@ def home_folder() -> Path:
     return home
 
 
-def home_unreadable(error: Exception) -> SettingsInvalid:
+def home_unusable(error: Exception) -> StopRun:
     """Return an error without the words of the other: they may contain the password of a database."""
-    return SettingsInvalid(
+    return exhaustion_of(error) or SettingsInvalid(
         f"the storage of Dagster in {_HOME} {shown_path(home_folder())} can't be read ({type(error).__name__})",
         remedy="check dagster.yaml in that folder, its database, and the variables that it names",
     )

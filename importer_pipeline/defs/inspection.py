@@ -17,7 +17,7 @@ from importer_pipeline.defs.chain_evidence import read_evidence
 from importer_pipeline.defs.event_log import materializations, newest_materializations
 from importer_pipeline.defs.event_metadata import read_snapshot_completed, read_window
 from importer_pipeline.defs.history import newest_snapshot
-from importer_pipeline.defs.home import home_folder, home_instance, home_unreadable
+from importer_pipeline.defs.home import home_folder, home_instance, home_unusable
 from importer_pipeline.defs.names import contacts_key, windows_key
 from importer_pipeline.defs.paused_accounts import account_label, read_refused
 from importer_pipeline.defs.quarantine_events import read_entries
@@ -149,4 +149,4 @@ def inspection() -> Generator[Inspection]:
         try:
             yield Inspection(instance, f"DAGSTER_HOME {shown_path(home_folder())} ({kind})")
         except (dg.DagsterError, SQLAlchemyError, OSError) as error:
-            raise home_unreadable(error) from None
+            raise home_unusable(error) from None

@@ -19,6 +19,7 @@ import sqlalchemy
 from sqlalchemy.exc import DBAPIError
 
 from importer_pipeline.errors import LocksLost, LocksUnusable
+from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.locks.protocol import digest
 
 CONNECT_ARGUMENTS = {
@@ -306,6 +307,10 @@ def _lost() -> LocksLost:
 
 
 def _unreachable(error: DBAPIError) -> LocksUnusable:
+    if (exhausted := exhaustion_of(error)) is not None:
+        return LocksUnusable(
+            f"the database that holds the locks can't be reached ({exhausted.problem})", remedy=exhausted.remedy
+        )
     # The driver's message may contain the address and the user, and nothing else of use.
     return LocksUnusable(
         f"the database that holds the locks can't be reached ({type(error.orig).__name__})",

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from importer_pipeline.errors import LocksLost, LocksUnusable
+from importer_pipeline.exhaustion import exhaustion_of
 from importer_pipeline.locks.postgres import (
     CONNECT_ARGUMENTS,
     LockDatabase,
@@ -233,6 +234,29 @@ def test_a_database_without_a_server_is_reported_as_unreachable(
     with pytest.raises(LocksUnusable, match=r"can't be reached \(OperationalError\): check that it runs") as raised:
         use(unserved)
     assert "postgres@" not in str(raised.value)
+
+
+@pytest.fixture
+def crowded(postgres: Postgres) -> Iterator[str]:
+    """Yield the URL of a database that accepts no more connections of its user."""
+    postgres.execute("CREATE ROLE crowd LOGIN CONNECTION LIMIT 0")
+    yield postgres.url().replace("postgres@", "crowd@")
+    postgres.execute("DROP ROLE crowd")
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_database_without_a_free_connection_is_named(use: Callable[[Database], object], crowded: str) -> None:
+    reason = r"can't be reached \(the database accepts no more connections\): raise its max_connections"
+    with pytest.raises(LocksUnusable, match=reason):
+        use(Database(crowded))
+
+
+def test_a_refused_connection_is_exhaustion_of_the_database(crowded: str) -> None:
+    with pytest.raises(OperationalError) as caught:
+        sqlalchemy.create_engine(crowded).connect()
+    found = exhaustion_of(caught.value)
+    assert found is not None
+    assert found.problem == "the database accepts no more connections"
 
 
 @pytest.fixture
