@@ -1,4 +1,4 @@
-"""docs/runbook.md, compared with the code: every error, message and remedy; and what the command line says of each."""
+"""docs/runbook.md, compared with the code: every error, message and remedy; and each message is seen in a test."""
 
 import ast
 import re
@@ -10,24 +10,18 @@ import pytest
 import importer_pipeline
 from importer_pipeline import errors
 from importer_pipeline.http.faults import Fault
-from importer_pipeline.sandbox.faults import Fault as SandboxFault
-from importer_pipeline.sandbox.faults import FaultPlan
-from importer_pipeline.sandbox.target import Manner, Refusal
-from importer_pipeline_tests.cli.commands import importer
-from importer_pipeline_tests.support.runs import ROOT
-from importer_pipeline_tests.support.stage import Stage, in_order
+from importer_pipeline_tests.runbook import (
+    test_answers,
+    test_partitions,
+    test_runs,
+    test_secrets,
+    test_settings,
+    test_syncs,
+)
+from importer_pipeline_tests.support.runbook import PAGE, SYMPTOMS
 
 PACKAGE = Path(importer_pipeline.__file__).parent
-PAGE = re.sub(r"\s+", " ", (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8"))
-SYMPTOMS = sorted(
-    {
-        message
-        for entry in re.split(r" - (?=`)", PAGE)[1:]
-        for message in re.findall(r"`([^`]+)`", re.split(r" (?:Cause|Do): ", entry)[0])
-        if " " in message
-    }
-)
-"""The messages that the page explains, with … for what differs."""
+TESTS = Path(__file__).parent
 
 _OF_RUNS = ("defs", "engine", "listing", "locks", "mailchimp", "planning", "runner", "target", "exhaustion", "secret")
 """Rooms and modules whose remedies end runs. Those of the clients file are in docs/clients.md."""
@@ -95,74 +89,66 @@ def test_every_reason_for_no_answer_is_in_the_page(fault: Fault) -> None:
     assert f"| `{fault.value}` |" in PAGE
 
 
-@pytest.fixture(scope="module")
-def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What the commands print about clients of which each has another problem."""
-    folder = tmp_path_factory.mktemp("runbook")
-    stage = Stage(folder)
-    names = ("fine", "revoked", "unlisted", "rootless", "dead", "locked", "secretless", "down", "broken")
-    for name in (*names, "picky", "plain"):
-        stage.add(name, contacts=20)
-    picky = stage.clients["picky"]
-    picky.target.refusals = (Refusal.of_ids([in_order(picky.lists[0])[3].id], Manner.COUNT),)
-    stage.clients["down"].account.fault_plan = FaultPlan(rates={SandboxFault.ERROR_500: 1.0})
-    stage.clients["broken"].account.fault_plan = FaultPlan(rates={SandboxFault.BROKEN_JSON: 1.0})
-    home = folder / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-    run = folder / "run.yaml"
-    run.write_text("resources: {mailchimp: {config: {retries: 0, retry_pause_seconds: 0.01}}}\n", encoding="utf-8")
-    with stage, pytest.MonkeyPatch.context() as patch:
-        declared = stage.declared()
-        declared["revoked"]["mailchimp"]["api_key"] = stage.secret("revoked", f"{5:032x}-us1")
-        declared["unlisted"]["audiences"]["newsletter"]["list_id"] = "0123456789"
-        declared["rootless"]["mailchimp"]["base_url"] = stage.server.url
-        declared["dead"]["target"]["url"] = "http://127.0.0.1:9/nowhere"
-        declared["locked"]["target"]["api_key"] = stage.secret("locked", "wrong-key")
-        declared["secretless"]["mailchimp"]["api_key"] = {"env": "NO_SUCH_VARIABLE"}
-        declared["plain"]["audiences"]["newsletter"]["record"] = {"firstname": "merge_fields.NOBODY"}
-        clients = stage.write(declared)
-        said = [importer("status", clients=clients)]
-        patch.setenv("DAGSTER_HOME", "nowhere")
-        said.append(importer("status", clients=clients))
-        patch.setenv("DAGSTER_HOME", str(home))
-        said += [
-            importer("check", clients=clients),
-            importer("sync", "--full", "--config", str(run), clients=clients),
-            importer("sync", "fin", clients=clients),
-            importer("status", clients=folder / "none.yaml"),
-        ]
-        run.write_text("ops: {import_changes: {config: {clientz: [fine]}}}", encoding="utf-8")
-        said.append(importer("sync", "--config", str(run), clients=clients))
-        patch.setenv("IMPORTER_HOURLY_CRON", "often")
-        said.append(importer("sync", clients=clients))
-    return re.sub(r"\s+", " ", " ".join(it.out + it.err for it in said))
+SHOWN = {
+    symptom
+    for module in (test_answers, test_partitions, test_runs, test_secrets, test_settings, test_syncs)
+    for symptom in module.SHOWN
+}
+"""What the command line prints in a test."""
+
+_DISK = "acceptance/test_exhaustion.py::test_a_command_that_runs_out_names_the_resource"
+_EXHAUSTED = "acceptance/test_exhaustion.py::test_the_exhausted_resource_is_found_below_its_effects"
+
+ELSEWHERE = {
+    "Mailchimp answered only 429 for … minutes": (
+        "engine/test_sync.py::test_an_account_is_given_up_after_five_minutes_of_only_429"
+    ),
+    "Stopped. What was imported is recorded; the same command resumes from there.": (
+        "cli/test_sync.py::test_ctrl_c_cancels_the_run_and_the_bar_is_shown"
+    ),
+    "an unexpected … at …": "runner/test_workers.py::test_an_unexpected_exception_fails_its_window",
+    "never imported": "defs/test_status.py::test_a_client_that_never_worked_is_red_a_new_one_yellow",
+    "the connection to the database that holds the accounts' locks was lost": (
+        "acceptance/test_incremental_sync.py::test_a_run_that_loses_its_locks_makes_no_more_requests"
+    ),
+    "the database accepts no more connections": (
+        "locks/test_postgres.py::test_a_refused_connection_is_exhaustion_of_the_database"
+    ),
+    "the database has no room for more locks: each account takes one while it is synced": (
+        "locks/test_postgres.py::test_a_server_out_of_locks_is_reported_with_the_setting"
+    ),
+    "the database is behind a proxy that pools transactions, which loses the locks of a session": (
+        "locks/test_postgres.py::test_a_transaction_pooling_proxy_is_refused"
+    ),
+    "the database that holds the locks can't be reached": (
+        "locks/test_postgres.py::test_a_database_without_a_server_is_reported_as_unreachable"
+    ),
+    "the disk is full or fails, or a file has reached its size limit": _DISK,
+    "the disk of DAGSTER_HOME or of the database can't be written to": _EXHAUSTED,
+    "the target throttled every request for minutes": (
+        "engine/test_target_patience.py::test_minutes_of_only_throttling_stop_that_client_alone"
+    ),
+    "the token was not sent there": "mailchimp/test_credentials.py::test_a_token_is_sent_to_no_host_but_mailchimps",
+    "the webhook answered HTTP …": "defs/test_alerts.py::test_one_message_names_exactly_the_clients_in_trouble",
+    "this process can't open more files or connections": (
+        "acceptance/test_exhaustion.py::test_running_out_of_files_is_no_failure_of_the_server"
+    ),
+    "this process can't start more threads": (
+        "acceptance/test_exhaustion.py::test_a_run_that_gets_no_threads_quarantines_nothing"
+    ),
+    "this process is out of memory": _EXHAUSTED,
+    "…, found another": "mailchimp/test_credentials.py::test_a_token_is_sent_to_no_host_but_mailchimps",
+}
+"""What takes minutes, another process, a database or a broken machine to see, and the test that sees it."""
 
 
-@pytest.mark.parametrize(
-    "symptom",
-    [
-        "… is not set",
-        "… is not set, so it is unknown where Dagster keeps what was imported",
-        "… is …, which is not the absolute path of a folder",
-        "…, … times",
-        "…: none of its contacts has …; they are sent as empty text",
-        "IMPORTER_HOURLY_CRON: expected a cron expression of five fields, found something else",
-        "Incomplete: … of … audiences",
-        "Mailchimp can't answer now",
-        "Mailchimp has no such list in this account",
-        "Mailchimp refuses the key: it is wrong or revoked, or belongs to another data centre",
-        "expected …, got …",
-        "no answer from the target: …",
-        "no client … is declared and enabled",
-        "refused: … contact",
-        "the job … does not take this config",
-        "the target accepted … of … records",
-        "the target refuses the key",
-        "there is no Mailchimp API at this URL",
-        "there is no clients file at …",
-    ],
-)
-def test_the_command_line_prints_the_message(printed: str, symptom: str) -> None:
-    assert symptom in SYMPTOMS
-    assert re.search(".+".join(re.escape(part) for part in symptom.split("…")), printed)
+def test_every_symptom_of_the_page_is_seen_in_a_test() -> None:
+    """Add a scenario below `runbook/` for a new line of the page, or the test that has one already."""
+    assert sorted(set(SYMPTOMS) - SHOWN) == sorted(ELSEWHERE)
+    assert sorted(SHOWN - set(SYMPTOMS)) == []
+
+
+@pytest.mark.parametrize("test", sorted(set(ELSEWHERE.values())))
+def test_a_test_that_is_named_here_exists(test: str) -> None:
+    path, _, name = test.partition("::")
+    assert f"\ndef {name}(" in (TESTS / path).read_text(encoding="utf-8")

@@ -1,18 +1,10 @@
-"""What several scenarios of this folder need: an answer of Mailchimp, Dagster's folder, the config of a run."""
+"""What several scenarios of this folder need: the folder of DAGSTER_HOME, and the config of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-
-from importer_pipeline.sandbox.messages import PROBLEM_JSON, SandboxAnswer, encoded, problem_document
-
-
-def problem(status: int, title: str = "A Title") -> SandboxAnswer:
-    """Return an answer with Mailchimp's problem document."""
-    body = encoded(problem_document(status, title, "Some words.", "an id"))
-    return SandboxAnswer(status=status, headers={"Content-Type": PROBLEM_JSON}, body=body)
 
 
 def dagster_folder(folder: Path) -> Path:

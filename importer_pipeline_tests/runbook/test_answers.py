@@ -5,13 +5,18 @@ from pathlib import Path
 import pytest
 
 from importer_pipeline.sandbox.faults import REFUSED, Fault, FaultPlan, Rule
-from importer_pipeline.sandbox.messages import JSON, SandboxAnswer, encoded
+from importer_pipeline.sandbox.messages import JSON, PROBLEM_JSON, SandboxAnswer, encoded, problem_document
 from importer_pipeline.sandbox.twists import asks_for_patience, edge_page
 from importer_pipeline_tests.cli.commands import importer
-from importer_pipeline_tests.runbook.scenes import problem
 from importer_pipeline_tests.support.loopback import Loopback, Received, reply
 from importer_pipeline_tests.support.runbook import is_shown, lines_of
 from importer_pipeline_tests.support.stage import Declared, Stage
+
+
+def problem(status: int, title: str = "A Title") -> SandboxAnswer:
+    """Return an answer with Mailchimp's problem document."""
+    body = encoded(problem_document(status, title, "Some words.", "an id"))
+    return SandboxAnswer(status=status, headers={"Content-Type": PROBLEM_JSON}, body=body)
 
 
 def said(status: int, document: object = None) -> SandboxAnswer:

@@ -38,6 +38,7 @@ SHOWN = {
     "the run ended with an unforeseen error (…): see the log of the run in Dagster": "",
     "the run reached its time limit of … minutes": "limited/newsletter",
     "waiting for other syncs of the Mailchimp accounts of …": "busy",
+    "… (… left)": "known/newsletter",
 }
 """The place that each message names, if it names one."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from importer_pipeline.http.faults import Fault as HttpFault
-from importer_pipeline.sandbox.faults import Fault, FaultPlan, Rule, at_offsets
+from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline.sandbox.members import Member
 from importer_pipeline.sandbox.messages import SandboxAnswer, SandboxRequest
 from importer_pipeline.sandbox.protocols import TargetRecord
@@ -15,7 +15,7 @@ from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline.sandbox.twists import Twist, with_date, with_total
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline_tests.cli.commands import importer
-from importer_pipeline_tests.runbook.scenes import config_file, dagster_folder, problem
+from importer_pipeline_tests.runbook.scenes import config_file, dagster_folder
 from importer_pipeline_tests.support.runbook import is_shown, lines_of
 from importer_pipeline_tests.support.stage import Stage, in_order
 
@@ -23,33 +23,31 @@ SHOWN = {
     "Incomplete: … of … audiences": "",
     "Mailchimp does not know the OAuth token": "unknown-token/newsletter",
     "Mailchimp gave no answer … times in a row": "broken/newsletter",
+    "a proxy or firewall rejects this machine's requests for every account": "blocked/newsletter",
     "expected Mailchimp's clock near … (our time), found …": "wrong-clock/newsletter",
     "expected one Date header, found several": "two-dates/newsletter",
     "expected …, found …": "two-dates/newsletter",
     "refused: … contact": "",
+    "the audience made no progress for … minutes": "hanging/newsletter",
     "the target accepted … of … records": "picky/newsletter",
     "the target did not accept … consecutive windows": "target-down/newsletter",
     "the target refuses the batch": "strict/newsletter",
     "the target rejects most records of several consecutive windows": "hateful/newsletter",
     "what changed from … to … can't be read whole": "large-total/newsletter",
     "window …": "crowded/newsletter",
-    "… (… left)": "key-revoked/newsletter",
     "… contacts share the second … and came in another order at each of … rounds": "crowded/newsletter",
     "…, and finding the rejected contacts takes too many posts": "half-hateful/newsletter",
     "…, … times": "target-down/newsletter",
     "…: none of its contacts has …; they are sent as empty text": "wrong-tag/newsletter",
 }
-"""The audience of each message of a run with all these clients."""
+"""The audience of each message."""
 
-ALONE = {
-    "a proxy or firewall rejects this machine's requests for every account": "blocked/newsletter",
-    "the audience made no progress for … minutes": "hanging/newsletter",
-}
-"""The same of runs with only such clients: the problem would affect the others."""
+ALONE = ("blocked", "blocked-too", "hanging")
+"""Clients whose problems would affect the others of their run."""
 
 OP = "import_contacts"
 
-SIZES = {"crowded": 110, "half-hateful": 100, "hateful": 300, "key-revoked": 300, "large-total": 1, "target-down": 300}
+SIZES = {"crowded": 110, "half-hateful": 100, "hateful": 300, "large-total": 1, "target-down": 300}
 """How many contacts a client has whose problem needs several pages. The others have three."""
 
 _OLD_DATES = ("Wed, 23 Feb 2022 19:29:27 GMT", "Wed, 23 Feb 2022 19:29:28 GMT")
@@ -76,9 +74,6 @@ def put_in_trouble(clients: Mapping[str, SandboxClient]) -> None:
     clients["hanging"].account.fault_plan = FaultPlan(rates={Fault.HANG: 1.0})
     for name in ("blocked", "blocked-too"):
         clients[name].account.fault_plan = FaultPlan(rates={Fault.BLOCKED_HTML: 1.0})
-    clients["key-revoked"].account.fault_plan = FaultPlan(
-        rules=(Rule(applies=at_offsets(90, 180, 270), fault=problem(401)),)
-    )
     clients["two-dates"].account.twists = [with_date(*_OLD_DATES)]
     clients["wrong-clock"].account.twists = [with_date(_OLD_DATES[0])]
     clients["large-total"].account.twists = [with_total(lambda total: total + 1 if total else 0)]
@@ -95,7 +90,7 @@ def put_in_trouble(clients: Mapping[str, SandboxClient]) -> None:
 def synced(folder: Path) -> list[str]:
     """Sync clients in full of which each has another problem."""
     stage = Stage(folder)
-    names = {it.partition("/")[0] for it in (SHOWN | ALONE).values()} - {""}
+    names = {it.partition("/")[0] for it in SHOWN.values()} - {""}
     for name in sorted(names | {"blocked-too"}):
         stage.add(name, contacts=SIZES.get(name, 3))
     put_in_trouble(stage.clients)
@@ -106,10 +101,9 @@ def synced(folder: Path) -> list[str]:
         impatient = config_file(folder, OP, mailchimp={"read_timeout_seconds": 0.5, "stall_minutes": 0.005})
         declared = stage.declared()
         declared["unknown-token"]["mailchimp"] = {"access_token": stage.secret("token", "unknown")}
-        declared["key-revoked"]["mailchimp"]["max_connections"] = 1
         declared["wrong-tag"]["audiences"]["newsletter"]["record"] = {"firstname": "merge_fields.NOBODY"}
         clients = stage.write(declared)
-        together = sorted(name for name in stage.clients if name not in ("blocked", "blocked-too", "hanging"))
+        together = sorted(name for name in stage.clients if name not in ALONE)
         runs = [(together, patient), (["blocked", "blocked-too"], patient), (["hanging"], impatient)]
         printed = [importer("sync", "--full", *names, "--config", run, clients=clients) for names, run in runs]
     return [line for it in printed for line in lines_of(it)]
@@ -120,9 +114,9 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return synced(tmp_path_factory.mktemp("syncs"))
 
 
-@pytest.mark.parametrize("symptom", sorted(SHOWN | ALONE))
+@pytest.mark.parametrize("symptom", sorted(SHOWN))
 def test_a_full_sync_says_what_is_missing_and_why(lines: list[str], symptom: str) -> None:
-    assert is_shown(lines, symptom, (SHOWN | ALONE)[symptom])
+    assert is_shown(lines, symptom, SHOWN[symptom])
 
 
 def test_a_server_that_keeps_silent_is_named(lines: list[str]) -> None:
