@@ -7,6 +7,7 @@
 Batching, retries, isolation and limits are the importer's, as for every target. See `docs/targets.md`.
 """
 
+import logging
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -22,6 +23,8 @@ from importer_pipeline.records.contacts import AnyRecord
 from importer_pipeline.records.receipt import Receipt, RefusedRecord
 from importer_pipeline.target.bodies import unique_records
 from importer_pipeline.target.reasons import reason_of
+
+_LOG = logging.getLogger(__name__)
 
 
 class PythonTarget(Protocol):
@@ -79,7 +82,10 @@ class PythonTargetClient:
             receipt = target.send(unique)
         except Exception as error:
             raise self._error(error) from None
-        return _checked(receipt, unique)
+        try:
+            return _checked(receipt, unique)
+        except (AttributeError, TypeError):
+            raise _no_receipt(len(unique)) from None
 
     def probe(self) -> Receipt:
         """Call its `check`, if it has one.
@@ -96,10 +102,13 @@ class PythonTargetClient:
         return Receipt(sent=0, accepted=0)
 
     def close(self) -> None:
-        """Call its `close`, if it has one and was made."""
+        """Call its `close`, if it has one and was made. An error there is logged: all that counts has a receipt."""
         close = getattr(self._made, "close", None)
-        if close is not None:
-            close()
+        try:
+            if close is not None:
+                close()
+        except Exception as error:
+            _LOG.warning("%s", self._error(error))
 
     def _target(self) -> PythonTarget:
         with self._lock:
@@ -118,6 +127,8 @@ class PythonTargetClient:
                 f"there is no {self._entry_point} to import ({type(error).__name__})",
                 remedy="check target.python, and that the package is installed here",
             ) from None
+        except Exception as error:
+            raise self._error(error) from None
         try:
             made = found(self._options, self._secrets)
         except Exception as error:
@@ -130,18 +141,30 @@ class PythonTargetClient:
             return error
         if (exhausted := exhaustion_of(error)) is not None:
             return exhausted
-        frame = traceback.extract_tb(error.__traceback__)[-1]
         return Unavailable(
-            f"the target {self._entry_point} failed: {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}",
+            f"the target {self._entry_point} failed: {type(error).__name__} at {_place(error)}",
             remedy="correct what fails at that line; if it is a server that is down, run it again when it is back",
         )
+
+
+def _place(error: Exception) -> str:
+    """Return the line of the target's code at which an error was raised; of one that begins there, the call itself."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    path, line = (
+        (error.filename or "", error.lineno) if isinstance(error, SyntaxError) else (frame.filename, frame.lineno)
+    )
+    return "its call" if path == __file__ else f"{Path(path).name}:{line}"
+
+
+def _no_receipt(sent: int) -> BrokenAnswer:
+    return BrokenAnswer(f"expected a Receipt with 0 to {sent} accepted records from the target, got something else")
 
 
 def _checked(receipt: Any, records: Sequence[AnyRecord]) -> Receipt:
     sent = len(records)
     by_id = {record.id: record for record in records}
     if not isinstance(receipt, Receipt) or not 0 <= receipt.accepted <= sent:
-        raise BrokenAnswer(f"expected a Receipt with 0 to {sent} accepted records from the target, got something else")
+        raise _no_receipt(sent)
     if any(it.id not in by_id for it in receipt.refused) or not receipt.again <= by_id.keys():
         raise BrokenAnswer("the target's receipt names a record that was not sent")
     refused = {it.id: reason_of(it.reason, [by_id[it.id].content]) for it in receipt.refused}

@@ -1,6 +1,8 @@
 """Targets in Python: called with batches, and judged as any other target."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr
@@ -37,7 +39,16 @@ class Kept:
             return Receipt(sent=len(records), accepted=len(records) - 1, refused=refused)
         if self.mode == "lies":
             return Receipt(sent=len(records), accepted=1, refused=(RefusedRecord(id="9"),))
+        if self.mode == "mumbles":
+            return Receipt(sent=len(records), accepted=1, refused=cast(Any, "2"))
+        if self.mode == "counts in words":
+            return Receipt(sent=len(records), accepted=cast(Any, "two"))
         return Receipt(sent=len(records), accepted=len(records))
+
+    def close(self) -> None:
+        """Close nothing."""
+        if self.mode == "can't close":
+            raise ValueError("Aspen is open")
 
 
 def client(mode: str = "", password: str = "sesame", entry_point: str = f"{HERE}:Kept") -> PythonTargetClient:
@@ -62,9 +73,32 @@ def test_an_error_of_the_code_is_retried_and_says_where_it_was() -> None:
     assert "Aspen" not in str(caught.value)
 
 
-def test_a_receipt_for_others_is_broken() -> None:
+@pytest.mark.parametrize("mode", ["lies", "mumbles", "counts in words"])
+def test_a_receipt_that_fits_no_batch_is_broken(mode: str) -> None:
     with pytest.raises(BrokenAnswer):
-        client("lies").post(RECORDS)
+        client(mode).post(RECORDS)
+
+
+def test_a_target_that_cannot_be_closed_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    target = client("can't close")
+    target.post(RECORDS)
+    target.close()
+    (said,) = caplog.messages
+    assert f"the target {HERE}:Kept failed: ValueError at test_python.py:" in said
+    assert "Aspen" not in said
+
+
+def test_a_module_that_cannot_be_loaded_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, line in (("not_python", "class Kept"), ("not_loadable", "raise ValueError('Aspen')")):
+        (tmp_path / f"{name}.py").write_text(f"\n{line}\n", encoding="utf-8")
+        with pytest.raises(Unavailable, match=rf"{name}:Kept failed: \w+ at {name}\.py:2"):
+            client(entry_point=f"{name}:Kept").probe()
+
+
+def test_a_target_that_takes_no_options_fails_at_its_call() -> None:
+    with pytest.raises(Unavailable, match="builtins:object failed: TypeError at its call: correct what fails"):
+        client(entry_point="builtins:object").probe()
 
 
 def test_what_can_not_be_made_stops_its_client() -> None:
