@@ -47,8 +47,11 @@ ALONE = ("blocked", "blocked-too", "hanging")
 
 OP = "import_contacts"
 
-SIZES = {"crowded": 110, "half-hateful": 100, "hateful": 300, "large-total": 1, "target-down": 300}
-"""How many contacts a client has whose problem needs several pages. The others have three."""
+SIZES = {"crowded": 110, "half-hateful": 100, "hateful": 900, "large-total": 1, "target-down": 300}
+"""How many contacts a client has whose problem needs several pages; the others have three.
+
+Of `hateful`, three full pages must end one after the other, though its last pages are short.
+"""
 
 _OLD_DATES = ("Wed, 23 Feb 2022 19:29:27 GMT", "Wed, 23 Feb 2022 19:29:28 GMT")
 
