@@ -166,7 +166,7 @@ def test_a_window_that_fails_is_red_and_affects_no_other(planned: Newsletter) ->
     ran = planned.import_windows("0", "160")
     assert not ran.success
     assert ran.message.splitlines()[1:] == [
-        "- acme/newsletter window 80 (1 window left): Mailchimp refuses the request (HTTP 400)"
+        "- acme/newsletter window 80 (1 window left): Mailchimp refuses the request (HTTP 400): report this line"
     ]
     after = planned.shown
     assert (after.green, after.red, after.grey) == ({"0", "40", "120", "160"}, {"80"}, {"archived-0"})
