@@ -39,6 +39,7 @@ os.environ[TOLERANCE_VARIABLE] = (
 
 LONG = (
     "hourly_served",
+    "alerts_served",
     "deploy_page",
     "simulation",
     "seeds_through_dagster",

@@ -13,7 +13,7 @@ from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline_tests.support.held_client import AUDIENCE, HeldClient, held_client
 from importer_pipeline_tests.support.patience import ended, until
 from importer_pipeline_tests.support.runs import run_config
-from importer_pipeline_tests.support.served import ServedDagster
+from importer_pipeline_tests.support.served import ServedDagster, start_daemon
 
 WINDOWS = windows_key(AudienceName(*AUDIENCE.split("/")))
 FAILURE = dg.DagsterRunStatus.FAILURE
@@ -70,6 +70,6 @@ def test_every_change_is_imported_as_hours_pass(acme: HeldClient) -> None:
     commands.stop(served.process)
     acme.let_hours_pass(2)
     assert acme.missing
-    ServedDagster(commands)
+    start_daemon(commands)
     until(lambda: not acme.missing, seconds=TICKS_SECONDS)
     assert commands.quarantined == set()

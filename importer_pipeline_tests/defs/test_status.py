@@ -14,10 +14,12 @@ from importer_pipeline.defs.settings import Settings
 from importer_pipeline.defs.status_events import read_reported
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline_tests.conftest import NewInstance
+from importer_pipeline_tests.defs.declared import client, declared
 from importer_pipeline_tests.support.clients_in_trouble import ClientsInTrouble
-from importer_pipeline_tests.support.runs import Ran, materialize
+from importer_pipeline_tests.support.runs import Ran, materialize, new_instance
 
 STATUS = dg.AssetKey("sync_status")
+CLIENTS = declared(client("acme"))
 
 
 @pytest.fixture
@@ -33,6 +35,16 @@ def some(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.Monke
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with ClientsInTrouble(tmp_path, instance, clients=8) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def same(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientsInTrouble]:
+    """Return such clients for tests that mend and break nothing, so that they need no full sync each."""
+    folder = tmp_path_factory.mktemp("same")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        with new_instance(tmp_path_factory) as instance, ClientsInTrouble(folder, instance, clients=8) as made:
+            yield made
 
 
 def shown_checks(instance: dg.DagsterInstance, key: dg.AssetKey, *names: str) -> dict[str, tuple[bool, str]]:
@@ -55,8 +67,8 @@ def numbers(ran: Ran, *names: str) -> Mapping[str, Any]:
     return {name: found[name] for name in names}
 
 
-def test_status_and_checks_name_exactly_the_clients_in_trouble(some: ClientsInTrouble) -> None:
-    ran = some.incremental_sync()
+def test_status_and_checks_name_exactly_the_clients_in_trouble(same: ClientsInTrouble) -> None:
+    ran = same.incremental_sync()
     assert numbers(
         ran, "audiences_in_time", "audiences_late", "audiences_failing", "quarantine_entries", "quarantine_contacts"
     ) == {
@@ -64,17 +76,17 @@ def test_status_and_checks_name_exactly_the_clients_in_trouble(some: ClientsInTr
         "quarantine_contacts": 3,
     }  # fmt: skip
     rows = [dict(record.data) for record in ran.numbers("sync_status")["worst_audiences"].records]
-    assert [row["client"] for row in rows[:5]] == [some.revoked, some.late, *sorted(some.refused)]
+    assert [row["client"] for row in rows[:5]] == [same.revoked, same.late, *sorted(same.refused)]
     assert "Mailchimp refuses the key" in str(rows[0]["reason"])
     assert rows[0]["remedy"]
-    checks = shown_checks(some.instance, STATUS, "on_time", "complete", "accepted", "quarantine_empty", "keys_accepted")
+    checks = shown_checks(same.instance, STATUS, "on_time", "complete", "accepted", "quarantine_empty", "keys_accepted")
     assert {name for name, (passed, _) in checks.items() if passed} == {"complete", "accepted"}
-    assert checks["keys_accepted"][1] == f"not those of {some.revoked}/newsletter (KeyRefused)"
-    assert all(f"{client}/newsletter" in checks["quarantine_empty"][1] for client in some.refused)
-    red = {client: text for client, (passed, text) in up_to_date(some).items() if not passed}
-    assert set(red) == {some.revoked, some.late}
-    assert red[some.revoked].startswith("failing (Mailchimp refuses the key")
-    assert red[some.late].startswith("late (nothing has been imported for more than 3 hours")
+    assert checks["keys_accepted"][1] == f"not those of {same.revoked}/newsletter (KeyRefused)"
+    assert all(f"{client}/newsletter" in checks["quarantine_empty"][1] for client in same.refused)
+    red = {client: text for client, (passed, text) in up_to_date(same).items() if not passed}
+    assert set(red) == {same.revoked, same.late}
+    assert red[same.revoked].startswith("failing (Mailchimp refuses the key")
+    assert red[same.late].startswith("late (nothing has been imported for more than 3 hours")
     assert all("; imported up to 20" in text for text in red.values())
 
 
@@ -103,9 +115,9 @@ def test_a_known_failure_is_listed_and_a_new_one_is_red(some: ClientsInTrouble) 
     assert all(passed for passed, _ in up_to_date(some).values())
 
 
-def test_by_a_setting_a_known_failure_is_red_each_time(some: ClientsInTrouble) -> None:
+def test_by_a_setting_a_known_failure_is_red_each_time(same: ClientsInTrouble) -> None:
     settings = Settings(known_failures="red")
-    assert [some.incremental_sync(settings=settings).success for _ in range(2)] == [False, False]
+    assert [same.incremental_sync(settings=settings).success for _ in range(2)] == [False, False]
 
 
 @pytest.mark.parametrize("instance", ["sqlite", "postgres"], indirect=True)
@@ -134,14 +146,14 @@ def test_a_client_that_never_worked_is_red_a_new_one_yellow(some: ClientsInTroub
     assert "never imported" in (evaluation.description or "")
 
 
-def test_a_check_by_itself_evaluates_and_requests_nothing(some: ClientsInTrouble) -> None:
-    asked = len(some.stage.sandbox.answered)
-    key = up_to_date_key(AudienceName(some.late, "newsletter"))
+def test_a_check_by_itself_evaluates_and_requests_nothing(same: ClientsInTrouble) -> None:
+    asked = len(same.stage.sandbox.answered)
+    key = up_to_date_key(AudienceName(same.late, "newsletter"))
     job = dg.define_asset_job("check", selection=dg.AssetSelection.checks(key))
-    definitions = dg.Definitions.merge(build_defs(some.clients), dg.Definitions(jobs=[job]))
-    assert definitions.resolve_job_def("check").execute_in_process(instance=some.instance).success
-    assert len(some.stage.sandbox.answered) == asked
-    assert up_to_date_of(some, some.late).startswith("late")
+    definitions = dg.Definitions.merge(build_defs(same.clients), dg.Definitions(jobs=[job]))
+    assert definitions.resolve_job_def("check").execute_in_process(instance=same.instance).success
+    assert len(same.stage.sandbox.answered) == asked
+    assert up_to_date_of(same, same.late).startswith("late")
 
 
 def up_to_date_of(some: ClientsInTrouble, client: str) -> str:
@@ -149,24 +161,24 @@ def up_to_date_of(some: ClientsInTrouble, client: str) -> str:
     return evaluation.description or ""
 
 
-def test_materializing_contacts_evaluates_its_check(some: ClientsInTrouble) -> None:
-    key = contacts_key(AudienceName(some.well, "newsletter"))
-    assert materialize(some.clients, [key], instance=some.instance).success
-    assert up_to_date_of(some, some.well).startswith("well; imported up to")
+def test_materializing_contacts_evaluates_its_check(same: ClientsInTrouble) -> None:
+    key = contacts_key(AudienceName(same.well, "newsletter"))
+    assert materialize(same.clients, [key], instance=same.instance).success
+    assert up_to_date_of(same, same.well).startswith("well; imported up to")
 
 
-def test_a_run_of_one_client_reports_all(some: ClientsInTrouble) -> None:
-    some.incremental_sync()
-    ran = some.incremental_sync(clients=[some.well])
+def test_a_run_of_one_client_reports_all(same: ClientsInTrouble) -> None:
+    same.incremental_sync()
+    ran = same.incremental_sync(clients=[same.well])
     assert ran.success
     assert numbers(ran, "audiences_in_time", "audiences_failing") == {"audiences_in_time": 6, "audiences_failing": 1}
 
 
-def test_each_shard_has_a_status_of_its_own(some: ClientsInTrouble) -> None:
+def test_each_shard_has_a_status_of_its_own() -> None:
     keys = {
         key
         for index in range(2)
-        for key in build_defs(some.clients, Settings.model_validate({"shard": f"{index}/2"}))
+        for key in build_defs(CLIENTS, Settings.model_validate({"shard": f"{index}/2"}))
         .resolve_asset_graph()
         .get_all_asset_keys()
         if key.path[0] == "sync_status"
@@ -174,7 +186,7 @@ def test_each_shard_has_a_status_of_its_own(some: ClientsInTrouble) -> None:
     assert keys == {dg.AssetKey(["sync_status", "0"]), dg.AssetKey(["sync_status", "1"])}
 
 
-def test_only_the_status_has_a_freshness_policy(some: ClientsInTrouble) -> None:
-    graph = build_defs(some.clients, Settings(hourly="on")).resolve_asset_graph()
+def test_only_the_status_has_a_freshness_policy() -> None:
+    graph = build_defs(CLIENTS, Settings(hourly="on")).resolve_asset_graph()
     with_policy = {node.key: node.freshness_policy for node in graph.asset_nodes if node.freshness_policy is not None}
     assert with_policy == {STATUS: dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=3))}

@@ -27,6 +27,7 @@ class ClientsInTrouble:
         folder: for the clients file and the secrets.
         instance: has the runs.
         clients: how many; at least six.
+        hours_behind: by how much Mailchimp's clock is behind, so that hours can pass until it shows the present.
 
     Attributes:
         clients: the present clients file, loaded.
@@ -36,9 +37,10 @@ class ClientsInTrouble:
         well: one of the others.
     """
 
-    def __init__(self, folder: Path, instance: dg.DagsterInstance, *, clients: int) -> None:
+    def __init__(self, folder: Path, instance: dg.DagsterInstance, *, clients: int, hours_behind: int = 0) -> None:
         self.stage = Stage(folder)
         self.instance = instance
+        self._seconds_behind = hours_behind * HOUR_SECONDS
         names = [f"client-{number:04}" for number in range(clients)]
         for name in names:
             self.stage.add(name, contacts=_CONTACTS)
@@ -49,7 +51,11 @@ class ClientsInTrouble:
     def __enter__(self) -> Self:
         self.stage.__enter__()
         self.clients = self.stage.load()
-        self.stage.clients[self.late].account.clock_offset_seconds = -_HOURS_LATE * HOUR_SECONDS
+        for client in self.stage.clients.values():
+            client.account.clock_offset_seconds = -self._seconds_behind
+            for member in list(client.lists[0]) if self._seconds_behind else ():
+                client.lists[0].restamp([member.contact_id], member.changed - self._seconds_behind)
+        self.stage.clients[self.late].account.clock_offset_seconds -= _HOURS_LATE * HOUR_SECONDS
         for name in self.refused:
             client = self.stage.clients[name]
             client.target.refusals = (Refusal.of_ids({in_order(client.lists[0])[0].id}, Manner.REJECT),)
@@ -73,11 +79,25 @@ class ClientsInTrouble:
         self._keys[name] = list(secrets)
         secrets.clear()
 
+    def pass_hour(self, *, within_seconds: float) -> None:
+        """Change a contact of each client, and let an hour pass at Mailchimp, all but at the client that is late.
+
+        Args:
+            within_seconds: of it that pass by themselves.
+        """
+        with self.stage.sandbox.lock:
+            for name, client in self.stage.clients.items():
+                listed, account = client.lists[0], client.account
+                listed.update(in_order(listed)[-1].contact_id, merge_fields={"FNAME": f"At {account.now()}"})
+                if name != self.late:
+                    account.clock_offset_seconds += HOUR_SECONDS - within_seconds
+
     def mend(self) -> None:
         """Let everything work again."""
         for name, keys in self._keys.items():
             self.stage.clients[name].account.secrets.update(keys)
-        self.stage.clients[self.late].account.clock_offset_seconds = 0
+        now = self.stage.clients[self.well].account.clock_offset_seconds
+        self.stage.clients[self.late].account.clock_offset_seconds = now
         for name in self.refused:
             self.stage.clients[name].target.refusals = ()
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import dagster as dg
+import yaml
 from dagster._core.execution.backfill import BulkActionStatus
 
 from importer_pipeline.defs.names import windows_key
@@ -69,9 +70,14 @@ class Commands:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start `dagster ...` on this package. Its output goes to a file, for analysing failures."""
-        command = [sys.executable, "-m", "dagster", *arguments, "-m", self._module]
-        self._count += 1
-        return self._processes.start(f"output-{self._count}", command, self._environment)
+        return self._start("dagster", *arguments, "-m", self._module)
+
+    def start_daemon(self, *, port: int) -> subprocess.Popen[bytes]:
+        """Start `dagster-daemon run` for the code server at a port of this machine."""
+        workspace = self._folder / "workspace.yaml"
+        served = {"grpc_server": {"host": "127.0.0.1", "port": port, "location_name": self._module}}
+        workspace.write_text(yaml.safe_dump({"load_from": [served]}), encoding="utf-8")
+        return self._start("dagster._daemon", "run", "-w", str(workspace))
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """Interrupt a command, and end whatever it started."""
@@ -150,6 +156,10 @@ class Commands:
     def in_pool(self) -> set[str]:
         """Runs that have a pool slot, or wait for one."""
         return runs_in_pool(self.instance)
+
+    def _start(self, *module: str) -> subprocess.Popen[bytes]:
+        self._count += 1
+        return self._processes.start(f"output-{self._count}", [sys.executable, "-m", *module], self._environment)
 
 
 def exit_codes(processes: Sequence[subprocess.Popen[bytes]]) -> list[int]:

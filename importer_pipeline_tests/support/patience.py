@@ -15,17 +15,20 @@ SECONDS = 60.0
 _LOOK_EVERY_SECONDS = 0.05
 
 
-def until(holds: Callable[[], bool], *, seconds: float = SECONDS) -> None:
+def until(
+    holds: Callable[[], bool], *, seconds: float = SECONDS, look_every_seconds: float = _LOOK_EVERY_SECONDS
+) -> None:
     """Wait until it holds, but not for ever.
 
     Args:
         holds: the condition.
         seconds: the time it may take on a machine without other work.
+        look_every_seconds: longer for a condition that takes long to look at.
     """
     spent, looked_at = 0.0, time.monotonic()
     while not holds():
         assert spent < seconds
-        time.sleep(_LOOK_EVERY_SECONDS)
+        time.sleep(look_every_seconds)
         now = time.monotonic()
         spent += (now - looked_at) / crowding()
         looked_at = now

@@ -21,6 +21,8 @@ class Mood(Enum):
     HANG = "hang"
     DRIP = "drip"
     """A byte a second."""
+    UNPLUGGED = "unplugged"
+    """Nobody listens: connections are refused."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -36,13 +38,12 @@ class Webhook:
     """The server. A context manager, which serves.
 
     Attributes:
-        mood: what it does with the next messages.
         texts: the messages that it accepted.
         asked: number of requests, to whichever path.
     """
 
     def __init__(self) -> None:
-        self.mood = Mood.ACCEPT
+        self._mood = Mood.ACCEPT
         self.texts: list[str] = []
         self.asked = 0
         self._released = threading.Event()
@@ -58,23 +59,41 @@ class Webhook:
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing."""
 
+        self._handler = Handler
         self._server = _Server(("127.0.0.1", 0), Handler)
+        self._port: int = self._server.server_address[1]
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._serve()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self.mood = Mood.UNPLUGGED
 
     @property
     def url(self) -> str:
         """Its URL, which is a secret."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}{_SECRET}"
+        return f"http://127.0.0.1:{self._port}{_SECRET}"
+
+    @property
+    def mood(self) -> Mood:
+        """What it does with the next messages."""
+        return self._mood
+
+    @mood.setter
+    def mood(self, mood: Mood) -> None:
+        was, self._mood = self._mood, mood
+        if was is mood:
+            return
+        if mood is Mood.UNPLUGGED:
+            self._server.shutdown()
+            self._server.server_close()
+        elif was is Mood.UNPLUGGED:
+            self._server = _Server(("127.0.0.1", self._port), self._handler)
+            self._serve()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer a request."""
@@ -101,3 +120,6 @@ class Webhook:
         if self.mood is Mood.ACCEPT:
             assert handler.path == _SECRET
             self.texts.append(json.loads(body)["text"])
+
+    def _serve(self) -> None:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
