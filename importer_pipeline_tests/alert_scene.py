@@ -1,8 +1,8 @@
 """Five clients in trouble, and a real daemon that tells a failing webhook: whom it names, when, and what that delays.
 
 `python -m importer_pipeline_tests.alert_scene --clients 1000` takes about a quarter of an hour. With few clients and a
-quicker sensor it is a test (`acceptance/test_alerts_served.py`). The schedules tick every minute, and an hour passes at
-Mailchimp with each tick.
+quicker sensor it is a test (`acceptance/test_alerts_served.py`). An hour passes at Mailchimp with each tick of the
+schedules.
 """
 
 import argparse
@@ -36,9 +36,9 @@ EVERY_FAILURE = (Mood.HANG, Mood.BROKEN, Mood.UNPLUGGED, Mood.DRIP, Mood.REDIREC
 
 _UI = "https://importer.example.com"
 _ALERTS = "client_alerts"
+_NOTHING_SENT = ("no client has changed", "there is no new sync_status")
 _CHECKS = ("on_time", "complete", "accepted", "quarantine_empty", "keys_accepted")
 _CLIENT = re.compile(r"client-\d{4}")
-_TICK_SECONDS = 60
 _AHEAD_SECONDS = 5.0
 """Seconds from the end of an hour to the tick that imports it."""
 _HOURS_BEHIND, _LATE_AFTER_HOURS = 24, 28
@@ -48,23 +48,29 @@ _POLL_SECONDS = 2.0
 
 
 def play(
-    folder: Path, *, clients: int, failures: Sequence[Mood] = EVERY_FAILURE, module: str = "importer_pipeline"
+    folder: Path,
+    *,
+    clients: int,
+    tick_minutes: int,
+    failures: Sequence[Mood] = EVERY_FAILURE,
+    module: str = "importer_pipeline",
 ) -> Outcome:
     """Play the scene.
 
     Args:
         folder: for all files.
         clients: how many.
+        tick_minutes: from one tick of the schedules to the next. Most of it has to suffice for a run with all clients.
         failures: of the webhook, before it accepts the first message.
         module: the code location.
     """
     with pytest.MonkeyPatch.context() as patch, Webhook() as webhook:
-        for name, value in _variables(folder, webhook).items():
+        for name, value in _variables(folder, webhook, tick_minutes).items():
             patch.setenv(name, value)
         with (
             Commands(folder, folder / "clients.yaml", module=module) as commands,
             ClientsInTrouble(folder, commands.instance, clients=clients, hours_behind=_HOURS_BEHIND) as some,
-            _hours_passing(some),
+            _hours_passing(some, tick_seconds=60 * tick_minutes),
         ):
             _tell(f"{clients} clients are synced in full")
             start_daemon(commands)
@@ -97,7 +103,7 @@ class _Scene:
         said[f"{Mood.BROKEN.value} after mending"] = self._not_sent(after=set_at)
         worked_again = time.time()
         self._accepted(messages=2)
-        self._said_after(time.time(), "there is no new sync_status")
+        self._said_after(time.time(), *_NOTHING_SENT)
         return Outcome(
             in_trouble=frozenset({self._some.revoked, self._some.late, *self._some.refused}),
             named=named,
@@ -132,12 +138,13 @@ class _Scene:
         until(lambda: len(self._webhook.texts) >= messages, seconds=_WAIT_SECONDS)
         _tell(f"message {messages} came")
 
-    def _said_after(self, moment: float, text: str) -> str:
-        """Wait for a tick of the alerts after that moment which says so; return all that it says."""
+    def _said_after(self, moment: float, *texts: str) -> str:
+        """Wait for a tick of the alerts after that moment which says one of these; return all that it says."""
         found = list[str]()
 
         def is_said() -> bool:
-            found.extend(said for said in self._ticks.skipped(_ALERTS, after=moment) if text in said)
+            ticks = self._ticks.skipped(_ALERTS, after=moment)
+            found.extend(said for said in ticks if any(text in said for text in texts))
             return bool(found)
 
         until(is_said, seconds=_WAIT_SECONDS, look_every_seconds=_POLL_SECONDS)
@@ -169,13 +176,13 @@ class _Scene:
 
 
 @contextmanager
-def _hours_passing(some: ClientsInTrouble) -> Generator[None]:
+def _hours_passing(some: ClientsInTrouble, *, tick_seconds: int) -> Generator[None]:
     """Let an hour of Mailchimp's pass shortly before each tick of the schedules."""
     is_over = threading.Event()
 
     def pass_hours() -> None:
-        while not is_over.wait(_TICK_SECONDS - (time.time() + _AHEAD_SECONDS) % _TICK_SECONDS):
-            some.pass_hour(within_seconds=_TICK_SECONDS)
+        while not is_over.wait(tick_seconds - (time.time() + _AHEAD_SECONDS) % tick_seconds):
+            some.pass_hour(within_seconds=tick_seconds)
 
     thread = threading.Thread(target=pass_hours)
     thread.start()
@@ -186,11 +193,11 @@ def _hours_passing(some: ClientsInTrouble) -> Generator[None]:
         thread.join()
 
 
-def _variables(folder: Path, webhook: Webhook) -> dict[str, str]:
+def _variables(folder: Path, webhook: Webhook, tick_minutes: int) -> dict[str, str]:
     return {
         "XDG_STATE_HOME": str(folder / "state"),
         "IMPORTER_HOURLY": "on",
-        "IMPORTER_HOURLY_CRON": "* * * * *",
+        "IMPORTER_HOURLY_CRON": f"*/{tick_minutes} * * * *",
         "IMPORTER_LATE_AFTER_HOURS": str(_LATE_AFTER_HOURS),
         "IMPORTER_ALERT_WEBHOOK": webhook.url,
         "IMPORTER_UI_URL": f"{_UI}/",
@@ -206,10 +213,11 @@ def main() -> int:
     """Play the scene with as many clients as the command line says. The exit code is 0 if all is as it should be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=1000)
+    parser.add_argument("--tick-minutes", type=int, default=2, help="from one tick of the schedules to the next")
     chosen = parser.parse_args()
     let_children_be_interrupted()
     with tempfile.TemporaryDirectory(prefix="importer-alerts-") as folder:
-        outcome = play(Path(folder), clients=chosen.clients)
+        outcome = play(Path(folder), clients=chosen.clients, tick_minutes=chosen.tick_minutes)
     print(outcome)
     print(*(f"WRONG: {fault}" for fault in outcome.faults), sep="\n")
     return 1 if outcome.faults else 0

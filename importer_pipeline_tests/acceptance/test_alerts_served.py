@@ -11,5 +11,5 @@ FAILURES = (Mood.HANG, Mood.BROKEN, Mood.UNPLUGGED)
 
 def test_the_daemon_tells_of_exactly_the_clients_in_trouble(tmp_path: Path) -> None:
     module = "importer_pipeline_tests.support.alert_location"
-    outcome = play(tmp_path, clients=24, failures=FAILURES, module=module)
+    outcome = play(tmp_path, clients=24, tick_minutes=1, failures=FAILURES, module=module)
     assert outcome.faults == []
