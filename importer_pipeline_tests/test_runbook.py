@@ -129,7 +129,7 @@ ELSEWHERE = {
         "engine/test_target_patience.py::test_minutes_of_only_throttling_stop_that_client_alone"
     ),
     "the token was not sent there": "mailchimp/test_credentials.py::test_a_token_is_sent_to_no_host_but_mailchimps",
-    "the webhook answered HTTP …": "defs/test_alerts.py::test_one_message_names_exactly_the_clients_in_trouble",
+    "the webhook answered HTTP …": "acceptance/test_alerts_served.py::test_the_daemon_tells_of_exactly_the_clients_in_trouble",
     "this process can't open more files or connections": (
         "acceptance/test_exhaustion.py::test_running_out_of_files_is_no_failure_of_the_server"
     ),

@@ -33,7 +33,7 @@ def test_the_next_sync_repeats_at_most_what_was_in_flight(acme: HeldClient) -> N
     second = acme.let_go()
     assert acme.commands.full_sync(acme.config) == 0
     assert acme.commands.statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
-    assert len(second.asked) == len(acme.keys - reported)
+    assert 0 < len(second.asked) <= len(acme.keys - reported)  # Two neighbours that are missing may fit into one page.
     assert acme.reported == acme.keys
     assert acme.missing == set()
     assert acme.commands.in_pool == set()
