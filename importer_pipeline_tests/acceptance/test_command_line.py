@@ -126,7 +126,8 @@ def test_imported_windows_are_in_the_event_log_with_numbers(first: FirstRun, cli
     refused = 2 if client == "picky" else 0
     assert numbers["contacts_refused"] == refused
     assert numbers["contacts_read"] >= numbers["contacts_accepted"] >= first.unchanged[client] - refused
-    assert 30 <= numbers["windows"] <= numbers["requests"]
+    # Changes remove contacts, before the run has begun too, so only the unchanged are known to fill windows of 100.
+    assert first.unchanged[client] // 100 <= numbers["windows"] <= numbers["requests"]
     assert numbers["seconds"] > 0
     assert numbers["contacts_per_second"] > 0
 
