@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
+from dagster._core.scheduler.instigation import TickStatus
 
 from importer_pipeline.defs.names import changes_key
 from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key, last_second_over
@@ -27,7 +27,8 @@ from importer_pipeline_tests.support.hostile import hostile_process
 from importer_pipeline_tests.support.processes import let_children_be_interrupted
 from importer_pipeline_tests.support.runs import run_config
 from importer_pipeline_tests.support.served import ServedDagster
-from importer_pipeline_tests.support.stage import Stage
+from importer_pipeline_tests.support.stage import Stage, half_past
+from importer_pipeline_tests.support.ticks import Ticks
 
 ORDINARY = tuple(f"ordinary-{number}" for number in range(5))
 HOSTILE = {"hanging": "silence", "dripping": "dripped_body"}
@@ -120,7 +121,7 @@ class Soak:
         first, last = ticks[0].at - 1, ticks[-1].at + 1
         return [
             f"{datetime.fromtimestamp(tick.timestamp, UTC):%H:%M} {tick.status.value}: {tick.skip_reason or tick.error}"
-            for tick in self._ticks("hourly_sync")
+            for tick in Ticks(self._commands.instance).of("hourly_sync")
             if first <= tick.timestamp <= last and tick.status is not TickStatus.SUCCESS
         ]
 
@@ -140,15 +141,6 @@ class Soak:
             came.setdefault(record.partition_key or "", record.timestamp)
         seconds = [came[tick.hour] - tick.at if tick.hour in came else None for tick in ticks]
         return Lags(client=client, seconds=tuple(seconds))
-
-    def _ticks(self, schedule: str) -> Sequence[InstigatorTick]:
-        instance = self._commands.instance
-        return [
-            tick
-            for state in instance.all_instigator_state()
-            if state.instigator_name == schedule
-            for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id)
-        ]
 
 
 def soak(folder: Path, *, usual_ticks: int, ticks: int) -> bool:
@@ -213,8 +205,7 @@ def _add(stage: Stage, name: str, *, contacts: int, back_seconds: float) -> None
     account, listed = client.account, client.lists[0]
     account.fault_plan = FaultPlan(latency=_PAGE)
     others = [it.account.clock_offset_seconds for it in stage.clients.values() if it is not client]
-    since_half_past = (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
-    account.clock_offset_seconds = others[0] if others else -back_seconds - since_half_past
+    account.clock_offset_seconds = others[0] if others else half_past(hours_ago=back_seconds / HOUR_SECONDS)
     now = account.now()
     listed.fill(contacts, changed_between=(now - 24 * HOUR_SECONDS, now - HOUR_SECONDS), seed=len(stage.clients))
 

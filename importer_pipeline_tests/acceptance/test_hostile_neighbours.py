@@ -15,7 +15,7 @@ from importer_pipeline_tests.support.commands import Commands
 from importer_pipeline_tests.support.hostile import hostile_process
 from importer_pipeline_tests.support.leaks import leaked
 from importer_pipeline_tests.support.runs import run_config
-from importer_pipeline_tests.support.stage import Declared, Stage
+from importer_pipeline_tests.support.stage import Declared, Stage, half_past
 from importer_pipeline_tests.support.usage import wait_for
 
 HEALTHY = tuple(f"good-{number}" for number in range(10))
@@ -165,8 +165,7 @@ def _settle(stage: Stage, name: str, *, contacts: int) -> None:
     """Put a client's account hours back, so that these can pass, and let its contacts take a while to read."""
     client = stage.add(name, contacts=contacts)
     client.account.fault_plan = FaultPlan(latency=PAGE)
-    # To half past, so that no hour ends during a run.
-    client.account.clock_offset_seconds = -HOURS_AGO * HOUR_SECONDS - (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
+    client.account.clock_offset_seconds = half_past(hours_ago=HOURS_AGO)
     for number, member in enumerate(list(client.lists[0])):
         client.lists[0].restamp([member.contact_id], client.account.now() - HOUR_SECONDS - number)
 

@@ -1,18 +1,10 @@
-"""What several scenarios of this folder need: the folder of DAGSTER_HOME, and the config of a run."""
+"""What several scenarios of this folder need: the config of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-
-
-def dagster_folder(folder: Path) -> Path:
-    """Make a folder for DAGSTER_HOME."""
-    home = folder / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-    return home
 
 
 def config_file(folder: Path, op: str, *, mailchimp: Mapping[str, Any] | None = None, **config: Any) -> str:

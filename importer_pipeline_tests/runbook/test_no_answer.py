@@ -71,7 +71,7 @@ def checked(folder: Path) -> list[str]:
             with patch.context() as environment:
                 environment.setenv(variable, value)
                 printed.append(importer("check", client_of(fault), clients=clients))
-    return [line for it in printed for line in lines_of(it)]
+    return lines_of(*printed)
 
 
 @pytest.fixture(scope="module")

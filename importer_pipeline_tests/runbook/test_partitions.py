@@ -14,15 +14,15 @@ import pytest
 from click.testing import CliRunner
 from dagster._cli import create_dagster_cli
 
-from importer_pipeline.clients.client import account_identity
 from importer_pipeline.clients.collection import load_clients
 from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key
-from importer_pipeline.locks.files import FileAccountLocks, default_folder
 from importer_pipeline.sandbox.faults import FaultPlan, Latency
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline_tests.cli.commands import Printed, importer
-from importer_pipeline_tests.runbook.scenes import config_file, dagster_folder
+from importer_pipeline_tests.runbook.scenes import config_file
+from importer_pipeline_tests.support.locked_accounts import locked_account
 from importer_pipeline_tests.support.runbook import is_shown, lines_of
+from importer_pipeline_tests.support.runs import dagster_home
 from importer_pipeline_tests.support.stage import Stage, in_order
 
 SHOWN = {
@@ -52,7 +52,7 @@ class Location:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.home = dagster_folder(folder)
+        self.home = dagster_home(folder)
         self.said: list[Printed] = []
         self.stage = Stage(folder)
         self.patch = pytest.MonkeyPatch()
@@ -122,11 +122,10 @@ class Location:
     @contextmanager
     def locked(self, name: str) -> Generator[None]:
         """Lock a client's account as another sync while the `with` block runs."""
-        locks = FileAccountLocks(default_folder())
         client = next(it for it in load_clients(self.folder / "clients.yaml").clients if it.name == name)
-        assert locks.take({account_identity(client)})
-        yield
-        locks.release_all()
+        with locked_account(client) as was_free:
+            assert was_free
+            yield
 
 
 def launched(folder: Path) -> list[str]:
@@ -166,7 +165,7 @@ def launched(folder: Path) -> list[str]:
         location.declared = {"fine": {**location.declared["fine"], "enabled": False}}
         location.load()
         location.dagster("job", "execute", *location.code, "-j", "full_sync")
-    return [line for it in location.said for line in lines_of(it)]
+    return lines_of(*location.said)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """What `importer sync` prints about runs that begin too early, are held up, or end before their work is done."""
 
-import time
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,18 +10,19 @@ from typing import Self
 import dagster as dg
 import pytest
 
-from importer_pipeline.clients.client import account_identity
 from importer_pipeline.clients.collection import load_clients
 from importer_pipeline.defs.dead_runs import MARK_TAG
 from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.listing.hours import HOUR_SECONDS
-from importer_pipeline.locks.files import FileAccountLocks, default_folder
+from importer_pipeline.locks.files import default_folder
 from importer_pipeline.sandbox.faults import REFUSED, FaultPlan, Rule
 from importer_pipeline_tests.cli.commands import Printed, importer
 from importer_pipeline_tests.runbook import targets
-from importer_pipeline_tests.runbook.scenes import config_file, dagster_folder
+from importer_pipeline_tests.runbook.scenes import config_file
+from importer_pipeline_tests.support.locked_accounts import locked_account
 from importer_pipeline_tests.support.runbook import is_shown, lines_of
-from importer_pipeline_tests.support.stage import Declared, Stage
+from importer_pipeline_tests.support.runs import dagster_home
+from importer_pipeline_tests.support.stage import Declared, Stage, half_past
 
 STARTED = dg.DagsterRunStatus.STARTED
 
@@ -60,7 +60,7 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.said: list[Printed] = []
-        self.home = dagster_folder(folder)
+        self.home = dagster_home(folder)
         self._folder = folder
         self._stage = Stage(folder)
         self._patch = pytest.MonkeyPatch()
@@ -98,10 +98,9 @@ class Scene:
         self._patch.setenv("XDG_STATE_HOME", str(folder))
 
     def go_back(self) -> None:
-        """Move the clocks of late clients back: to half past, so that no hour ends during a test."""
-        since_half_past = (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
+        """Move the clocks of late clients back."""
         for name, hours in LATE.items():
-            self._stage.clients[name].account.clock_offset_seconds = -hours * HOUR_SECONDS - since_half_past
+            self._stage.clients[name].account.clock_offset_seconds = half_past(hours_ago=hours)
 
     def let_hours_pass(self) -> None:
         """Move the clocks of late clients forward."""
@@ -120,11 +119,10 @@ class Scene:
     @contextmanager
     def locked(self, name: str) -> Generator[None]:
         """Lock a client's account as another sync while the `with` block runs."""
-        locks = FileAccountLocks(default_folder())
         client = next(it for it in load_clients(self._clients).clients if it.name == name)
-        assert locks.take({account_identity(client)})
-        yield
-        locks.release_all()
+        with locked_account(client) as was_free:
+            assert was_free
+            yield
 
 
 def python_target(name: str, **options: object) -> Declared:
@@ -162,7 +160,7 @@ def ran(folder: Path) -> list[str]:
         scene.sync("limited")
         scene.keep_locks_in(folder / "other")
         scene.sync("dropped", is_full=True, page_size=30)
-    return [line for it in scene.said for line in lines_of(it)]
+    return lines_of(*scene.said)
 
 
 @pytest.fixture(scope="module")

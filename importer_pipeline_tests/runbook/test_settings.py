@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from importer_pipeline_tests.cli.commands import Printed, importer
-from importer_pipeline_tests.runbook.scenes import dagster_folder
 from importer_pipeline_tests.support.runbook import is_shown, lines_of
+from importer_pipeline_tests.support.runs import dagster_home
 from importer_pipeline_tests.support.stage import Stage
 
 SHOWN = {
@@ -36,7 +36,7 @@ _NOBODY = 65534
 
 def refused(folder: Path) -> list[str]:
     """Run commands that can't be carried out."""
-    stage, home = Stage(folder), dagster_folder(folder)
+    stage, home = Stage(folder), dagster_home(folder)
     stage.add("acme", contacts=1)
     run, said = folder / "run.yaml", list[Printed]()
     with stage, pytest.MonkeyPatch.context() as patch:
@@ -64,7 +64,7 @@ def refused(folder: Path) -> list[str]:
         say("sync", "--config", str(run))
         patch.setenv("IMPORTER_HOURLY_CRON", "often")
         say("sync")
-    return [line for it in said for line in lines_of(it)]
+    return lines_of(*said)
 
 
 def strange_home(folder: Path) -> Path:

@@ -15,8 +15,9 @@ from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline.sandbox.twists import Twist, with_date, with_total
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline_tests.cli.commands import importer
-from importer_pipeline_tests.runbook.scenes import config_file, dagster_folder
+from importer_pipeline_tests.runbook.scenes import config_file
 from importer_pipeline_tests.support.runbook import is_shown, lines_of
+from importer_pipeline_tests.support.runs import dagster_home
 from importer_pipeline_tests.support.stage import Stage, in_order
 
 SHOWN = {
@@ -98,7 +99,7 @@ def synced(folder: Path) -> list[str]:
         stage.add(name, contacts=SIZES.get(name, 3))
     put_in_trouble(stage.clients)
     with stage, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DAGSTER_HOME", str(dagster_folder(folder)))
+        patch.setenv("DAGSTER_HOME", str(dagster_home(folder)))
         metadata = f"{stage.server.url}/oauth2/metadata"
         patient = config_file(folder, OP, mailchimp={"page_size": 100, "oauth_metadata_url": metadata})
         impatient = config_file(folder, OP, mailchimp={"read_timeout_seconds": 0.5, "stall_minutes": 0.005})
@@ -109,7 +110,7 @@ def synced(folder: Path) -> list[str]:
         together = sorted(name for name in stage.clients if name not in ALONE)
         runs = [(together, patient), (["blocked", "blocked-too"], patient), (["hanging"], impatient)]
         printed = [importer("sync", "--full", *names, "--config", run, clients=clients) for names, run in runs]
-    return [line for it in printed for line in lines_of(it)]
+    return lines_of(*printed)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ No two of its contacts share a second, so that each window is one page, read onc
 """
 
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -13,12 +13,11 @@ from typing import Any
 from importer_pipeline.clients.collection import Clients
 from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.listing.snapshots import window_key
-from importer_pipeline.locks.files import FileAccountLocks, default_folder
-from importer_pipeline.runner.importing import account_identity
 from importer_pipeline.sandbox.faults import Fate, FaultPlan
 from importer_pipeline.sandbox.members import ARCHIVED
 from importer_pipeline.sandbox.messages import SandboxRequest
 from importer_pipeline_tests.support.commands import Commands
+from importer_pipeline_tests.support.locked_accounts import locked_account
 from importer_pipeline_tests.support.runs import run_config
 from importer_pipeline_tests.support.stage import Stage
 
@@ -140,13 +139,10 @@ class HeldClient:
         figures = self._client.account.traffic.figures(self._stage.sandbox.clock())
         return figures.peak_in_progress + figures.refused_429
 
-    @contextmanager
-    def account_taken(self) -> Generator[bool]:
+    def account_taken(self) -> AbstractContextManager[bool]:
         """Lock its account as another sync would; yield whether it was free."""
-        locks = FileAccountLocks(default_folder())
-        taken = locks.take({account_identity(client) for client in self.clients.clients})
-        yield bool(taken)
-        locks.release_all()
+        (client,) = self.clients.clients
+        return locked_account(client)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The newsletter of one client on a stage, and the runs that import it, in an instance that remembers them."""
 
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,7 +30,7 @@ from importer_pipeline_tests.support.runs import (
     redrive,
     run_config,
 )
-from importer_pipeline_tests.support.stage import Declared, Stage, in_order
+from importer_pipeline_tests.support.stage import Declared, Stage, half_past, in_order
 
 PAGE = 50
 """Contacts of a window, so that few contacts are several windows."""
@@ -102,10 +101,9 @@ class Newsletter:
     def go_back(self, *, hours: int) -> None:
         """Move Mailchimp's clock back by hours, and the contacts' changes before that, minutes apart.
 
-        To half past, so that no hour ends during a test: up to an hour further.
+        To half past: up to an hour further.
         """
-        since_half_past = (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
-        self.account.clock_offset_seconds = -hours * HOUR_SECONDS - since_half_past
+        self.account.clock_offset_seconds = half_past(hours_ago=hours)
         for listed in self.stage.clients["acme"].lists:
             for number, member in enumerate(list(listed)):
                 listed.restamp([member.contact_id], self.account.now() - 3600 - 300 * number)

@@ -23,10 +23,10 @@ SYMPTOMS = sorted(
 _HEADING = re.compile(r"(?:PROBLEM|ok) +(\S+)")
 
 
-def lines_of(printed: Printed) -> list[str]:
-    """Return the lines of both outputs, without repeated spaces; of a check, each with the name of its client."""
+def lines_of(*printed: Printed) -> list[str]:
+    """Return the lines of all outputs, without repeated spaces; of a check, each with the name of its client."""
     lines, name = list[str](), ""
-    for line in (printed.out + printed.err).splitlines():
+    for line in (line for it in printed for line in (it.out + it.err).splitlines()):
         if (heading := _HEADING.match(line)) is not None:
             name = f"{heading[1]}: "
         lines.append(re.sub(r"\s+", " ", f"{name if line.startswith('  ') else ''}{line.strip()}"))

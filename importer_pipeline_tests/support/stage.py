@@ -4,6 +4,7 @@ Stays out: running the pipeline against it (see `runs`).
 """
 
 import random
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ import requests
 import yaml
 
 from importer_pipeline.clients.collection import Clients, load_clients
+from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.faults import Fault, Rule
 from importer_pipeline.sandbox.members import Member, MemberList
@@ -175,6 +177,11 @@ def key_of(client: SandboxClient) -> str:
     """Return the client's Mailchimp key."""
     (key,) = client.account.secrets
     return key
+
+
+def half_past(*, hours_ago: float) -> float:
+    """Return the offset of a clock to half past, up to an hour more ago, so that no hour ends during a test."""
+    return -hours_ago * HOUR_SECONDS - (time.time() - HOUR_SECONDS / 2) % HOUR_SECONDS
 
 
 def in_order(listed: MemberList) -> list[Member]:

@@ -11,7 +11,7 @@ _LOOK_EVERY_SECONDS = 5.0
 
 
 class Ticks:
-    """The ticks that have ended.
+    """The ticks; only those that have ended are counted or judged.
 
     Args:
         instance: the daemon's.
@@ -20,10 +20,14 @@ class Ticks:
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
 
+    def of(self, name: str, *, after: float | None = None) -> Sequence[InstigatorTick]:
+        """Return the ticks of a schedule or sensor that began after a moment, or all; the newest first."""
+        states = [state for state in self._instance.all_instigator_state() if state.instigator_name == name]
+        return [tick for state in states for tick in self._all(state, after=after)]
+
     def skipped(self, name: str, *, after: float) -> list[str]:
         """Return why ticks of a schedule or sensor started no run, of those that began after a moment."""
-        states = [state for state in self._instance.all_instigator_state() if state.instigator_name == name]
-        return [tick.skip_reason or "" for state in states for tick in self._ended(state, after=after)]
+        return [tick.skip_reason or "" for tick in reversed(self.of(name, after=after)) if _has_ended(tick)]
 
     def counts(self) -> Mapping[str, int]:
         """Return how many there were, by schedule and sensor."""
@@ -50,7 +54,13 @@ class Ticks:
         else:
             yield from ((tick.timestamp, (tick.end_timestamp or tick.timestamp) - tick.timestamp) for tick in ticks)
 
-    def _ended(self, state: InstigatorState, *, after: float | None = None) -> Sequence[InstigatorTick]:
-        """Return those of one schedule or sensor, the oldest first."""
-        ticks = self._instance.get_ticks(state.instigator_origin_id, state.selector_id, after=after)
-        return [tick for tick in reversed(ticks) if tick.status is not TickStatus.STARTED]
+    def _ended(self, state: InstigatorState) -> Sequence[InstigatorTick]:
+        """Return those of one schedule or sensor that have ended, the oldest first."""
+        return [tick for tick in reversed(self._all(state)) if _has_ended(tick)]
+
+    def _all(self, state: InstigatorState, *, after: float | None = None) -> Sequence[InstigatorTick]:
+        return self._instance.get_ticks(state.instigator_origin_id, state.selector_id, after=after)
+
+
+def _has_ended(tick: InstigatorTick) -> bool:
+    return tick.status is not TickStatus.STARTED
