@@ -7,6 +7,9 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
+# Else each of the thousand processes of the tests compiles our modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 SEEDS ?= 150
 # Four more than the number of cores, because the longest tests mostly wait for a daemon's clock or for other processes.
@@ -15,8 +18,7 @@ PORT ?= 3000
 
 VENV := .venv
 RUN := $(VENV)/bin/python
-# Without compiling what is never imported, which takes a third of the time.
-INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INSTALLED := $(VENV)/.installed
 INSTALLED_FOR_UI := $(VENV)/.installed-for-ui
 LINTED := $(VENV)/.linted
