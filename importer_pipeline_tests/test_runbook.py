@@ -128,7 +128,6 @@ ELSEWHERE = {
     "the target throttled every request for minutes": (
         "engine/test_target_patience.py::test_minutes_of_only_throttling_stop_that_client_alone"
     ),
-    "the token was not sent there": "mailchimp/test_credentials.py::test_a_token_is_sent_to_no_host_but_mailchimps",
     "the webhook answered HTTP …": "acceptance/test_alerts_served.py::test_the_daemon_tells_of_exactly_the_clients_in_trouble",
     "this process can't open more files or connections": (
         "acceptance/test_exhaustion.py::test_running_out_of_files_is_no_failure_of_the_server"
@@ -137,7 +136,6 @@ ELSEWHERE = {
         "acceptance/test_exhaustion.py::test_a_run_that_gets_no_threads_quarantines_nothing"
     ),
     "this process is out of memory": _EXHAUSTED,
-    "…, found another": "mailchimp/test_credentials.py::test_a_token_is_sent_to_no_host_but_mailchimps",
 }
 """What takes minutes, another process, a database or a broken machine to see, and the test that sees it."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from importer_pipeline.http.faults import Fault as HttpFault
+from importer_pipeline.sandbox.core import METADATA
 from importer_pipeline.sandbox.faults import Fault, FaultPlan
 from importer_pipeline.sandbox.members import Member
 from importer_pipeline.sandbox.messages import SandboxAnswer, SandboxRequest
@@ -16,6 +17,7 @@ from importer_pipeline.sandbox.twists import Twist, with_date, with_total
 from importer_pipeline.sandbox.world import SandboxClient
 from importer_pipeline_tests.cli.commands import importer
 from importer_pipeline_tests.runbook.scenes import config_file
+from importer_pipeline_tests.support.loopback import Loopback, reply
 from importer_pipeline_tests.support.runbook import is_shown, lines_of
 from importer_pipeline_tests.support.runs import dagster_home
 from importer_pipeline_tests.support.stage import Stage, in_order
@@ -34,17 +36,22 @@ SHOWN = {
     "the target did not accept … consecutive windows": "target-down/newsletter",
     "the target refuses the batch": "strict/newsletter",
     "the target rejects most records of several consecutive windows": "hateful/newsletter",
+    "the token was not sent there": "strange-token/newsletter",
     "what changed from … to … can't be read whole": "large-total/newsletter",
     "window …": "crowded/newsletter",
     "… contacts share the second … and came in another order at each of … rounds": "crowded/newsletter",
     "…, and finding the rejected contacts takes too many posts": "half-hateful/newsletter",
     "…, … times": "target-down/newsletter",
+    "…, found another": "strange-token/newsletter",
     "…: none of its contacts has …; they are sent as empty text": "wrong-tag/newsletter",
 }
 """The audience of each message."""
 
-ALONE = ("blocked", "blocked-too", "hanging")
-"""Clients whose problems would affect the others of their run."""
+BLOCKED = ("blocked", "blocked-too")
+"""Clients whose problem ends the run for all others."""
+
+ALONE = (*BLOCKED, "hanging", "strange-token")
+"""Clients in runs of their own."""
 
 OP = "import_contacts"
 
@@ -76,7 +83,7 @@ def put_in_trouble(clients: Mapping[str, SandboxClient]) -> None:
     clients["broken"].account.fault_plan = FaultPlan(rates={Fault.BROKEN_JSON: 1.0})
     clients["target-down"].target.fault_plan = FaultPlan(rates={Fault.ERROR_500: 1.0})
     clients["hanging"].account.fault_plan = FaultPlan(rates={Fault.HANG: 1.0})
-    for name in ("blocked", "blocked-too"):
+    for name in BLOCKED:
         clients[name].account.fault_plan = FaultPlan(rates={Fault.BLOCKED_HTML: 1.0})
     clients["two-dates"].account.twists = [with_date(*_OLD_DATES)]
     clients["wrong-clock"].account.twists = [with_date(_OLD_DATES[0])]
@@ -98,17 +105,21 @@ def synced(folder: Path) -> list[str]:
     for name in sorted(names | {"blocked-too"}):
         stage.add(name, contacts=SIZES.get(name, 3))
     put_in_trouble(stage.clients)
-    with stage, pytest.MonkeyPatch.context() as patch:
+    # Without a host, since a metadata server of one's own may name any.
+    nowhere = Loopback(lambda _: [reply(body={"api_endpoint": "nowhere"})])
+    with stage, nowhere, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(dagster_home(folder)))
-        metadata = f"{stage.server.url}/oauth2/metadata"
+        metadata = f"{stage.server.url}{METADATA}"
         patient = config_file(folder, OP, mailchimp={"page_size": 100, "oauth_metadata_url": metadata})
+        misled = config_file(folder, OP, mailchimp={"oauth_metadata_url": nowhere.url})
         impatient = config_file(folder, OP, mailchimp={"read_timeout_seconds": 0.5, "stall_minutes": 0.005})
         declared = stage.declared()
         declared["unknown-token"]["mailchimp"] = {"access_token": stage.secret("token", "unknown")}
+        declared["strange-token"]["mailchimp"] = {"access_token": stage.secret("strange-token", "sesame")}
         declared["wrong-tag"]["audiences"]["newsletter"]["record"] = {"firstname": "merge_fields.NOBODY"}
         clients = stage.write(declared)
         together = sorted(name for name in stage.clients if name not in ALONE)
-        runs = [(together, patient), (["blocked", "blocked-too"], patient), (["hanging"], impatient)]
+        runs = [(together, patient), (BLOCKED, patient), (["hanging"], impatient), (["strange-token"], misled)]
         printed = [importer("sync", "--full", *names, "--config", run, clients=clients) for names, run in runs]
     return lines_of(*printed)
 
