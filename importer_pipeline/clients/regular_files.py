@@ -51,9 +51,9 @@ def read_regular_file(path: Path, *, max_bytes: int) -> bytes:
 def others_may_read(path: Path) -> bool:
     """Return whether every user of this machine may read or change a file, and reach it."""
     try:
-        found = path.resolve(strict=True)
-        is_open = found.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH)
-        return bool(is_open) and all(folder.stat().st_mode & stat.S_IXOTH for folder in found.parents)
+        if not path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            return False
+        return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve(strict=True).parents)
     except (OSError, ValueError, RuntimeError):
         return False
 

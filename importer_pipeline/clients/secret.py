@@ -63,7 +63,7 @@ class Secret(BaseModel):
 
         Secrets mounted by Docker and Kubernetes are ignored: all may read them, but nobody else is in the container.
         """
-        if self.file is None or self.file.resolve().is_relative_to(_MOUNTED) or not others_may_read(self.file):
+        if self.file is None or not others_may_read(self.file) or self.file.resolve().is_relative_to(_MOUNTED):
             return ""
         return f"{self.source} can be read or changed by every user of this machine: run chmod o-rwx on it"
 

@@ -60,7 +60,7 @@ def status_spec(shard: Shard, *, stale_after: timedelta | None) -> dg.AssetSpec:
             "The table has the worst audiences, with reason and remedy. Materializing it imports what changed."
         ),
         group_name=IMPORTER_GROUP,
-        kinds={"mailchimp", "pandas"},
+        kinds={"mailchimp"},
         freshness_policy=None if stale_after is None else dg.FreshnessPolicy.time_window(fail_window=stale_after),
         skippable=True,
     )
