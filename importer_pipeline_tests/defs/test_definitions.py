@@ -1,10 +1,16 @@
 """Everything put together."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import dagster as dg
 import pytest
 
 from importer_pipeline.definitions import build_defs
 from importer_pipeline_tests.defs.declared import client, declared
+from importer_pipeline_tests.support.processes import neutral_environment
+from importer_pipeline_tests.support.stage import Stage
 
 JOBS = {"check_clients", "full_sync", "incremental_sync", "plan_windows", "prune_history", "redrive_quarantine"}
 
@@ -40,6 +46,26 @@ def test_what_is_wrong_is_logged_and_the_rest_is_defined(caplog: pytest.LogCaptu
         "acme.mailchimp.api_key: the environment variable NO_SUCH_VARIABLE is not set" in line for line in warned
     )
     assert not any("globex" in line for line in warned)
+
+
+@pytest.mark.parametrize(("file", "outcome"), [("clients.yaml", "loaded"), ("missing.yaml", "ClientsFileInvalid")])
+def test_a_load_leaves_the_collector_on(tmp_path: Path, file: str, outcome: str) -> None:
+    """Whatever comes of it: a code server lives for months."""
+    stage = Stage(tmp_path)
+    stage.add("acme", contacts=0)
+    with stage:
+        stage.write()
+    load = """if True:
+        import gc
+        try:
+            from importer_pipeline.definitions import defs
+            print("loaded", gc.isenabled())
+        except Exception as error:
+            print(type(error).__name__, gc.isenabled())
+    """
+    environment = neutral_environment() | {"IMPORTER_CLIENTS": str(tmp_path / file)}
+    done = subprocess.run([sys.executable, "-c", load], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [outcome, "True"]
 
 
 @pytest.mark.parametrize("job", sorted(JOBS))
