@@ -102,7 +102,6 @@ def run_sync(
     """
     # Ctrl-C and SIGTERM cancel the run; before and after it they end the command.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    gc.enable()
     job, op = ("full_sync", "import_contacts") if is_full else ("incremental_sync", "import_changes")
     settings = settings_from_environment()
     selected = clients.select([it for it in names if "/" not in it], [it for it in names if "/" in it])
@@ -115,6 +114,9 @@ def run_sync(
     expected = [(client, audience) for client, audience in selected if client.name not in elsewhere]
     config = _with_selection(_config(config_file), op, names)
     began, definitions = time.monotonic(), importer_pipeline.build_defs(clients, settings)
+    # A sync may take hours, unlike other commands; what it has loaded by now is needed to its end.
+    gc.freeze()
+    gc.enable()
     printer = ProgressPrinter(sys.stderr if as_json else sys.stdout)
     number = f"{len(expected)} audience{'' if len(expected) == 1 else 's'}"
     printer.said(f"{job} of {number}; Ctrl-C stops it, and it can be resumed")
