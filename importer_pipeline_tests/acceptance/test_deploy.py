@@ -36,6 +36,17 @@ def test_the_example_environment_has_every_variable() -> None:
     assert used() - example - in_containers == {name for name in used() if name.endswith("_ON_HOST")}
 
 
+@pytest.mark.parametrize("file", ["Dockerfile", "importer.env.example"])
+def test_the_daemon_looks_at_all_assets_every_ten_minutes(file: str) -> None:
+    """Dagster reads the variable, and no setting has the same."""
+    text = (DEPLOY / file).read_text(encoding="utf-8")
+    (setting,) = re.findall(r"\bFRESHNESS_DAEMON_INTERVAL_SECONDS=(\d+)", text)
+    ask = "from dagster._daemon.freshness import FreshnessDaemon; print(FreshnessDaemon().interval_seconds)"
+    environment = {**os.environ, "FRESHNESS_DAEMON_INTERVAL_SECONDS": setting}
+    done = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "600"
+
+
 def test_only_services_that_need_keys_hold_them_none_is_root() -> None:
     assert "\nUSER 10001\n" in (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     made = services({})
