@@ -64,7 +64,7 @@ class FileAccountLocks:
             state = _FolderState.of(self._folder)
             if state == self._looked_at:
                 return
-            lost = any(_Identity.of(Path(held.lock.lock_file)) != held.identity for held in list(self._held.values()))
+            lost = any(held.is_lost for held in list(self._held.values()))
         except FileNotFoundError:
             lost = bool(self._held)
             state = None
@@ -93,7 +93,7 @@ class FileAccountLocks:
         lock = _locked(path)
         if lock is None:
             return False
-        self._held[account] = _Held(lock, _Identity.of(path))
+        self._held[account] = _Held(lock, str(path), *_file_of(str(path)))
         return True
 
 
@@ -165,24 +165,24 @@ class FileRunLocks:
 
 
 @dataclass(frozen=True, slots=True)
-class _Identity:
-    """The file that a name leads to."""
-
-    device: int
-    inode: int
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        status = os.lstat(path)
-        return cls(status.st_dev, status.st_ino)
-
-
-@dataclass(frozen=True, slots=True)
 class _Held:
     """A lock, and the file that its name led to when it was taken."""
 
     lock: FileLock
-    identity: _Identity
+    name: str
+    device: int
+    inode: int
+
+    @property
+    def is_lost(self) -> bool:
+        """True if the name leads to another file now; raise FileNotFoundError if it leads to none."""
+        return _file_of(self.name) != (self.device, self.inode)
+
+
+def _file_of(name: str) -> tuple[int, int]:
+    """Return the device and the inode of the file that a name leads to."""
+    status = os.lstat(name)
+    return status.st_dev, status.st_ino
 
 
 @dataclass(frozen=True, slots=True)
