@@ -129,6 +129,15 @@ class HiddenMembers(SpellDimension):
         self._spell = Spell(rng, begins=0.05, ends=0.005)
         scenario.sandbox.accounts[world.account].twists.append(_while(self._spell, self._hide))
 
+    def unreadable(self, world: World, member: Member, *, ever: bool) -> bool:
+        """Return whether the member was chosen and its spell is on.
+
+        Mostly its second fails as a whole. If the last try of its page fails for another reason, it is known by its
+        position, as one that can't be read is.
+        """
+        is_so = self._spell.has_been if ever else self._spell.is_on
+        return is_so and world.members is self._list and member.contact_id in self._contact_ids
+
     def _hide(self, request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer:
         hidden = _present_ids(self._list, self._contact_ids)
         if self._list.list_id not in request.path or answer.status != 200 or not request.path.endswith("/members"):
