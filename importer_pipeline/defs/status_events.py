@@ -19,11 +19,6 @@ from importer_pipeline.planning.status_checks import CHECKS, RunSums, Verdict
 _MAX_ROWS = 50
 """Audiences of the table, the worst first."""
 
-_COLUMNS = (
-    "client", "audience", "state", "imported_up_to", "lag_hours", "in_quarantine", "reason", "remedy", "since",
-)  # fmt: skip
-"""Those of the table."""
-
 _BY_ALL, _BY_SOME = "incremental_sync", "full_sync"
 """What reported the state of an audience."""
 
@@ -173,22 +168,22 @@ def _table(statuses: Sequence[AudienceStatus], entries: Sequence[Entry]) -> dg.T
     for entry in entries:
         quarantined.setdefault(entry.ref.name, []).append(entry)
     rows = [
-        (
-            it.name.client,
-            it.name.audience,
-            it.state.value,
-            "" if it.imported_up_to is None else moment_in_words(it.imported_up_to),
-            "" if it.lag_seconds is None else f"{it.lag_seconds / 3600:.1f}",
-            str(len(quarantined.get(it.name, ()))),
-            it.reason or "; ".join(entry.reason for entry in quarantined.get(it.name, ())[:1]),
-            it.remedy,
-            moment_in_words(int(it.since)),
-        )
+        {
+            "client": it.name.client,
+            "audience": it.name.audience,
+            "state": it.state.value,
+            "imported_up_to": "" if it.imported_up_to is None else moment_in_words(it.imported_up_to),
+            "lag_hours": "" if it.lag_seconds is None else f"{it.lag_seconds / 3600:.1f}",
+            "in_quarantine": str(len(quarantined.get(it.name, ()))),
+            "reason": it.reason or "; ".join(entry.reason for entry in quarantined.get(it.name, ())[:1]),
+            "remedy": it.remedy,
+            "since": moment_in_words(int(it.since)),
+        }
         for it in worst_first(statuses, quarantined)[:_MAX_ROWS]
     ]
     return dg.MetadataValue.table(
-        records=[dg.TableRecord(dict(zip(_COLUMNS, row, strict=True))) for row in rows],
-        schema=dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in _COLUMNS]),
+        records=[dg.TableRecord(row) for row in rows],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in (rows[0] if rows else ())]),
     )
 
 

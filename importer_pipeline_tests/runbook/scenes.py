@@ -1,10 +1,14 @@
-"""What several scenarios of this folder need: the config of a run."""
+"""What several scenarios of this folder need: the config of a run, and a client whose account is taken."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from importer_pipeline.clients.collection import load_clients
+from importer_pipeline_tests.support.locked_accounts import locked_account
 
 
 def config_file(folder: Path, op: str, *, mailchimp: Mapping[str, Any] | None = None, **config: Any) -> str:
@@ -21,3 +25,12 @@ def config_file(folder: Path, op: str, *, mailchimp: Mapping[str, Any] | None = 
     path = folder / f"run-{len(list(folder.glob('run-*.yaml')))}.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return str(path)
+
+
+@contextmanager
+def locked_client(clients: Path, name: str) -> Generator[None]:
+    """Lock the account of a client of a clients file, as another sync, while the `with` block runs."""
+    client = next(it for it in load_clients(clients).clients if it.name == name)
+    with locked_account(client) as was_free:
+        assert was_free
+        yield

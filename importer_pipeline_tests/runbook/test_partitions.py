@@ -3,8 +3,7 @@
 import shutil
 import time
 import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,13 +13,11 @@ import pytest
 from click.testing import CliRunner
 from dagster._cli import create_dagster_cli
 
-from importer_pipeline.clients.collection import load_clients
 from importer_pipeline.listing.hours import HOUR_SECONDS, hour_key
 from importer_pipeline.sandbox.faults import FaultPlan, Latency
 from importer_pipeline.sandbox.target import Manner, Refusal
 from importer_pipeline_tests.cli.commands import Printed, importer
-from importer_pipeline_tests.runbook.scenes import config_file
-from importer_pipeline_tests.support.locked_accounts import locked_account
+from importer_pipeline_tests.runbook.scenes import config_file, locked_client
 from importer_pipeline_tests.support.runbook import is_shown, lines_of
 from importer_pipeline_tests.support.runs import dagster_home
 from importer_pipeline_tests.support.stage import Stage, in_order
@@ -119,13 +116,9 @@ class Location:
         with dg.DagsterInstance.from_config(str(self.home)) as instance:
             instance.add_dynamic_partitions(f"{name}/newsletter/contact_windows", [window])
 
-    @contextmanager
-    def locked(self, name: str) -> Generator[None]:
+    def locked(self, name: str) -> AbstractContextManager[None]:
         """Lock a client's account as another sync while the `with` block runs."""
-        client = next(it for it in load_clients(self.folder / "clients.yaml").clients if it.name == name)
-        with locked_account(client) as was_free:
-            assert was_free
-            yield
+        return locked_client(self.folder / "clients.yaml", name)
 
 
 def launched(folder: Path) -> list[str]:

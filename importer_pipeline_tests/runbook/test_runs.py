@@ -1,8 +1,7 @@
 """What `importer sync` prints about runs that begin too early, are held up, or end before their work is done."""
 
 import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,7 +9,6 @@ from typing import Self
 import dagster as dg
 import pytest
 
-from importer_pipeline.clients.collection import load_clients
 from importer_pipeline.defs.dead_runs import MARK_TAG
 from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.listing.hours import HOUR_SECONDS
@@ -18,8 +16,7 @@ from importer_pipeline.locks.files import default_folder
 from importer_pipeline.sandbox.faults import REFUSED, FaultPlan, Rule
 from importer_pipeline_tests.cli.commands import Printed, importer
 from importer_pipeline_tests.runbook import targets
-from importer_pipeline_tests.runbook.scenes import config_file
-from importer_pipeline_tests.support.locked_accounts import locked_account
+from importer_pipeline_tests.runbook.scenes import config_file, locked_client
 from importer_pipeline_tests.support.runbook import is_shown, lines_of
 from importer_pipeline_tests.support.runs import dagster_home
 from importer_pipeline_tests.support.stage import Declared, Stage, half_past
@@ -116,13 +113,9 @@ class Scene:
         rule = Rule(applies=lambda request: request.query.get("status") == "archived", fault=REFUSED)
         self._stage.clients[name].account.fault_plan = FaultPlan(rules=(rule,))
 
-    @contextmanager
-    def locked(self, name: str) -> Generator[None]:
+    def locked(self, name: str) -> AbstractContextManager[None]:
         """Lock a client's account as another sync while the `with` block runs."""
-        client = next(it for it in load_clients(self._clients).clients if it.name == name)
-        with locked_account(client) as was_free:
-            assert was_free
-            yield
+        return locked_client(self._clients, name)
 
 
 def python_target(name: str, **options: object) -> Declared:

@@ -24,6 +24,10 @@ class Spell:
         self.has_been = False
         """True if it has ever been on."""
 
+    def is_or_was_on(self, *, ever: bool) -> bool:
+        """Return whether it is on or, with `ever`, has been at some time."""
+        return self.has_been if ever else self.is_on
+
     def pass_time(self, *, steps: int = 1) -> bool:
         """Let so many steps pass; return whether it has begun."""
         if self._rng.random() >= (self._ends if self.is_on else self._begins) * steps:

@@ -51,7 +51,7 @@ class UndeliverableRecords(SpellDimension):
 
     def undeliverable(self, world: World, record: TargetRecord, *, ever: bool) -> bool:
         """Return whether the rule is for the record and its spell is on."""
-        is_so = self._spell.has_been if ever else self._spell.is_on
+        is_so = self._spell.is_or_was_on(ever=ever)
         return is_so and world.target is self._target and self._is_bad(record)
 
     def _add_rule(self) -> None:

@@ -42,7 +42,7 @@ class UnreadableMembers(SpellDimension):
 
     def unreadable(self, world: World, member: Member, *, ever: bool) -> bool:
         """Return whether the member was chosen and its spell is on."""
-        is_so = self._spell.has_been if ever else self._spell.is_on
+        is_so = self._spell.is_or_was_on(ever=ever)
         return is_so and world.members is self._list and member.serial in self._serials
 
     def _twist(self, request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer | Fault:
@@ -69,7 +69,7 @@ class DeepOffsets(SpellDimension):
 
     def unreadable(self, world: World, member: Member, *, ever: bool) -> bool:
         """Tell whether more contacts share the member's second than can be reached in it: no time leads to the others."""
-        is_so = self._spell.has_been if ever else self._spell.is_on
+        is_so = self._spell.is_or_was_on(ever=ever)
         if not is_so or world.account != self._account:
             return False
         is_archived = member.status == "archived"
@@ -135,7 +135,7 @@ class HiddenMembers(SpellDimension):
         Mostly its second fails as a whole. If the last try of its page fails for another reason, it is known by its
         position, as one that can't be read is.
         """
-        is_so = self._spell.has_been if ever else self._spell.is_on
+        is_so = self._spell.is_or_was_on(ever=ever)
         return is_so and world.members is self._list and member.contact_id in self._contact_ids
 
     def _hide(self, request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer:
