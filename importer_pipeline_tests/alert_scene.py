@@ -154,7 +154,7 @@ class _Scene:
     def _named(self) -> Named:
         status = status_key(Shard())
         record = newest_materializations(self._instance, [status])[status]
-        table = None if record is None else record.metadata["worst_audiences"]
+        table = None if record is None else record.values["worst_audiences"]
         assert isinstance(table, dg.TableMetadataValue)
         rows = [row.data for row in table.records]
         red = {it.asset_key.path[0] for it in self._some.evaluations(*self._some.stage.clients) if not it.passed}

@@ -66,7 +66,7 @@ def runs_of_last_hours(instance: dg.DagsterInstance, names: Sequence[AudienceNam
 def _last_hours(instance: dg.DagsterInstance, name: AudienceName, view: View) -> Iterator[tuple[str, Found]]:
     """The newest hours, up to the first that was added to a chain, and whose runs wrote them."""
     for stored in materializations(instance, changes_key(name), page=_PAGE):
-        hour = read_hour(stored.partition, stored.metadata, written=stored.timestamp)
+        hour = read_hour(stored.partition, stored.values, written=stored.timestamp)
         if hour is not None:
             yield stored.run_id, (stored.storage_id, hour)
             if _is_link(hour, view):
@@ -95,7 +95,7 @@ def _newest(name: AudienceName, newest: Mapping[dg.AssetKey, Stored | None], vie
         snapshot = evidence.snapshot if isinstance(evidence, SnapshotCompleted) else evidence.chain_from
     # Whoever takes a newer snapshot, or sends contacts in another form, wipes its windows.
     windows = newest.get(windows_key(name))
-    is_newest = windows is not None and snapshot_of_window(windows.metadata) == snapshot
+    is_newest = windows is not None and snapshot_of_window(windows.values) == snapshot
     return found if found and is_newest else None
 
 
@@ -113,7 +113,7 @@ def _all(
         for stored in materializations(instance, contacts_key(name), page=_PAGE):
             if stored.storage_id < stop:
                 break
-            snapshot_in = read_snapshot_completed(stored.metadata, written=stored.timestamp)
+            snapshot_in = read_snapshot_completed(stored.values, written=stored.timestamp)
             if snapshot_in is not None:
                 yield stored.storage_id, snapshot_in
                 if view.believes(snapshot_in):
@@ -130,12 +130,12 @@ def _all(
 
 def _observed(stored: Stored) -> Evidence | None:
     """Return the evidence in an observation of `contacts`."""
-    if (snapshot := read_snapshot(stored.metadata)) is not None:
+    if (snapshot := read_snapshot(stored.values)) is not None:
         return SnapshotTaken(fingerprint=snapshot.fingerprint)
-    return read_form(stored.metadata) or read_snapshot_completed(stored.metadata, written=stored.timestamp)
+    return read_form(stored.values) or read_snapshot_completed(stored.values, written=stored.timestamp)
 
 
 def _proof(key: dg.AssetKey, stored: Stored) -> SnapshotCompleted | HourCompleted | None:
     if key.path[-1] == CONTACTS:
-        return read_snapshot_completed(stored.metadata, written=stored.timestamp)
-    return read_hour(stored.partition, stored.metadata, written=stored.timestamp)
+        return read_snapshot_completed(stored.values, written=stored.timestamp)
+    return read_hour(stored.partition, stored.values, written=stored.timestamp)

@@ -116,7 +116,7 @@ def _rows_before(
 ) -> Iterator[Mapping[str, str]]:
     """Yield what was wrong with these clients when they were checked last."""
     evaluated = newest_evaluations(instance, [key]).get(key) if clients else None
-    table = None if evaluated is None else evaluated.metadata.get(_PROBLEMS)
+    table = None if evaluated is None else evaluated.values.get(_PROBLEMS)
     for record in table.records if isinstance(table, dg.TableMetadataValue) else ():
         if record.data.get("client") in clients:
             yield {name: str(value) for name, value in record.data.items()}

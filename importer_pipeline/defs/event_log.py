@@ -20,9 +20,9 @@ from dagster._serdes import deserialize_value
 from sqlalchemy import func, or_, select
 from sqlalchemy.exc import DBAPIError
 
-from importer_pipeline.defs.asset_rows import newest_rows
+from importer_pipeline.defs.asset_rows import newest_evaluation_rows, newest_rows, read_observation
 from importer_pipeline.defs.batches import VALUES_AT_ONCE, batches
-from importer_pipeline.defs.stored import Evaluated, Stored
+from importer_pipeline.defs.stored import Evaluated, Stored, values_of
 
 _NOT_WIPED = or_(
     AssetKeyTable.c.wipe_timestamp.is_(None), SqlEventLogStorageTable.c.timestamp > AssetKeyTable.c.wipe_timestamp
@@ -40,7 +40,11 @@ def newest_evaluations(
     newest: dict[dg.AssetCheckKey, Evaluated] = {}
     storage = instance.event_log_storage
     for some in batches(keys, VALUES_AT_ONCE):
-        found = storage.get_latest_asset_check_execution_by_key(some)
+        others = some
+        if isinstance(storage, SqlEventLogStorage):
+            rows, others = newest_evaluation_rows(storage, some)
+            newest.update(rows)
+        found = storage.get_latest_asset_check_execution_by_key(others) if others else {}
         for key, record in found.items():
             if record.status not in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES:
                 # Planned by a run that has not come to it, or has failed before.
@@ -49,7 +53,7 @@ def newest_evaluations(
                 )
                 record = next(iter(history), None)
             if record is not None and record.evaluation is not None and record.event is not None:
-                newest[key] = Evaluated(record.event.timestamp, record.evaluation.metadata)
+                newest[key] = Evaluated(record.event.timestamp, values_of(record.evaluation.metadata))
     return newest
 
 
@@ -165,6 +169,7 @@ def newest_observations(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey
     assert isinstance(storage, SqlEventLogStorage), "a Dagster instance of SQLite or Postgres"
     table = SqlEventLogStorageTable.c
     newest: dict[dg.AssetKey, Stored] = {}
+    by_text = {key.to_string(): key for key in keys}
     for some in batches(keys, VALUES_AT_ONCE):
         last = (
             select(func.max(table.id))
@@ -174,11 +179,14 @@ def newest_observations(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey
             .group_by(table.asset_key)
         )
         with storage.index_connection() as connection:
-            rows = connection.execute(select(table.id, table.event).where(table.id.in_(last))).all()
-        for storage_id, event in rows:
-            record = dg.EventLogRecord(storage_id, deserialize_value(event, dg.EventLogEntry))
-            if record.asset_key is not None and (stored := _stored_observation(record)) is not None:
-                newest[record.asset_key] = stored
+            rows = connection.execute(select(table.asset_key, table.id, table.event).where(table.id.in_(last))).all()
+        for asset, storage_id, event in rows:
+            stored = read_observation(storage_id, event)
+            if stored is None:
+                record = dg.EventLogRecord(storage_id, deserialize_value(event, dg.EventLogEntry))
+                stored = _stored_observation(record)
+            if stored is not None:
+                newest[by_text[asset]] = stored
     return newest
 
 
@@ -188,7 +196,11 @@ def stored_materialization(record: dg.EventLogRecord) -> Stored | None:
     if materialization is None:
         return None
     return Stored(
-        record.storage_id, record.run_id, record.timestamp, materialization.partition, materialization.metadata
+        record.storage_id,
+        record.run_id,
+        record.timestamp,
+        materialization.partition,
+        values_of(materialization.metadata),
     )
 
 
@@ -237,4 +249,6 @@ def _stored_observation(record: dg.EventLogRecord) -> Stored | None:
     observation = record.asset_observation
     if observation is None:
         return None
-    return Stored(record.storage_id, record.run_id, record.timestamp, observation.partition, observation.metadata)
+    return Stored(
+        record.storage_id, record.run_id, record.timestamp, observation.partition, values_of(observation.metadata)
+    )

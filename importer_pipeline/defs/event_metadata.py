@@ -9,6 +9,7 @@ from typing import Annotated
 import dagster as dg
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
+from importer_pipeline.defs.stored import Values
 from importer_pipeline.engine.outcomes import AudienceDone, FingerprintChanged, HourImported, WindowImported
 from importer_pipeline.listing.coverage import TimeRange, timestamp
 from importer_pipeline.listing.hours import parse_hour_key
@@ -70,10 +71,9 @@ def snapshot_metadata(snapshot: Snapshot) -> Metadata:
     }
 
 
-def read_snapshot(metadata: Metadata) -> Snapshot | None:
+def read_snapshot(values: Values) -> Snapshot | None:
     """The snapshot that an observation tells of; None if it is not of ours, or of another format."""
-    value = metadata.get("snapshot")
-    stored = value.value if value is not None else None
+    stored = values.get("snapshot")
     if not isinstance(stored, dict) or stored.get("format") != SNAPSHOT_FORMAT:
         return None
     try:
@@ -87,10 +87,10 @@ def form_metadata(outcome: FingerprintChanged) -> Metadata:
     return {_FORM_CHANGED: dg.MetadataValue.text(outcome.fingerprint)}
 
 
-def read_form(metadata: Metadata) -> FormChanged | None:
+def read_form(values: Values) -> FormChanged | None:
     """Return the snapshot that an observation records; None if it records none."""
-    value = metadata.get(_FORM_CHANGED)
-    return None if value is None else FormChanged(fingerprint=str(value.value))
+    fingerprint = values.get(_FORM_CHANGED)
+    return None if fingerprint is None else FormChanged(fingerprint=str(fingerprint))
 
 
 def window_metadata(outcome: WindowImported) -> Metadata:
@@ -109,16 +109,16 @@ def window_metadata(outcome: WindowImported) -> Metadata:
     }
 
 
-def snapshot_of_window(metadata: Metadata) -> str | None:
+def snapshot_of_window(values: Values) -> str | None:
     """Id of the snapshot that a materialized window is of; None if it is not of ours."""
-    value = metadata.get("snapshot")
-    return value.value if value is not None and isinstance(value.value, str) else None
+    snapshot = values.get("snapshot")
+    return snapshot if isinstance(snapshot, str) else None
 
 
-def read_window(metadata: Metadata, snapshot: Snapshot) -> ImportedWindow | None:
+def read_window(values: Values, snapshot: Snapshot) -> ImportedWindow | None:
     """The window that a materialization tells of; None if it is not of this snapshot."""
     try:
-        stored = _StoredWindow.model_validate(_values(metadata, _StoredWindow))
+        stored = _StoredWindow.model_validate(_of_model(values, _StoredWindow))
     except ValidationError:
         return None
     if stored.snapshot != snapshot.id:
@@ -153,10 +153,10 @@ def contacts_metadata(done: AudienceDone, snapshot: Snapshot) -> Metadata:
     }
 
 
-def read_snapshot_completed(metadata: Metadata, *, written: float) -> SnapshotCompleted | None:
+def read_snapshot_completed(values: Values, *, written: float) -> SnapshotCompleted | None:
     """Return the evidence of an event of `contacts` that was written then; None if it is not ours."""
     try:
-        stored = _StoredContacts.model_validate(_values(metadata, _StoredContacts))
+        stored = _StoredContacts.model_validate(_of_model(values, _StoredContacts))
     except ValidationError:
         return None
     return SnapshotCompleted(
@@ -180,11 +180,11 @@ def hour_metadata(outcome: HourImported) -> Metadata:
     }
 
 
-def read_hour(partition: str | None, metadata: Metadata, *, written: float) -> HourCompleted | None:
+def read_hour(partition: str | None, values: Values, *, written: float) -> HourCompleted | None:
     """Return the evidence of a materialization of `contact_changes` that was written then; None if it is not ours."""
     hour = parse_hour_key(partition or "")
     try:
-        stored = _StoredHour.model_validate(_values(metadata, _StoredHour))
+        stored = _StoredHour.model_validate(_of_model(values, _StoredHour))
     except ValidationError:
         return None
     if hour is None:
@@ -193,10 +193,9 @@ def read_hour(partition: str | None, metadata: Metadata, *, written: float) -> H
     return HourCompleted(fingerprint=stored.fingerprint, hour=hour, chain_from=chain_from, written=written)
 
 
-def completes(metadata: Metadata, snapshot: Snapshot) -> bool:
+def completes(values: Values, snapshot: Snapshot) -> bool:
     """Return whether a materialization of `contacts` says that this snapshot is imported."""
-    value = metadata.get("snapshot")
-    return value is not None and value.value == snapshot.id
+    return values.get("snapshot") == snapshot.id
 
 
 def covered_in_words(covered: tuple[TimeRange, ...]) -> str:
@@ -206,9 +205,9 @@ def covered_in_words(covered: tuple[TimeRange, ...]) -> str:
     return "; ".join(f"{moment_in_words(stretch.first)} to {moment_in_words(stretch.last)}" for stretch in covered)
 
 
-def _values(metadata: Metadata, model: type[BaseModel]) -> dict[str, object]:
-    """Return the values of a model's fields: building those of all metadata takes four times as long."""
-    return {name: metadata[name].value for name in model.model_fields if name in metadata}
+def _of_model(values: Values, model: type[BaseModel]) -> dict[str, object]:
+    """Return the values of a model's fields."""
+    return {name: values[name] for name in model.model_fields if name in values}
 
 
 def moment_in_words(second: int) -> str:

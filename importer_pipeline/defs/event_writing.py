@@ -25,6 +25,7 @@ from dagster._core.storage.event_log import (
 )
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._serdes import serialize_value
+from dagster._time import datetime_from_timestamp
 from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
 from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy import and_, delete
@@ -100,7 +101,7 @@ def store_events(context: Context, events: Sequence[AssetEvent]) -> None:
         with storage.run_connection(context.run.run_id) as connection:
             _insert(connection, rows)
     with storage.index_transaction() as connection:
-        _index(connection, storage, entries, _insert(connection, rows))
+        _index(connection, storage, entries, rows, _insert(connection, rows))
 
 
 @uninterrupted()
@@ -223,16 +224,22 @@ def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[i
 
 
 def _index(
-    connection: Connection, storage: SqlEventLogStorage, entries: Sequence[dg.EventLogEntry], ids: Sequence[int]
+    connection: Connection,
+    storage: SqlEventLogStorage,
+    entries: Sequence[dg.EventLogEntry],
+    event_rows: Sequence[Mapping[str, Any]],
+    ids: Sequence[int],
 ) -> None:
     """Let their assets know them: of each asset, the newest."""
     storage._store_asset_event_tags(connection, entries, ids)
-    newest = {_asset(entry): (entry, id_) for entry, id_ in zip(entries, ids, strict=True)}
+    newest = {
+        _asset(entry): (entry, row["event"], id_) for entry, row, id_ in zip(entries, event_rows, ids, strict=True)
+    }
     has_columns = storage._has_asset_key_index_cols_on_connection(connection)
     rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     # In the order of their keys: two processes that lock the rows of the same assets never wait for each other.
     for key in sorted(newest):
-        values = storage._get_asset_entry_values(*newest[key], has_asset_key_index_cols=has_columns)
+        values = _values_of_asset(storage, *newest[key], has_columns=has_columns)
         rows.setdefault(tuple(values), []).append({"asset_key": key, **values})
     for names, group in rows.items():
         insert = _INSERTS[connection.dialect.name](AssetKeyTable)
@@ -243,6 +250,18 @@ def _index(
             else insert.on_conflict_do_nothing(index_elements=known),
             group,
         )
+
+
+def _values_of_asset(
+    storage: SqlEventLogStorage, entry: dg.EventLogEntry, written: str, storage_id: int, *, has_columns: bool
+) -> dict[str, Any]:
+    """Return what the row of an asset says of its newest event, which is `written` already."""
+    if not entry.get_dagster_event().is_step_materialization:
+        return storage._get_asset_entry_values(entry, storage_id, has_columns)
+    # As Dagster does, which serializes the whole event again for it: a sixth of what it takes to write one.
+    moment = {"last_materialization_timestamp": datetime_from_timestamp(entry.timestamp)} if has_columns else {}
+    record = f'{{"__class__": "EventLogRecord", "event_log_entry": {written}, "storage_id": {storage_id}}}'
+    return {"last_materialization": record, "last_run_id": entry.run_id, **moment}
 
 
 def _asset(entry: dg.EventLogEntry) -> str:

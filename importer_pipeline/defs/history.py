@@ -106,7 +106,7 @@ class EventLogHistory:
         found: dict[str, ImportedWindow] = {}
         for event in materializations(self._instance, windows_key(name), page=_PAGE):
             if event.partition is not None and event.partition not in found:
-                window = read_window(event.metadata, snapshot)
+                window = read_window(event.values, snapshot)
                 if window is not None:
                     found[event.partition] = window
         return found
@@ -256,12 +256,12 @@ class EventLogHistory:
         """Return whether an event written after the snapshot says that all of it is imported: mostly the last one."""
         if last is None or last.storage_id < told.storage_id:
             return False
-        if completes(last.metadata, told.snapshot):
+        if completes(last.values, told.snapshot):
             return True
         since = takewhile(
             lambda event: event.storage_id > told.storage_id, materializations(self._instance, key, page=_FEW)
         )
-        return any(completes(event.metadata, told.snapshot) for event in since)
+        return any(completes(event.values, told.snapshot) for event in since)
 
 
 def _is_empty(event: dg.AssetMaterialization) -> bool:
@@ -292,7 +292,7 @@ def _recorded_snapshots(instance: dg.DagsterInstance, name: AudienceName) -> Ite
 
 
 def _recorded_snapshot(event: Stored) -> RecordedSnapshot | None:
-    snapshot = read_snapshot(event.metadata)
+    snapshot = read_snapshot(event.values)
     if snapshot is None:
         return None
     return RecordedSnapshot(snapshot=snapshot, storage_id=event.storage_id, written=event.timestamp)

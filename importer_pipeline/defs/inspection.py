@@ -119,7 +119,7 @@ class Inspection:
         stored_by_key = newest_materializations(self._instance, [contacts_key(name) for name in others])
         for name in others:
             stored = stored_by_key.get(contacts_key(name))
-            if stored is not None and read_snapshot_completed(stored.metadata, written=stored.timestamp) is not None:
+            if stored is not None and read_snapshot_completed(stored.values, written=stored.timestamp) is not None:
                 found[name] = stored.timestamp
         return found
 
@@ -130,7 +130,7 @@ class Inspection:
             return None
         windows: dict[str, ImportedWindow] = {}
         for stored in materializations(self._instance, windows_key(name), page=_PAGE):
-            window = read_window(stored.metadata, recorded.snapshot)
+            window = read_window(stored.values, recorded.snapshot)
             if stored.partition is not None and window is not None:
                 windows.setdefault(stored.partition, window)
         return SnapshotProgress(snapshot=recorded.snapshot, windows=windows)

@@ -17,6 +17,7 @@ from importer_pipeline.defs.event_log import newest_materializations
 from importer_pipeline.defs.event_metadata import Metadata
 from importer_pipeline.defs.names import status_key
 from importer_pipeline.defs.settings import Settings
+from importer_pipeline.defs.stored import Values
 from importer_pipeline.listing.coverage import timestamp
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.pausing import PauseRule, RefusedAccount
@@ -53,10 +54,7 @@ def read_refused(instance: dg.DagsterInstance, shards: Iterable[Shard]) -> Mappi
     """Return the accounts with refused keys, as the newest status of these shards has them."""
     newest = newest_materializations(instance, [status_key(shard) for shard in shards])
     return {
-        refused.account: refused
-        for stored in newest.values()
-        if stored is not None
-        for refused in _read(stored.metadata)
+        refused.account: refused for stored in newest.values() if stored is not None for refused in _read(stored.values)
     }
 
 
@@ -87,8 +85,8 @@ def paused_accounts(instance: dg.DagsterInstance, settings: Settings) -> Mapping
     return {account: it for account, it in found.items() if settings.pause_rule.is_paused(it)}
 
 
-def _read(metadata: Metadata) -> list[RefusedAccount]:
-    table = metadata.get(REFUSED_ACCOUNTS)
+def _read(values: Values) -> list[RefusedAccount]:
+    table = values.get(REFUSED_ACCOUNTS)
     found = list[RefusedAccount]()
     for record in table.records if isinstance(table, dg.TableMetadataValue) else ():
         with suppress(ValidationError):  # Not ours, or of another format: it counts for nothing.

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from importer_pipeline.defs.event_log import materializations, materializations_of_partitions
 from importer_pipeline.defs.names import QUARANTINE_KEY, QUARANTINE_PARTITIONS
 from importer_pipeline.defs.quarantine_colour import runs_of_colour, turn_red
-from importer_pipeline.defs.stored import Stored
+from importer_pipeline.defs.stored import Stored, Values
 from importer_pipeline.engine.outcomes import Part, PartitionRef
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.quarantine import Entry, Failure, Quarantine
@@ -74,16 +74,16 @@ def read_entries(instance: dg.DagsterInstance, names: Iterable[AudienceName] | N
     wanted = None if names is None else set(names)
     refs = {str(ref): ref for ref in open_partitions(instance) if wanted is None or ref.name in wanted}
     newest = _newest_of_ours(instance, list(refs))
-    entries = [_read(ref, newest[key].metadata) if key in newest else _unreadable(ref) for key, ref in refs.items()]
+    entries = [_read(ref, newest[key].values) if key in newest else _unreadable(ref) for key, ref in refs.items()]
     return [entry for entry in entries if entry.failures or entry.contacts]
 
 
 def _newest_of_ours(instance: dg.DagsterInstance, keys: Sequence[str]) -> Mapping[str, Stored]:
     """The newest event of each of some partitions that says what the entry is, whatever people have reported since."""
     newest = dict(materializations_of_partitions(instance, QUARANTINE_KEY, keys))
-    for key in [key for key, stored in newest.items() if _ENTRY not in stored.metadata]:
+    for key in [key for key, stored in newest.items() if _ENTRY not in stored.values]:
         events = materializations(instance, QUARANTINE_KEY, page=_PAGE, partition=key)
-        ours = next((event for event in events if _ENTRY in event.metadata), None)
+        ours = next((event for event in events if _ENTRY in event.values), None)
         if ours is None:
             del newest[key]
         else:
@@ -202,11 +202,10 @@ def _event(entry: Entry, description: str, details: Mapping[str, dg.MetadataValu
     )
 
 
-def _read(ref: PartitionRef, metadata: Mapping[str, dg.MetadataValue]) -> Entry:
+def _read(ref: PartitionRef, values: Values) -> Entry:
     """The entry that an event tells of; of one that can't be read, only that it is there."""
-    value = metadata.get(_ENTRY)
     try:
-        stored = _STORED.validate_json(str(value.value) if value is not None else "")
+        stored = _STORED.validate_json(str(values.get(_ENTRY, "")))
     except ValidationError:
         stored = None
     if stored is None or stored.format != _FORMAT:

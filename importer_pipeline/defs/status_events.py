@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from importer_pipeline.defs.event_log import newest_evaluations
 from importer_pipeline.defs.event_metadata import Metadata, moment_in_words
 from importer_pipeline.defs.names import UP_TO_DATE, contacts_key, up_to_date_key
+from importer_pipeline.defs.stored import Values
 from importer_pipeline.listing.snapshots import AudienceName
 from importer_pipeline.planning.quarantine import Entry
 from importer_pipeline.planning.status import AudienceStatus, Comparison, Figures, Reported, State, worst_first
@@ -84,7 +85,7 @@ def read_reported(instance: dg.DagsterInstance, names: Sequence[AudienceName]) -
     return {
         by_key[key]: reported
         for key, evaluated in newest_evaluations(instance, list(by_key)).items()
-        if (reported := _read(by_key[key], evaluated.metadata, evaluated.timestamp)) is not None
+        if (reported := _read(by_key[key], evaluated.values, evaluated.timestamp)) is not None
     }
 
 
@@ -143,10 +144,10 @@ def status_line(status: AudienceStatus) -> str:
     return f"{status.state.value}{f' ({why})' if why else ''}; {up_to}"
 
 
-def _read(name: AudienceName, metadata: Metadata, at: float) -> Reported | None:
+def _read(name: AudienceName, values: Values, at: float) -> Reported | None:
     """Return the state that an evaluation records; None if it is not ours."""
     try:
-        stored = _StoredStatus.model_validate({key: value.value for key, value in metadata.items()})
+        stored = _StoredStatus.model_validate(dict(values))
     except ValidationError:
         return None
     end = None if stored.imported_up_to is None else int(stored.imported_up_to)

@@ -5,6 +5,14 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+Values = Mapping[str, object]
+"""The values of an event's metadata, by label: texts and numbers, the data of JSON, a table as Dagster has it."""
+
+
+def values_of(metadata: Mapping[str, dg.MetadataValue]) -> Values:
+    """Return the values of an event's metadata."""
+    return {name: value.value for name, value in metadata.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -17,7 +25,7 @@ class Stored:
     timestamp: float
     """Time of writing, in epoch seconds."""
     partition: str | None
-    metadata: Mapping[str, dg.MetadataValue]
+    values: Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,4 +34,4 @@ class Evaluated:
 
     timestamp: float
     """Time of writing, in epoch seconds."""
-    metadata: Mapping[str, dg.MetadataValue]
+    values: Values

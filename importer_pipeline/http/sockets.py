@@ -82,6 +82,12 @@ def _exchange() -> Exchange:
     return found
 
 
+def _set_timeout(sock: socket.socket, seconds: float) -> None:
+    """Set a timeout, unless it is in force: each time is a system call, for which other threads take over."""
+    if sock.gettimeout() != seconds:
+        sock.settimeout(seconds)
+
+
 class _BoundedReader(io.RawIOBase):
     """Reads from a socket; each read is limited by the time left."""
 
@@ -100,7 +106,7 @@ class _BoundedReader(io.RawIOBase):
         if self.is_done:
             return None
         exchange = _exchange()
-        self._sock.settimeout(exchange.left_seconds(self._silence_seconds))
+        _set_timeout(self._sock, exchange.left_seconds(self._silence_seconds))
         try:
             length = self._raw.readinto(buffer) or 0
         except TimeoutError as error:
@@ -192,7 +198,7 @@ def _connect(host: str, port: int, timeout_seconds: float | None) -> socket.sock
             continue
         try:
             _keep_alive(connection)
-            connection.settimeout(wait_seconds)
+            _set_timeout(connection, wait_seconds)
             connection.connect(address)
         except OSError as error:
             connection.close()
@@ -223,7 +229,7 @@ class _Bounded(urllib3.connection.HTTPConnection):
         host = self._dns_host
         try:
             connection = _connect(host, self.port, self.timeout)
-            connection.settimeout(_exchange().left_seconds(self.timeout))  # For the TLS handshake.
+            _set_timeout(connection, _exchange().left_seconds(self.timeout))  # For the TLS handshake.
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except TimeoutError as error:
@@ -245,7 +251,7 @@ class _Bounded(urllib3.connection.HTTPConnection):
     def send(self, data: Any) -> None:
         """Send bytes."""
         if self.sock is not None:
-            self.sock.settimeout(_exchange().left_seconds(self.timeout))
+            _set_timeout(self.sock, _exchange().left_seconds(self.timeout))
         super().send(data)
 
 

@@ -27,6 +27,7 @@ _OLD_SECONDS = 24 * 3600.0
 _CLEANUP_SECONDS = 3600.0
 """Time between two searches for old files: a backfill has thousands of runs, each of which would look at all files."""
 _SETTLED_NANOSECONDS = 2 * 10**9
+_LOOK_AGAIN_SECONDS = 0.1
 """Two successive changes of a folder may have the same time, so a change younger than this is checked again."""
 
 _held_until_exit: dict[Path, FileLock] = {}
@@ -52,6 +53,7 @@ class FileAccountLocks:
         self._folder = folder
         self._held: dict[str, _Held] = {}
         self._looked_at: _FolderState | None = None
+        self._look_after = -math.inf
 
     def take(self, accounts: Iterable[str]) -> set[str]:
         """See `AccountLocks`."""
@@ -59,7 +61,15 @@ class FileAccountLocks:
             return {account for account in accounts if account in self._held or self._lock(account)}
 
     def check(self) -> None:
-        """See `AccountLocks`. The names are checked only if the folder has changed: one `stat` for all locks."""
+        """See `AccountLocks`.
+
+        Looks at most ten times a second, and at the names only if the folder has changed: there may be hundreds of
+        requests a second, and a thousand locks.
+        """
+        now = time.monotonic()
+        if now < self._look_after:
+            return
+        self._look_after = now + _LOOK_AGAIN_SECONDS
         try:
             state = _FolderState.of(self._folder)
             if state == self._looked_at:
@@ -69,8 +79,10 @@ class FileAccountLocks:
             lost = bool(self._held)
             state = None
         except OSError as error:
+            self._look_after = -math.inf
             raise _unusable(self._folder, error.strerror or type(error).__name__) from None
         if lost:
+            self._look_after = -math.inf
             raise LocksLost(
                 f"a lock file in {self._folder} was removed or replaced while held: another sync may have its account",
                 remedy="do not touch the files there during a run; the next run resumes where this one stopped",

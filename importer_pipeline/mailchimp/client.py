@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -134,19 +135,11 @@ class MailchimpClient:
         Raises:
             TryAgain: there was no answer, or no complete one.
         """
-        query = {
-            "fields": fields,
-            "count": request.count,
-            "offset": request.offset,
-            "sort_field": "last_changed",
-            "sort_dir": "ASC",
-            "before_last_changed": _iso(request.before),
-        }
+        query = f"{_common_query(fields, archived)}&count={request.count}&offset={request.offset}"
+        query += f"&before_last_changed={_iso(request.before)}"
         if request.since != BEGINNING:
-            query["since_last_changed"] = _iso(request.since)
-        if archived:
-            query["status"] = "archived"
-        path = f"/lists/{quote(list_id, safe='')}/members?{urlencode(query, safe=_AS_THEY_ARE)}"
+            query += f"&since_last_changed={_iso(request.since)}"
+        path = f"/lists/{quote(list_id, safe='')}/members?{query}"
         return self._get(path, limit_bytes=body_limit_bytes(contacts=request.count, fields=fields))
 
     def member(self, list_id: str, contact_id: str, *, fields: str) -> Answer:
@@ -261,6 +254,11 @@ def server_time(answer: Answer) -> int | None:
         raise BrokenAnswer(
             "expected one Date header, found several", remedy="check the proxies between here and Mailchimp"
         )
+    return _epoch_seconds(date)
+
+
+@lru_cache(maxsize=64)  # The answers of one second have the same.
+def _epoch_seconds(date: str) -> int | None:
     try:
         moment = parsedate_to_datetime(date)
         return int(moment.timestamp()) if format_datetime(moment, usegmt=True) == date else None
@@ -315,5 +313,15 @@ def json_object(answer: Answer, *, expected: str) -> dict[str, Any]:
     return cast(dict[str, Any], parsed)
 
 
+@lru_cache(maxsize=1024)
+def _common_query(fields: str, archived: bool) -> str:
+    """Return what the requests for all pages of a listing have in common, encoded."""
+    query = {"fields": fields, "sort_field": "last_changed", "sort_dir": "ASC"}
+    if archived:
+        query["status"] = "archived"
+    return urlencode(query, safe=_AS_THEY_ARE)
+
+
 def _iso(epoch_seconds: int) -> str:
-    return datetime.fromtimestamp(epoch_seconds, UTC).isoformat()
+    """Return the second in UTC, as it stands in a query."""
+    return datetime.fromtimestamp(epoch_seconds, UTC).isoformat().replace("+", "%2B")

@@ -219,22 +219,23 @@ class Import:
         self._changed: list[FingerprintChanged] = []
         plans: list[AudiencePlan] = []
         endpoints: dict[AudienceName, AudienceEndpoints] = {}
-        resolver = Resolver([task.audience_request for task in tasks], history, settings.view(time.time()))
-        for task in tasks:
+        requests = [task.audience_request for task in tasks]
+        resolver = Resolver(requests, history, settings.view(time.time()))
+        for task, request in zip(tasks, requests, strict=True):
             try:
                 audience_endpoints = self._endpoints_of(task.client, task.audience)
-                resolved = resolver.resolve(task.audience_request)
+                resolved = resolver.resolve(request)
             except (SecretMissing, SnapshotUnusable) as error:
                 self._not_started.append(_not_started(task, error))
                 continue
             if resolved.note:
                 self.notes.append(resolved.note)
-            self.later += [replace(task, request=request) for request in resolved.later]
+            self.later += [replace(task, request=later) for later in resolved.later]
             if resolved.changes_form:
-                self._changed.append(FingerprintChanged(name=task.name, fingerprint=task.audience_request.fingerprint))
+                self._changed.append(FingerprintChanged(name=task.name, fingerprint=request.fingerprint))
             if resolved.scope is not None:
                 endpoints[task.name] = audience_endpoints
-                plans.append(self._plan(task, resolved.scope, resolver.quarantined(task.audience_request)))
+                plans.append(self._plan(task, request.fingerprint, resolved.scope, resolver.quarantined(request)))
         to_report = {*endpoints, *(outcome.name for outcome in self._not_started)}
         self._account_of = {task.name: account_identity(task.client) for task in tasks if task.name in to_report}
         self._open = Counter(self._account_of.values())
@@ -317,13 +318,13 @@ class Import:
             target=self._targets[client.name],
         )
 
-    def _plan(self, task: Task, scope: Scope, quarantined: frozenset[str]) -> AudiencePlan:
+    def _plan(self, task: Task, fingerprint: str, scope: Scope, quarantined: frozenset[str]) -> AudiencePlan:
         return AudiencePlan(
             name=task.name,
             account=task.client.account,
             account_connections=self._connections[task.client.account],
             target=task.client.target.url,
-            fingerprint=task.audience_request.fingerprint,
+            fingerprint=fingerprint,
             scope=scope,
             quarantined=quarantined,
             target_rules=target_rules(task.client),

@@ -6,6 +6,7 @@ last byte of an answer has been read, so that the next request is in flight whil
 
 import gc
 import http
+import math
 import threading
 import time
 import traceback
@@ -32,6 +33,9 @@ from importer_pipeline.target.protocol import Target
 
 _MAX_THREADS = 300
 _TICK_SECONDS = 0.5
+_LEAST_PAUSE_SECONDS = 0.01
+_MANY_OUTCOMES = 200
+"""That many are handed over before the half second has passed: as many as are recorded at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +107,7 @@ class Workers:
         self._idle = 0
         self._leaving = False
         self._ended = False
+        self._wakes_at = -math.inf
         self._crash: BaseException | None = None
 
     @property
@@ -119,11 +124,13 @@ class Workers:
         """Run the sync to its end.
 
         Yields:
-            the outcomes since the last time: at least every half second, possibly none. The threads continue
+            the outcomes since the last time, possibly none: every half second, earlier only if there are many or the
+            sync is finished, because recording them costs the more, the fewer there are. The threads continue
             meanwhile, until the sync is finished or `leave` is called.
         """
         # Pages are thousands of small objects; each would make the collector scan all of Dagster's objects again,
         # which takes half of all CPU time. Objects from before the first page are no garbage.
+        frozen_before = gc.get_freeze_count()
         gc.freeze()
         try:
             with self._lock:
@@ -137,7 +144,9 @@ class Workers:
                 if finished:
                     return
         finally:
-            gc.unfreeze()
+            # Definitions are frozen for good: else the collector would go through them all as the process ends.
+            if not frozen_before:
+                gc.unfreeze()
 
     def leave(self, *, timeout_seconds: float) -> list[Outcome]:
         """Read nothing more, wait for the requests in flight, and deliver what has been read.
@@ -171,13 +180,19 @@ class Workers:
         return outcomes
 
     def _wait_for_outcomes(self) -> None:
-        if not self._sync.outcomes and not self._sync.finished and self._crash is None:
+        ends_at = time.monotonic() + _TICK_SECONDS
+        while (now := time.monotonic()) < ends_at and not self._has_to_hand_over and self._crash is None:
             due = self._sync.next_timer
-            pause = _TICK_SECONDS if due is None else min(_TICK_SECONDS, max(0.0, due - time.monotonic()))
-            self._changed.wait(pause)
+            self._wakes_at = ends_at if due is None else min(ends_at, due)
+            self._changed.wait(max(_LEAST_PAUSE_SECONDS, self._wakes_at - now))
+            self._work.notify()  # A timer may be due, and an idle thread is to look.
+        self._wakes_at = -math.inf
         if self._crash is not None:
             raise self._crash
-        self._work.notify()  # A timer may be due, and an idle thread is to look.
+
+    @property
+    def _has_to_hand_over(self) -> bool:
+        return self._sync.finished or len(self._sync.outcomes) >= _MANY_OUTCOMES
 
     def _start_thread(self) -> None:
         threading.Thread(target=self._thread, name="importer", daemon=True).start()
@@ -205,13 +220,14 @@ class Workers:
         with self._lock:
             while not self._ended:
                 request = self._sync.take(time.monotonic())
-                if self._sync.outcomes or self._sync.finished:
-                    self._changed.notify()
                 if request is not None:
+                    if self._has_to_hand_over:
+                        self._changed.notify()
                     self._hand_over()
                     return request
                 self._idle += 1
-                if self._leaving:
+                due = self._sync.next_timer
+                if self._leaving or self._has_to_hand_over or (due is not None and due < self._wakes_at):
                     self._changed.notify()
                 self._work.wait()
                 self._idle -= 1

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.errors import raise_execution_interrupts
-from dagster._core.storage.event_log import SqlEventLogStorage
-from sqlalchemy import Engine
+from dagster._core.storage.event_log import AssetKeyTable, SqlEventLogStorage
+from dagster._serdes import deserialize_value, serialize_value
+from sqlalchemy import Engine, select
 from sqlalchemy.event import listen, remove
 
-from importer_pipeline.defs.asset_rows import newest_rows
+from importer_pipeline.defs.asset_rows import newest_evaluation_rows, newest_rows
 from importer_pipeline.defs.event_log import (
     make_pool_known,
     materializations,
+    newest_evaluations,
     newest_materializations,
     newest_observations,
     observations,
@@ -25,7 +28,7 @@ from importer_pipeline.defs.event_log import (
 )
 from importer_pipeline.defs.event_writing import Context, plan_partition, store_events, uninterrupted
 from importer_pipeline.defs.names import contacts_key, windows_key, windows_partitions
-from importer_pipeline.defs.stored import Stored
+from importer_pipeline.defs.stored import Evaluated, Stored, values_of
 from importer_pipeline_tests.defs.recorded import NAME, clients_file
 from importer_pipeline_tests.support.partitions import Shown, shown
 
@@ -162,6 +165,16 @@ def test_events_stored_in_one_batch_equal_those_of_log_event(
     stored = run(instance, lambda context: store_events(context, EVENTS))
     assert told(instance, stored) == by_one
     assert look() == Shown(keys=KEYS, green={"0", "990"}, red=set(), blue=set(), grey={"1980"})
+    # The row of an asset has it as Dagster itself would write it there.
+    storage = instance.event_log_storage
+    assert isinstance(storage, SqlEventLogStorage)
+    with storage.index_connection() as connection:
+        rows = connection.execute(select(AssetKeyTable.c.asset_key, AssetKeyTable.c.last_materialization)).all()
+    written = {asset: deserialize_value(text, dg.EventLogRecord) for asset, text in rows if text is not None}
+    assert {asset: serialize_value(record) for asset, record in written.items()} == {
+        asset: text for asset, text in rows if text is not None
+    }
+    assert {KEY.to_string(), contacts_key(NAME).to_string()} <= written.keys()
     newest = instance.get_latest_materialization_events([KEY, contacts_key(NAME)])
     assert {key: event.run_id for key, event in newest.items() if event} == {KEY: stored, contacts_key(NAME): stored}
     assert metadata_of(list(materializations(instance, KEY, page=10))) == [3, 1]
@@ -169,7 +182,7 @@ def test_events_stored_in_one_batch_equal_those_of_log_event(
 
 
 def metadata_of(events: Sequence[Stored]) -> list[object]:
-    return [event.metadata["number"].value for event in events]
+    return [event.values["number"] for event in events]
 
 
 @pytest.mark.parametrize("page", [1, 3, 4, 1000])
@@ -213,7 +226,7 @@ def test_the_last_observations_of_many_assets_are_read_at_once(instance: dg.Dags
     instance.report_runless_asset_event(dg.AssetObservation(keys[3], metadata={"number": 3}))
     found = newest_observations(instance, keys)
     assert found == {key: last for key in keys if (last := next(observations(instance, key, page=1), None))}
-    assert {key.path[0]: event.metadata["number"].value for key, event in found.items()} == {
+    assert {key.path[0]: event.values["number"] for key, event in found.items()} == {
         "one": 2, "other": 2, "again": 3
     }  # fmt: skip
 
@@ -258,10 +271,42 @@ def test_newest_materializations_equal_those_that_dagster_reads(instance: dg.Dag
     assert found == expected
     newest = found[often]
     assert newest is not None
-    assert dict(newest.metadata) == values
+    assert dict(newest.values) == values_of(values)
     assert isinstance(instance.event_log_storage, SqlEventLogStorage)
     rows, _ = newest_rows(instance.event_log_storage, keys)
     assert set(rows) == {often, again}  # None of these is left to Dagster, which takes long.
+
+
+def test_newest_evaluations_equal_those_that_dagster_reads(instance: dg.DagsterInstance) -> None:
+    """Also where a run has planned another evaluation, or a check was never evaluated."""
+    keys = [dg.AssetCheckKey(dg.AssetKey(name), "up_to_date") for name in ("often", "planned", "never", "only planned")]
+    values = {"since": dg.MetadataValue.timestamp(5.0), "table": dg.MetadataValue.table([dg.TableRecord({"a": 1})])}
+    for number in range(3):
+        for key in keys[:2]:
+            instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    key.asset_key, check_name=key.name, passed=number == 1, metadata={**values, "number": number}
+                )
+            )
+    for key in keys[1::2]:
+        planned = dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED.value,
+            job_name="any",
+            event_specific_data=AssetCheckEvaluationPlanned(asset_key=key.asset_key, check_name=key.name),
+        )
+        instance.report_dagster_event(planned, str(uuid.uuid4()))
+    found = newest_evaluations(instance, keys)
+    assert {key.asset_key.path[0]: evaluated.values["number"] for key, evaluated in found.items()} == {
+        "often": 2, "planned": 2
+    }  # fmt: skip
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys[:1])
+    (record,) = records.values()
+    assert record.event is not None
+    assert record.evaluation is not None
+    assert found[keys[0]] == Evaluated(record.event.timestamp, values_of(record.evaluation.metadata))
+    assert isinstance(instance.event_log_storage, SqlEventLogStorage)
+    rows, others = newest_evaluation_rows(instance.event_log_storage, keys)
+    assert (set(rows), set(others)) == ({keys[0]}, {keys[1], keys[3]})
 
 
 def test_an_interrupt_waits_for_the_end_of_a_transaction(instance: dg.DagsterInstance) -> None:

@@ -15,6 +15,7 @@ from importer_pipeline.defs.event_metadata import (
     snapshot_metadata,
     window_metadata,
 )
+from importer_pipeline.defs.stored import Values, values_of
 from importer_pipeline.engine.outcomes import (
     AudienceDone,
     Part,
@@ -52,10 +53,10 @@ def numbers(metadata: Metadata) -> dict[str, int | float]:
     return {name: value.value for name, value in metadata.items() if isinstance(value.value, int | float)}
 
 
-def stored(metadata: Metadata) -> Metadata:
+def stored(metadata: Metadata) -> Values:
     """The metadata as they come back from the database."""
     event = dg.AssetMaterialization("any", metadata=metadata)
-    return dg.deserialize_value(dg.serialize_value(event), dg.AssetMaterialization).metadata
+    return values_of(dg.deserialize_value(dg.serialize_value(event), dg.AssetMaterialization).metadata)
 
 
 def test_the_numbers_of_an_audience_can_be_plotted() -> None:
@@ -146,7 +147,7 @@ def test_a_window_is_read_back_as_it_was(covered: tuple[TimeRange, ...]) -> None
 
 
 def test_a_window_of_another_snapshot_is_none_of_this_one() -> None:
-    assert read_window(window_metadata(WINDOW), replace(SNAPSHOT, id="01d")) is None
+    assert read_window(stored(window_metadata(WINDOW)), replace(SNAPSHOT, id="01d")) is None
 
 
 def test_that_all_is_in_is_said_of_one_snapshot() -> None:
@@ -157,14 +158,14 @@ def test_that_all_is_in_is_said_of_one_snapshot() -> None:
 def test_a_snapshot_of_another_format_is_none() -> None:
     document = snapshot_metadata(SNAPSHOT)["snapshot"].value
     assert isinstance(document, dict)
-    assert read_snapshot({"snapshot": dg.MetadataValue.json({**document, "format": 2})}) is None
+    assert read_snapshot({"snapshot": {**document, "format": 2}}) is None
 
 
-def without(part: str) -> dg.MetadataValue:
+def without(part: str) -> object:
     """What a snapshot's metadata hold, but for one part."""
     document = snapshot_metadata(SNAPSHOT)["snapshot"].value
     assert isinstance(document, dict)
-    return dg.MetadataValue.json({key: value for key, value in document.items() if key != part})
+    return {key: value for key, value in document.items() if key != part}
 
 
 @pytest.mark.parametrize("part", ["format", "id", "fingerprint", "before", "total", "archived_total", "page_size"])
@@ -174,7 +175,8 @@ def test_a_snapshot_of_which_a_part_is_missing_is_none(part: str) -> None:
 
 @pytest.mark.parametrize("part", ["snapshot", "covered", "contacts_read", "contacts_accepted", "requests"])
 def test_a_window_of_which_a_part_is_missing_is_none(part: str) -> None:
-    assert read_window({key: value for key, value in window_metadata(WINDOW).items() if key != part}, SNAPSHOT) is None
+    values = stored(window_metadata(WINDOW))
+    assert read_window({key: value for key, value in values.items() if key != part}, SNAPSHOT) is None
 
 
 BY_HAND = [
@@ -204,7 +206,7 @@ BY_HAND = [
 
 @pytest.mark.parametrize("value", BY_HAND, ids=lambda value: type(value).__name__)
 def test_manually_reported_events_are_ignored(value: dg.MetadataValue) -> None:
-    assert read_snapshot({"snapshot": value}) is None
-    assert not completes({"snapshot": value}, SNAPSHOT)
-    assert read_window({**window_metadata(WINDOW), "snapshot": value}, SNAPSHOT) is None
-    assert read_window({**window_metadata(WINDOW), "covered": value}, SNAPSHOT) is None
+    assert read_snapshot(values_of({"snapshot": value})) is None
+    assert not completes(values_of({"snapshot": value}), SNAPSHOT)
+    assert read_window(values_of({**window_metadata(WINDOW), "snapshot": value}), SNAPSHOT) is None
+    assert read_window(values_of({**window_metadata(WINDOW), "covered": value}), SNAPSHOT) is None

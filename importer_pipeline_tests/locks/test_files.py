@@ -309,6 +309,10 @@ def new_file(path: Path) -> Path:
     return path
 
 
+LOOK_AGAIN_SECONDS = 0.11
+"""After which a lock file is looked at again."""
+
+
 def long_ago(folder: Path) -> None:
     """Pretend that the last change of the folder was an hour ago."""
     os.utime(folder, (time.time() - 3600, time.time() - 3600))
@@ -326,8 +330,10 @@ def test_a_lock_whose_file_is_gone_is_noticed(tmp_path: Path, settled: bool, los
     locks.check()
     locks.check()
     lose(path)
-    with pytest.raises(LocksLost, match=r"was removed or replaced while held.*: do not touch the files"):
-        locks.check()
+    time.sleep(LOOK_AGAIN_SECONDS)
+    for _ in range(2):
+        with pytest.raises(LocksLost, match=r"was removed or replaced while held.*: do not touch the files"):
+            locks.check()
 
 
 def test_what_is_not_held_may_come_and_go(tmp_path: Path) -> None:
@@ -342,7 +348,19 @@ def test_what_is_not_held_may_come_and_go(tmp_path: Path) -> None:
     locks.check()
     locks.release_all()
     shutil.rmtree(tmp_path)
+    time.sleep(LOOK_AGAIN_SECONDS)
     locks.check()
+
+
+def looks_of(call: Callable[[], None]) -> list[object]:
+    """Return each look at a file or folder that a call takes."""
+    looks, before = list[object](), sys.getprofile()
+    sys.setprofile(lambda _, event, what: looks.append(what) if event == "c_call" else None)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    return [what for what in looks if what in (os.stat, os.lstat)]
 
 
 def test_a_check_costs_no_look_at_each_file(tmp_path: Path) -> None:
@@ -351,12 +369,13 @@ def test_a_check_costs_no_look_at_each_file(tmp_path: Path) -> None:
     locks.take(f"account {number}" for number in range(200))
     long_ago(tmp_path)
     locks.check()
-    looks = list[object]()
-    before = sys.getprofile()
-    sys.setprofile(lambda _, event, what: looks.append(what) if event == "c_call" else None)
-    try:
-        locks.check()
-    finally:
-        sys.setprofile(before)
-    assert [what for what in looks if what is os.lstat] == []
-    assert [what for what in looks if what is os.stat] == [os.stat]
+    time.sleep(LOOK_AGAIN_SECONDS)
+    assert looks_of(locks.check) == [os.stat]
+
+
+def test_checks_right_after_another_look_at_nothing(tmp_path: Path) -> None:
+    """Many threads check at once, while the folder has just changed."""
+    locks = FileAccountLocks(tmp_path)
+    locks.take(f"account {number}" for number in range(200))
+    locks.check()
+    assert looks_of(locks.check) == []

@@ -185,7 +185,7 @@ def test_an_account_that_is_done_keeps_no_connection_open(stage: Stage) -> None:
         for _ in running.run():
             most = max(most, ours())
         assert most
-        assert ours() == 0
+        until(lambda: not ours())  # The sandbox closes its ends once it notices.
 
 
 def test_an_import_that_is_left_early_gives_its_locks_back(stage: Stage) -> None:
@@ -348,7 +348,7 @@ def test_unknown_windows_stop_only_their_audience(stage: Stage) -> None:
 
 def test_locks_are_held_while_requests_are_in_flight(stage: Stage) -> None:
     """An import that is left keeps them until its last request has ended."""
-    stage.clients["acme"].account.fault_plan = FaultPlan(latency=Latency.fixed(0.05))
+    stage.clients["acme"].account.fault_plan = FaultPlan(latency=Latency.fixed(0.3))
     clients, others = stage.load(), FileAccountLocks(stage.folder / "locks")
     identity = account_identity(clients.clients[0])
     running = turns(clients, FileAccountLocks(stage.folder / "locks")).next(MemoryHistory())

@@ -182,6 +182,7 @@ def test_a_connection_is_free_while_a_page_is_being_mapped(stage: Stage) -> None
 
 
 def test_free_connections_are_used_while_the_caller_is_busy(stage: Stage) -> None:
+    latency(stage, "acme", 0.02)
     caller_is_busy, other_came = threading.Event(), threading.Event()
 
     def wait_for_the_other() -> None:
@@ -208,7 +209,7 @@ def test_a_defect_in_the_engine_ends_the_run(stage: Stage) -> None:
 
 @pytest.mark.usefixtures("no_thread_is_left")
 def test_threads_that_are_let_go_end(stage: Stage) -> None:
-    latency(stage, "acme", 0.05)
+    latency(stage, "acme", 0.2)
     running = workers(stage)
     for _ in running.run():
         break
@@ -340,6 +341,26 @@ def test_earlier_objects_are_frozen_only_during_a_run(stage: Stage) -> None:
     frozen = [gc.get_freeze_count() > 0 for _ in workers(stage, of="globex").run()]
     assert all(frozen)
     assert gc.get_freeze_count() == 0
+
+
+def test_what_was_frozen_before_a_run_stays_frozen(stage: Stage) -> None:
+    """Otherwise, the collector goes through all definitions as the process ends, which takes half a second."""
+    gc.freeze()
+    try:
+        outcomes(workers(stage, of="globex"))
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+
+
+def test_few_outcomes_wait_for_others_and_the_end_for_none(stage: Stage) -> None:
+    """What is recorded at once costs little more than one of it."""
+    latency(stage, "acme", 0.01)
+    began = time.monotonic()
+    handed_over = [len(several) for several in workers(stage, connections=2).run()]
+    seconds = time.monotonic() - began
+    assert sum(handed_over) > 70
+    assert len(handed_over) <= 2 + seconds / 0.5
 
 
 def test_an_error_of_ours_stays_itself() -> None:
