@@ -16,6 +16,8 @@ from importer_pipeline.sandbox.protocols import PROTOCOLS, SEED
 from importer_pipeline.sandbox.server import Urls, listening, url_of, uvicorn_server
 from importer_pipeline.sandbox.target import Manner
 
+_NEW_OBJECTS_OF_A_SCAN = 50_000
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Build the world, announce it and serve it. The exit code is 0 after SIGINT or SIGTERM."""
@@ -35,8 +37,9 @@ def _serve(chosen: argparse.Namespace, listener: socket.socket) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_before_serving)
     world, keys = build_world(_options(chosen), Sandbox(seed=chosen.seed))
-    # None of a million contacts is garbage: keep the collector from scanning them repeatedly.
+    # None of a million contacts and records is garbage: keep the collector from scanning them repeatedly.
     gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS_OF_A_SCAN)
     server = uvicorn_server(world, changes_per_second=chosen.changes_per_second)
     # For signals before uvicorn handles them, and for those that it raises again once it has stopped.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -26,10 +26,18 @@ _MERGE_FIELDS = {
 }
 
 
-@lru_cache(maxsize=65536)
+_SECONDS = tuple(f"{second:02}+00:00" for second in range(60))
+
+
 def iso(moment: int) -> str:
     """Format epoch seconds as Mailchimp does: UTC, with `+00:00`."""
-    return datetime.fromtimestamp(moment, UTC).isoformat()
+    minutes, second = divmod(moment, 60)
+    return _minute(minutes) + _SECONDS[second]
+
+
+@lru_cache(maxsize=65536)  # The changes of a month.
+def _minute(minutes: int) -> str:
+    return datetime.fromtimestamp(minutes * 60, UTC).isoformat()[:17]
 
 
 def short_hash(text: str, length: int = 10) -> str:

@@ -9,7 +9,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import itemgetter
 from typing import Any, NamedTuple
+
+from pydantic_core import from_json
 
 from importer_pipeline.sandbox.messages import JSON, SandboxAnswer, encoded
 
@@ -28,6 +31,10 @@ class TargetRecord(NamedTuple):
     lastname: str
     email: str
     status: str
+
+
+_FIELDS = frozenset(TargetRecord._fields)
+_flat_values = itemgetter(*TargetRecord._fields)
 
 
 class Outcome(Enum):
@@ -92,7 +99,7 @@ def records_of(body: bytes) -> list[TargetRecord]:
 
 
 def _record(values: Sequence[Any]) -> TargetRecord | None:
-    if not all(isinstance(value, str) for value in values):
+    if set(map(type, values)) != {str}:
         return None
     contact_id, firstname, lastname, email, status = values
     # Names and statuses repeat: kept once, a million records take a third less.
@@ -102,11 +109,19 @@ def _record(values: Sequence[Any]) -> TargetRecord | None:
 def _all(items: Any, read: Callable[[Any], TargetRecord | None]) -> list[TargetRecord] | None:
     if not isinstance(items, list):
         return None
-    records = [read(item) for item in items]
-    return None if None in records else [record for record in records if record is not None]
+    records = list[TargetRecord]()
+    for item in items:
+        if (record := read(item)) is None:
+            return None
+        records.append(record)
+    return records
 
 
 def _json(body: bytes) -> Any:
+    try:
+        return from_json(body)
+    except ValueError:  # Also a lone surrogate, which only the standard library accepts.
+        pass
     try:
         return json.loads(body)
     except ValueError:
@@ -114,9 +129,9 @@ def _json(body: bytes) -> Any:
 
 
 def _flat(item: Any) -> TargetRecord | None:
-    if not isinstance(item, dict) or item.keys() != set(TargetRecord._fields):
+    if not isinstance(item, dict) or item.keys() != _FIELDS:
         return None
-    return _record([item[name] for name in TargetRecord._fields])
+    return _record(_flat_values(item))
 
 
 def _nested(item: Any) -> TargetRecord | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from enum import Enum
+from operator import attrgetter
 
 from importer_pipeline.sandbox.faults import FaultPlan
 from importer_pipeline.sandbox.messages import JSON, SandboxAnswer, SandboxRequest, encoded
@@ -38,6 +39,9 @@ class Refusal:
         """Refuse the records with these ids."""
         wanted = frozenset(ids)
         return cls(manner=manner, refuses=lambda record: record.id in wanted)
+
+
+_id_of = attrgetter("id")
 
 
 class RetryAfterStyle(Enum):
@@ -126,7 +130,7 @@ class SandboxTarget:
             records = self.protocol.read(plain(body))
             if records is None:
                 return _error(400, "a list of records with id, firstname, lastname, email and status is expected")
-            if any(not record.id for record in records):
+            if not all(map(_id_of, records)):
                 return _error(422, "a record has no id")
             if self.protocol is not SEED:
                 return self._answer_in_protocol(records, now)
@@ -136,10 +140,10 @@ class SandboxTarget:
             if any(refuses(record) for refuses in by_manner[Manner.REJECT] for record in records):
                 return _error(422, "a record is not acceptable")
             refusing = by_manner[Manner.COUNT]
-            accepted = [record for record in records if not any(refuses(record) for refuses in refusing)]
-            self.records.update((record.id, record) for record in accepted)
+            accepted = [it for it in records if not any(refuses(it) for refuses in refusing)] if refusing else records
+            self.records.update(zip(map(_id_of, accepted), accepted, strict=True))
             self.stored += len(accepted)
-            count = len({record.id for record in accepted}) if self.counts_duplicates_once else len(accepted)
+            count = len(set(map(_id_of, accepted))) if self.counts_duplicates_once else len(accepted)
             return SandboxAnswer(status=200, headers={"Content-Type": JSON}, body=encoded({"response": count}))
 
     def _answer_in_protocol(self, records: Sequence[TargetRecord], now: float) -> SandboxAnswer:
