@@ -191,7 +191,7 @@ class AudienceSync:
         if ListingKind.ARCHIVED not in self._walks and fetch.walk.planned and not isinstance(scope, ContactsScope):
             self._walks[ListingKind.ARCHIVED] = self._new_walk(scope)
 
-    def unseen(self, fetch: Fetch, ids: list[str]) -> set[str] | None:
+    def unseen(self, fetch: Fetch, ids: Iterable[str]) -> set[str] | None:
         """See `Walk.unseen`."""
         return fetch.walk.unseen(fetch.reading, ids)
 
@@ -232,7 +232,7 @@ class AudienceSync:
         window.read += counts.read
         window.accepted += counts.accepted
         window.refused += counts.refused
-        fetch.walk.delivered(fetch.reading, page.shape, [contact.contact_id for contact in page.contacts])
+        fetch.walk.delivered(fetch.reading, page.shape, (contact.contact_id for contact in page.contacts))
         self._report.collect(self._walks, self._before)
 
     def failed(self, fetch: Fetch, error: ImporterError) -> None:

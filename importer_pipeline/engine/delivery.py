@@ -48,12 +48,9 @@ class Delivery:
         self._open = 0
         self._given_up: IsolationGivenUp | None = None
         self.accepted = 0
-        self.refused = [
-            RefusedContact(contact_id=contact.contact_id, reason=contact.reason)
-            for contact in contacts
-            if contact.record is None
-        ]
-        sendable = tuple(contact for contact in contacts if contact.record is not None)
+        sendable = tuple([contact for contact in contacts if contact.record is not None])
+        unsendable = [it for it in contacts if it.record is None] if len(sendable) < len(contacts) else []
+        self.refused = [RefusedContact(contact_id=it.contact_id, reason=it.reason) for it in unsendable]
         size = batch_records or max(len(sendable), 1)
         for first in range(0, len(sendable), size):
             self._send(Batch(sendable[first : first + size]))

@@ -7,6 +7,7 @@ target of the audience has room for its contacts. Stays out: the meaning of the 
 import math
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from importer_pipeline.engine.audience_sync import AudienceSync, Fetch
 from importer_pipeline.engine.concurrency import LimiterRegistry, account_limiter
@@ -15,6 +16,8 @@ from importer_pipeline.engine.posting import Posting
 from importer_pipeline.engine.services import Service, SyncLimits, Timers
 from importer_pipeline.engine.time_budget import TimeBudget
 
+_NOTE_AGAIN_SECONDS = 1.0
+
 
 class Account:
     """A Mailchimp account in a sync.
@@ -22,15 +25,30 @@ class Account:
     Attributes:
         service: its requests in flight, and what waits for a free connection.
         clients: the clients whose account it is.
-        clock_ahead_seconds: how far Mailchimp's clock is ahead of ours, by its last answer.
+        clock_ahead_seconds: how far Mailchimp's clock is ahead of ours, by its last answer; None before the first.
         failure_counted_at: when its last failure was counted, by the engine's clock.
     """
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.clients: set[str] = set()
-        self.clock_ahead_seconds = 0.0
+        self.clock_ahead_seconds: float | None = None
         self.failure_counted_at = -math.inf
+
+
+@dataclass(eq=False, slots=True)
+class _Readers:
+    """The audiences of one target URL that may have a page to request, in turn.
+
+    They wait together while the URL has no room: a thousand clients may share one, and each post makes some.
+    """
+
+    url: str
+    audiences: deque[AudienceSync] = field(default_factory=deque[AudienceSync])
+    offered: bool = False
+    """True if they are in the round."""
+    noted_at: float = -math.inf
+    """Time at which their waiting was last noted."""
 
 
 class FetchQueue:
@@ -68,11 +86,13 @@ class FetchQueue:
         self._time = time
         self._settled = settled
         self._note_activity = note_activity
-        self._round: deque[AudienceSync] = deque()
+        self._round: deque[_Readers] = deque()
+        self._readers: dict[str, _Readers] = {}
         self._offered: set[AudienceSync] = set()
         self._winding_down = False
         self._in_flight = 0
         self._opens_at = -math.inf
+        self._last_clock_ahead_seconds = 0.0
         self.accounts: dict[str, Account] = {}
         self.edge = Edge(first_pause_seconds=limits.first_pause_seconds)
 
@@ -95,7 +115,15 @@ class FetchQueue:
         """Add an audience that may have a page to request to the round."""
         if audience not in self._offered:
             self._offered.add(audience)
-            self._round.append(audience)
+            url = audience.plan.target
+            if url not in self._readers:
+                self._readers[url] = _Readers(url)
+            self._readers[url].audiences.append(audience)
+            self._offer_readers(self._readers[url])
+
+    def note_clock(self, account: Account, ahead_seconds: float) -> None:
+        """Note how far Mailchimp's clock is ahead of ours, by an answer to an account."""
+        account.clock_ahead_seconds = self._last_clock_ahead_seconds = ahead_seconds
 
     def wind_down(self) -> None:
         """Return no more requests."""
@@ -114,8 +142,8 @@ class FetchQueue:
                     self._opens_at = opens_at
                     self._timers.at(opens_at, lambda _: None)
                 return None
-            audience = self._round.popleft()
-            self._offered.discard(audience)
+            if (audience := self._next_reader(now)) is None:
+                continue
             account = self.account_of(audience)
             if not audience.has_ready:
                 self._settled(audience, now)  # A resumed one may have nothing to read.
@@ -126,7 +154,7 @@ class FetchQueue:
             elif not account.service.acquire(now):
                 account.service.park(now, lambda _, audience=audience: self.offer(audience))
             else:
-                fetch = audience.next(now, now + self._epoch_offset_seconds + account.clock_ahead_seconds)
+                fetch = audience.next(now, now + self._epoch_offset_seconds + self._clock_ahead_seconds(account))
                 self.offer(audience)
                 if fetch is not None:
                     self._in_flight += 1
@@ -135,3 +163,29 @@ class FetchQueue:
                     return fetch
                 account.service.release(now)
         return None
+
+    def _clock_ahead_seconds(self, account: Account) -> float:
+        """Return how far an account's clock is ahead of ours: before its first answer, as another account's."""
+        known = account.clock_ahead_seconds
+        return self._last_clock_ahead_seconds if known is None else known
+
+    def _next_reader(self, now: float) -> AudienceSync | None:
+        """Take the next audience out of the round; None if its target URL has no room, for which they all wait."""
+        readers = self._round.popleft()
+        readers.offered = False
+        if self._posting.is_full(readers.url):
+            if now >= readers.noted_at + _NOTE_AGAIN_SECONDS:
+                readers.noted_at = now
+                for audience in readers.audiences:
+                    self._note_activity(audience.plan.name.client, now)  # It waits its turn, and does not stall.
+            self._posting.park_all(readers.url, now, lambda _, readers=readers: self._offer_readers(readers))
+            return None
+        audience = readers.audiences.popleft()
+        self._offered.discard(audience)
+        self._offer_readers(readers)
+        return audience
+
+    def _offer_readers(self, readers: _Readers) -> None:
+        if readers.audiences and not readers.offered:
+            readers.offered = True
+            self._round.append(readers)

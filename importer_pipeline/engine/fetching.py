@@ -82,7 +82,7 @@ class Fetching:
         self._queue.edge.answered()
         account.service.limiter.answered()
         account.service.failures_in_a_row = 0
-        account.clock_ahead_seconds = page.server_time - (now + self._epoch_offset_seconds)
+        self._queue.note_clock(account, page.server_time - (now + self._epoch_offset_seconds))
         self._time.note_progress(audience, now)
         if not audience.is_current(fetch):
             pass

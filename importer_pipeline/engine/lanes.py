@@ -103,6 +103,7 @@ class Lane:
         """Note that a request failed or was throttled."""
         if not self.is_failing:
             self.is_failing = True
+            self.url.failing_lanes += 1
             self.url.undelivered -= self.undelivered
 
     def note_answer(self, requested_at: float) -> list[Doubt]:
@@ -110,6 +111,7 @@ class Lane:
         self.alive_at = max(self.alive_at, requested_at)
         if self.is_failing:
             self.is_failing = False
+            self.url.failing_lanes -= 1
             self.url.undelivered += self.undelivered
         self.failures_in_a_row = 0
         settled = [doubt for doubt in self.doubts if doubt.post.requested_at <= self.alive_at]
@@ -160,6 +162,8 @@ class TargetUrl:
     """The clients of these windows."""
     undelivered: int = 0
     """Contacts in pages that are neither delivered nor abandoned, of the clients that are not failing."""
+    failing_lanes: int = 0
+    """Number of the clients that are failing."""
     _round: deque[Lane] = field(default_factory=deque[Lane])
     """The lanes that may have something to post."""
 

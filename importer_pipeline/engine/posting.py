@@ -87,6 +87,15 @@ class Posting:
             together = min(self._limits.post_records, rules.batch_records or self._limits.post_records)
             url.lanes[client] = Lane(client, url, Service(of_account, self._timers), together)
 
+    def is_full(self, url: str) -> bool:
+        """Return whether no more page for any client of a target URL may be read."""
+        target = self._urls[url]
+        return target.undelivered >= self._max_undelivered and not target.failing_lanes
+
+    def park_all(self, url: str, now: float, call: Callable[[float], None]) -> None:
+        """Make `call` when a full target URL may have room again."""
+        self._urls[url].service.park(now, call)
+
     def has_room(self, audience: AudienceSync) -> bool:
         """Return whether one more page for this audience's target may be read."""
         lane = self._lane(audience)
@@ -101,7 +110,7 @@ class Posting:
     def deliver(self, fetch: Fetch, page: Page, now: float) -> None:
         """Queue a page for the target."""
         contacts = page.contacts
-        unseen = fetch.audience.unseen(fetch, [contact.contact_id for contact in contacts])
+        unseen = fetch.audience.unseen(fetch, (contact.contact_id for contact in page.contacts))
         if unseen is not None:
             contacts = [contact for contact in contacts if contact.contact_id in unseen]
         delivery = Delivery(

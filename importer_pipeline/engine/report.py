@@ -62,10 +62,12 @@ class Quarantined:
     def settled_by(self, delivered: DeliveredPage) -> frozenset[str]:
         """Return the contacts that are settled by a page; its refused ones are quarantined from now on."""
         refused = {contact.contact_id for contact in delivered.refused}
-        sent_ids = delivered.sent_ids
-        if sent_ids is None:
-            sent_ids = frozenset(contact.contact_id for contact in delivered.page.contacts)
-        settled = sent_ids & self._ids - refused
+        settled = frozenset[str]()
+        if self._ids:
+            sent_ids = delivered.sent_ids
+            if sent_ids is None:
+                sent_ids = frozenset(contact.contact_id for contact in delivered.page.contacts)
+            settled = sent_ids & self._ids - refused
         self._ids |= refused - {""}
         self._ids -= settled
         return settled

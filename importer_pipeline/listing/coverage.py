@@ -27,7 +27,7 @@ gap. Gaps that remain are read by time: see `importer_pipeline.listing.walk`.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
+from operator import le
 
 from importer_pipeline.errors import BrokenAnswer
 
@@ -156,7 +156,7 @@ def page_shape(request: PageRequest, stamps: Sequence[str], total: int) -> PageS
     if not stamps:
         return PageShape(length=0, first=0, last=0, total=total, is_short=is_short)
     # ISO 8601 of one offset sorts as text; another offset among them is found by parsing or is out of order.
-    if any(earlier > later for earlier, later in pairwise(stamps)):
+    if not all(map(le, stamps, stamps[1:])):
         raise BrokenAnswer("expected contacts sorted by last_changed, found them unsorted")
     first, last = seconds(stamps[0]), seconds(stamps[-1])
     if first <= request.since or last > request.before:

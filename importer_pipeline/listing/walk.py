@@ -19,7 +19,7 @@ fail (too deep for the server, or beyond the real end) are not requested again.
 """
 
 import sys
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from importer_pipeline.errors import (
     ImporterError,
@@ -183,12 +183,12 @@ class Walk:
             span.waiting = [] if reading.only_counts else sorted(self.windows)[1:]
         self._request_waiting(span)
 
-    def unseen(self, reading: Reading, ids: Sequence[str]) -> set[str] | None:
+    def unseen(self, reading: Reading, ids: Iterable[str]) -> set[str] | None:
         """Return the ids of a page that its crowded second has not delivered yet; None to deliver the whole page."""
         crowd = reading.span.crowd
         return None if crowd is None else crowd.new(ids)
 
-    def delivered(self, reading: Reading, shape: PageShape, ids: Sequence[str]) -> None:
+    def delivered(self, reading: Reading, shape: PageShape, ids: Iterable[str]) -> None:
         """Record that all contacts of a page are at the target or recorded as refused, or that it was only to count.
 
         Args:
@@ -327,7 +327,7 @@ class Walk:
         if not window.covered:
             self.reports.append(window)
 
-    def _take_proof(self, reading: Reading, request: PageRequest, shape: PageShape, ids: Sequence[str]) -> None:
+    def _take_proof(self, reading: Reading, request: PageRequest, shape: PageShape, ids: Iterable[str]) -> None:
         """Record the seconds that a delivered page proves, and the contacts that it shows of a crowded second."""
         span = reading.span
         time_range = covered(request, shape)
@@ -340,7 +340,7 @@ class Walk:
             self._gaps.note_crowded(shape.first)
         if span.crowd is not None:
             span.total = shape.total
-            span.crowd.seen(ids, shape.total, offset=request.offset)
+            span.crowd.seen(list(ids), shape.total, offset=request.offset)
             if span.crowd.is_proved:
                 self._prove(reading, span.bounds)
 

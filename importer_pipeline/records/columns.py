@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 ALWAYS = ("id", "last_changed")
@@ -37,9 +38,9 @@ class Columns:
         if path not in self._values:
             above, _, key = path.rpartition(".")
             parents = self.values(above)
-            if set(map(type, parents)) <= {dict}:
-                self._values[path] = [parent.get(key) for parent in parents]
-            else:
+            try:
+                self._values[path] = list(map(itemgetter(key), parents))
+            except (KeyError, TypeError):
                 self._values[path] = [_child(parent, key) for parent in parents]
         return self._values[path]
 
