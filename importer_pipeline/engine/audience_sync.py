@@ -120,6 +120,11 @@ class AudienceSync:
         return bool(self._due) or any(walk.has_ready for walk in self._walks.values())
 
     @property
+    def ready(self) -> int:
+        """Number of pages to read that are known by now."""
+        return len(self._due) + sum(walk.ready for walk in self._walks.values())
+
+    @property
     def contacts(self) -> int:
         """Number of contacts to read, as far as known; of a snapshot, in all runs."""
         return sum(walk.total for walk in self._walks.values())

@@ -1,4 +1,4 @@
-"""Decides which audience's page is requested next: a round of the audiences that have one. Pure.
+"""Decides which audience's page is requested next: the audiences that have one take turns. Pure.
 
 A page is requested if its account has a free connection, the network in front of Mailchimp lets requests pass, and the
 target of the audience has room for its contacts. Stays out: the meaning of the answer (`fetching.py`).
@@ -40,13 +40,16 @@ class Account:
 class _Readers:
     """The audiences of one target URL that may have a page to request, in turn.
 
-    They wait together while the URL has no room: a thousand clients may share one, and each post makes some.
+    They wait together while the URL has no room: a thousand clients may share one, and each post makes some. Those with
+    more pages than connections have a round of their own.
     """
 
     url: str
+    round: deque["_Readers"]
+    """The round in which they are offered."""
     audiences: deque[AudienceSync] = field(default_factory=deque[AudienceSync])
     offered: bool = False
-    """True if they are in the round."""
+    """True if they are in it."""
     noted_at: float = -math.inf
     """Time at which their waiting was last noted."""
 
@@ -86,9 +89,10 @@ class FetchQueue:
         self._time = time
         self._settled = settled
         self._note_activity = note_activity
-        self._round: deque[_Readers] = deque()
-        self._readers: dict[str, _Readers] = {}
-        self._offered: set[AudienceSync] = set()
+        self._rounds: tuple[deque[_Readers], deque[_Readers]] = (deque(), deque())
+        self._long_next = False
+        self._readers: dict[tuple[str, bool], _Readers] = {}
+        self._offered: dict[AudienceSync, _Readers] = {}
         self._winding_down = False
         self._in_flight = 0
         self._opens_at = -math.inf
@@ -113,13 +117,16 @@ class FetchQueue:
 
     def offer(self, audience: AudienceSync) -> None:
         """Add an audience that may have a page to request to the round."""
-        if audience not in self._offered:
-            self._offered.add(audience)
-            url = audience.plan.target
-            if url not in self._readers:
-                self._readers[url] = _Readers(url)
-            self._readers[url].audiences.append(audience)
-            self._offer_readers(self._readers[url])
+        # Whoever has many pages takes longest: were it to take turns with a thousand small ones, most of its connections
+        # would be idle until these are done.
+        url, is_long = audience.plan.target, audience.ready > audience.plan.account_connections
+        if (url, is_long) not in self._readers:
+            self._readers[url, is_long] = _Readers(url, self._rounds[is_long])
+        readers = self._readers[url, is_long]
+        if self._offered.get(audience) is not readers:
+            self._offered[audience] = readers
+            readers.audiences.append(audience)
+            self._offer_readers(readers)
 
     def note_clock(self, account: Account, ahead_seconds: float) -> None:
         """Note how far Mailchimp's clock is ahead of ours, by an answer to an account."""
@@ -136,7 +143,7 @@ class FetchQueue:
 
     def take(self, now: float) -> Fetch | None:
         """Return a page request of the next audience in the round that has one, a connection and room."""
-        while self._round and self._in_flight < self._limits.connections and not self._winding_down:
+        while any(self._rounds) and self._in_flight < self._limits.connections and not self._winding_down:
             if (opens_at := self.edge.opens_at(now, in_flight=self._in_flight)) > now:
                 if self._opens_at < opens_at:  # Ask again then.
                     self._opens_at = opens_at
@@ -170,8 +177,9 @@ class FetchQueue:
         return self._last_clock_ahead_seconds if known is None else known
 
     def _next_reader(self, now: float) -> AudienceSync | None:
-        """Take the next audience out of the round; None if its target URL has no room, for which they all wait."""
-        readers = self._round.popleft()
+        """Take the next audience out of its round; None if it can't be read now, for which it waits elsewhere."""
+        self._long_next = not self._long_next
+        readers = (self._rounds[self._long_next] or self._rounds[not self._long_next]).popleft()
         readers.offered = False
         if self._posting.is_full(readers.url):
             if now >= readers.noted_at + _NOTE_AGAIN_SECONDS:
@@ -181,11 +189,13 @@ class FetchQueue:
             self._posting.park_all(readers.url, now, lambda _, readers=readers: self._offer_readers(readers))
             return None
         audience = readers.audiences.popleft()
-        self._offered.discard(audience)
         self._offer_readers(readers)
+        if self._offered.get(audience) is not readers:
+            return None  # It has become long meanwhile, or short, and is in the other round.
+        del self._offered[audience]
         return audience
 
     def _offer_readers(self, readers: _Readers) -> None:
         if readers.audiences and not readers.offered:
             readers.offered = True
-            self._round.append(readers)
+            readers.round.append(readers)

@@ -33,6 +33,9 @@ class PageQueue:
         """True if a page waits."""
         return bool(self._ready)
 
+    def __len__(self) -> int:
+        return len(self._ready)
+
     def next(self) -> Reading | None:
         """Return the page to request next; None if there is none."""
         return self._ready.popleft() if self._ready else None

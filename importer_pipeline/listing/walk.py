@@ -156,6 +156,11 @@ class Walk:
         """True if `next` has a page to read now."""
         return self._pages.has_ready
 
+    @property
+    def ready(self) -> int:
+        """Number of pages to read that are known by now."""
+        return len(self._pages)
+
     def next(self) -> Reading | None:
         """Return the page to read next; None if the next step waits for an answer."""
         return self._pages.next()
