@@ -24,7 +24,6 @@ from dagster._core.storage.event_log import (
     SqliteEventLogStorage,
 )
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
-from dagster._serdes import serialize_value
 from dagster._time import datetime_from_timestamp
 from dagster._utils.interrupts import capture_interrupts, check_captured_interrupt
 from dagster_postgres import PostgresEventLogStorage
@@ -142,11 +141,11 @@ def store_evaluations(context: Context, evaluations: Sequence[dg.AssetCheckEvalu
                         if evaluation.passed
                         else AssetCheckExecutionRecordStatus.FAILED
                     ).value,
-                    "evaluation_event": serialize_value(entry),
+                    "evaluation_event": row["event"],
                     "evaluation_event_timestamp": storage._event_insert_timestamp(entry),
                     "evaluation_event_storage_id": id_,
                 }
-                for evaluation, entry, id_ in zip(evaluations, entries, ids, strict=True)
+                for evaluation, entry, row, id_ in zip(evaluations, entries, rows, ids, strict=True)
             ],
         )
 
