@@ -79,16 +79,15 @@ def newest_rows(
         .where(table.asset_key.in_(list(by_text)))
         .where(or_(table.wipe_timestamp.is_(None), table.last_materialization_timestamp > table.wipe_timestamp))
     )
-    with storage.index_connection() as connection:
-        rows = connection.execute(query).all()
     found: dict[dg.AssetKey, Stored] = {}
     others: list[dg.AssetKey] = []
-    for text, written, details in rows:
-        row = _materialization(written, details)
-        if row is None:
-            others.append(by_text[text])
-        else:
-            found[by_text[text]] = row
+    with storage.index_connection() as connection:
+        for text, written, details in connection.execute(query):
+            row = _materialization(written, details)
+            if row is None:
+                others.append(by_text[text])
+            else:
+                found[by_text[text]] = row
     return found, others
 
 
@@ -108,18 +107,17 @@ def newest_evaluation_rows(
         .group_by(table.asset_key, table.check_name)
     )
     query = select(table.asset_key, table.check_name, table.execution_status, table.evaluation_event)
-    with storage.index_connection() as connection:
-        rows = connection.execute(query.where(table.id.in_(newest))).all()
     found: dict[dg.AssetCheckKey, Evaluated] = {}
     others: list[dg.AssetCheckKey] = []
-    for asset, name, status, written in rows:
-        if (key := by_text.get((asset, name))) is None:
-            continue
-        row = _evaluation(written) if status in _COMPLETED else None
-        if row is None:
-            others.append(key)
-        else:
-            found[key] = row
+    with storage.index_connection() as connection:
+        for asset, name, status, written in connection.execute(query.where(table.id.in_(newest))):
+            if (key := by_text.get((asset, name))) is None:
+                continue
+            row = _evaluation(written) if status in _COMPLETED else None
+            if row is None:
+                others.append(key)
+            else:
+                found[key] = row
     return found, others
 
 

@@ -178,15 +178,15 @@ def newest_observations(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey
             .where(table.dagster_event_type == dg.DagsterEventType.ASSET_OBSERVATION.value, _NOT_WIPED)
             .group_by(table.asset_key)
         )
+        query = select(table.asset_key, table.id, table.event).where(table.id.in_(last))
         with storage.index_connection() as connection:
-            rows = connection.execute(select(table.asset_key, table.id, table.event).where(table.id.in_(last))).all()
-        for asset, storage_id, event in rows:
-            stored = read_observation(storage_id, event)
-            if stored is None:
-                record = dg.EventLogRecord(storage_id, deserialize_value(event, dg.EventLogEntry))
-                stored = _stored_observation(record)
-            if stored is not None:
-                newest[by_text[asset]] = stored
+            for asset, storage_id, event in connection.execute(query):
+                stored = read_observation(storage_id, event)
+                if stored is None:
+                    record = dg.EventLogRecord(storage_id, deserialize_value(event, dg.EventLogEntry))
+                    stored = _stored_observation(record)
+                if stored is not None:
+                    newest[by_text[asset]] = stored
     return newest
 
 

@@ -2,7 +2,7 @@
 
 The operating system releases them when the process dies, however it dies. But it locks the file, not its name: if the
 file is removed or its folder replaced, another sync can get a second lock of that name. So a folder that other users
-can change is refused, and the names are checked before each request.
+can change is refused, and the names are checked while requests are sent.
 """
 
 import math
