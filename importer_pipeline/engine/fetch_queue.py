@@ -17,6 +17,7 @@ from importer_pipeline.engine.services import Service, SyncLimits, Timers
 from importer_pipeline.engine.time_budget import TimeBudget
 
 _NOTE_AGAIN_SECONDS = 1.0
+_CLOCKS_AGREE_SECONDS = 3.0
 
 
 class Account:
@@ -96,7 +97,8 @@ class FetchQueue:
         self._winding_down = False
         self._in_flight = 0
         self._opens_at = -math.inf
-        self._last_clock_ahead_seconds = 0.0
+        self._answered_last: Account | None = None
+        self._usually_ahead_seconds = 0.0
         self.accounts: dict[str, Account] = {}
         self.edge = Edge(first_pause_seconds=limits.first_pause_seconds)
 
@@ -129,8 +131,16 @@ class FetchQueue:
             self._offer_readers(readers)
 
     def note_clock(self, account: Account, ahead_seconds: float) -> None:
-        """Note how far Mailchimp's clock is ahead of ours, by an answer to an account."""
-        account.clock_ahead_seconds = self._last_clock_ahead_seconds = ahead_seconds
+        """Note how far Mailchimp's clock is ahead of ours, by an answer to an account.
+
+        Where two accounts in a row agree, it is our clock that is off, and the others' are expected to be so, too.
+        """
+        account.clock_ahead_seconds = ahead_seconds
+        if account is not self._answered_last:
+            last, self._answered_last = self._answered_last, account
+            known = None if last is None else last.clock_ahead_seconds
+            agrees = known is not None and abs(ahead_seconds - known) <= _CLOCKS_AGREE_SECONDS
+            self._usually_ahead_seconds = ahead_seconds if agrees else 0.0
 
     def wind_down(self) -> None:
         """Return no more requests."""
@@ -172,9 +182,8 @@ class FetchQueue:
         return None
 
     def _clock_ahead_seconds(self, account: Account) -> float:
-        """Return how far an account's clock is ahead of ours: before its first answer, as another account's."""
-        known = account.clock_ahead_seconds
-        return self._last_clock_ahead_seconds if known is None else known
+        """Return how far an account's clock is ahead of ours: before its first answer, as usual."""
+        return self._usually_ahead_seconds if account.clock_ahead_seconds is None else account.clock_ahead_seconds
 
     def _next_reader(self, now: float) -> AudienceSync | None:
         """Take the next audience out of its round; None if it can't be read now, for which it waits elsewhere."""

@@ -13,7 +13,7 @@ from importer_pipeline.defs.dead_runs import MARK_TAG
 from importer_pipeline.defs.locking import run_locks
 from importer_pipeline.listing.hours import HOUR_SECONDS
 from importer_pipeline.locks.files import default_folder
-from importer_pipeline.sandbox.faults import REFUSED, FaultPlan, Rule
+from importer_pipeline.sandbox.faults import REFUSED, FaultPlan, Latency, Rule
 from importer_pipeline_tests.cli.commands import Printed, importer
 from importer_pipeline_tests.runbook import targets
 from importer_pipeline_tests.runbook.scenes import config_file, locked_client
@@ -65,6 +65,8 @@ class Scene:
             self._stage.add(name, contacts=3)
         for name in ("tidied", "dropped"):
             self._stage.add(name, contacts=70)
+        # Lock files are looked at ten times a second, so the sync must go on for longer than that.
+        self._stage.clients["tidied"].account.fault_plan = FaultPlan(latency=Latency.fixed(0.2))
 
     def __enter__(self) -> Self:
         self._stage.__enter__()
