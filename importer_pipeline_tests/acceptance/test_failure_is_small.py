@@ -211,7 +211,8 @@ def test_a_wrong_target_key_costs_only_the_posts_in_flight(four: Stage) -> None:
     assert_only_acme_is_out(four, ran)
     assert "the target refuses the key (HTTP 401): check the client's target.api_key" in ran.message
     with_that_key = [asked for asked in four.sandbox.answered if asked.header("Authorization") == "0" * 64]
-    assert 1 <= len(with_that_key) <= 3
+    # Three at once; the place of each may be taken again before it is known what its answer means; and a probe.
+    assert 1 <= len(with_that_key) <= 3 + 3 + 1
     assert_most_windows_are_left(ran)
 
 
