@@ -61,11 +61,11 @@ class DeepOffsets(SpellDimension):
         world = rng.choice(scenario.worlds)
         self._spell = Spell(rng, begins=0.02, ends=0.0 if rng.random() < 0.5 else 0.005)
         self._account = world.account
-        # What lies deeper in one second is left out contact by contact, of which no more than so many are borne.
-        crowds = [_largest_second(it) for it in scenario.worlds if it.account == world.account]
-        self._limit = max(rng.randint(5, 30), *(crowd - scenario.paging.max_unreadable for crowd in crowds))
-        inner = beyond_offset(self._limit, rng.choice((Fault.HANG, Fault.GATEWAY_TIMEOUT)))
-        scenario.sandbox.accounts[world.account].twists.append(_while(self._spell, inner))
+        self._worlds = [it for it in scenario.worlds if it.account == world.account]
+        self._max_unreadable = scenario.paging.max_unreadable
+        self._usual_limit = rng.randint(5, 30)
+        self._fault = rng.choice((Fault.HANG, Fault.GATEWAY_TIMEOUT))
+        scenario.sandbox.accounts[world.account].twists.append(_while(self._spell, self._twist))
 
     def unreadable(self, world: World, member: Member, *, ever: bool) -> bool:
         """Tell whether more contacts share the member's second than can be reached in it: no time leads to the others."""
@@ -77,6 +77,14 @@ class DeepOffsets(SpellDimension):
             it for it in world.members if it.changed == member.changed and (it.status == "archived") is is_archived
         ]
         return len(together) > self._limit
+
+    @property
+    def _limit(self) -> int:
+        """What lies deeper in one second is left out contact by contact, of which no more than so many are borne."""
+        return max(self._usual_limit, *(_largest_second(it) - self._max_unreadable for it in self._worlds))
+
+    def _twist(self, request: SandboxRequest, answer: SandboxAnswer) -> SandboxAnswer | Fault:
+        return beyond_offset(self._limit, self._fault)(request, answer)
 
 
 class WrongTotals(SpellDimension):
