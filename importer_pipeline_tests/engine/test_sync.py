@@ -569,6 +569,19 @@ def test_an_answer_to_a_retaken_snapshot_is_ignored(error: ImporterError | None)
     assert set(engine.sent["acme", "events"]) == set("01234")
 
 
+@pytest.mark.parametrize(("second", "expected"), [(-600, -665), (-598, -663), (0, -65), (400, -65)])
+def test_a_new_account_is_asked_by_a_clock_that_two_agree_on(second: int, expected: int) -> None:
+    """Where this machine's clock is off, the first pages of a thousand accounts would be read twice."""
+    engine = Engine(*(plan(client=f"client{number}") for number in range(3)), limits=SyncLimits(connections=1))
+    for ahead in (-600, second):
+        fetch = engine.fetch()
+        engine.bring(fetch, engine.page(fetch, server_time=int(NOW) + ahead))
+        assert requested(fetch).before == int(NOW) - 65
+    third = engine.fetch()
+    assert third.audience.plan.name.client == "client2"
+    assert requested(third).before == int(NOW) + expected
+
+
 def test_a_hanging_account_holds_one_connection_until_it_answers() -> None:
     plans = [plan(client="hangs"), plan(client="fine")]
     engine = Engine(*plans, limits=SyncLimits(connections=5))
