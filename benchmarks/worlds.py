@@ -1,6 +1,5 @@
 """The sandbox in a separate process, with its statistics of a run; or in this one, where its clock can be set."""
 
-import gc
 import tempfile
 import threading
 import time
@@ -17,6 +16,7 @@ from benchmarks.rows import BenchmarkFailed
 from importer_pipeline.sandbox.core import Sandbox
 from importer_pipeline.sandbox.demo import DemoOptions, build_world, write_clients_file
 from importer_pipeline.sandbox.faults import Latency
+from importer_pipeline.sandbox.members import no_collecting
 from importer_pipeline.sandbox.server import SandboxProcess, SandboxServer
 from importer_pipeline.sandbox.target import Manner
 from importer_pipeline.sandbox.world import World
@@ -177,18 +177,6 @@ class ServedHere:
 
 
 @contextmanager
-def _uncollected() -> Generator[None]:
-    """Spare the garbage collector the millions of contacts and records of a sandbox: none of them is garbage."""
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.unfreeze()
-
-
-@contextmanager
 def served_here(
     options: DemoOptions, clock: Clock, *, fill: Callable[[World], None] | None = None, changes_per_second: float = 0.0
 ) -> Generator[ServedHere]:
@@ -205,7 +193,7 @@ def served_here(
     if fill is not None:
         fill(world)
     with (
-        _uncollected(),
+        no_collecting(),  # The records that its targets keep are no garbage, either.
         tempfile.TemporaryDirectory(prefix="importer-bench-") as folder,
         SandboxServer(sandbox, world.clients, changes_per_second=changes_per_second) as server,
     ):

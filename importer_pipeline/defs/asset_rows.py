@@ -126,13 +126,7 @@ def _materialization(written: str | None, details: str | None) -> Stored | None:
         record = from_json(written or "{}")
         entry = record["event_log_entry"]
         materialization = entry["dagster_event"]["event_specific_data"]["materialization"]
-        row = Stored(
-            storage_id=int(record["storage_id"]),
-            run_id=str(entry["run_id"]),
-            timestamp=float(entry["timestamp"]),
-            partition=materialization["partition"],
-            values=_row_values(materialization["metadata_entries"]),
-        )
+        row = _stored(int(record["storage_id"]), entry, materialization)
         wiped_at = from_json(details)["last_wipe_timestamp"] if details else None
     except (KeyError, TypeError, ValueError):
         return None
@@ -144,19 +138,19 @@ def read_observation(storage_id: int, written: str) -> Stored | None:
     try:
         entry = from_json(written)
         observation = entry["dagster_event"]["event_specific_data"]["asset_observation"]
-        return Stored(
-            storage_id=storage_id,
-            run_id=str(entry["run_id"]),
-            timestamp=float(entry["timestamp"]),
-            partition=observation["partition"],
-            values=_row_values(observation["metadata_entries"]),
-        )
+        return _stored(storage_id, entry, observation)
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _row_values(entries: Sequence[Mapping[str, Any]]) -> RowValues:
-    return RowValues({it["label"]: it["entry_data"] for it in entries})
+def _stored(storage_id: int, entry: Mapping[str, Any], event: Mapping[str, Any]) -> Stored:
+    return Stored(
+        storage_id=storage_id,
+        run_id=str(entry["run_id"]),
+        timestamp=float(entry["timestamp"]),
+        partition=event["partition"],
+        values=RowValues({it["label"]: it["entry_data"] for it in event["metadata_entries"]}),
+    )
 
 
 def _evaluation(written: str | None) -> Evaluated | None:

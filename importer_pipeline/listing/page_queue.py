@@ -28,11 +28,6 @@ class PageQueue:
         self._ready: deque[Reading] = deque()
         self.open_spans = 0
 
-    @property
-    def has_ready(self) -> bool:
-        """True if a page waits."""
-        return bool(self._ready)
-
     def __len__(self) -> int:
         return len(self._ready)
 

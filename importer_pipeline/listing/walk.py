@@ -154,7 +154,7 @@ class Walk:
     @property
     def has_ready(self) -> bool:
         """True if `next` has a page to read now."""
-        return self._pages.has_ready
+        return bool(self._pages)
 
     @property
     def ready(self) -> int:

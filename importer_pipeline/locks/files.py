@@ -27,8 +27,8 @@ _OLD_SECONDS = 24 * 3600.0
 _CLEANUP_SECONDS = 3600.0
 """Time between two searches for old files: a backfill has thousands of runs, each of which would look at all files."""
 _SETTLED_NANOSECONDS = 2 * 10**9
-_LOOK_AGAIN_SECONDS = 0.1
 """Two successive changes of a folder may have the same time, so a change younger than this is checked again."""
+_LOOK_AGAIN_SECONDS = 0.1
 
 _held_until_exit: dict[Path, FileLock] = {}
 """The locks of this process's runs, which outlive the objects that took them."""

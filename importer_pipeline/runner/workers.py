@@ -220,14 +220,14 @@ class Workers:
         with self._lock:
             while not self._ended:
                 request = self._sync.take(time.monotonic())
+                if self._has_to_hand_over:
+                    self._changed.notify()
                 if request is not None:
-                    if self._has_to_hand_over:
-                        self._changed.notify()
                     self._hand_over()
                     return request
                 self._idle += 1
                 due = self._sync.next_timer
-                if self._leaving or self._has_to_hand_over or (due is not None and due < self._wakes_at):
+                if self._leaving or (due is not None and due < self._wakes_at):
                     self._changed.notify()
                 self._work.wait()
                 self._idle -= 1

@@ -139,7 +139,7 @@ class MemberList:
         """Add n made-up members, changed at whole seconds drawn evenly from `changed_between`, both ends included."""
         random, (first, last) = Random(seed), changed_between
         usual, blank = self.tags[:2] == ("FNAME", "LNAME"), ("",) * (len(self.tags) - 2)
-        with self._lock, _no_collecting():
+        with self._lock, no_collecting():
             numbers = range(len(self._members), len(self._members) + n)
             # In order of time, as a list grows: neighbours in a page are neighbours in memory.
             moments = sorted(random.choices(range(first, last + 1), k=n))
@@ -308,7 +308,7 @@ class MemberList:
 
 
 @contextmanager
-def _no_collecting() -> Generator[None]:
+def no_collecting() -> Generator[None]:
     """Keep the garbage collector from scanning a million new objects repeatedly: none of them is garbage."""
     was_on = gc.isenabled()
     gc.disable()
